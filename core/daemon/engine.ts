@@ -1,0 +1,68 @@
+/**
+ * What the API (and through it the command line and the console) can ask of a node.
+ *
+ * The daemon implements this; `core/api` only translates HTTP to it, so neither knows the other's inside.
+ */
+import type { ModuleState, Readiness } from "../failover/types.ts";
+import type { ReintegrationProgress } from "../filesystem/control.ts";
+
+/** One module on one node, as `status --json` shows it. */
+export interface NodeStatus {
+  state: ModuleState;
+  readiness: Readiness;
+  upToDate: boolean | null;
+  reason: string;
+  /** ISO time of the last change of state. */
+  since: string;
+  /** The command to type, when a human is needed. */
+  remedy?: string;
+  reintegration?: ReintegrationProgress | null;
+  resources: Record<string, { state: string; since: string; detail?: string }>;
+}
+
+/** The document of `status --json`. */
+export interface StatusDocument {
+  version: 1;
+  cluster: string;
+  modules: Record<string, { kind: "mirror" | "farm" | "light"; nodes: Record<string, NodeStatus> }>;
+}
+
+/** What a command did and what follows from it. `status` is the exit status of the command line. */
+export interface CommandResult {
+  status: 0 | 1 | 2 | 3 | 4;
+  message: string;
+  data?: unknown;
+}
+
+/** Commands on a module of this node. */
+export type ModuleCommand =
+  | "prim" | "second" | "start" | "stop" | "restart" | "stopstart" | "swap" | "forcestop";
+
+/** One line of a module's log. */
+export interface LogLine {
+  /** ISO time. */
+  time: string;
+  node: string;
+  level: "info" | "warning" | "error" | "script" | "event";
+  text: string;
+}
+
+/** The node, as the API sees it. Every method refuses bad input whole, with status 2 and a message. */
+export interface Engine {
+  status(): StatusDocument;
+  command(module: string, command: ModuleCommand, options: { full?: boolean; force?: boolean; by: string }): Promise<CommandResult>;
+  /** Stops every module of this node. */
+  shutdown(by: string): Promise<CommandResult>;
+  /** Resolves when this node's module is in one of the states and Ready, or with status 4 after the time-out. */
+  wait(module: string, states: readonly ModuleState[], timeoutMs: number): Promise<CommandResult>;
+  log(module: string | null, options: { lines: number; signal?: AbortSignal; follow: boolean }): AsyncIterable<LogLine>;
+  verify(module: string): Promise<CommandResult>;
+  boot(module: string, value: "always" | "never" | "auto"): Promise<CommandResult>;
+  /** Takes a module's files (path to content, base64), validates, stores and loads them on this node. */
+  loadModule(name: string, files: Record<string, string>, revision: string): Promise<CommandResult>;
+  /** Applies the module in `directory` on every node of the cluster. */
+  applyModule(name: string, directory: string, dryRun: boolean): Promise<CommandResult>;
+  removeModule(name: string): Promise<CommandResult>;
+  modules(): { name: string; kind: string; revision: string }[];
+  explain(module: string, at: string | null): Promise<CommandResult>;
+}

@@ -1,0 +1,150 @@
+/**
+ * The words of the failover core: what it knows, what it is told, what it asks for.
+ *
+ * The core is pure. `step(state, event)` returns the next state, an ordered list of effects and one sentence that says
+ * why. The caller (daemon or simulator) executes effects strictly in order and feeds results back as events.
+ */
+
+/** State of a module on a node, in the users' words. UNKNOWN is only ever said of a node that does not answer. */
+export type ModuleState = "STOP" | "WAIT" | "ALONE" | "PRIM" | "SECOND" | "UP" | "UNKNOWN";
+/** How settled a state is: NotReady waits for something or someone, Transient is on its way, Ready is there. */
+export type Readiness = "NotReady" | "Transient" | "Ready";
+/** The role whose promises bind after a crash: written durably before the role is acted on. */
+export type DurableRole = "NONE" | "ALONE" | "PRIM" | "SECOND";
+
+/**
+ * How much this node's copy is worth. `blank`: never held the module's data. `uptodate`: may be promoted.
+ * `outdated`: a peer went on without it. `inconsistent`: stopped in the middle of a reintegration.
+ * `suspect`: its disk failed a write or an fsync; bytes on it may differ from what was acknowledged.
+ */
+export type Consistency = "blank" | "uptodate" | "outdated" | "inconsistent" | "suspect";
+
+/**
+ * The identity of the data, after DRBD's generation identifiers. A new `current` is written durably when a node starts
+ * to write without its peer; `parted` is the generation at which the peers parted, null while they are together.
+ */
+export interface Generations {
+  current: string;
+  parted: string | null;
+  /** Former generations, newest first, at most 16. */
+  history: readonly string[];
+}
+
+/** What must survive a crash. Written atomically and fsynced before it is acted on. */
+export interface DurableRecord {
+  role: DurableRole;
+  generations: Generations;
+  consistency: Consistency;
+  /** True if this node was primary when the peers parted: decides who stays after a split brain without a witness. */
+  wasPrimaryAtParting: boolean;
+  /** The peer confirmed durably that it is outdated in this generation, or null. */
+  peerOutdatedIn: string | null;
+  /** Durable points agreed with the peer so far: a copy whose counter is below its peer's memory of it was restored. */
+  counter: number;
+  /** Last counter that the peer confirmed. */
+  peerCounter: number;
+  /** True while the module should run: `boot: auto` starts what ran. */
+  running: boolean;
+  /** Automatic restarts within the loop interval, as wall-clock times in ms: for people and maxLoop only. */
+  loops: readonly number[];
+}
+
+/** What a node tells its peers about one module, in every heartbeat. State-based: repeated until it changes, so loss and repetition are harmless. */
+export interface PeerView {
+  state: ModuleState;
+  readiness: Readiness;
+  record: Pick<DurableRecord, "role" | "generations" | "consistency" | "wasPrimaryAtParting" | "counter" | "peerCounter">;
+  /** Random at each start of the daemon: a new one means the old state is gone. */
+  incarnation: string;
+  /** This primary asks its peer to record durably that it is outdated, as of this new generation. */
+  outdate: string | null;
+  /** This node has durably recorded itself outdated as of this generation. */
+  outdatedIn: string | null;
+  /** A swap in progress, proposed by the primary, or asked for by the secondary. */
+  swap: { id: string; phase: "asked" | "stopping" | "drained" | "promoted" | "failed" } | null;
+  /** A clean goodbye: this module stops here, on purpose, everything handed over. */
+  leaving: boolean;
+  /** The names and states of its resources, for remote rules. */
+  resources: Readonly<Record<string, string>>;
+}
+
+/** Part of the module's configuration that the core needs. All durations in ms. */
+export interface FailoverConfig {
+  kind: "mirror" | "farm" | "light";
+  node: string;
+  peer: string | null;
+  failover: "automatic" | "manual";
+  failback: string | null;
+  onIsolation: "continue" | "wait";
+  maxLoop: { count: number; intervalMs: number };
+  replicated: boolean;
+  virtualIp: boolean;
+}
+
+/** Commands of people (and of the module's rules). */
+export type Command =
+  | { name: "start" | "stop" | "restart" | "stopstart" | "swap" | "forcestop" }
+  | { name: "prim"; force: boolean }
+  | { name: "second"; full: boolean };
+
+/** Everything that the core can be told. `now` is a monotonic clock in ms, `wall` the wall clock in ms (loop accounting only). */
+export type Event = { now: number; wall: number } & (
+  | { type: "boot"; record: DurableRecord; start: boolean }
+  | { type: "command"; command: Command; by: "human" | "rule"; cause: string; id: string }
+  /** The peer's view changed (first contact included). */
+  | { type: "peer"; view: PeerView }
+  /** Membership: no sign of life on any lan for the timeout, and this node was not itself starved. */
+  | { type: "peerLost"; cause: string }
+  /** The result of the effect with this id. */
+  | { type: "done"; effect: number; ok: boolean; detail: string }
+  | { type: "replication"; report: ReplicationReport }
+  | { type: "timer"; name: string }
+  /** A resource of this node changed. */
+  | { type: "resource"; name: string; state: string }
+);
+
+/** What the replication process reports about this node's data path. */
+export type ReplicationReport =
+  /** The stream to the peer is up and both copies are equal up to the stream: PRIM/SECOND Ready. */
+  | { kind: "inSync" }
+  /** Reintegration has begun: the target must be durably inconsistent before it says so. */
+  | { kind: "reintegrating"; from: string; full: boolean }
+  /** The peer does not acknowledge (link cut, time-out, its disk failed). The primary holds sync replies until told to go on. */
+  | { kind: "peerGone"; cause: string }
+  /** This node's own disk failed: the copy is suspect since its last durable point. */
+  | { kind: "diskFailed"; detail: string }
+  /** The generations do not allow an incremental or automatic copy. */
+  | { kind: "refused"; relation: "split-brain" | "unrelated"; detail: string }
+  /** The process died. */
+  | { kind: "died"; detail: string };
+
+/** A script of the module, in the order of safekit.md 5.3. */
+export type HookName =
+  | "prestart" | "start_prim" | "stop_prim" | "start_second" | "stop_second" | "start_both" | "stop_both"
+  | "poststop" | "transition";
+
+/** What the core asks for. `id` numbers an effect; each is harmless when done twice; those without a `done` event are marked. */
+export type Effect = { id: number } & (
+  /** Write the record atomically and fsync it. */
+  | { do: "persist"; record: DurableRecord }
+  | { do: "hook"; hook: HookName; from: ModuleState; to: ModuleState; action: string; force: boolean; cause: string }
+  | { do: "virtualIp"; up: boolean }
+  /** Mount and serve as primary; `alone` writes without a peer (its generation is already durable), else waits for a peer to join. */
+  | { do: "serve"; alone: boolean; generations: Generations }
+  /** Release what `peerGone` held: this node is durably the only one, in this generation. */
+  | { do: "goAlone"; generations: Generations }
+  /** Follow the primary: connect, reintegrate, apply. `full` copies everything; `sacrifice` first keeps what this node wrote alone (G5). */
+  | { do: "follow"; full: boolean; sacrifice: boolean; generations: Generations }
+  /** Primary: unmount (flush), drain to the peer, stop serving. Secondary: apply all received, stop. Done means idle. */
+  | { do: "stopReplication" }
+  /** Secondary: refuse the old primary's stream from now on, apply all that was acknowledged. */
+  | { do: "sealStream" }
+  /** Kill the application's processes and abort the mount, without hooks. */
+  | { do: "fence" }
+  /** No done event: arm (again) or cancel a timer. */
+  | { do: "timer"; name: string; ms: number | null }
+  /** No done event: send the view to the peer now. The view is always read from the state. */
+  | { do: "publish" }
+  /** No done event: the answer to a command. */
+  | { do: "answer"; command: string; ok: boolean; message: string }
+);
