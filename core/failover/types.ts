@@ -107,8 +107,14 @@ export type Event = { now: number; wall: number } & (
 export type ReplicationReport =
   /** The stream to the peer is up and both copies are equal up to the stream: PRIM/SECOND Ready. */
   | { kind: "inSync" }
-  /** Reintegration has begun: the target must be durably inconsistent before it says so. */
-  | { kind: "reintegrating"; from: string; full: boolean }
+  /** Target: about to change the first byte of this copy. It waits for `proceed`, given once "inconsistent" is durable. Source: for information. */
+  | { kind: "reintegrating"; side: "source" | "target"; full: boolean }
+  /**
+   * Nothing is dirty any more and the stream is synchronous. Target: both disks hold it all; it waits for `proceed`, given
+   * once "uptodate in the source's generations" is durable. Source (after the target went on): waits for `proceed`, given
+   * once PRIM, parted null, is durable. From before the target's report on, the source acknowledges nothing alone.
+   */
+  | { kind: "caughtUp"; side: "source" | "target"; generations: Generations }
   /** The peer does not acknowledge (link cut, time-out, its disk failed). The primary holds sync replies until told to go on. */
   | { kind: "peerGone"; cause: string }
   /** This node's own disk failed: the copy is suspect since its last durable point. */
@@ -137,6 +143,8 @@ export type Effect = { id: number } & (
   | { do: "follow"; full: boolean; sacrifice: boolean; generations: Generations }
   /** Primary: unmount (flush), drain to the peer, stop serving. Secondary: apply all received, stop. Done means idle. */
   | { do: "stopReplication" }
+  /** No done event: go on after `reintegrating` or `caughtUp`. */
+  | { do: "proceed" }
   /** Secondary: refuse the old primary's stream from now on, apply all that was acknowledged. */
   | { do: "sealStream" }
   /** Kill the application's processes and abort the mount, without hooks. */

@@ -44,6 +44,7 @@ export type ControlRequest = { id: number } & (
   | { op: "serve"; alone: boolean; generations: Generations }
   | { op: "goAlone"; generations: Generations }
   | { op: "follow"; full: boolean; sacrifice: boolean; generations: Generations }
+  | { op: "proceed" }
   | { op: "sealStream" }
   | { op: "stop" }
   | { op: "abort" }
@@ -79,7 +80,6 @@ export type ControlMessage =
   | { type: "hello"; module: string; pid: number; configured: boolean; role: "idle" | "serving" | "following"; alone: boolean; inSync: boolean }
   | { type: "done"; id: number; ok: boolean; detail: string; result?: unknown }
   | { type: "report"; report: ReplicationReport }
-  /** The target must be recorded inconsistent (or up to date again) before the process goes on: answered by `recorded`. */
   | { type: "progress"; reintegration: ReintegrationProgress | null; counters: ReplicationCounters; connectedTo: string | null }
   | { type: "finished"; bytes: number; files: number; durationMs: number; full: boolean }
   | { type: "log"; level: "info" | "warning" | "error"; text: string };
