@@ -58,11 +58,14 @@ export interface Engine {
   log(module: string | null, options: { lines: number; signal?: AbortSignal; follow: boolean }): AsyncIterable<LogLine>;
   verify(module: string): Promise<CommandResult>;
   boot(module: string, value: "always" | "never" | "auto"): Promise<CommandResult>;
-  /** Takes a module's files (path to content, base64), validates, stores and loads them on this node. */
-  loadModule(name: string, files: Record<string, string>, revision: string): Promise<CommandResult>;
+  /**
+   * Takes a module's files (path to content, base64), validates, stores and loads them on this node. `number` is the module's place in
+   * the cluster, from 1: its replication port follows from it, so every node must be told the same.
+   */
+  loadModule(name: string, files: Record<string, string>, revision: string, number: number): Promise<CommandResult>;
   /** Applies the module in `directory` on every node of the cluster. */
   applyModule(name: string, directory: string, dryRun: boolean): Promise<CommandResult>;
   removeModule(name: string): Promise<CommandResult>;
-  modules(): { name: string; kind: string; revision: string }[];
+  modules(): { name: string; kind: string; revision: string; number: number }[];
   explain(module: string, at: string | null): Promise<CommandResult>;
 }

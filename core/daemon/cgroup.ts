@@ -1,0 +1,86 @@
+/**
+ * The application of a module as the kernel sees it: a cgroup (v2) that its start hooks are put into, and that fencing
+ * kills in one write, however the processes forked, detached or changed their names. See cgroups(7), cgroup.kill.
+ *
+ * Where no cgroup can be made (an unprivileged user namespace), processes are found by a mark in their environment.
+ */
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** The environment variable that marks a module's processes. */
+export const MARK = "HOLDFAST_MARK";
+
+/** Where and how a module's processes are found. `path` is null without cgroups. */
+export interface ProcessGroup {
+  path: string | null;
+  mark: string;
+}
+
+/** The cgroup v2 hierarchy's mount point, or null. */
+function hierarchy(): string | null {
+  for (const line of readFileSync("/proc/mounts", "utf8").split("\n")) {
+    const [, mountPoint, type] = line.split(" ");
+    if (type === "cgroup2" && mountPoint) return mountPoint;
+  }
+  return null;
+}
+
+/** Makes (or finds again) the process group of one module. Two nodes on one machine differ by their var directory. */
+export function processGroup(varDir: string, module: string): ProcessGroup {
+  const { dev, ino } = statSync(varDir);
+  const node = createHash("sha256").update(`${varDir}\n${dev}\n${ino}`).digest("hex").slice(0, 12);
+  const mark = `${node}.${module}`;
+  const root = hierarchy();
+  if (!root) return { path: null, mark };
+  const path = join(root, "holdfast", mark);
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch {
+    return { path: null, mark };
+  }
+  return existsSync(join(path, "cgroup.kill")) ? { path, mark } : { path: null, mark };
+}
+
+/** Process ids that carry the mark in their environment. */
+function marked(mark: string): number[] {
+  const needle = `${MARK}=${mark}\0`;
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        return `${readFileSync(`/proc/${pid}/environ`, "latin1")}\0`.includes(needle);
+      } catch {
+        return false; // Gone, or not ours to read: neither carries our mark.
+      }
+    })
+    .map(Number);
+}
+
+/** The module's living processes. */
+export function members(group: ProcessGroup): number[] {
+  if (!group.path) return marked(group.mark);
+  try {
+    return readFileSync(join(group.path, "cgroup.procs"), "utf8").split("\n").filter(Boolean).map(Number);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  }
+}
+
+/** Kills every process of the module. Harmless when there is none. */
+export function killAll(group: ProcessGroup): void {
+  if (group.path && existsSync(group.path)) return writeFileSync(join(group.path, "cgroup.kill"), "1");
+  for (const pid of marked(group.mark)) {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    }
+  }
+}
+
+/** Removes the empty cgroup of a module that is no longer configured. */
+export function dissolve(group: ProcessGroup): void {
+  if (group.path && existsSync(group.path) && members(group).length === 0) rmdirSync(group.path);
+}

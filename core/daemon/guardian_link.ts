@@ -1,0 +1,126 @@
+/**
+ * The daemon's end of the guardian: finds it running or starts it, and says every few milliseconds "I am alive".
+ */
+import { spawn } from "node:child_process";
+import { EventEmitter } from "node:events";
+import { openSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import { join } from "node:path";
+import { selfCommand } from "../platform/self.ts";
+import type { Armament, GuardianMessage, GuardianRequest } from "./guardian_protocol.ts";
+import { LineReader, toLine } from "./json_lines.ts";
+
+/** Emits `exited` (module, detail) when a replication process ends, and `lost` when the guardian itself does. */
+export class GuardianLink extends EventEmitter<{ exited: [string, string]; lost: [] }> {
+  #socket: Socket | null = null;
+  #nextFence = 1;
+  readonly #fences = new Map<number, (result: { ok: boolean; detail: string }) => void>();
+  readonly #runs = new Map<string, (pid: number) => void>();
+  readonly #armed = new Map<string, Armament>();
+  #welcome: ((message: Extract<GuardianMessage, { type: "welcome" }>) => void) | null = null;
+
+  constructor(private readonly varDir: string) {
+    super();
+  }
+
+  /** Connects, starting a guardian where none answers. Returns what ran and what was fenced before we came. */
+  async open(): Promise<{ running: readonly string[]; fenced: readonly string[] }> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await this.#connect();
+      } catch (error) {
+        if (attempt === 0) this.#start();
+        if (attempt > 200) throw new Error(`the guardian does not start: ${(error as Error).message}; see ${this.#logFile()}`);
+        await Bun.sleep(25);
+      }
+    }
+  }
+
+  #logFile(): string {
+    return join(this.varDir, "log", "guardian.log");
+  }
+
+  #start(): void {
+    const [program, ...args] = selfCommand("__guardian", "--var", this.varDir);
+    const log = openSync(this.#logFile(), "a", 0o600);
+    spawn(program!, args, { detached: true, stdio: ["ignore", log, log] }).unref();
+  }
+
+  async #connect(): Promise<{ running: readonly string[]; fenced: readonly string[] }> {
+    const socket = connect(join(this.varDir, "run", "guardian.sock"));
+    await new Promise<void>((resolve, reject) => {
+      socket.once("connect", resolve);
+      socket.once("error", reject);
+    });
+    this.#socket = socket;
+    const welcome = new Promise<Extract<GuardianMessage, { type: "welcome" }>>((resolve) => (this.#welcome = resolve));
+    const reader = new LineReader((object) => this.#handle(object as GuardianMessage));
+    socket.on("data", (chunk) => reader.push(chunk));
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => {
+      this.#socket = null;
+      this.emit("lost");
+    });
+    for (const armament of this.#armed.values()) this.#say({ op: "arm", armament });
+    return await welcome;
+  }
+
+  #say(request: GuardianRequest): void {
+    this.#socket?.write(toLine(request));
+  }
+
+  #handle(message: GuardianMessage): void {
+    switch (message.type) {
+      case "welcome":
+        return this.#welcome?.(message);
+      case "running":
+        this.#runs.get(message.module)?.(message.pid);
+        this.#runs.delete(message.module);
+        return;
+      case "exited":
+        this.emit("exited", message.module, message.detail);
+        return;
+      case "fenced":
+        this.#fences.get(message.id)?.(message);
+        this.#fences.delete(message.id);
+    }
+  }
+
+  /** A sign of life: call just before each heartbeat is sent. */
+  alive(): void {
+    this.#say({ op: "alive" });
+  }
+
+  /** From now on a late daemon costs this module its role. */
+  arm(armament: Armament): void {
+    this.#armed.set(armament.module, armament);
+    this.#say({ op: "arm", armament });
+  }
+
+  disarm(module: string): void {
+    this.#armed.delete(module);
+    this.#say({ op: "disarm", module });
+  }
+
+  /** Starts the replication process of a module, or finds it running. Returns its process id. */
+  run(module: string, argv: readonly string[]): Promise<number> {
+    return new Promise((resolve) => {
+      this.#runs.set(module, resolve);
+      this.#say({ op: "run", module, argv });
+    });
+  }
+
+  /** Silences a module without hooks. */
+  fence(module: string): Promise<{ ok: boolean; detail: string }> {
+    return new Promise((resolve) => {
+      const id = this.#nextFence++;
+      this.#fences.set(id, resolve);
+      this.#say({ op: "fence", module, id });
+    });
+  }
+
+  /** The daemon stops for good: the guardian ends when nothing is armed. */
+  farewell(): void {
+    this.#say({ op: "farewell" });
+  }
+}

@@ -1,0 +1,39 @@
+/**
+ * What daemon and guardian say to each other over VAR/run/guardian.sock, one JSON object a line.
+ */
+import type { ProcessGroup } from "./cgroup.ts";
+
+/** All that fencing one module needs to know, told before the module first serves. */
+export interface Armament {
+  module: string;
+  /** The heartbeat timeout T, ms: fencing is complete 0.8 T after the last sign of the daemon. */
+  timeoutMs: number;
+  group: ProcessGroup;
+  /** Virtual addresses in CIDR form. */
+  addresses: readonly string[];
+  /** Directories that the replication process mounts over. */
+  mounts: readonly string[];
+}
+
+/** Daemon to guardian. */
+export type GuardianRequest =
+  /** A sign of life, sent just before each heartbeat: the peer's patience starts no earlier than ours. */
+  | { op: "alive" }
+  | { op: "arm"; armament: Armament }
+  | { op: "disarm"; module: string }
+  /** Start (or find running) the replication process of a module. Answered by `running`. */
+  | { op: "run"; module: string; argv: readonly string[] }
+  | { op: "fence"; module: string; id: number }
+  /** The daemon stops for good: end when nothing is armed. */
+  | { op: "farewell" };
+
+/** Guardian to daemon. */
+export type GuardianMessage =
+  /** First line after a connect: what runs, and what was fenced while no daemon was there. */
+  | { type: "welcome"; running: readonly string[]; fenced: readonly string[] }
+  | { type: "running"; module: string; pid: number }
+  | { type: "exited"; module: string; detail: string }
+  | { type: "fenced"; id: number; module: string; ok: boolean; detail: string };
+
+/** Share of T without a sign of the daemon at which fencing begins; the rest up to 0.8 T is what it may take. */
+export const FENCE_BEGINS = 0.72;

@@ -1,0 +1,94 @@
+/**
+ * What must survive a crash, on disk: one small JSON file, replaced whole, fsynced with its directory before anyone acts
+ * on it. A file that cannot be read is never taken for "nothing was there": that would forget a promise (G3).
+ */
+import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import * as v from "valibot";
+import type { DurableRecord } from "../failover/types.ts";
+
+const generation = v.pipe(v.string(), v.maxLength(64));
+const recordSchema = v.object({
+  role: v.picklist(["NONE", "ALONE", "PRIM", "SECOND"]),
+  generations: v.object({
+    current: generation,
+    parted: v.nullable(generation),
+    history: v.pipe(v.array(generation), v.maxLength(16)),
+  }),
+  consistency: v.picklist(["blank", "uptodate", "outdated", "inconsistent", "suspect"]),
+  wasPrimaryAtParting: v.boolean(),
+  peerOutdatedIn: v.nullable(generation),
+  counter: v.number(),
+  peerCounter: v.number(),
+  running: v.boolean(),
+  loops: v.array(v.number()),
+});
+
+/** A node that never held the module's data. */
+export const blankRecord: DurableRecord = {
+  role: "NONE",
+  generations: { current: "", parted: null, history: [] },
+  consistency: "blank",
+  wasPrimaryAtParting: false,
+  peerOutdatedIn: null,
+  counter: 0,
+  peerCounter: 0,
+  running: false,
+  loops: [],
+};
+
+/** Replaces `file` by `content` so that a crash leaves either the old or the new, and the new is on stable storage. Mode 0600. */
+export async function writeDurably(file: string, content: string): Promise<void> {
+  const directory = dirname(file);
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const temporary = `${file}.new`;
+  const handle = await open(temporary, "w", 0o600);
+  try {
+    await handle.writeFile(content);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await rename(temporary, file);
+  const parent = await open(directory, "r");
+  try {
+    await parent.sync();
+  } finally {
+    await parent.close();
+  }
+}
+
+/** The record file of one module. Writes are serialised: the last one asked for is the last one on disk. */
+export class RecordFile {
+  readonly #file: string;
+  #last: Promise<void> = Promise.resolve();
+
+  constructor(stateDir: string) {
+    this.#file = join(stateDir, "record.json");
+  }
+
+  /** Reads the record; `blankRecord` where there is none. Throws when it is there and cannot be trusted. */
+  async read(): Promise<DurableRecord> {
+    let text: string;
+    try {
+      text = await readFile(this.#file, "utf8");
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return blankRecord;
+      throw error;
+    }
+    try {
+      return v.parse(recordSchema, JSON.parse(text));
+    } catch (error) {
+      throw new Error(
+        `${this.#file} is damaged (${(error as Error).message}): what this copy is worth is not known. Move the file away and type "holdfast second NAME --full" to copy everything from the peer`,
+      );
+    }
+  }
+
+  /** Makes `record` durable. */
+  write(record: DurableRecord): Promise<void> {
+    const next = this.#last.then(() => writeDurably(this.#file, `${JSON.stringify(record, null, 1)}\n`));
+    this.#last = next.catch(() => undefined);
+    return next;
+  }
+}

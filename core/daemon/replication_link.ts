@@ -1,0 +1,117 @@
+/**
+ * The daemon's end of the replication processes: a Unix socket on which each says which module it serves.
+ *
+ * A replication process outlives the daemon and finds the new one by itself; the daemon asks it to be configured again, and
+ * goes on where it was.
+ */
+import { EventEmitter } from "node:events";
+import { chmodSync, rmSync } from "node:fs";
+import { createServer, type Socket } from "node:net";
+import { join } from "node:path";
+import type { ReplicationReport } from "../failover/types.ts";
+import type { ControlMessage, ControlRequest } from "../filesystem/control.ts";
+import { LineReader, toLine } from "./json_lines.ts";
+
+type WithoutId<T> = T extends unknown ? Omit<T, "id"> : never;
+/** A request, before it gets its number. */
+export type ReplicationRequest = WithoutId<ControlRequest>;
+/** What came of a request. */
+export interface ReplicationAnswer {
+  ok: boolean;
+  detail: string;
+  result?: unknown;
+}
+type Hello = Extract<ControlMessage, { type: "hello" }>;
+
+/** One module's replication process, as the daemon sees it. */
+export class ReplicationLink extends EventEmitter<{
+  hello: [Hello];
+  report: [ReplicationReport];
+  progress: [Extract<ControlMessage, { type: "progress" }>];
+  finished: [Extract<ControlMessage, { type: "finished" }>];
+  log: [Extract<ControlMessage, { type: "log" }>];
+  lost: [];
+}> {
+  #socket: Socket | null = null;
+  #next = 1;
+  readonly #pending = new Map<number, (answer: ReplicationAnswer) => void>();
+
+  get connected(): boolean {
+    return this.#socket !== null;
+  }
+
+  /** Takes over the connection that said hello for this module; an older one is cut off. */
+  attach(socket: Socket, hello: Hello): void {
+    const old = this.#socket;
+    this.#socket = socket;
+    old?.destroy();
+    socket.on("close", () => {
+      if (this.#socket !== socket) return;
+      this.#socket = null;
+      for (const settle of this.#pending.values()) settle({ ok: false, detail: "the replication process is gone" });
+      this.#pending.clear();
+      this.emit("lost");
+    });
+    this.emit("hello", hello);
+  }
+
+  /** Takes one message of the process. */
+  handle(message: ControlMessage): void {
+    switch (message.type) {
+      case "done":
+        this.#pending.get(message.id)?.(message);
+        this.#pending.delete(message.id);
+        return;
+      case "report":
+        this.emit("report", message.report);
+        return;
+      case "progress":
+        this.emit("progress", message);
+        return;
+      case "finished":
+        this.emit("finished", message);
+        return;
+      case "log":
+        this.emit("log", message);
+    }
+  }
+
+  /** Asks; never rejects. An answer may take as long as the work does. */
+  request(request: ReplicationRequest): Promise<ReplicationAnswer> {
+    const socket = this.#socket;
+    if (!socket) return Promise.resolve({ ok: false, detail: "the replication process does not run" });
+    const id = this.#next++;
+    return new Promise((resolve) => {
+      this.#pending.set(id, resolve);
+      socket.write(toLine({ id, ...request }));
+    });
+  }
+}
+
+/** Listens on VAR/run/control.sock; `find` gives the link of a module of this node, or undefined. */
+export function listenForReplication(varDir: string, find: (module: string) => ReplicationLink | undefined): () => void {
+  const path = join(varDir, "run", "control.sock");
+  rmSync(path, { force: true });
+  const server = createServer((socket) => {
+    let link: ReplicationLink | undefined;
+    const reader = new LineReader((object) => {
+      const message = object as ControlMessage;
+      if (message.type === "hello") {
+        link = find(message.module);
+        if (link) link.attach(socket, message);
+        else socket.destroy();
+      } else link?.handle(message);
+    });
+    socket.on("error", () => socket.destroy());
+    socket.on("data", (chunk) => {
+      try {
+        reader.push(chunk);
+      } catch (error) {
+        console.error(`control.sock: ${(error as Error).message}`);
+        socket.destroy();
+      }
+    });
+  });
+  server.listen(path, () => chmodSync(path, 0o600));
+  return () => server.close();
+}

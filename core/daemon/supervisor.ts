@@ -1,0 +1,159 @@
+/**
+ * One module on this node: feeds the failover core with what happens, in order, and carries out what it asks for.
+ *
+ * The core decides, this file only carries: no decision is taken here. Everything that the core is told and answers is
+ * written to the module's journal, which is what `holdfast explain` reads.
+ */
+import { randomUUID } from "node:crypto";
+import type { DurableRecord, Effect, Event, FailoverConfig, PeerView } from "../failover/types.ts";
+import { describe, initialState, step, view } from "../failover/step.ts";
+import type { CommandResult, NodeStatus } from "./engine.ts";
+import type { Journal } from "./journal.ts";
+
+/** An event before the supervisor puts the clocks to it. */
+type Bare<T> = T extends unknown ? Omit<T, "now" | "wall"> : never;
+export type Happening = Bare<Event>;
+
+/** What came of an effect. */
+export interface Outcome {
+  ok: boolean;
+  detail: string;
+}
+
+/** Carries out the effects that have a result; never rejects. */
+export interface Executor {
+  execute(effect: Effect): Promise<Outcome>;
+  /** No result: lets the replication process go on. */
+  proceed(): void;
+  /** No result: sends the view to the peer now. */
+  publish(): void;
+}
+
+/** One supervised module. */
+export class Supervisor {
+  #state: ReturnType<typeof initialState>;
+  readonly #queue: Happening[] = [];
+  #stepping = false;
+  readonly #timers = new Map<string, ReturnType<typeof setTimeout>>();
+  readonly #commands = new Map<string, (result: CommandResult) => void>();
+  readonly #watchers = new Set<() => void>();
+  #shown = "";
+  #since = new Date().toISOString();
+
+  constructor(
+    config: FailoverConfig,
+    private readonly incarnation: string,
+    private readonly executor: Executor,
+    private readonly journal: Journal,
+  ) {
+    this.#state = initialState(config);
+  }
+
+  /** The durable record as the core has it now. */
+  get record(): DurableRecord {
+    return this.#state.record;
+  }
+
+  /** What this node tells its peer about the module. */
+  view(resources: Readonly<Record<string, string>>): PeerView {
+    return { ...view(this.#state), incarnation: this.incarnation, resources };
+  }
+
+  /** The module's line in `status`. */
+  status(): Omit<NodeStatus, "resources"> {
+    const { state, readiness, upToDate, reason, remedy } = describe(this.#state);
+    return { state, readiness, upToDate, reason, since: this.#since, ...(remedy ? { remedy } : {}) };
+  }
+
+  /** Tells the core. Events are taken one at a time, in the order told. */
+  tell(happening: Happening): void {
+    this.#queue.push(happening);
+    if (this.#stepping) return;
+    this.#stepping = true;
+    for (let next = this.#queue.shift(); next; next = this.#queue.shift()) this.#step(next);
+    this.#stepping = false;
+    for (const watcher of this.#watchers) watcher();
+  }
+
+  /** Gives a command to the core; resolves with its answer. */
+  command(command: Extract<Happening, { type: "command" }>["command"], by: "human" | "rule", cause: string): Promise<CommandResult> {
+    const id = randomUUID();
+    return new Promise((resolve) => {
+      this.#commands.set(id, resolve);
+      this.tell({ type: "command", command, by, cause, id });
+    });
+  }
+
+  /** Resolves true when `settled` holds, false after `timeoutMs`. */
+  when(settled: () => boolean, timeoutMs: number): Promise<boolean> {
+    if (settled()) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const finish = (value: boolean): void => {
+        clearTimeout(timer);
+        this.#watchers.delete(watcher);
+        resolve(value);
+      };
+      const watcher = (): void => {
+        if (settled()) finish(true);
+      };
+      const timer = setTimeout(() => finish(false), timeoutMs);
+      this.#watchers.add(watcher);
+    });
+  }
+
+  #step(happening: Happening): void {
+    const event = { ...happening, now: performance.now(), wall: Date.now() } as Event;
+    const { state, effects, why } = step(this.#state, event);
+    this.#state = state;
+    this.#remember(happening, effects, why);
+    for (const effect of effects) this.#carryOut(effect);
+  }
+
+  /** Writes down what was decided, and says so when people can see the difference. */
+  #remember(happening: Happening, effects: readonly Effect[], why: string): void {
+    const { state, readiness, reason } = describe(this.#state);
+    if (effects.length > 0 || why !== "") {
+      this.journal.decision({ event: happening, why, effects: effects.map(({ do: what, ...rest }) => ({ do: what, ...rest })), state, readiness });
+    }
+    const shown = `${state} ${readiness}`;
+    if (shown !== this.#shown) {
+      this.#shown = shown;
+      this.#since = new Date().toISOString();
+      this.journal.line("event", `Local state ${shown}: ${why || reason}`);
+      this.executor.publish();
+    } else if (why !== "" && effects.length > 0) this.journal.line("info", why);
+  }
+
+  #carryOut(effect: Effect): void {
+    switch (effect.do) {
+      case "timer":
+        clearTimeout(this.#timers.get(effect.name));
+        this.#timers.delete(effect.name);
+        if (effect.ms !== null) {
+          this.#timers.set(effect.name, setTimeout(() => this.tell({ type: "timer", name: effect.name }), effect.ms));
+        }
+        return;
+      case "publish":
+        return this.executor.publish();
+      case "proceed":
+        return this.executor.proceed();
+      case "answer":
+        this.#commands.get(effect.command)?.({ status: effect.ok ? 0 : 1, message: effect.message });
+        this.#commands.delete(effect.command);
+        return;
+      default:
+        void this.executor.execute(effect).then(({ ok, detail }) => {
+          if (!ok) this.journal.line("warning", `${effect.do}: ${detail}`);
+          this.tell({ type: "done", effect: effect.id, ok, detail });
+        });
+    }
+  }
+
+  /** Forgets timers and commands: the module is removed or the daemon ends. */
+  dispose(): void {
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    for (const settle of this.#commands.values()) settle({ status: 1, message: "the daemon stops" });
+    this.#timers.clear();
+    this.#commands.clear();
+  }
+}
