@@ -66,6 +66,17 @@ export interface PeerView {
   leaving: boolean;
   /** The names and states of its resources, for remote rules. */
   resources: Readonly<Record<string, string>>;
+  /** For people only, nothing is decided from it. */
+  note?: PeerNote;
+}
+
+/** What `status` on one node shows of the other. */
+export interface PeerNote {
+  reason: string;
+  /** ISO time of the last change of state. */
+  since: string;
+  remedy?: string;
+  reintegration?: unknown;
 }
 
 /** Part of the module's configuration that the core needs. All durations in ms. */
