@@ -1,0 +1,111 @@
+/**
+ * A node's credentials on disk, in VAR/cluster. A half-written directory never counts: it is filled under another name,
+ * synced, and renamed, so that a node is a member of its cluster or is not.
+ */
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+
+/** Content by file name: cluster.yaml node.json ca.crt ca.key node.crt node.key cluster.key. */
+export type CredentialFiles = Record<(typeof CREDENTIAL_NAMES)[number], string>;
+
+/** The files of VAR/cluster that make a member. */
+export const CREDENTIAL_NAMES = [
+  "cluster.yaml",
+  "node.json",
+  "ca.crt",
+  "ca.key",
+  "node.crt",
+  "node.key",
+  "cluster.key",
+] as const;
+
+/** What happened with a cluster's identity, and what to do about it. */
+export class ClusterError extends Error {
+  override readonly name = "ClusterError";
+}
+
+/** The directory of the credentials under a node's var directory. */
+export const clusterDirectory = (varDir: string): string => join(varDir, "cluster");
+
+function syncDirectory(directory: string): void {
+  const fd = openSync(directory, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function writeSynced(file: string, content: string): void {
+  const fd = openSync(file, "w", 0o600);
+  try {
+    const bytes = Buffer.from(content);
+    for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Replaces one file of `directory` so that a crash leaves the old or the new, and the new is on stable storage. Mode 0600. */
+export function replaceDurably(file: string, content: string): void {
+  writeSynced(`${file}.new`, content);
+  renameSync(`${file}.new`, file);
+  syncDirectory(dirname(file));
+}
+
+/** Makes VAR/cluster with all its files at once. Throws ClusterError when there is one. */
+export function installCredentials(varDir: string, files: CredentialFiles): void {
+  mkdirSync(varDir, { recursive: true, mode: 0o700 });
+  const target = clusterDirectory(varDir);
+  refuseMember(varDir);
+  const draft = mkdtempSync(`${target}.new-`);
+  try {
+    chmodSync(draft, 0o700);
+    for (const name of CREDENTIAL_NAMES) writeSynced(join(draft, name), files[name]);
+    syncDirectory(draft);
+    renameSync(draft, target);
+  } catch (error) {
+    rmSync(draft, { recursive: true, force: true });
+    throw error;
+  }
+  syncDirectory(varDir);
+}
+
+/** Throws ClusterError when this var directory already belongs to a cluster. */
+export function refuseMember(varDir: string): void {
+  const target = clusterDirectory(varDir);
+  if (existsSync(target))
+    throw new ClusterError(
+      `this node already belongs to a cluster (${target} exists): remove it from there first`,
+    );
+}
+
+/** Reads all files of VAR/cluster; null when there is no such directory. Throws ClusterError naming a file that cannot be read. */
+export function readCredentials(varDir: string): CredentialFiles | null {
+  const directory = clusterDirectory(varDir);
+  if (!existsSync(directory)) return null;
+  const read = (name: string): string => {
+    try {
+      return readFileSync(join(directory, name), "utf8");
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new ClusterError(
+        `this node's identity is damaged: ${why}. Restore ${directory} from a backup, or move it away and join again`,
+      );
+    }
+  };
+  return Object.fromEntries(CREDENTIAL_NAMES.map((name) => [name, read(name)])) as CredentialFiles;
+}
