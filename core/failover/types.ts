@@ -53,13 +53,18 @@ export interface DurableRecord {
 export interface PeerView {
   state: ModuleState;
   readiness: Readiness;
-  record: Pick<DurableRecord, "role" | "generations" | "consistency" | "wasPrimaryAtParting" | "counter" | "peerCounter">;
+  record: Pick<
+    DurableRecord,
+    "role" | "generations" | "consistency" | "wasPrimaryAtParting" | "counter" | "peerCounter"
+  >;
   /** Random at each start of the daemon: a new one means the old state is gone. */
   incarnation: string;
   /** This primary asks its peer to record durably that it is outdated, as of this new generation. */
   outdate: string | null;
   /** This node has durably recorded itself outdated as of this generation. */
   outdatedIn: string | null;
+  /** Target of a reintegration: holds everything in this generation, and waits for the source to record durably that it is PRIM, no longer ALONE. */
+  caughtUp: string | null;
   /** A swap in progress, proposed by the primary, or asked for by the secondary. */
   swap: { id: string; phase: "asked" | "stopping" | "drained" | "promoted" | "failed" } | null;
   /** A clean goodbye: this module stops here, on purpose, everything handed over. */
@@ -99,8 +104,18 @@ export type Command =
   | { name: "second"; full: boolean };
 
 /** Everything that the core can be told. `now` is a monotonic clock in ms, `wall` the wall clock in ms (loop accounting only). */
-export type Event = { now: number; wall: number } & (
-  | { type: "boot"; record: DurableRecord; start: boolean }
+export type Event = { now: number; wall: number } & /**
+ * The first event. `incarnation` is random (16 hex digits do) and makes this start's generations unique. `adopt` tells what the guardian
+ * kept running while the daemon was away: give it only when the last settled (Ready) state is known and all of it still runs; otherwise fence first.
+ */
+(
+  | {
+      type: "boot";
+      record: DurableRecord;
+      start: boolean;
+      incarnation: string;
+      adopt?: { state: "ALONE" | "PRIM" | "SECOND" | "UP"; inSync: boolean };
+    }
   | { type: "command"; command: Command; by: "human" | "rule"; cause: string; id: string }
   /** The peer's view changed (first contact included). */
   | { type: "peer"; view: PeerView }
@@ -137,18 +152,42 @@ export type ReplicationReport =
 
 /** A script of the module, in the order of safekit.md 5.3. */
 export type HookName =
-  | "prestart" | "start_prim" | "stop_prim" | "start_second" | "stop_second" | "start_both" | "stop_both"
-  | "poststop" | "transition";
+  | "prestart"
+  | "start_prim"
+  | "stop_prim"
+  | "start_second"
+  | "stop_second"
+  | "start_both"
+  | "stop_both"
+  | "poststop"
+  | "transition";
 
-/** What the core asks for. `id` numbers an effect; each is harmless when done twice; those without a `done` event are marked. */
-export type Effect = { id: number } & (
-  /** Write the record atomically and fsync it. */
+/**
+ * What the core asks for. `id` numbers an effect; each is harmless when done twice; those without a `done` event are marked.
+ *
+ * Start effects in the order given. Persists, and what follows a persist in one list, are strictly serial; but a hook that runs holds nothing
+ * back: while a start hook waits for an fsync, the effects that release that fsync (persist, goAlone) come. The core itself waits for
+ * `done` wherever order matters. `fence` also kills the hook that runs; a `done` for an effect that the core gave up is ignored.
+ */
+export type Effect = { id: number } & /** Write the record atomically and fsync it. */
+(
   | { do: "persist"; record: DurableRecord }
-  | { do: "hook"; hook: HookName; from: ModuleState; to: ModuleState; action: string; force: boolean; cause: string }
+  | {
+      do: "hook";
+      hook: HookName;
+      from: ModuleState;
+      to: ModuleState;
+      action: string;
+      force: boolean;
+      cause: string;
+    }
   | { do: "virtualIp"; up: boolean }
   /** Mount and serve as primary; `alone` writes without a peer (its generation is already durable), else waits for a peer to join. */
   | { do: "serve"; alone: boolean; generations: Generations }
-  /** Release what `peerGone` held: this node is durably the only one, in this generation. */
+  /**
+   * Release what `peerGone` held: this node is durably the only one, in this generation. It may come without a `peerGone` (membership was
+   * quicker): then the connection is dropped first, and what was touched becomes dirty.
+   */
   | { do: "goAlone"; generations: Generations }
   /** Follow the primary: connect, reintegrate, apply. `full` copies everything; `sacrifice` first keeps what this node wrote alone (G5). */
   | { do: "follow"; full: boolean; sacrifice: boolean; generations: Generations }
