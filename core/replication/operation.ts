@@ -16,8 +16,8 @@ export { WireError } from "./wire_error.ts";
 
 /** Bytes before the first field. */
 export const HEADER_BYTES = 16;
-/** A frame is never longer: a longer length is an attack or a broken peer. */
-export const MAX_FRAME_BYTES = 4 * 1024 * 1024;
+/** A frame is never longer (a write of FUSE has at most 1 MiB): a longer length is an attack or a broken peer. */
+export const MAX_FRAME_BYTES = 1024 * 1024 + 32 * 1024;
 /** Room to reserve for a frame that carries `payload` bytes of names and data. */
 export const frameBound = (payload: number): number => 192 + payload;
 /** Longest name of a directory entry or an extended attribute. */

@@ -82,9 +82,9 @@ t.test("a malformed frame is refused by name", async (t) => {
   refused("TrailingBytes", () => out[0]!++, "bytes that no field explains");
   for (const name of [".", "..", "", "x".repeat(256), "../etc"]) {
     frame.name.set(bytes(name));
-    t.throws(
-      () => frame.encode(out, 0),
-      { fault: "BadName" } as object,
+    t.equal(
+      fault(() => frame.encode(out, 0)),
+      "BadName",
       `name ${JSON.stringify(name.slice(0, 8))}`,
     );
   }
