@@ -1,0 +1,117 @@
+/**
+ * What one heartbeat says, as bytes: whom this node hears on each lan, and its view of each of its modules.
+ *
+ * A beat that is too large for one datagram is cut; pieces may come over different lans. Every beat says everything, so
+ * a lost piece costs one interval, and an older beat that comes late is dropped.
+ */
+import { deflateRawSync, inflateRawSync } from "node:zlib";
+import * as v from "valibot";
+import type { PeerView } from "../failover/types.ts";
+
+/** Everything that a node tells its peers, each time. */
+export interface Beat {
+  /** By lan: the nodes whose heartbeats this node hears there. */
+  hears: Readonly<Record<string, readonly string[]>>;
+  /** A clean goodbye of the whole node. */
+  leaving: boolean;
+  /** By module. */
+  views: Readonly<Record<string, PeerView>>;
+}
+
+/** beat number (4), piece (1), number of pieces (1). */
+const PIECE_HEADER_BYTES = 6;
+const MAX_PIECES = 64;
+const MAX_BEAT_BYTES = 1 << 20;
+
+const text = v.pipe(v.string(), v.maxLength(256));
+// Loose: a newer peer may say more. What is named here is what this version relies on.
+const view = v.looseObject({
+  state: v.picklist(["STOP", "WAIT", "ALONE", "PRIM", "SECOND", "UP", "UNKNOWN"]),
+  readiness: v.picklist(["NotReady", "Transient", "Ready"]),
+  record: v.looseObject({
+    role: v.picklist(["NONE", "ALONE", "PRIM", "SECOND"]),
+    generations: v.object({
+      current: text,
+      parted: v.nullable(text),
+      history: v.pipe(v.array(text), v.maxLength(16)),
+    }),
+    consistency: v.picklist(["blank", "uptodate", "outdated", "inconsistent", "suspect"]),
+    wasPrimaryAtParting: v.boolean(),
+    counter: v.number(),
+    peerCounter: v.number(),
+  }),
+  incarnation: text,
+  outdate: v.nullable(text),
+  outdatedIn: v.nullable(text),
+  caughtUp: v.nullable(text),
+  swap: v.nullable(
+    v.object({ id: text, phase: v.picklist(["asked", "stopping", "drained", "promoted", "failed"]) }),
+  ),
+  leaving: v.boolean(),
+  resources: v.record(text, text),
+  note: v.exactOptional(
+    v.looseObject({ reason: v.string(), since: v.string(), remedy: v.exactOptional(v.string()) }),
+  ),
+});
+const beat = v.object({
+  hears: v.record(text, v.array(text)),
+  leaving: v.boolean(),
+  views: v.record(text, view),
+});
+
+/** Cuts a beat into bodies of at most `room` bytes. `number` grows with each beat of an incarnation. Throws RangeError when it is hopelessly large. */
+export function encodeBeat(content: Beat, number: number, room: number): Uint8Array[] {
+  const bytes = deflateRawSync(Buffer.from(JSON.stringify(content)), { level: 1 });
+  const share = room - PIECE_HEADER_BYTES;
+  const count = Math.max(1, Math.ceil(bytes.length / share));
+  if (count > MAX_PIECES)
+    throw new RangeError(`a heartbeat of ${bytes.length} bytes is too large: name fewer resources`);
+  return Array.from({ length: count }, (_, piece) => {
+    const header = Buffer.alloc(PIECE_HEADER_BYTES);
+    header.writeUInt32BE(number >>> 0);
+    header[4] = piece;
+    header[5] = count;
+    return Buffer.concat([header, bytes.subarray(piece * share, (piece + 1) * share)]);
+  });
+}
+
+/** Puts the pieces of one sender's beats together again. */
+export class BeatAssembler {
+  #incarnation = "";
+  #delivered = 0;
+  #number = 0;
+  #pieces: (Uint8Array | undefined)[] = [];
+  #missing = 0;
+
+  /** The whole beat when this was its last piece and it is newer than any before; null when not. Throws on bytes that make no beat. */
+  add(incarnation: string, body: Uint8Array): Beat | null {
+    if (incarnation !== this.#incarnation) {
+      this.#incarnation = incarnation;
+      this.#delivered = 0;
+      this.#number = 0;
+    }
+    // An answer of a node that has nothing to say yet.
+    if (body.length === 0) return null;
+    if (body.length < PIECE_HEADER_BYTES) throw new RangeError("a piece without a header");
+    const number = ((body[0]! << 24) | (body[1]! << 16) | (body[2]! << 8) | body[3]!) >>> 0;
+    const piece = body[4]!;
+    const count = body[5]!;
+    if (count === 0 || count > MAX_PIECES || piece >= count) throw new RangeError("a piece outside its beat");
+    if (number <= this.#delivered || number < this.#number) return null;
+    if (number > this.#number || count !== this.#pieces.length) {
+      this.#number = number;
+      this.#pieces = new Array<Uint8Array | undefined>(count).fill(undefined);
+      this.#missing = count;
+    }
+    if (this.#pieces[piece] !== undefined) return null;
+    this.#pieces[piece] = body.slice(PIECE_HEADER_BYTES);
+    if (--this.#missing > 0) return null;
+    this.#delivered = number;
+    return decodeBeat(this.#pieces as Uint8Array[]);
+  }
+}
+
+function decodeBeat(pieces: readonly Uint8Array[]): Beat {
+  const bytes = inflateRawSync(Buffer.concat(pieces), { maxOutputLength: MAX_BEAT_BYTES });
+  return v.parse(beat, JSON.parse(bytes.toString("utf8"))) as Beat;
+}

@@ -1,0 +1,21 @@
+/** The door of core/cluster: who belongs to the cluster, and how its members recognise each other. */
+export type { Beat } from "./beat.ts";
+export {
+  type ClusterConfig,
+  type ClusterNode,
+  ConfigError,
+  type ConfigFault,
+  DEFAULT_PORT,
+  type LanAddress,
+  parseClusterYaml,
+} from "./cluster_yaml.ts";
+export { ClusterError, clusterDirectory } from "./credential_files.ts";
+export {
+  type HeartbeatCounters,
+  type HeartbeatListener,
+  HeartbeatSockets,
+  heartbeatPort,
+  type SignOfLife,
+} from "./heartbeat_socket.ts";
+export { type Cluster, createCluster, loadCluster, nodeOf, replaceClusterYaml } from "./identity.ts";
+export type { ClusterKeys } from "./membership_keys.ts";
