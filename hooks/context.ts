@@ -1,0 +1,70 @@
+/**
+ * What a hook is told, and how it travels: as JSON to TypeScript hooks, as HOLDFAST_* variables to executables.
+ */
+import * as v from "valibot";
+
+const peer = v.object({ name: v.string(), addresses: v.record(v.string(), v.string()) });
+
+/** The context without what cannot be sent as JSON. */
+export const hookContextSchema = v.object({
+  module: v.string(),
+  node: v.string(),
+  kind: v.picklist(["mirror", "farm", "light"]),
+  /** The hook's name, such as start_prim. */
+  hook: v.string(),
+  /** The command or transition that this call belongs to: start, stop, restart, swap, takeover … */
+  action: v.string(),
+  from: v.string(),
+  to: v.string(),
+  /** A sentence: why. */
+  cause: v.string(),
+  /** True for the second call of a stop hook that failed or ran over its time. */
+  force: v.boolean(),
+  /** 1 for the first call, counting within one transition. */
+  attempt: v.number(),
+  vars: v.record(v.string(), v.string()),
+  /** The module's directory. */
+  dir: v.string(),
+  peers: v.array(peer),
+});
+
+/** What the daemon says about one call of a hook. */
+export type HookCall = v.InferOutput<typeof hookContextSchema>;
+
+/** What a hook's function gets. `signal` is aborted shortly before the time limit. */
+export interface HookContext extends HookCall {
+  signal: AbortSignal;
+}
+
+/** What the runner sends to its child, on standard input. */
+export const hookOrderSchema = v.object({
+  file: v.string(),
+  kind: v.picklist(["typescript", "executable"]),
+  context: hookContextSchema,
+  timeoutMs: v.number(),
+  /** Directory of the cgroup to enter before anything else, or null. */
+  cgroup: v.nullable(v.string()),
+});
+
+/** One order of the runner to its child. */
+export type HookOrder = v.InferOutput<typeof hookOrderSchema>;
+
+/** The context as environment variables. */
+export function contextVariables(context: HookCall): Record<string, string> {
+  const variables: Record<string, string> = {
+    HOLDFAST_MODULE: context.module,
+    HOLDFAST_NODE: context.node,
+    HOLDFAST_KIND: context.kind,
+    HOLDFAST_HOOK: context.hook,
+    HOLDFAST_ACTION: context.action,
+    HOLDFAST_FROM: context.from,
+    HOLDFAST_TO: context.to,
+    HOLDFAST_CAUSE: context.cause,
+    HOLDFAST_FORCE: context.force ? "1" : "0",
+    HOLDFAST_ATTEMPT: String(context.attempt),
+    HOLDFAST_DIR: context.dir,
+    HOLDFAST_PEERS: JSON.stringify(context.peers),
+  };
+  for (const [name, value] of Object.entries(context.vars)) variables[`HOLDFAST_VAR_${name}`] = value;
+  return variables;
+}

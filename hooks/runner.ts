@@ -1,0 +1,134 @@
+/**
+ * Runs one hook in a process of its own, and ends it with all its children at the time limit.
+ *
+ * The runner returns when the hook itself has ended. What the hook left running (the application) goes on: it is in the
+ * module's cgroup, its output goes to a file, and nothing ties it to the daemon.
+ */
+import { randomUUID } from "node:crypto";
+import { closeSync, constants, openSync } from "node:fs";
+import { selfCommand } from "../core/platform/self.ts";
+import { formatDuration } from "../modules/units.ts";
+import { contextVariables, type HookCall, type HookOrder } from "./context.ts";
+import { hookEnvironment } from "./environment.ts";
+import { followOutput, type LineSink } from "./output.ts";
+import { killFamily, RUN_MARK } from "./process_tree.ts";
+
+/** One hook to run. */
+export interface HookRun {
+  file: string;
+  kind: "typescript" | "executable";
+  context: HookCall;
+  timeoutMs: number;
+  /** More variables, such as the module's mark; the rest of the environment is fixed. */
+  env?: Readonly<Record<string, string>>;
+  /** Directory of the cgroup (v2) that the hook and all it starts belong to. */
+  cgroupPath?: string | null;
+  /** Where the hook and the application print (absolute; made with mode 0600). Follow it with `followOutput` after a restart of the daemon. */
+  outputFile: string;
+  onOutput: LineSink;
+  /** Ends the hook at once, like its time limit. */
+  signal?: AbortSignal;
+  /** The command that runs the child; this program's own by default. */
+  command?: readonly string[];
+}
+
+/** How a hook ended. `detail` is a sentence for people. */
+export interface HookResult {
+  ok: boolean;
+  exitCode: number | null;
+  timedOut: boolean;
+  detail: string;
+}
+
+/** How long a killed process may take to go (it may be stuck in a system call that nothing can interrupt). */
+const KILLED_GRACE_MS = 2000;
+
+/** Runs a hook to its end. Never throws: what goes wrong is in the result. */
+export async function runHook(run: HookRun): Promise<HookResult> {
+  const { hook } = run.context;
+  if (run.signal?.aborted) return failed(`${hook} was not started: cancelled`);
+  const started = performance.now();
+  try {
+    const follower = followOutput(run.outputFile, run.onOutput);
+    follower.begin();
+    try {
+      return await supervise(run, started);
+    } finally {
+      follower.end();
+    }
+  } catch (error) {
+    return failed(`${hook} could not be run: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function failed(detail: string): HookResult {
+  return { ok: false, exitCode: null, timedOut: false, detail };
+}
+
+/** Starts the child with its order on standard input, its output in the file, in a session of its own. */
+function spawn(run: HookRun, mark: string) {
+  const order: HookOrder = {
+    file: run.file,
+    kind: run.kind,
+    context: run.context,
+    timeoutMs: run.timeoutMs,
+    cgroup: run.cgroupPath ?? null,
+  };
+  const env = hookEnvironment({ ...run.env, ...contextVariables(run.context), [RUN_MARK]: mark });
+  const output = openSync(run.outputFile, constants.O_WRONLY | constants.O_APPEND | constants.O_NOFOLLOW);
+  try {
+    return Bun.spawn([...(run.command ?? selfCommand("__hook"))], {
+      cwd: run.context.dir,
+      env,
+      stdin: Buffer.from(JSON.stringify(order)),
+      stdout: output,
+      stderr: output,
+      detached: true,
+    });
+  } finally {
+    closeSync(output);
+  }
+}
+
+async function supervise(run: HookRun, started: number): Promise<HookResult> {
+  const mark = randomUUID();
+  const child = spawn(run, mark);
+  const { hook } = run.context;
+  let ended: "limit" | "cancelled" | null = null;
+  const { promise: stuck, resolve: giveUp } = Promise.withResolvers<"stuck">();
+  const end = (why: "limit" | "cancelled") => {
+    if (ended) return;
+    ended = why;
+    killFamily(child.pid, mark, true);
+    setTimeout(() => giveUp("stuck"), KILLED_GRACE_MS).unref();
+  };
+  const limit = setTimeout(() => end("limit"), run.timeoutMs);
+  const cancel = () => end("cancelled");
+  run.signal?.addEventListener("abort", cancel, { once: true });
+  const outcome = await Promise.race([child.exited, stuck]);
+  clearTimeout(limit);
+  run.signal?.removeEventListener("abort", cancel);
+  const took = `${((performance.now() - started) / 1000).toFixed(2)} s`;
+  if (ended) {
+    const reason =
+      ended === "limit" ? `ran over its time limit of ${formatDuration(run.timeoutMs)}` : "was cancelled";
+    const rest = outcome === "stuck" ? ", but the kernel does not let it go" : " with all it had started";
+    return {
+      ok: false,
+      exitCode: null,
+      timedOut: ended === "limit",
+      detail: `${hook} ${reason} and was killed${rest}`,
+    };
+  }
+  if (child.signalCode !== null)
+    return {
+      ok: false,
+      exitCode: null,
+      timedOut: false,
+      detail: `${hook} was killed by ${child.signalCode} after ${took}`,
+    };
+  const exitCode = child.exitCode ?? 0;
+  const detail =
+    exitCode === 0 ? `${hook} done in ${took}` : `${hook} failed with exit status ${exitCode} after ${took}`;
+  return { ok: exitCode === 0, exitCode, timedOut: false, detail };
+}

@@ -1,0 +1,153 @@
+/**
+ * What two values of module.yaml say about each other, and about the cluster: one value's own rules are in the schema.
+ */
+import { nearest } from "./nearest.ts";
+import type { ModuleConfig } from "./schema.ts";
+import { formatDuration } from "./units.ts";
+
+/** The names of a cluster that a module may refer to. */
+export interface ClusterNames {
+  nodes: readonly string[];
+  lans: readonly string[];
+}
+
+/** A sentence about the value at `path`. */
+export interface Finding {
+  path: readonly (string | number)[];
+  message: string;
+}
+
+/** "did you mean …" or the list of what there is. */
+function choose(name: string, known: readonly string[]): string {
+  const near = nearest(name, known);
+  return near ? `did you mean ${near}?` : `there is ${known.join(", ")}`;
+}
+
+function checkNodes(config: ModuleConfig, cluster: ClusterNames | null): Finding[] {
+  const findings: Finding[] = [];
+  for (const [index, node] of (config.nodes ?? []).entries()) {
+    if (cluster && !cluster.nodes.includes(node))
+      findings.push({
+        path: ["nodes", index],
+        message: `the cluster has no node ${node}: ${choose(node, cluster.nodes)}`,
+      });
+  }
+  if (cluster && config.kind === "mirror" && config.nodes === undefined && cluster.nodes.length !== 2)
+    findings.push({
+      path: ["nodes"],
+      message: `nodes is missing: the cluster has ${cluster.nodes.length} nodes, and a mirror runs on two of them`,
+    });
+  const own = config.nodes ?? cluster?.nodes;
+  if (config.kind === "mirror" && config.failback !== undefined && own && !own.includes(config.failback))
+    findings.push({
+      path: ["failback"],
+      message: `${config.failback} is not a node of this module: ${choose(config.failback, own)}`,
+    });
+  if (config.kind === "farm" && own)
+    for (const node of Object.keys(config.loadBalancing?.weights ?? {}))
+      if (!own.includes(node))
+        findings.push({
+          path: ["loadBalancing", "weights", node],
+          message: `${node} is not a node of this module: ${choose(node, own)}`,
+        });
+  return findings;
+}
+
+function checkLans(config: ModuleConfig, cluster: ClusterNames | null): Finding[] {
+  const findings: Finding[] = [];
+  const lists: [string, readonly string[] | undefined][] = [["heartbeat", config.heartbeat.lans]];
+  if (config.kind === "mirror") lists.push(["replicate", config.replicate?.lans]);
+  for (const [owner, lans] of lists) {
+    if (lans?.length === 0)
+      findings.push({ path: [owner, "lans"], message: "name at least one lan, or remove the line" });
+    for (const [index, lan] of (lans ?? []).entries())
+      if (cluster && !cluster.lans.includes(lan))
+        findings.push({
+          path: [owner, "lans", index],
+          message: `the cluster has no lan ${lan}: ${choose(lan, cluster.lans)}`,
+        });
+  }
+  const { interval, timeout } = config.heartbeat;
+  if (interval !== undefined && timeout !== undefined && timeout < 2 * interval)
+    findings.push({
+      path: ["heartbeat", "timeout"],
+      message: `${formatDuration(timeout)} is less than two intervals of ${formatDuration(interval)}: one lost packet would be a failure`,
+    });
+  return findings;
+}
+
+function checkPaths(config: ModuleConfig): Finding[] {
+  const findings: Finding[] = [];
+  if (config.kind !== "mirror") return findings;
+  const paths = config.replicate?.paths ?? [];
+  for (const [index, { path, exclude, only }] of paths.entries()) {
+    const at = ["replicate", "paths", index];
+    for (const [other, earlier] of paths.slice(0, index).entries()) {
+      if (earlier.path === path) findings.push({ path: [...at, "path"], message: `${path} is there twice` });
+      else if (`${path}/`.startsWith(`${earlier.path}/`) || `${earlier.path}/`.startsWith(`${path}/`))
+        findings.push({
+          path: [...at, "path"],
+          message: `${path} and ${earlier.path} (replicate.paths[${other}]) lie in each other: replicate the outer one`,
+        });
+    }
+    if (exclude.length > 0 && only.length > 0)
+      findings.push({
+        path: [...at, "only"],
+        message: "exclude and only cannot be combined: keep one of them",
+      });
+  }
+  return findings;
+}
+
+function checkAddresses(config: ModuleConfig): Finding[] {
+  const seen = new Set<string>();
+  const findings: Finding[] = [];
+  for (const [index, { address }] of config.virtualIps.entries()) {
+    const ip = address.split("/")[0]!.toLowerCase();
+    if (seen.has(ip))
+      findings.push({ path: ["virtualIps", index, "address"], message: `${ip} is there twice` });
+    seen.add(ip);
+  }
+  if (config.kind !== "farm") return findings;
+  for (const [index, rule] of (config.loadBalancing?.rules ?? []).entries())
+    for (const [place, range] of rule.ports.entries()) {
+      if (typeof range === "number") continue;
+      const [from = 0, to = 0] = range.split("-").map(Number);
+      if (from < 1 || to > 65_535 || from > to)
+        findings.push({
+          path: ["loadBalancing", "rules", index, "ports", place],
+          message: `${range} is not a range of ports between 1 and 65535`,
+        });
+    }
+  return findings;
+}
+
+function checkWatchers(config: ModuleConfig): Finding[] {
+  const findings: Finding[] = [];
+  for (const [type, checkers] of Object.entries(config.checkers))
+    for (const [name, checker] of Object.entries(checkers))
+      if (
+        checker.when === "pre" &&
+        checker.action !== undefined &&
+        !["wait", "none"].includes(checker.action)
+      )
+        findings.push({
+          path: ["checkers", type, name, "action"],
+          message: `a checker with when: pre runs before the application, so it can only wait or none, not ${checker.action}`,
+        });
+  for (const [name, { min, max }] of Object.entries(config.processes))
+    if (max !== undefined && max < min)
+      findings.push({ path: ["processes", name, "max"], message: `${max} is less than min (${min})` });
+  return findings;
+}
+
+/** Everything that does not fit together, in no particular order. Without a cluster its names are not checked. */
+export function crossChecks(config: ModuleConfig, cluster: ClusterNames | null): Finding[] {
+  return [
+    ...checkNodes(config, cluster),
+    ...checkLans(config, cluster),
+    ...checkPaths(config),
+    ...checkAddresses(config),
+    ...checkWatchers(config),
+  ];
+}

@@ -1,0 +1,27 @@
+/**
+ * What module.yaml may say and this version does not do yet.
+ *
+ * A setting that is accepted and ignored is a promise broken on the day it matters, so it is refused with its name.
+ */
+import type { Finding } from "./cross_checks.ts";
+import type { ModuleConfig } from "./schema.ts";
+
+/** The settings of `config` that have no effect in this version; empty for a module that works as written. */
+export function unsupported(config: ModuleConfig): Finding[] {
+  const findings: Finding[] = [];
+  const refuse = (path: string, what: string) =>
+    findings.push({ path: [path], message: `${what} not supported by this version: remove ${path}` });
+  if (config.kind !== "mirror")
+    findings.push({
+      path: ["kind"],
+      message: `modules of kind ${config.kind} are not supported by this version: only mirror`,
+    });
+  if (config.services.length > 0) refuse("services", "services are");
+  if (config.secrets.length > 0) refuse("secrets", "secrets are");
+  if (config.permissions !== undefined) refuse("permissions", "permissions are");
+  if (Object.keys(config.processes).length > 0) refuse("processes", "process monitoring is");
+  if (Object.values(config.checkers).some((named) => Object.keys(named).length > 0))
+    refuse("checkers", "checkers are");
+  if (Object.keys(config.rules).length > 0) refuse("rules", "rules are");
+  return findings;
+}
