@@ -83,6 +83,9 @@ const symbols = {
   umask: { args: [u32], returns: i32 },
   geteuid: { args: [], returns: u32 },
   kill: { args: [i32, i32], returns: i32 },
+  socket: { args: [i32, i32, i32], returns: i32 },
+  bind: { args: [i32, address, u32], returns: i32 },
+  setsockopt: { args: [i32, i32, i32, address, u32], returns: i32 },
   syscall: { args: [i64, i64, i64, i64, i64, i64, i64], returns: i64 },
 } as const;
 
@@ -230,6 +233,11 @@ export const setfsgid = (gid: number): number => c.setfsgid(gid >>> 0);
 export const umask = (mask: number): number => c.umask(mask);
 export const geteuid = (): number => c.geteuid();
 export const kill = (pid: number, signal: number): number => outcome(c.kill(pid, signal));
+export const socket = (family: number, type: number, protocol: number): number =>
+  outcome(c.socket(family, type, protocol));
+export const bind = (fd: number, to: number, length: number): number => outcome(c.bind(fd, to, length));
+export const setsockopt = (fd: number, level: number, name: number, at: number, length: number): number =>
+  outcome(c.setsockopt(fd, level, name, at, length));
 /** A call that the C library does not wrap. */
 export const syscall = (number: number, a = 0, b = 0, d = 0, e = 0, f = 0, g = 0): number =>
   outcome(c.syscall(number, a, b, d, e, f, g));
@@ -291,6 +299,9 @@ export function mount(source: string, target: string, type: string, flags: numbe
 export function umount2(target: string, flags: number): number {
   return withString(target, (at) => outcome(c.umount2(at, flags)));
 }
+
+/** umount2(2) of the C string at an address. Returns 0 or -errno. */
+export const umountAt = (target: number, flags: number): number => outcome(c.umount2(target, flags));
 
 /** An anonymous file in memory, closed on exec. `name` shows in /proc. Returns the descriptor or -errno. */
 export function memfdCreate(name: string): number {
