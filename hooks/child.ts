@@ -1,0 +1,112 @@
+/**
+ * The two ways in which this binary becomes a script: as the child of the hook runner, and as `holdfast run`.
+ */
+import { realpathSync } from "node:fs";
+import { resolve } from "node:path";
+import * as v from "valibot";
+import { replaceProcess } from "../core/platform/linux/exec.ts";
+import {
+  closeInput,
+  enterCgroup,
+  giveBackPriority,
+  prepareExec,
+} from "../core/platform/linux/inheritance.ts";
+import { type HookContext, type HookOrder, hookOrderSchema } from "./context.ts";
+import { hookEnvironment } from "./environment.ts";
+import { fail, installRuntime } from "./runtime.ts";
+
+/** The signal in a hook's context is aborted when this part of its time has passed. */
+const WARNING_AT = 0.9;
+
+async function readOrder(): Promise<HookOrder> {
+  return v.parse(hookOrderSchema, JSON.parse(await Bun.stdin.text()));
+}
+
+/** Never leaves a rejected promise unheard: a hook that forgot an `await` must fail, not succeed. */
+function failLoudly(): void {
+  process.on("uncaughtException", fail);
+  process.on("unhandledRejection", fail);
+}
+
+/** Becomes the executable, with the arguments that hooks have always had: force (second stop only), from, to, action. */
+function becomeExecutable({ file, context }: HookOrder): never {
+  const args = [...(context.force ? ["force"] : []), context.from, context.to, context.action];
+  const environment = Object.fromEntries(
+    Object.entries(process.env).map(([name, value]) => [name, value ?? ""]),
+  );
+  prepareExec();
+  try {
+    return replaceProcess([file, ...args], environment);
+  } catch (error) {
+    throw new Error(
+      `${file} cannot be executed: is its first line right (#!/bin/sh), and its interpreter installed?`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+function hookContext(order: HookOrder): HookContext {
+  const controller = new AbortController();
+  const abort = () => controller.abort(new Error("the hook's time is nearly up"));
+  setTimeout(abort, order.timeoutMs * WARNING_AT).unref();
+  process.on("SIGTERM", abort);
+  return { ...order.context, signal: controller.signal };
+}
+
+async function runTypeScript(order: HookOrder): Promise<void> {
+  installRuntime(order.file, []);
+  const loaded: object = await import(order.file);
+  if (!("default" in loaded)) {
+    if (Object.keys(loaded).length > 0)
+      throw new Error(
+        `${order.file} exports ${Object.keys(loaded).join(", ")} but has no default export to call`,
+      );
+    // A plain script: it ends when nothing is left to do, with its own exit status.
+    return;
+  }
+  if (typeof loaded.default !== "function")
+    throw new Error(`${order.file}: the default export is not a function`);
+  await loaded.default(hookContext(order));
+  process.exit(process.exitCode ?? 0);
+}
+
+/** `__hook`: reads the order from standard input, and carries it out. Ends the process. */
+export async function runHookChild(): Promise<void> {
+  failLoudly();
+  try {
+    const order = await readOrder();
+    if (order.cgroup !== null) enterCgroup(order.cgroup);
+    giveBackPriority();
+    closeInput();
+    if (order.kind === "executable") becomeExecutable(order);
+    await runTypeScript(order);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+/**
+ * `holdfast run FILE.ts [ARG…]`: runs the file as the main script with the hooks' runtime. Returns when its top-level code
+ * has run; the process then ends by itself, with the script's status, when nothing is left to do. Call nothing after it.
+ */
+export async function runScript(file: string, args: readonly string[]): Promise<void> {
+  failLoudly();
+  try {
+    const path = realpathSync(resolve(file));
+    dropDangerousVariables();
+    installRuntime(path, args);
+    await import(path);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+/** A person's script keeps the person's environment, except for what would run other code in its children. */
+function dropDangerousVariables(): void {
+  const kept = {
+    ...hookEnvironment(Object.fromEntries(Object.entries(process.env).map(([k, x]) => [k, x ?? ""]))),
+  };
+  for (const name of Object.keys(process.env)) if (!(name in kept)) delete process.env[name];
+}

@@ -1,0 +1,117 @@
+/** A service of this machine: a unit of the service manager, or a program with a pid file. */
+import { existsSync, readFileSync, rmSync } from "node:fs";
+import { $, Command } from "./shell.ts";
+import { waitFor } from "./wait.ts";
+
+/** For a program that the service manager does not know. */
+export interface ServiceOptions {
+  /** Holds the main process's id, on its first line. */
+  pidFile?: string;
+  /** Starts it, in the background. */
+  start?: Command | string;
+  /** Stops it; without, the main process is sent SIGTERM. */
+  stop?: Command | string;
+  /** How long start and stop may take. Default 60s. */
+  timeout?: string;
+}
+
+/** Starting and stopping are harmless when it is done already. */
+export interface Service {
+  start(): Promise<void>;
+  /** With `force`, what does not stop in time is killed. */
+  stop(options?: { force?: boolean }): Promise<void>;
+  restart(): Promise<void>;
+  /** A word: active, inactive, failed … */
+  status(): Promise<string>;
+  isActive(): Promise<boolean>;
+}
+
+const DEFAULT_TIMEOUT = "60s";
+
+/** The service `name`: a systemd unit, unless a pid file is given. Throws when the name is no service's. */
+export function service(name: string, options: ServiceOptions = {}): Service {
+  if (!/^[A-Za-z0-9][A-Za-z0-9:_.@\\-]*$/.test(name))
+    throw new TypeError(`${JSON.stringify(name)} is not a service's name`);
+  const base = options.pidFile === undefined ? unit(name, options) : program(name, options.pidFile, options);
+  return {
+    ...base,
+    async restart() {
+      await base.stop();
+      await base.start();
+    },
+    isActive: async () => (await base.status()) === "active",
+  };
+}
+
+type Base = Pick<Service, "start" | "stop" | "status">;
+
+function unit(name: string, options: ServiceOptions): Base {
+  if (!existsSync("/run/systemd/system"))
+    throw new Error(
+      `there is no systemd here to ask about ${name}: give service() a pidFile and a start command`,
+    );
+  const timeout = options.timeout ?? DEFAULT_TIMEOUT;
+  const control = (verb: string) => $`systemctl --no-ask-password ${verb} ${name}`.timeout(timeout);
+  return {
+    async start() {
+      await control("start");
+    },
+    async stop({ force = false } = {}) {
+      try {
+        await control("stop");
+      } catch (error) {
+        if (!force) throw error;
+        await $`systemctl --no-ask-password kill --signal=KILL ${name}`;
+      }
+    },
+    status: async () => (await $`systemctl is-active ${name}`.nothrow().text()).trim() || "unknown",
+  };
+}
+
+function program(name: string, pidFile: string, options: ServiceOptions): Base {
+  const timeout = options.timeout ?? DEFAULT_TIMEOUT;
+  const command = (what: Command | string) => (typeof what === "string" ? new Command(what) : what);
+  const status = async () => (living(pidFile) === null ? "inactive" : "active");
+  const gone = (limit: string) =>
+    waitFor(() => living(pidFile) === null, { what: `the end of ${name}`, timeout: limit, interval: "50ms" });
+  return {
+    status,
+    async start() {
+      if (living(pidFile) !== null) return;
+      if (options.start === undefined)
+        throw new Error(`service ${name} with a pidFile needs a start command`);
+      // A pid file that outlived its process would be taken for the new one.
+      rmSync(pidFile, { force: true });
+      await command(options.start);
+      await waitFor(() => living(pidFile) !== null, {
+        what: `${name} (${pidFile})`,
+        timeout,
+        interval: "50ms",
+      });
+    },
+    async stop({ force = false } = {}) {
+      const pid = living(pidFile);
+      if (pid === null) return;
+      try {
+        if (options.stop === undefined) process.kill(pid, "SIGTERM");
+        else await command(options.stop);
+        await gone(timeout);
+      } catch (error) {
+        if (!force) throw error;
+        if (living(pidFile) === pid) process.kill(pid, "SIGKILL");
+        await gone("5s");
+      }
+    },
+  };
+}
+
+/** The pid in the file if that process lives (a zombie does not), else null. */
+function living(pidFile: string): number | null {
+  try {
+    const pid = Number(readFileSync(pidFile, "utf8").split("\n")[0]);
+    if (!Number.isSafeInteger(pid) || pid <= 1) return null;
+    return /^\d+ \(.*\) [^ZX] /s.test(readFileSync(`/proc/${pid}/stat`, "latin1")) ? pid : null;
+  } catch {
+    return null;
+  }
+}
