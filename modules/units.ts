@@ -33,6 +33,11 @@ const RATE_BYTES = {
   "GiB/s": 2 ** 30,
 } as const;
 
+/** A text as messages show it: in quotes, and never more than a few words of it. */
+function quoted(text: string): string {
+  return JSON.stringify(text.length > 40 ? `${text.slice(0, 39)}…` : text);
+}
+
 /** Reads `NUMBER UNIT`; the number may have a fraction, the result is rounded to a whole base unit. */
 function parseUnit(
   value: unknown,
@@ -44,16 +49,16 @@ function parseUnit(
   if (typeof value === "number") throw new RangeError(`${value} has no unit: ${expected}`);
   if (typeof value !== "string") throw new RangeError(`not a ${what}: ${expected}`);
   const match = /^\s*(\d{1,15}(?:\.\d{1,6})?)\s*(\D\S*)?\s*$/.exec(value);
-  if (match === null) throw new RangeError(`${JSON.stringify(value)} is not a ${what}: ${expected}`);
+  if (match === null) throw new RangeError(`${quoted(value)} is not a ${what}: ${expected}`);
   const unit = match[2];
-  if (unit === undefined) throw new RangeError(`${JSON.stringify(value)} has no unit: ${expected}`);
+  if (unit === undefined) throw new RangeError(`${quoted(value)} has no unit: ${expected}`);
   const scale = Object.hasOwn(units, unit) ? units[unit] : undefined;
   if (scale === undefined) {
     const known = Object.keys(units).join(", ");
-    throw new RangeError(`${JSON.stringify(unit)} is not a unit of a ${what} (${known}): ${expected}`);
+    throw new RangeError(`${quoted(unit)} is not a unit of a ${what} (${known}): ${expected}`);
   }
   const result = Math.round(Number(match[1]) * scale);
-  if (!Number.isSafeInteger(result)) throw new RangeError(`${JSON.stringify(value)} is too large a ${what}`);
+  if (!Number.isSafeInteger(result)) throw new RangeError(`${quoted(value)} is too large a ${what}`);
   return result;
 }
 
@@ -71,8 +76,7 @@ export function parseSize(value: unknown): number {
 export function parseRate(value: unknown): number {
   if (value === "unlimited") return 0;
   const rate = parseUnit(value, "rate", "100Mbit/s, 50MiB/s or unlimited", RATE_BYTES);
-  if (rate === 0)
-    throw new RangeError(`${JSON.stringify(value)} stops everything: write unlimited for no limit`);
+  if (rate === 0) throw new RangeError(`${quoted(value)} stops everything: write unlimited for no limit`);
   return rate;
 }
 
