@@ -25,7 +25,8 @@ export interface ClusterNode {
 /** What cluster.yaml says, with every default filled in. */
 export interface ClusterConfig {
   name: string;
-  nodes: readonly ClusterNode[];
+  /** By name, in the order of the file. */
+  nodes: Readonly<Record<string, ClusterNode>>;
   /** Names of the lans, in the order of the first node. */
   lans: readonly string[];
   /** HTTPS; heartbeats are on `port + 1` (UDP), replication of module N on `port + 1 + N` (TCP). */
@@ -71,8 +72,8 @@ const nameOf = (what: string) =>
   v.pipe(
     v.string(`a ${what} is a text`),
     v.regex(
-      /^[a-z0-9]([a-z0-9_-]{0,30}[a-z0-9])?$/,
-      `a ${what} has 1 to 32 of a-z, 0-9, "-" and "_", and starts and ends with a letter or digit`,
+      /^[a-z]([a-z0-9_-]{0,30}[a-z0-9])?$/,
+      `a ${what} has 1 to 32 of a-z, 0-9, "-" and "_", starts with a letter and ends with a letter or digit`,
     ),
   );
 
@@ -325,15 +326,14 @@ export function parseClusterYaml(text: string, file = "cluster.yaml"): ClusterCo
 }
 
 function withNumbers(value: v.InferOutput<typeof schema>): ClusterConfig {
-  const nodes = Object.entries(value.nodes).map(([name, { addresses }], index) => ({
-    name,
-    number: index + 1,
-    addresses,
-  }));
+  const names = Object.keys(value.nodes);
+  const nodes = names.map(
+    (name, index) => [name, { name, number: index + 1, addresses: value.nodes[name]!.addresses }] as const,
+  );
   return {
     name: value.name,
-    nodes,
-    lans: Object.keys(nodes[0]!.addresses),
+    nodes: Object.fromEntries(nodes),
+    lans: Object.keys(value.nodes[names[0]!]!.addresses),
     port: value.port,
     heartbeat: { intervalMs: value.heartbeat.interval, timeoutMs: value.heartbeat.timeout },
   };

@@ -93,7 +93,7 @@ export class HeartbeatSockets {
 
   /** Binds every lan that can be bound now; the others are tried again until `close`. */
   async open(): Promise<void> {
-    const own = this.#cluster.nodes.find((node) => node.name === this.#cluster.node)!;
+    const own = this.#cluster.nodes[this.#cluster.node]!;
     for (const lan of this.#cluster.lans) {
       if (this.#sockets.has(lan)) continue;
       try {

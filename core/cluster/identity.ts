@@ -24,6 +24,8 @@ export interface Cluster extends ClusterConfig {
   /** The others, in the order of cluster.yaml. */
   peers: readonly ClusterNode[];
   keys: ClusterKeys;
+  /** 32 bytes, hex: the key of one module's replication. */
+  replicationKey(module: string): string;
   /** PEM. The private keys are as secret as the files. */
   credentials: {
     authority: string;
@@ -74,11 +76,9 @@ export async function createCluster(
 
 /** The node of this name. Throws ClusterError that names those that there are. */
 export function nodeOf(config: ClusterConfig, name: string, file = "cluster.yaml"): ClusterNode {
-  const found = config.nodes.find((node) => node.name === name);
+  const found = Object.hasOwn(config.nodes, name) ? config.nodes[name] : undefined;
   if (found !== undefined) return found;
-  throw new ClusterError(
-    `${file} has no node ${name}: it has ${config.nodes.map((node) => node.name).join(", ")}`,
-  );
+  throw new ClusterError(`${file} has no node ${name}: it has ${Object.keys(config.nodes).join(", ")}`);
 }
 
 /**
@@ -107,8 +107,9 @@ export function clusterFrom(varDir: string, files: CredentialFiles): Cluster {
     ...config,
     node: name,
     nodeNumber: node.number,
-    peers: config.nodes.filter((other) => other.name !== name),
+    peers: Object.values(config.nodes).filter((other) => other.name !== name),
     keys,
+    replicationKey: keys.replicationKey,
     credentials: {
       authority: files["ca.crt"],
       authorityKey: files["ca.key"],
@@ -157,8 +158,8 @@ export function replaceClusterYaml(cluster: Cluster, yamlText: string, file = "c
   nodeOf(next, cluster.node, file);
   if (next.name !== cluster.name)
     throw new ClusterError(`${file} is of cluster ${next.name}, this is ${cluster.name}`);
-  for (const node of next.nodes) {
-    const before = cluster.nodes.find((old) => old.name === node.name);
+  for (const node of Object.values(next.nodes)) {
+    const before = cluster.nodes[node.name];
     if (before !== undefined && before.number !== node.number)
       throw new ClusterError(
         `${file} moves ${node.name} from place ${before.number} to ${node.number}: keep the order, and add new nodes at the end`,

@@ -53,7 +53,7 @@ async function until(what: string, holds: () => boolean, each: () => void = () =
 t.test("two nodes, two lans, a restart, noise", async (t) => {
   const first = await createCluster(join(directory, "n1"), yaml, "n1");
   // The same keys seen from the other node: joining is another test's matter.
-  const second: Cluster = { ...first, node: "n2", nodeNumber: 2, peers: [first.nodes[0]!] };
+  const second: Cluster = { ...first, node: "n2", nodeNumber: 2, peers: [first.nodes.n1!] };
   const a = await start(first);
   let b = await start(second);
   const beatBoth = () => {

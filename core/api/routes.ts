@@ -1,0 +1,277 @@
+/**
+ * The node over HTTP: every operation of the engine and of the cluster, as JSON.
+ *
+ * Callers are the local administrator (Unix socket) and other members (mutual TLS); both may do everything that is here,
+ * but only the local one decides who is a member. `?node=N` and `?node=all` are answered by asking the nodes meant.
+ */
+import { type Context, Hono } from "hono";
+import * as v from "valibot";
+import {
+  type Cluster,
+  ClusterError,
+  ConfigError,
+  createCluster,
+  createToken,
+  joinCluster,
+} from "../cluster/cluster.ts";
+import type { CommandResult, Engine, LogLine } from "../daemon/engine.ts";
+import { clusterState } from "./cluster_state.ts";
+import { type ForwardTarget, forward } from "./forwarding.ts";
+import { API_PREFIX } from "./node_client.ts";
+import { parse, Refusal, readBody, resultResponse } from "./result.ts";
+
+/** Who asks: the machine's administrator over the Unix socket, or a member over mutual TLS. */
+export type ApiCaller = { kind: "local" } | { kind: "member"; node: string };
+
+/** What the API works on. The daemon implements it. */
+export interface ApiHost {
+  varDir: string;
+  /** Null while this node belongs to no cluster. */
+  engine(): Engine | null;
+  cluster(): Cluster | null;
+  /** VAR/cluster has just been written: load it and start. Resolves when the node works as a member. */
+  clusterChanged(): Promise<void>;
+  /** For `cluster state`: which peers are heard on which lan now, and what did not count. */
+  heartbeats(): HeartbeatState;
+}
+
+/** What this node hears. */
+export interface HeartbeatState {
+  /** By lan, the peers heard there now. */
+  hears: Readonly<Record<string, readonly string[]>>;
+  /** By lan, why there is no socket. */
+  troubles: Readonly<Record<string, string>>;
+  counters: Readonly<Record<string, number>>;
+}
+
+/** The API as an application: `handle(request, caller)`. */
+export interface Api {
+  handle(request: Request, caller: ApiCaller): Promise<Response>;
+}
+
+const states = v.picklist(["STOP", "WAIT", "ALONE", "PRIM", "SECOND", "UP"]);
+const moduleName = v.pipe(v.string(), v.regex(/^[A-Za-z][A-Za-z0-9_-]{0,31}$/, "not a module's name"));
+const commandBody = v.strictObject({
+  command: v.picklist(["prim", "second", "start", "stop", "restart", "stopstart", "swap", "forcestop"]),
+  full: v.exactOptional(v.boolean()),
+  force: v.exactOptional(v.boolean()),
+});
+const waitBody = v.strictObject({
+  states: v.pipe(v.array(states), v.minLength(1)),
+  timeoutMs: v.pipe(v.number(), v.minValue(0), v.maxValue(86_400_000)),
+});
+const loadBody = v.object({
+  files: v.record(v.pipe(v.string(), v.maxLength(1024)), v.string()),
+  revision: v.pipe(v.string(), v.maxLength(128)),
+  number: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(500)),
+});
+const applyBody = v.strictObject({ directory: v.string(), dryRun: v.optional(v.boolean(), false) });
+const logQuery = v.object({
+  module: v.optional(moduleName),
+  lines: v.optional(v.pipe(v.string(), v.digits(), v.transform(Number), v.maxValue(1_000_000)), "100"),
+  follow: v.optional(v.picklist(["true", "false"]), "false"),
+});
+const nodeName = v.pipe(v.string(), v.maxLength(32));
+const createBody = v.strictObject({
+  yaml: v.string(),
+  node: nodeName,
+  file: v.optional(v.string(), "cluster.yaml"),
+});
+const joinBody = v.strictObject({ token: v.pipe(v.string(), v.maxLength(8192)), node: nodeName });
+const tokenBody = v.strictObject({
+  lifeMs: v.exactOptional(v.pipe(v.number(), v.minValue(1000), v.maxValue(7 * 86_400_000))),
+});
+
+type Bindings = { Bindings: { caller: ApiCaller } };
+type Ctx = Context<Bindings>;
+
+/** Who it was, for the log: a member says for whom it asks. */
+function byOf(c: Ctx): string {
+  const said = (c.req.header("x-holdfast-by") ?? "").replace(/[^\w.@ -]/g, "").slice(0, 64);
+  const { caller } = c.env;
+  if (caller.kind === "member") return said === "" ? caller.node : `${said} (from ${caller.node})`;
+  return said === "" ? "local administrator" : said;
+}
+
+function onlyLocal(c: Ctx): void {
+  if (c.env.caller.kind !== "local")
+    throw new Refusal(2, "only the node's own administrator may do this: type it there");
+}
+
+/** Makes the API of a node. */
+export function createApi(host: ApiHost): Api {
+  const app = new Hono<Bindings>().basePath(API_PREFIX);
+  const engine = (): Engine => {
+    const present = host.engine();
+    if (present === null)
+      throw new Refusal(
+        1,
+        "this node belongs to no cluster yet: holdfast cluster create, or holdfast cluster join",
+      );
+    return present;
+  };
+  app.onError((error) => failure(error));
+  app.notFound((c) =>
+    c.json({ status: 2, message: `there is nothing at ${c.req.method} ${c.req.path}` }, 404),
+  );
+  app.use(async (c, next) => {
+    const target = targetOf(c, host.cluster());
+    if (target === null) return await next();
+    return await forward(target, c.req.raw, byOf(c), (request) => handle(request, c.env.caller));
+  });
+  moduleRoutes(app, engine);
+  nodeRoutes(app, engine);
+  clusterRoutes(app, host);
+  const handle = async (request: Request, caller: ApiCaller): Promise<Response> =>
+    await app.fetch(request, { caller });
+  return { handle };
+}
+
+/** Errors that people can do something about are answers; anything else is a fault of ours, and says so. */
+function failure(error: Error): Response {
+  if (error instanceof Refusal) return resultResponse({ status: error.status, message: error.message });
+  if (error instanceof ConfigError)
+    return resultResponse({ status: 2, message: error.message, data: { faults: error.faults } });
+  if (error instanceof ClusterError) return resultResponse({ status: 1, message: error.message });
+  return resultResponse({ status: 1, message: `internal error: ${error.stack ?? error.message}` });
+}
+
+/** The nodes that `?node=` means; null when it is this node alone. */
+function targetOf(c: Ctx, cluster: Cluster | null): ForwardTarget | null {
+  const node = c.req.query("node");
+  if (node === undefined) return null;
+  if (cluster === null) throw new Refusal(1, "this node belongs to no cluster: there are no other nodes");
+  if (node === cluster.node) return null;
+  if (c.env.caller.kind !== "local") throw new Refusal(2, "a node answers other nodes for itself only");
+  if (node === "all") return { cluster, nodes: Object.keys(cluster.nodes), all: true };
+  if (!Object.hasOwn(cluster.nodes, node))
+    throw new Refusal(
+      2,
+      `cluster ${cluster.name} has no node ${node}: it has ${Object.keys(cluster.nodes).join(", ")}`,
+    );
+  return { cluster, nodes: [node], all: false };
+}
+
+function moduleRoutes(app: Hono<Bindings>, engine: () => Engine): void {
+  const name = (c: Ctx): string => parse(moduleName, c.req.param("name"));
+  app.get("/modules", (c) => c.json(engine().modules()));
+  app.put("/modules/:name", async (c) => {
+    const { files, revision, number } = await readBody(c.req.raw, loadBody);
+    return resultResponse(await engine().loadModule(name(c), files, revision, number));
+  });
+  app.delete("/modules/:name", async (c) => resultResponse(await engine().removeModule(name(c))));
+  app.post("/modules/:name/command", async (c) => {
+    const { command, ...options } = await readBody(c.req.raw, commandBody);
+    return resultResponse(await engine().command(name(c), command, { ...options, by: byOf(c) }));
+  });
+  app.post("/modules/:name/wait", async (c) => {
+    const { states, timeoutMs } = await readBody(c.req.raw, waitBody);
+    return resultResponse(await engine().wait(name(c), states, timeoutMs));
+  });
+  app.post("/modules/:name/verify", async (c) => resultResponse(await engine().verify(name(c))));
+  app.post("/modules/:name/boot", async (c) => {
+    const { value } = await readBody(
+      c.req.raw,
+      v.strictObject({ value: v.picklist(["always", "never", "auto"]) }),
+    );
+    return resultResponse(await engine().boot(name(c), value));
+  });
+  app.post("/modules/:name/apply", async (c) => {
+    onlyLocal(c);
+    const { directory, dryRun } = await readBody(c.req.raw, applyBody);
+    return resultResponse(await engine().applyModule(name(c), directory, dryRun));
+  });
+  app.get("/modules/:name/explain", async (c) =>
+    resultResponse(await engine().explain(name(c), c.req.query("at") ?? null)),
+  );
+}
+
+function nodeRoutes(app: Hono<Bindings>, engine: () => Engine): void {
+  app.get("/status", (c) => c.json(engine().status()));
+  app.post("/shutdown", async (c) => resultResponse(await engine().shutdown(byOf(c))));
+  app.get("/log", (c) => {
+    const { module, lines, follow } = parse(logQuery, c.req.query());
+    const gone = new AbortController();
+    const signal = AbortSignal.any([c.req.raw.signal, gone.signal]);
+    const source = engine().log(module ?? null, { lines, follow: follow === "true", signal });
+    return new Response(jsonLines(source, gone), { headers: { "content-type": "application/x-ndjson" } });
+  });
+}
+
+/** One JSON object a line. An engine that fails in the middle ends the stream with an error line. */
+function jsonLines(source: AsyncIterable<LogLine>, gone: AbortController): ReadableStream<Uint8Array> {
+  const encoder = new TextEncoder();
+  const iterator = source[Symbol.asyncIterator]();
+  return new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      try {
+        const next = await iterator.next();
+        if (next.done === true) controller.close();
+        else controller.enqueue(encoder.encode(`${JSON.stringify(next.value)}\n`));
+      } catch (error) {
+        if (!gone.signal.aborted) {
+          const text = error instanceof Error ? error.message : String(error);
+          controller.enqueue(
+            encoder.encode(
+              `${JSON.stringify({ time: new Date().toISOString(), node: "", level: "error", text })}\n`,
+            ),
+          );
+        }
+        controller.close();
+      }
+    },
+    async cancel() {
+      gone.abort();
+      await iterator.return?.();
+    },
+  });
+}
+
+function clusterRoutes(app: Hono<Bindings>, host: ApiHost): void {
+  const member = (): Cluster => {
+    const cluster = host.cluster();
+    if (cluster === null)
+      throw new Refusal(
+        1,
+        "this node belongs to no cluster yet: holdfast cluster create, or holdfast cluster join",
+      );
+    return cluster;
+  };
+  app.get("/cluster", (c) => {
+    const { name, node, nodes, lans, port, heartbeat, fingerprint, yaml } = member();
+    return c.json({ name, node, nodes, lans, port, heartbeat, fingerprint, yaml });
+  });
+  app.get("/cluster/self", (c) => c.json({ node: member().node, heartbeats: host.heartbeats() }));
+  app.get("/cluster/state", async (c) => c.json(await clusterState(member(), host.heartbeats())));
+  app.post("/cluster/create", async (c) => {
+    onlyLocal(c);
+    const { yaml, node, file } = await readBody(c.req.raw, createBody);
+    return resultResponse(await changed(host, await createCluster(host.varDir, yaml, node, file), "created"));
+  });
+  app.post("/cluster/join", async (c) => {
+    onlyLocal(c);
+    const { token, node } = await readBody(c.req.raw, joinBody);
+    return resultResponse(await changed(host, await joinCluster(host.varDir, token, node), "joined"));
+  });
+  app.post("/cluster/token", async (c) => {
+    onlyLocal(c);
+    const { lifeMs } = await readBody(c.req.raw, tokenBody);
+    const { token, expires } = createToken(member(), lifeMs);
+    const data = { token, expires: new Date(expires).toISOString() };
+    return resultResponse({
+      status: 0,
+      message: `the token lets one node join at ${member().node} until ${data.expires}`,
+      data,
+    });
+  });
+}
+
+async function changed(host: ApiHost, cluster: Cluster, what: string): Promise<CommandResult> {
+  await host.clusterChanged();
+  const { name, node, fingerprint } = cluster;
+  return {
+    status: 0,
+    message: `${what} cluster ${name}: this node is ${node}`,
+    data: { cluster: name, node, fingerprint },
+  };
+}
