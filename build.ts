@@ -1,7 +1,7 @@
 /**
  * Builds `dist/holdfast`: one self-contained binary. `--if-stale` does nothing when no source is newer than it.
  */
-import { existsSync, mkdirSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { Glob } from "bun";
 
 const outfile = "dist/holdfast";
@@ -17,6 +17,19 @@ function isFresh(): boolean {
   return true;
 }
 
+/**
+ * The runtime inside obeys variables that make the binary run other code before our first line (`BUN_OPTIONS=--preload …`)
+ * or be no Holdfast at all (`BUN_BE_BUN=1`). Their names are blanked in the binary: no variable's name begins with NUL.
+ */
+function sealRuntimeVariables(file: string): void {
+  const binary = readFileSync(file);
+  for (const prefix of ["BUN_OPTIONS", "BUN_BE_BUN", "BUN_INSPECT"])
+    for (let at = binary.indexOf(prefix); at >= 0; at = binary.indexOf(prefix, at)) binary[at] = 0;
+  // A new file: whoever starts the binary meanwhile gets the whole of one.
+  writeFileSync(`${file}.sealed`, binary, { mode: 0o755 });
+  renameSync(`${file}.sealed`, file);
+}
+
 if (process.argv.includes("--if-stale") && isFresh()) process.exit(0);
 mkdirSync("dist", { recursive: true });
 const result = await Bun.build({
@@ -25,8 +38,15 @@ const result = await Bun.build({
   sourcemap: "inline",
   format: "esm",
   // The current directory of an administrator must never run code in a root daemon: no .env, no bunfig.toml.
-  compile: { outfile, autoloadDotenv: false, autoloadBunfig: false, autoloadTsconfig: false, autoloadPackageJson: true },
+  compile: {
+    outfile,
+    autoloadDotenv: false,
+    autoloadBunfig: false,
+    autoloadTsconfig: false,
+    autoloadPackageJson: true,
+  },
 });
 for (const log of result.logs) console.error(log);
 if (!result.success) process.exit(1);
+sealRuntimeVariables(outfile);
 console.log(`${outfile}: ${(statSync(outfile).size / 1e6).toFixed(0)} MB`);

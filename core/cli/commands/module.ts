@@ -1,0 +1,193 @@
+/**
+ * Commands about modules as such: making, checking, loading, removing them.
+ */
+import { existsSync, readdirSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { moduleNameProblem } from "../../../modules/load.ts";
+import { nearest } from "../../../modules/nearest.ts";
+import { moduleJsonSchema } from "../../../modules/schema.ts";
+import { TEMPLATES, type Template } from "../../../templates/catalog.ts";
+import { instantiate, parseSetting } from "../../../templates/instantiate.ts";
+import { type Command, CommandError, EXIT, type ExitStatus, type Invocation } from "../command.ts";
+import { ask, loadedModules } from "../node.ts";
+import { columns } from "../output.ts";
+
+/** Where a node keeps a module's files. */
+export function moduleDirectory(varDir: string, name: string): string {
+  const problem = moduleNameProblem(name);
+  if (problem !== "") throw new CommandError(EXIT.usage, problem);
+  return join(resolve(varDir), "modules", name);
+}
+
+function templateNamed(name: string): Template {
+  const found = TEMPLATES.find((template) => template.name === name);
+  if (found) return found;
+  const names = TEMPLATES.map((template) => template.name);
+  const near = nearest(name, names);
+  throw new CommandError(
+    EXIT.usage,
+    `no template "${name}"${near ? `; did you mean "${near}"?` : ""} (templates: ${names.join(", ")})`,
+  );
+}
+
+async function makeModule({
+  arguments: { NAME },
+  values,
+  lists,
+  varDir,
+  output,
+}: Invocation): Promise<ExitStatus> {
+  const directory = moduleDirectory(varDir, NAME!);
+  if (values["template"] === undefined)
+    throw new CommandError(EXIT.usage, "--template is missing; holdfast module templates lists them");
+  const template = templateNamed(values["template"]);
+  if (existsSync(directory))
+    throw new CommandError(EXIT.usage, `${directory} is there already; remove it or choose another name`);
+  const files = withSettings(template, lists["set"] ?? []);
+  for (const [path, content] of Object.entries(files)) {
+    const file = join(directory, path);
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(file, content, { flag: "wx" });
+  }
+  output.say(
+    `made ${directory} from template ${template.name}. Edit module.yaml and hooks/, then: holdfast module apply ${NAME}`,
+  );
+  output.give({ status: 0, name: NAME, directory, template: template.name });
+  return EXIT.done;
+}
+
+function withSettings(template: Template, settings: readonly string[]): Record<string, string> {
+  try {
+    return instantiate(template, settings.map(parseSetting));
+  } catch (error) {
+    if (error instanceof RangeError) throw new CommandError(EXIT.usage, `--set ${error.message}`);
+    throw error;
+  }
+}
+
+async function listModules({ varDir, output }: Invocation): Promise<ExitStatus> {
+  const folder = join(varDir, "modules");
+  const here = existsSync(folder) ? readdirSync(folder).sort() : [];
+  const loaded = new Map((await loadedModules(varDir))?.map((module) => [module.name, module]) ?? []);
+  const modules = here.map((name) => ({
+    name,
+    directory: join(folder, name),
+    loaded: loaded.get(name) ?? null,
+  }));
+  const rows = modules.map(({ name, directory, loaded: active }) => [
+    name,
+    active ? `${active.kind}, ${active.revision}` : "not loaded",
+    directory,
+  ]);
+  output.say(
+    rows.length > 0
+      ? columns([["MODULE", "LOADED", "DIRECTORY"], ...rows])
+      : "no module yet: holdfast module new NAME --template T",
+  );
+  output.give({ version: 1, modules });
+  return EXIT.done;
+}
+
+export const MODULE_COMMANDS: readonly Command[] = [
+  {
+    name: "module templates",
+    summary: "List what a module can be made from",
+    changes: "Nothing.",
+    examples: ["holdfast module templates"],
+    run: ({ output }) => {
+      output.say(columns(TEMPLATES.map(({ name, kind, summary }) => [name, kind, summary])));
+      output.give({
+        version: 1,
+        templates: TEMPLATES.map(({ name, kind, summary }) => ({ name, kind, summary })),
+      });
+      return EXIT.done;
+    },
+  },
+  {
+    name: "module new",
+    summary: "Make a module from a template",
+    arguments: [{ name: "NAME", help: "the new module's name" }],
+    options: {
+      template: { value: "T", help: "the template to clone" },
+      set: {
+        value: "PATH=VALUE",
+        many: true,
+        help: "set a value of module.yaml; the path's keys are separated by dots",
+      },
+    },
+    changes: "Makes VAR/modules/NAME on this node. Nothing is loaded until module apply.",
+    examples: [
+      "holdfast module new db --template postgresql --set virtualIps.0.address=10.0.0.100/24",
+      "holdfast module new shop --template mirror --set replicate.paths.0.path=/srv/shop --set vars.port=80",
+    ],
+    run: makeModule,
+  },
+  {
+    name: "module list",
+    summary: "List the modules of this node",
+    changes: "Nothing.",
+    examples: ["holdfast module list"],
+    run: listModules,
+  },
+  {
+    name: "module path",
+    summary: "Print the directory of a module",
+    arguments: [{ name: "NAME", help: "the module" }],
+    changes: "Nothing.",
+    examples: ["cd $(holdfast module path db)"],
+    run: ({ arguments: { NAME }, varDir, output }) => {
+      const directory = moduleDirectory(varDir, NAME!);
+      if (!existsSync(directory))
+        throw new CommandError(EXIT.usage, `no module "${NAME}": ${directory} is not there`);
+      output.say(directory);
+      output.give({ name: NAME, directory });
+      return EXIT.done;
+    },
+  },
+  {
+    name: "module apply",
+    summary: "Check a module, hand it to every node of the cluster, and load it there",
+    arguments: [{ name: "NAME", help: "the module" }],
+    options: {
+      from: { value: "DIR", help: "take the files from this directory (default: VAR/modules/NAME)" },
+      "dry-run": { help: "only say what would happen" },
+    },
+    changes: "Every node loads the new revision; refused as a whole when a file is wrong.",
+    examples: ["holdfast module apply db", "holdfast module apply db --from ./db --dry-run"],
+    run: (invocation) => {
+      const name = invocation.arguments["NAME"]!;
+      const directory = resolve(invocation.values["from"] ?? moduleDirectory(invocation.varDir, name));
+      if (!existsSync(join(directory, "module.yaml")))
+        throw new CommandError(
+          EXIT.usage,
+          `${directory} holds no module.yaml; holdfast module new ${name} --template T makes a module`,
+        );
+      return ask(invocation, `applying ${name}`, "POST", `/modules/${encodeURIComponent(name)}/apply`, {
+        directory,
+        dryRun: invocation.flags.has("dry-run"),
+      });
+    },
+  },
+  {
+    name: "module remove",
+    summary: "Remove a stopped module from this node",
+    arguments: [{ name: "NAME", help: "the module" }],
+    changes: "The module's configuration and records go; the replicated directories stay as they are.",
+    examples: ["holdfast module remove db", "holdfast module remove db --all"],
+    remote: true,
+    run: (invocation) =>
+      ask(invocation, "removing", "DELETE", `/modules/${encodeURIComponent(invocation.arguments["NAME"]!)}`),
+  },
+  {
+    name: "module schema",
+    summary: "Print the JSON Schema of module.yaml, for editors",
+    changes: "Nothing.",
+    examples: ["holdfast module schema > module.schema.json"],
+    run: ({ output }) => {
+      output.say(JSON.stringify(moduleJsonSchema(), null, 2));
+      output.give(moduleJsonSchema());
+      return EXIT.done;
+    },
+  },
+];

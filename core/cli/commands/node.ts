@@ -1,0 +1,57 @@
+/**
+ * Commands about this machine: its daemon, scripts, what it can do.
+ */
+import { existsSync } from "node:fs";
+import { type Command, CommandError, EXIT, type ExitStatus } from "../command.ts";
+import { examine } from "../doctor.ts";
+import { columns } from "../output.ts";
+
+export const NODE_COMMANDS: readonly Command[] = [
+  {
+    name: "run",
+    summary: "Run a TypeScript file with the runtime that hooks have; its exit status is passed on",
+    arguments: [
+      { name: "FILE", help: "the file" },
+      { name: "ARG", help: "what the file gets as its arguments", optional: true, many: true },
+    ],
+    passesOn: true,
+    changes: "What the file changes.",
+    examples: ["holdfast run ./report.ts --month 11"],
+    run: async ({ arguments: { FILE }, rest }) => {
+      if (!existsSync(FILE!)) throw new CommandError(EXIT.usage, `${FILE} is not there`);
+      const { runScript } = await import("../../../hooks/child.ts");
+      await runScript(FILE!, rest);
+      // The script may go on, and sets the status when it ends.
+      return (process.exitCode ?? EXIT.done) as ExitStatus;
+    },
+  },
+  {
+    name: "demo",
+    summary: "Show it all on this machine: a node dies under a client, and nothing is missing",
+    options: { keep: { help: "leave the cluster running afterwards, and print how to enter its machines" } },
+    changes:
+      "Nothing: it plays in namespaces of its own and in a directory under /var/tmp, which go with it.",
+    examples: ["holdfast demo", "holdfast demo --keep"],
+    run: async ({ flags, output }) => {
+      const { runDemo } = await import("../demo/demo.ts");
+      return await runDemo(flags.has("keep"), output);
+    },
+  },
+  {
+    name: "doctor",
+    summary: "Examine whether this machine can be a node",
+    changes: "Nothing. Exit status 4 when it found problems.",
+    examples: ["holdfast doctor", "holdfast doctor --json"],
+    run: async ({ varDir, output }) => {
+      const findings = await output.progress("examining", examine(varDir));
+      const mark = {
+        good: output.paint("green", "good"),
+        warning: output.paint("yellow", "warning"),
+        problem: output.paint("red", "problem"),
+      };
+      output.say(columns(findings.map(({ level, what, detail }) => [mark[level], what, detail])));
+      output.give({ version: 1, findings });
+      return findings.some(({ level }) => level === "problem") ? EXIT.no : EXIT.done;
+    },
+  },
+];

@@ -1,0 +1,158 @@
+/**
+ * What goes on: `status` and `log`.
+ */
+
+import { formatSize } from "../../../modules/units.ts";
+import type { LogLine, NodeStatus, StatusDocument } from "../../daemon/engine.ts";
+import { type Command, CommandError, EXIT, type ExitStatus, type Invocation } from "../command.ts";
+import { fetchLog, fetchStatus } from "../node.ts";
+import { type Colour, columns, durationText, type Output, progressBar } from "../output.ts";
+
+/** Pause between two looks of `status --watch`. */
+const WATCH_MS = 500;
+
+const READINESS_COLOURS: Record<string, Colour> = { Ready: "green", Transient: "yellow", NotReady: "red" };
+
+/** The document restricted to one module, or as it is. Throws CommandError when there is no such module. */
+export function onlyModule(document: StatusDocument, name: string | undefined): StatusDocument {
+  if (name === undefined) return document;
+  const module = document.modules[name];
+  if (!module) {
+    const known = Object.keys(document.modules);
+    throw new CommandError(
+      EXIT.usage,
+      `no module "${name}" here${known.length ? ` (modules: ${known.join(", ")})` : ""}`,
+    );
+  }
+  return { ...document, modules: { [name]: module } };
+}
+
+function reintegrationText(node: NodeStatus): string | null {
+  const progress = node.reintegration;
+  if (!progress) return null;
+  const part = progress.bytesTotal > 0 ? progress.bytesDone / progress.bytesTotal : 0;
+  const eta = progress.etaMs === null ? "" : `, ${durationText(progress.etaMs)} to go`;
+  const what = progress.full ? "full copy" : "reintegration";
+  return `${what} ${progressBar(part)} ${Math.floor(part * 100)} %  ${formatSize(progress.bytesDone)} of ${formatSize(progress.bytesTotal)}, ${progress.filesDone} of ${progress.filesTotal} files${eta}`;
+}
+
+/** The whole document as text for people. `now` in ms since 1970. */
+export function statusText(document: StatusDocument, output: Output, now: number): string {
+  const names = Object.keys(document.modules);
+  if (names.length === 0)
+    return `cluster ${document.cluster}: no module yet. holdfast module new NAME --template T makes one, holdfast module apply NAME loads it.`;
+  const rows: string[][] = [
+    ["MODULE", "NODE", "STATE", "READINESS", "DATA", "SINCE"].map((title) => output.paint("bold", title)),
+  ];
+  const remarks: string[] = [];
+  for (const name of names)
+    for (const [node, status] of Object.entries(document.modules[name]!.nodes)) {
+      const colour = READINESS_COLOURS[status.readiness] ?? "grey";
+      const data =
+        status.upToDate === null
+          ? "-"
+          : status.upToDate
+            ? "up to date"
+            : output.paint("yellow", "not up to date");
+      rows.push([
+        name,
+        node,
+        output.paint(colour, status.state),
+        output.paint(colour, status.readiness),
+        data,
+        durationText(Math.max(0, now - Date.parse(status.since))),
+      ]);
+      remarks.push(...remarksOn(name, node, status, output));
+    }
+  return [`cluster ${document.cluster}`, "", columns(rows), ...(remarks.length ? ["", ...remarks] : [])].join(
+    "\n",
+  );
+}
+
+function remarksOn(module: string, node: string, status: NodeStatus, output: Output): string[] {
+  const lines: string[] = [];
+  if (status.reason) lines.push(`${module} on ${node}: ${status.reason}`);
+  const reintegration = reintegrationText(status);
+  if (reintegration) lines.push(`  ${reintegration}`);
+  for (const [name, resource] of Object.entries(status.resources))
+    if (resource.state === "down")
+      lines.push(
+        `  ${output.paint("red", `${name} is down`)}${resource.detail ? `: ${resource.detail}` : ""}`,
+      );
+  if (status.remedy) lines.push(`  ${output.paint("yellow", "to do:")} ${status.remedy}`);
+  return lines;
+}
+
+async function showStatus(invocation: Invocation): Promise<ExitStatus> {
+  const { output } = invocation;
+  const look = async () => onlyModule(await fetchStatus(invocation), invocation.arguments["NAME"]);
+  if (!invocation.flags.has("watch")) {
+    const document = await look();
+    output.say(statusText(document, output, Date.now()));
+    output.give(document);
+    return EXIT.done;
+  }
+  let shown = "";
+  for (;;) {
+    const document = await look();
+    if (output.terminal) process.stdout.write(`\x1b[H\x1b[2J${statusText(document, output, Date.now())}\n`);
+    // Ages change all the time: for a pipe, only a change of the document itself is news.
+    else if (JSON.stringify(document) !== shown) {
+      shown = JSON.stringify(document);
+      output.give(document);
+      output.say(`${new Date().toISOString()}\n${statusText(document, output, Date.now())}\n`);
+    }
+    await Bun.sleep(WATCH_MS);
+  }
+}
+
+const LEVEL_COLOURS: Partial<Record<LogLine["level"], Colour>> = {
+  error: "red",
+  warning: "yellow",
+  script: "grey",
+  event: "blue",
+};
+
+function printLine(line: LogLine, output: Output): void {
+  output.give(line);
+  const colour = LEVEL_COLOURS[line.level];
+  output.say(
+    `${line.time} ${line.node} ${line.level.padEnd(7)} ${colour ? output.paint(colour, line.text) : line.text}`,
+  );
+}
+
+async function showLog(invocation: Invocation): Promise<ExitStatus> {
+  const lines = Number(invocation.values["lines"] ?? 300);
+  if (!Number.isSafeInteger(lines) || lines < 0)
+    throw new CommandError(EXIT.usage, "--lines must be a whole number, 0 or more");
+  const follow = invocation.flags.has("follow");
+  const module = invocation.arguments["NAME"] ?? null;
+  for await (const line of fetchLog(invocation, module, lines, follow)) printLine(line, invocation.output);
+  return EXIT.done;
+}
+
+export const STATUS_COMMANDS: readonly Command[] = [
+  {
+    name: "status",
+    summary: "Show every module on every node: state, data, why, and what to do",
+    arguments: [{ name: "NAME", help: "only this module", optional: true }],
+    options: { watch: { help: "go on showing it; with --json one object a line, at each change" } },
+    changes: "Nothing.",
+    examples: ["holdfast status", "holdfast status db --watch", "holdfast status --json"],
+    remote: true,
+    run: showStatus,
+  },
+  {
+    name: "log",
+    summary: "Show the log of a module, or of the node",
+    arguments: [{ name: "NAME", help: "the module; without it, everything on this node", optional: true }],
+    options: {
+      follow: { short: "f", help: "go on showing new lines" },
+      lines: { value: "N", help: "how many past lines (default 300)" },
+    },
+    changes: "Nothing.",
+    examples: ["holdfast log db", "holdfast log db -f --json"],
+    remote: true,
+    run: showLog,
+  },
+];

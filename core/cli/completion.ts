@@ -1,0 +1,68 @@
+/**
+ * Completion for bash, zsh and fish: small scripts that ask the binary, so that they never grow old.
+ */
+import { readdirSync } from "node:fs";
+import { type Command, optionsOf } from "./command.ts";
+
+/** Shells that have a script. */
+export const SHELLS = ["bash", "zsh", "fish"] as const;
+export type Shell = (typeof SHELLS)[number];
+
+/** The script to put into the shell's start-up file. */
+export function completionScript(shell: Shell): string {
+  switch (shell) {
+    case "bash":
+      return [
+        "_holdfast() {",
+        "  local IFS=$'\\n'",
+        '  COMPREPLY=($(compgen -o default -W "$(holdfast __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)" -- "${COMP_WORDS[COMP_CWORD]}"))',
+        "}",
+        "complete -o default -F _holdfast holdfast",
+      ].join("\n");
+    case "zsh":
+      return [
+        "#compdef holdfast",
+        "_holdfast() {",
+        "  local -a candidates",
+        '  candidates=("${(@f)$(holdfast __complete "${words[@]:1:$((CURRENT-1))}" 2>/dev/null)}")',
+        "  compadd -- $candidates || _files",
+        "}",
+        "compdef _holdfast holdfast",
+      ].join("\n");
+    case "fish":
+      return "complete -c holdfast -f -a '(holdfast __complete (commandline -opc)[2..-1] (commandline -ct) 2>/dev/null)'";
+  }
+}
+
+/** What may stand where the last of `words` is being typed. Module names come from `varDir`. */
+export function candidates(words: readonly string[], table: readonly Command[], varDir: string): string[] {
+  const typed = words.at(-1) ?? "";
+  const before = words.slice(0, -1).filter((word) => !word.startsWith("-"));
+  const command =
+    table.find((entry) => entry.name === before.slice(0, 2).join(" ")) ??
+    table.find((entry) => entry.name === before[0]);
+  const found: string[] = [];
+  if (command && typed.startsWith("-"))
+    found.push(...Object.keys(optionsOf(command)).map((name) => `--${name}`));
+  else if (command)
+    found.push(...argumentCandidates(command, before.length - command.name.split(" ").length, varDir));
+  else
+    for (const entry of table) {
+      const names = entry.name.split(" ");
+      if (before.every((word, index) => names[index] === word) && names.length > before.length)
+        found.push(names[before.length]!);
+    }
+  return [...new Set(found)].filter((word) => word.startsWith(typed));
+}
+
+function argumentCandidates(command: Command, index: number, varDir: string): readonly string[] {
+  const specs = command.arguments ?? [];
+  const spec = specs[Math.min(index, specs.length - 1)];
+  if (spec?.choices) return spec.choices;
+  if (spec?.name !== "NAME") return [];
+  try {
+    return readdirSync(`${varDir}/modules`);
+  } catch {
+    return []; // No module yet, or not readable for this user: nothing to offer.
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * What a node needs of its machine, examined before anything depends on it.
+ */
+import { accessSync, constants, existsSync, readFileSync } from "node:fs";
+import { release } from "node:os";
+import { loadCluster } from "../cluster/cluster.ts";
+import { loadedModules } from "./node.ts";
+
+/** One thing examined. */
+export interface Finding {
+  what: string;
+  level: "good" | "warning" | "problem";
+  detail: string;
+}
+
+type Examination = (varDir: string) => Finding | Promise<Finding>;
+
+/** Kernels from which things work, and what older ones lack. */
+const KERNELS: readonly { version: readonly [number, number]; lacking: string; level: Finding["level"] }[] = [
+  { version: [5, 15], lacking: "is not supported", level: "problem" },
+  { version: [6, 2], lacking: "has no O_TMPFILE in replicated directories", level: "warning" },
+  {
+    version: [6, 9],
+    lacking: "cannot replace a replication process under a live mount: the application is restarted instead",
+    level: "warning",
+  },
+];
+
+function kernel(): Finding {
+  const [major = 0, minor = 0] = release().split(".").map(Number);
+  const lacking = KERNELS.find(({ version: [a, b] }) => major < a || (major === a && minor < b));
+  if (!lacking) return { what: "kernel", level: "good", detail: release() };
+  return {
+    what: "kernel",
+    level: lacking.level,
+    detail: `${release()} ${lacking.lacking}; ${lacking.version.join(".")} or later has it`,
+  };
+}
+
+function root(): Finding {
+  if (process.getuid?.() === 0) return { what: "user", level: "good", detail: "root" };
+  return {
+    what: "user",
+    level: "problem",
+    detail: "the daemon needs root: for mounts, addresses and process groups; use sudo",
+  };
+}
+
+function fuse(): Finding {
+  if (!existsSync("/dev/fuse"))
+    return { what: "fuse", level: "problem", detail: "no /dev/fuse: modprobe fuse" };
+  try {
+    accessSync("/dev/fuse", constants.R_OK | constants.W_OK);
+    return { what: "fuse", level: "good", detail: "/dev/fuse" };
+  } catch {
+    return { what: "fuse", level: "problem", detail: "/dev/fuse may not be opened by this user" };
+  }
+}
+
+function tool(name: string, purpose: string, remedy: string): Finding {
+  const path = Bun.which(name);
+  return path
+    ? { what: name, level: "good", detail: path }
+    : { what: name, level: "problem", detail: `not found; it is needed ${purpose}: ${remedy}` };
+}
+
+function userNamespaces(): Finding {
+  const child = Bun.spawnSync(["unshare", "--user", "--map-root-user", "true"], {
+    stdout: "ignore",
+    stderr: "ignore",
+  });
+  return child.success
+    ? { what: "user namespaces", level: "good", detail: "available" }
+    : {
+        what: "user namespaces",
+        level: "warning",
+        detail: "not for this user: only the demo without root needs them",
+      };
+}
+
+function clock(): Finding {
+  const status = Bun.which("timedatectl")
+    ? Bun.spawnSync(["timedatectl", "show", "--property=NTPSynchronized", "--value"], { stderr: "ignore" })
+        .stdout.toString()
+        .trim()
+    : "";
+  if (status === "yes") return { what: "clock", level: "good", detail: "synchronised" };
+  // No decision uses the wall clock; logs of two nodes are easier to read when their clocks agree.
+  return {
+    what: "clock",
+    level: "warning",
+    detail:
+      "not known to be synchronised: logs of two nodes will not line up, certificates may seem not yet valid",
+  };
+}
+
+/** True when the daemon of `varDir` answers: then its ports are taken, as they should be. */
+async function daemonAnswers(varDir: string): Promise<boolean> {
+  return (await loadedModules(varDir)) !== null;
+}
+
+async function ports(varDir: string): Promise<Finding> {
+  const cluster = loadCluster(varDir);
+  if (!cluster) return { what: "ports", level: "good", detail: "not in a cluster yet" };
+  if (await daemonAnswers(varDir))
+    return {
+      what: "ports",
+      level: "good",
+      detail: `${cluster.port} and following, held by this node's daemon`,
+    };
+  for (const port of [cluster.port, cluster.port + 2])
+    try {
+      Bun.listen({ hostname: "0.0.0.0", port, socket: { data: () => undefined } }).stop(true);
+    } catch {
+      return {
+        what: "ports",
+        level: "problem",
+        detail: `TCP port ${port} is taken by another program; the cluster's ports start at ${cluster.port} (cluster.yaml)`,
+      };
+    }
+  return { what: "ports", level: "good", detail: `${cluster.port} and following are free` };
+}
+
+function memory(): Finding {
+  const available = readFileSync("/proc/meminfo", "utf8").match(/MemAvailable:\s+(\d+)/);
+  const mebibytes = Number(available?.[1] ?? 0) / 1024;
+  const detail = `${Math.round(mebibytes)} MiB available`;
+  return mebibytes > 256
+    ? { what: "memory", level: "good", detail }
+    : { what: "memory", level: "warning", detail: `${detail}; the daemon and one module need about 200` };
+}
+
+const EXAMINATIONS: readonly Examination[] = [
+  kernel,
+  root,
+  fuse,
+  () => tool("nft", "for the virtual IP", "apt-get install nftables"),
+  () => tool("ip", "for the virtual IP", "apt-get install iproute2"),
+  userNamespaces,
+  clock,
+  ports,
+  memory,
+];
+
+/** Everything examined, in a fixed order. Never throws for what it finds. */
+export async function examine(varDir: string): Promise<Finding[]> {
+  if (process.platform !== "linux")
+    return [{ what: "system", level: "problem", detail: `${process.platform}: a node needs Linux` }];
+  const findings: Finding[] = [];
+  for (const examination of EXAMINATIONS)
+    try {
+      findings.push(await examination(varDir));
+    } catch (error) {
+      findings.push({
+        what: examination.name || "examination",
+        level: "problem",
+        detail: (error as Error).message,
+      });
+    }
+  return findings;
+}

@@ -1,0 +1,203 @@
+/**
+ * From words to an invocation. Whatever is wrong is refused before anything runs, with the nearest right name.
+ */
+import { parseArgs } from "node:util";
+import { nearest } from "../../modules/nearest.ts";
+import { type Command, CommandError, EXIT, type Invocation, optionsOf, usageOf } from "./command.ts";
+import { Output } from "./output.ts";
+
+function didYouMean(word: string, candidates: readonly string[]): string {
+  const meant = nearest(word, candidates);
+  return meant ? `; did you mean "${meant}"?` : "";
+}
+
+/** What the words ask for: a command to run, or help about a command, a group of commands or the whole. */
+export type Request =
+  | { kind: "run"; command: Command; invocation: Invocation }
+  | { kind: "help"; about: string; json: boolean };
+
+const WANTS_HELP = new Set(["--help", "-h"]);
+
+/** Finds the command that `words` begin with and parses the rest. Throws CommandError (status 2). */
+export function parseWords(
+  words: readonly string[],
+  table: readonly Command[],
+  environment: NodeJS.ProcessEnv,
+): Request {
+  const json = words.includes("--json");
+  const { names, rest } = splitCommonOptions(words);
+  if (names.length === 0) return { kind: "help", about: "", json };
+  if (names[0] === "help")
+    return {
+      kind: "help",
+      about: rest
+        .slice(1)
+        .filter((w) => !w.startsWith("-"))
+        .join(" "),
+      json,
+    };
+
+  const command = findCommand(names, table);
+  if (command === null) {
+    const [first, second] = names as [string, string | undefined];
+    const group = table.filter((entry) => entry.name.startsWith(`${first} `));
+    if (group.length === 0)
+      throw new CommandError(
+        EXIT.usage,
+        `unknown command "${first}"${didYouMean(first, firstWords(table))} (holdfast --help lists all)`,
+      );
+    if (second === undefined || rest.some((word) => WANTS_HELP.has(word)))
+      return { kind: "help", about: first, json };
+    const seconds = group.map((entry) => entry.name.slice(first.length + 1));
+    throw new CommandError(
+      EXIT.usage,
+      `unknown command "${first} ${second}"${didYouMean(second, seconds)} (holdfast ${first} --help lists all)`,
+    );
+  }
+  const own = wordsAfter(command, rest);
+  const untilPassedOn = command.passesOn ? own.slice(0, passedOnFrom(own)) : own;
+  if (untilPassedOn.some((word) => WANTS_HELP.has(word))) return { kind: "help", about: command.name, json };
+  return { kind: "run", command, invocation: parseInvocation(command, own, environment) };
+}
+
+/** First words of all commands, each once. */
+export function firstWords(table: readonly Command[]): string[] {
+  return [...new Set(table.map((command) => command.name.split(" ")[0]!))];
+}
+
+/** Options may stand before the command (`holdfast --var DIR status`): names are the words that are no option of ours. */
+function splitCommonOptions(words: readonly string[]): { names: string[]; rest: readonly string[] } {
+  const leading: string[] = [];
+  let at = 0;
+  while (at < words.length && words[at]!.startsWith("-")) {
+    leading.push(words[at]!);
+    if ((words[at] === "--var" || words[at] === "--node") && at + 1 < words.length)
+      leading.push(words[++at]!);
+    at++;
+  }
+  if (at === words.length && leading.includes("--version"))
+    return { names: ["version"], rest: words.filter((w) => w !== "--version") };
+  const names = words.slice(at).filter((word) => !word.startsWith("-"));
+  return { names, rest: [...words.slice(at), ...leading] };
+}
+
+function findCommand(names: readonly string[], table: readonly Command[]): Command | null {
+  const two = names.slice(0, 2).join(" ");
+  return (
+    table.find((command) => command.name === two) ??
+    table.find((command) => command.name === names[0]) ??
+    null
+  );
+}
+
+/** `rest` without the words that name the command. */
+function wordsAfter(command: Command, rest: readonly string[]): string[] {
+  const own = [...rest];
+  for (const word of command.name.split(" ")) {
+    const at = own.indexOf(word);
+    if (at >= 0) own.splice(at, 1);
+  }
+  return own;
+}
+
+/** Index of the first word after the first positional: from there on, words belong to what is run. */
+function passedOnFrom(words: readonly string[]): number {
+  for (let at = 0; at < words.length; at++) {
+    if (words[at] === "--var") at++;
+    else if (!words[at]!.startsWith("-")) return at + 1;
+  }
+  return words.length;
+}
+
+function parseInvocation(
+  command: Command,
+  words: readonly string[],
+  environment: NodeJS.ProcessEnv,
+): Invocation {
+  const options = optionsOf(command);
+  const from = command.passesOn ? passedOnFrom(words) : words.length;
+  const parsed = parseOptions(command, words.slice(0, from));
+  const flags = new Set<string>();
+  const values: Record<string, string> = {};
+  const lists: Record<string, string[]> = {};
+  for (const [name, value] of Object.entries(parsed.values)) {
+    if (Array.isArray(value)) lists[name] = value.map(String);
+    else if (typeof value === "string") values[name] = value;
+    else if (value) flags.add(name);
+  }
+  for (const [name, value] of Object.entries(values))
+    if (value === "") throw new CommandError(EXIT.usage, `--${name} needs a value (${options[name]?.value})`);
+  if (values["node"] && flags.has("all"))
+    throw new CommandError(EXIT.usage, "--node and --all exclude each other");
+  const positionals = takeArguments(command, parsed.positionals);
+  return {
+    ...positionals,
+    rest: [...positionals.rest, ...words.slice(from)],
+    flags,
+    values,
+    lists,
+    varDir: values["var"] ?? (environment["HOLDFAST_VAR"] || "/var/lib/holdfast"),
+    target: { node: values["node"] ?? null, all: flags.has("all") },
+    output: new Output(flags.has("json")),
+  };
+}
+
+function parseOptions(command: Command, words: readonly string[]) {
+  const options = optionsOf(command);
+  const known = Object.fromEntries(
+    Object.entries(options).map(([name, spec]) => [
+      name,
+      {
+        type: spec.value ? ("string" as const) : ("boolean" as const),
+        multiple: spec.many ?? false,
+        ...(spec.short ? { short: spec.short } : {}),
+      },
+    ]),
+  );
+  try {
+    return parseArgs({ args: [...words], options: known, allowPositionals: true, strict: true });
+  } catch (error) {
+    const unknown = words.find((word) => /^--?[a-z]/i.test(word) && !isKnown(word, options));
+    if (unknown) {
+      const name = unknown.split("=")[0]!;
+      const candidates = Object.keys(options).map((option) => `--${option}`);
+      throw new CommandError(
+        EXIT.usage,
+        `unknown option ${name}${didYouMean(name, candidates)} (${usageOf(command)})`,
+      );
+    }
+    const message = (error as Error).message.split(". ")[0]!;
+    throw new CommandError(EXIT.usage, `${message} (${usageOf(command)})`);
+  }
+}
+
+function isKnown(word: string, options: ReturnType<typeof optionsOf>): boolean {
+  const name = word.replace(/^--?/, "").split("=")[0]!;
+  return name in options || Object.values(options).some((spec) => spec.short === name);
+}
+
+function takeArguments(command: Command, words: readonly string[]): Pick<Invocation, "arguments" | "rest"> {
+  const taken: Record<string, string> = {};
+  const left = [...words];
+  for (const spec of command.arguments ?? []) {
+    if (spec.many) {
+      if (left.length === 0 && !spec.optional)
+        throw new CommandError(EXIT.usage, `${spec.name} is missing: ${usageOf(command)}`);
+      return { arguments: taken, rest: left };
+    }
+    const word = left.shift();
+    if (word === undefined) {
+      if (spec.optional) continue;
+      throw new CommandError(EXIT.usage, `${spec.name} is missing: ${usageOf(command)}`);
+    }
+    if (spec.choices && !spec.choices.includes(word))
+      throw new CommandError(
+        EXIT.usage,
+        `${spec.name} must be one of ${spec.choices.join(", ")}, not "${word}"${didYouMean(word, spec.choices)}`,
+      );
+    taken[spec.name] = word;
+  }
+  if (left.length > 0)
+    throw new CommandError(EXIT.usage, `"${left[0]}" is one argument too many: ${usageOf(command)}`);
+  return { arguments: taken, rest: [] };
+}

@@ -1,0 +1,19 @@
+/**
+ * Every command, in the order in which help lists them.
+ */
+import type { Command } from "./command.ts";
+import { ABOUT_COMMANDS } from "./commands/about.ts";
+import { CLUSTER_COMMANDS } from "./commands/cluster.ts";
+import { CONTROL_COMMANDS } from "./commands/control.ts";
+import { MODULE_COMMANDS } from "./commands/module.ts";
+import { NODE_COMMANDS } from "./commands/node.ts";
+import { STATUS_COMMANDS } from "./commands/status.ts";
+
+export const COMMANDS: readonly Command[] = [
+  ...NODE_COMMANDS,
+  ...CLUSTER_COMMANDS,
+  ...MODULE_COMMANDS,
+  ...CONTROL_COMMANDS,
+  ...STATUS_COMMANDS,
+  ...ABOUT_COMMANDS,
+];

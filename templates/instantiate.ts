@@ -1,0 +1,54 @@
+/**
+ * A module's first files: a template's, with values of the user's in module.yaml.
+ */
+import { isCollection, isScalar, parse, parseDocument } from "@std/yaml";
+import type { Template } from "./catalog.ts";
+
+/** `virtualIps.0.address=10.0.0.5/24`: a place in module.yaml and what to put there. */
+export interface Setting {
+  path: readonly (string | number)[];
+  value: string;
+}
+
+/** Reads `path=value`. Throws RangeError with the expected form. */
+export function parseSetting(text: string): Setting {
+  const at = text.indexOf("=");
+  const path = text.slice(0, Math.max(at, 0)).replaceAll(/\[(\d+)\]/g, ".$1");
+  if (at < 1 || path.split(".").some((key) => key === ""))
+    throw new RangeError(
+      `"${text}" is not path=value, such as vars.port=8080 or virtualIps.0.address=10.0.0.5/24`,
+    );
+  return {
+    path: path.split(".").map((key) => (/^\d+$/.test(key) ? Number(key) : key)),
+    value: text.slice(at + 1),
+  };
+}
+
+/** The template's files with `settings` put into its module.yaml; comments stay. Throws RangeError on a value that is not YAML. */
+export function instantiate(template: Template, settings: readonly Setting[]): Record<string, string> {
+  const document = parseDocument(template.files["module.yaml"] ?? "");
+  for (const { path, value } of settings) {
+    const before = document.getIn(path, true);
+    // `vars.port=8080` stays a text where the template has a text: a number would be refused.
+    if (isScalar(before) && typeof before.value === "string") before.value = value;
+    else document.setIn(path, readValue(path, value, isCollection(before)));
+  }
+  return { ...template.files, "module.yaml": document.toString({ lineWidth: 0 }) };
+}
+
+function readValue(path: Setting["path"], value: string, replacesCollection: boolean): unknown {
+  let parsed: unknown;
+  try {
+    parsed = parse(value);
+  } catch (error) {
+    throw new RangeError(
+      `${path.join(".")}: ${value} is not YAML: ${(error as Error).message.split("\n")[0]}`,
+    );
+  }
+  if (replacesCollection && (parsed === null || typeof parsed !== "object"))
+    throw new RangeError(
+      `${path.join(".")} holds a list or a mapping: write it as YAML, such as '[a, b]' or '{ a: 1 }', or name a place inside it`,
+    );
+  // New entries of vars are texts, whatever they look like.
+  return path[0] === "vars" && typeof parsed !== "string" ? value : parsed;
+}

@@ -1,0 +1,137 @@
+/**
+ * The words of the terminal: what they ask for, what is refused, and what every command tells about itself.
+ */
+import t from "tap";
+import { type Command, CommandError, EXIT } from "../../core/cli/command.ts";
+import { candidates, completionScript, SHELLS } from "../../core/cli/completion.ts";
+import { commandHelp, overview, referencePage } from "../../core/cli/help.ts";
+import { columns, durationText } from "../../core/cli/output.ts";
+import { parseWords, type Request } from "../../core/cli/parse.ts";
+import { COMMANDS } from "../../core/cli/table.ts";
+
+function invoke(words: string[], environment: NodeJS.ProcessEnv = {}): Extract<Request, { kind: "run" }> {
+  const request = parseWords(words, COMMANDS, environment);
+  if (request.kind !== "run") throw new Error(`asked for help: ${request.about}`);
+  return request;
+}
+
+function refusal(words: string[]): string {
+  try {
+    parseWords(words, COMMANDS, {});
+  } catch (error) {
+    if (error instanceof CommandError && error.status === EXIT.usage) return error.message;
+    throw error;
+  }
+  return "";
+}
+
+t.test("a command is found, with arguments and options in any order", async (t) => {
+  const request = invoke([
+    "--var",
+    "/tmp/n1",
+    "module",
+    "new",
+    "db",
+    "--set",
+    "a.b=1",
+    "--template",
+    "postgresql",
+    "--set=c=2",
+    "--json",
+  ]);
+  t.equal(request.command.name, "module new");
+  t.equal(request.invocation.arguments["NAME"], "db");
+  t.equal(request.invocation.varDir, "/tmp/n1");
+  t.equal(request.invocation.values["template"], "postgresql");
+  t.strictSame(request.invocation.lists["set"], ["a.b=1", "c=2"]);
+  t.ok(request.invocation.output.json);
+});
+
+t.test("VAR comes from the option, then the environment, then the default", async (t) => {
+  t.equal(invoke(["status"]).invocation.varDir, "/var/lib/holdfast");
+  t.equal(invoke(["status"], { HOLDFAST_VAR: "/a" }).invocation.varDir, "/a");
+  t.equal(invoke(["status", "--var", "/b"], { HOLDFAST_VAR: "/a" }).invocation.varDir, "/b");
+});
+
+t.test("what follows the file of run belongs to the file", async (t) => {
+  const { invocation } = invoke(["run", "--var", "/v", "x.ts", "--json", "--help", "run"]);
+  t.equal(invocation.varDir, "/v");
+  t.strictSame([invocation.arguments["FILE"], ...invocation.rest], ["x.ts", "--json", "--help", "run"]);
+});
+
+t.test("wrong words are refused with the nearest right one", async (t) => {
+  t.match(
+    refusal(["statsu"]),
+    /unknown command "statsu": did you mean "status"\?|unknown command "statsu"; did you mean "status"\?/,
+  );
+  t.match(refusal(["cluster", "jion", "x"]), /did you mean "join"/);
+  t.match(refusal(["status", "--wacth"]), /unknown option --wacth; did you mean "--watch"/);
+  t.match(refusal(["boot", "db", "alway"]), /must be one of always, never, auto/);
+  t.match(refusal(["start"]), /NAME is missing/);
+  t.match(refusal(["start", "a", "b"]), /one argument too many/);
+  t.match(refusal(["start", "a", "--node"]), /node/);
+  t.match(refusal(["start", "a", "--node", "n1", "--all"]), /exclude each other/);
+});
+
+t.test("--help never runs a command", async (t) => {
+  for (const command of COMMANDS) {
+    const request = parseWords([...command.name.split(" "), "--help"], COMMANDS, {});
+    t.strictSame(request, { kind: "help", about: command.name, json: false });
+  }
+});
+
+t.test("every command tells all about itself", async (t) => {
+  for (const command of COMMANDS) {
+    const help = commandHelp(command);
+    t.ok(command.examples.length > 0, `${command.name} has an example`);
+    for (const example of command.examples)
+      t.match(example, command.name.split(" ")[0], `${command.name}: its example is about it`);
+    t.ok(command.changes.endsWith("."), `${command.name} says what it changes`);
+    for (const option of Object.keys(command.options ?? {})) t.match(help, `--${option}`);
+    t.match(overview(COMMANDS), command.name);
+  }
+});
+
+t.test("every example can be parsed", async (t) => {
+  for (const { name, examples } of COMMANDS)
+    for (const example of examples) {
+      const typed = /holdfast [^|>)]*/
+        .exec(example)?.[0]
+        ?.trim()
+        .split(/\s+/)
+        .slice(1)
+        .filter((word) => (word !== "<" && word !== "token") || name === "cluster token");
+      t.doesNotThrow(() => parseWords(typed ?? [], COMMANDS, {}), `${name}: ${example}`);
+    }
+});
+
+t.test("no two commands have the same name", async (t) => {
+  const names = COMMANDS.map((command: Command) => command.name);
+  t.equal(new Set(names).size, names.length);
+});
+
+t.test("completion offers commands, arguments and options", async (t) => {
+  t.ok(candidates(["st"], COMMANDS, "/nowhere").includes("status"));
+  t.strictSame(candidates(["cluster", "jo"], COMMANDS, "/nowhere"), ["join"]);
+  t.strictSame(candidates(["boot", "db", "n"], COMMANDS, "/nowhere"), ["never"]);
+  t.ok(candidates(["prim", "db", "--f"], COMMANDS, "/nowhere").includes("--force"));
+  for (const shell of SHELLS) t.match(completionScript(shell), "holdfast __complete");
+});
+
+t.test("the commands reference of docs/ is the table's", async (t) => {
+  const page = await Bun.file(new URL("../../docs/commands.md", import.meta.url)).text();
+  t.equal(page, referencePage(COMMANDS), "made again by: bun core/cli/reference.ts");
+});
+
+t.test("columns are aligned by what is visible", async (t) => {
+  t.equal(
+    columns([
+      ["a", "b"],
+      ["\x1b[31mlong\x1b[0m", "c"],
+    ]),
+    "a     b\n\x1b[31mlong\x1b[0m  c",
+  );
+  t.equal(durationText(85), "85 ms");
+  t.equal(durationText(4200), "4.2 s");
+  t.equal(durationText(185_000), "3 min 5 s");
+});
