@@ -46,15 +46,16 @@ export function relation(mine: Lineage, theirs: Lineage): Verdict {
     };
   }
   const restored = iWasRestored ? "mine" : "theirs";
+  // The restored copy went on alone: its peer has acknowledged data that it lacks, and it has data of its own.
   if (
     verdict.relation === (iWasRestored ? "theyAreAncestor" : "iAmAncestor") ||
     verdict.relation === "splitBrain"
   ) {
     return {
-      ...verdict,
+      relation: "splitBrain",
       restored,
       full: true,
-      why: `${verdict.why}; and ${restored} was restored from a snapshot`,
+      why: `both nodes went on, one from a restored snapshot (${restored})`,
     };
   }
   return {

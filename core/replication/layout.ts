@@ -126,7 +126,7 @@ export const LAYOUT: Readonly<Record<FrameType, readonly Field[]>> = {
   [FrameType.ROOT]: [ID, TICKET],
   [FrameType.BIND]: [ID, PARENT, ["mode", "u32"], NAME],
   [FrameType.CREATE]: [ID, PARENT, ...OWNER, ["rdev", "size"], ...PARENT_TIMES, NAME, DATA],
-  [FrameType.CREATE_UNNAMED]: [ID, ...OWNER],
+  [FrameType.CREATE_UNNAMED]: [ID, PARENT, ...OWNER],
   [FrameType.LINK]: [ID, PARENT, ...PARENT_TIMES, NAME],
   [FrameType.UNLINK]: [["id", "id0"], PARENT, FLAGS, ...PARENT_TIMES, NAME],
   [FrameType.RENAME]: [

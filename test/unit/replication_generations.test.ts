@@ -72,6 +72,11 @@ t.test("trap 12a: a copy below its peer's memory of it was restored from a snaps
   );
   const alone = begin(same, "B");
   t.same(tell(copy(alone, 5, 5), copy(same, 3, 5)), ["theyAreAncestor", true, "theirs"]);
+  t.same(
+    tell(copy(alone, 3, 5), copy(same, 5, 5)),
+    ["splitBrain", true, "mine"],
+    "the restored copy went on alone",
+  );
 });
 
 t.test("blank copies are filled whole, and two of them know nothing", async (t) => {

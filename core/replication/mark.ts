@@ -1,0 +1,229 @@
+/**
+ * One thing that the two copies may hold differently, and in how far.
+ *
+ * Each is clean, *touched* (sent to the peer, perhaps not on its disk) or *dirty* (the peer lacks it). Touched has two
+ * ages: since the last durable point began, and before. What is confirmed settles only the older one.
+ */
+import { MarkKind } from "./records.ts";
+
+/** Unit of what is copied, bytes. */
+export const BLOCK_BYTES = 4096;
+/** Unit of the activity log, bytes. */
+export const EXTENT_BYTES = 4 * 1024 * 1024;
+export const BLOCKS_PER_EXTENT = EXTENT_BYTES / BLOCK_BYTES;
+
+/** Sent to the peer, or not: what a change leaves behind. */
+export const Level = { TOUCHED: 0, DIRTY: 1 } as const;
+export type Level = (typeof Level)[keyof typeof Level];
+
+/** A mark, and its membership in the activity log. */
+export abstract class Mark {
+  abstract readonly kind: MarkKind;
+  /** Position in the log of the record that made it active; -1 while it is not. */
+  activeAt = -1;
+  /** Neighbours in the order of last use. */
+  older: Mark | null = null;
+  newer: Mark | null = null;
+  /** Is it in the list of what was touched since, or before, the present durable point began? */
+  listedNow = false;
+  listedBefore = false;
+
+  /** `index`: the extent's number, 0 for all but data. */
+  constructor(
+    readonly id: number,
+    readonly index: number,
+  ) {}
+
+  abstract get isDirty(): boolean;
+  abstract get isTouched(): boolean;
+  /** A durable point begins: what was touched is touched before it. */
+  abstract age(): void;
+  /** The durable point is confirmed: what was touched before it is clean. */
+  abstract settle(): void;
+  /** The peer is gone: what was touched is dirty. */
+  abstract lose(): void;
+  /** After a crash nothing is known about an active thing. */
+  abstract dirtyWhole(): void;
+
+  /** Neither marked nor active: it may be dropped. */
+  get isIdle(): boolean {
+    return this.activeAt < 0 && !this.isDirty && !this.isTouched && !this.listedNow && !this.listedBefore;
+  }
+}
+
+const NOW = 1;
+const BEFORE = 2;
+const LACKING = 4;
+
+/** The names of a directory (with its mtime), or the attributes of an object: one state for all. */
+export class FlagMark extends Mark {
+  #state = 0;
+
+  constructor(
+    readonly kind: typeof MarkKind.NAMES | typeof MarkKind.ATTRIBUTES,
+    id: number,
+  ) {
+    super(id, 0);
+  }
+
+  get isDirty(): boolean {
+    return (this.#state & LACKING) !== 0;
+  }
+  get isTouched(): boolean {
+    return (this.#state & (NOW | BEFORE)) !== 0;
+  }
+  set(level: Level): void {
+    this.#state |= level === Level.TOUCHED ? NOW : LACKING;
+  }
+  /** Copied to the peer just now. */
+  copied(): void {
+    this.#state = (this.#state & ~LACKING) | NOW;
+  }
+  age(): void {
+    if (this.#state & NOW) this.#state = (this.#state & ~NOW) | BEFORE;
+  }
+  settle(): void {
+    this.#state &= ~BEFORE;
+  }
+  lose(): void {
+    if (this.isTouched) this.#state = LACKING;
+  }
+  dirtyWhole(): void {
+    this.#state |= LACKING;
+  }
+}
+
+/** Everything from one block to the end of the object, however long it grows: new objects, truncated ones. */
+export class TailMark extends Mark {
+  readonly kind = MarkKind.TAIL;
+  /** First block of each state; Infinity: none. */
+  dirtyFrom = Number.POSITIVE_INFINITY;
+  #now = Number.POSITIVE_INFINITY;
+  #before = Number.POSITIVE_INFINITY;
+  /** First block that the activity log covers. */
+  activeFrom = Number.POSITIVE_INFINITY;
+
+  constructor(id: number) {
+    super(id, 0);
+  }
+
+  get isDirty(): boolean {
+    return this.dirtyFrom < Number.POSITIVE_INFINITY;
+  }
+  get isTouched(): boolean {
+    return Math.min(this.#now, this.#before) < Number.POSITIVE_INFINITY;
+  }
+  /** First block that is touched or dirty. */
+  get from(): number {
+    return Math.min(this.dirtyFrom, this.#now, this.#before);
+  }
+  set(level: Level, block: number): void {
+    if (level === Level.TOUCHED) this.#now = Math.min(this.#now, block);
+    else this.dirtyFrom = Math.min(this.dirtyFrom, block);
+  }
+  /** Is a block newly touched already said by the tail? */
+  coversTouch(block: number): boolean {
+    return block >= this.#now;
+  }
+  /** Copied up to before `block`; Infinity: all of it. */
+  copied(block: number): void {
+    this.#now = Math.min(this.#now, this.dirtyFrom);
+    this.dirtyFrom = block;
+  }
+  age(): void {
+    this.#before = Math.min(this.#before, this.#now);
+    this.#now = Number.POSITIVE_INFINITY;
+  }
+  settle(): void {
+    this.#before = Number.POSITIVE_INFINITY;
+  }
+  lose(): void {
+    this.dirtyFrom = this.from;
+    this.#now = this.#before = Number.POSITIVE_INFINITY;
+  }
+  dirtyWhole(): void {
+    this.dirtyFrom = Math.min(this.dirtyFrom, this.activeFrom);
+  }
+}
+
+const WORDS = BLOCKS_PER_EXTENT / 32;
+
+/** The blocks of one extent. */
+export class ExtentMark extends Mark {
+  readonly kind = MarkKind.DATA;
+  /** Three bitmaps one after the other: dirty, touched before, touched now. */
+  readonly #bits = new Uint32Array(3 * WORDS);
+
+  get isDirty(): boolean {
+    return this.#any(0, WORDS);
+  }
+  get isTouched(): boolean {
+    return this.#any(WORDS, 3 * WORDS);
+  }
+  /** Marks blocks `first` to before `end`, counted within the extent. */
+  set(level: Level, first: number, end: number): void {
+    const base = level === Level.TOUCHED ? 2 * WORDS : 0;
+    for (let block = first; block < end; block++) this.#bits[base + (block >>> 5)]! |= 1 << (block & 31);
+  }
+  isBlockDirty(block: number): boolean {
+    return (this.#bits[block >>> 5]! & (1 << (block & 31))) !== 0;
+  }
+  /** The first block, from `block` on, that is dirty (or is not); BLOCKS_PER_EXTENT if none. */
+  nextBlock(block: number, dirty: boolean): number {
+    while (block < BLOCKS_PER_EXTENT && this.isBlockDirty(block) !== dirty) block++;
+    return block;
+  }
+  /** Blocks that are dirty. */
+  countDirty(): number {
+    let count = 0;
+    for (let word = 0; word < WORDS; word++) {
+      for (let bits = this.#bits[word]!; bits !== 0; bits &= bits - 1) count++;
+    }
+    return count;
+  }
+  /** Clears blocks that do not exist any more, or (`touch`) were copied just now. */
+  clear(first: number, end: number, touch: boolean): void {
+    for (let block = first; block < end; block++) {
+      if (!this.isBlockDirty(block)) continue;
+      this.#bits[block >>> 5]! &= ~(1 << (block & 31));
+      if (touch) this.#bits[2 * WORDS + (block >>> 5)]! |= 1 << (block & 31);
+    }
+  }
+  age(): void {
+    for (let word = 0; word < WORDS; word++) {
+      this.#bits[WORDS + word]! |= this.#bits[2 * WORDS + word]!;
+      this.#bits[2 * WORDS + word] = 0;
+    }
+  }
+  settle(): void {
+    this.#bits.fill(0, WORDS, 2 * WORDS);
+  }
+  lose(): void {
+    for (let word = 0; word < WORDS; word++) {
+      this.#bits[word]! |= this.#bits[WORDS + word]! | this.#bits[2 * WORDS + word]!;
+    }
+    this.#bits.fill(0, WORDS);
+  }
+  dirtyWhole(): void {
+    this.#bits.fill(0xffff_ffff, 0, WORDS);
+  }
+  /** The dirty bits as bytes; `withTouched`: as they would be without the peer. */
+  dirtyBytes(withTouched: boolean): Uint8Array {
+    const bits = this.#bits.slice(0, WORDS);
+    if (withTouched)
+      for (let word = 0; word < WORDS; word++)
+        bits[word]! |= this.#bits[WORDS + word]! | this.#bits[2 * WORDS + word]!;
+    return new Uint8Array(bits.buffer);
+  }
+  /** Adds dirty bits that `dirtyBytes` wrote. */
+  addDirtyBytes(bytes: Uint8Array): void {
+    for (let byte = 0; byte < Math.min(bytes.length, 4 * WORDS); byte++) {
+      this.#bits[byte >>> 2]! |= bytes[byte]! << (8 * (byte & 3));
+    }
+  }
+
+  #any(from: number, to: number): boolean {
+    for (let word = from; word < to; word++) if (this.#bits[word] !== 0) return true;
+    return false;
+  }
+}

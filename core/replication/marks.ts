@@ -1,0 +1,549 @@
+/**
+ * What the two copies may hold differently: the door of the activity log and the dirty map.
+ *
+ * One mechanism serves reintegration, its interruption, and the crash of either node or both. Three rules carry it:
+ *
+ * 1. Before a thing is changed it is *active* in the log on disk (`admit…`). After a crash everything active is dirty.
+ * 2. What was sent is *touched* until a durable point on both disks (`beginPoint`, `confirmPoint`); when the peer goes it is dirty.
+ * 3. What leaves the active set is clean, or its dirty bits are on disk first.
+ *
+ * This module computes; the caller writes. `takeLog` gives bytes to append to activity.log; after fdatasync the caller says
+ * `logged`. Now and then (`wantsRewrite`) `startRewrite` gives a whole dirty.map; once it is durably in place, `rewritten`
+ * gives the first bytes of a new, empty log. Memory is in proportion to what changed, never to the tree.
+ *
+ * New objects get identities in order, so "everything from this identity on is new" replaces a mark for each.
+ */
+import { ActiveSet } from "./active_set.ts";
+import { BLOCK_BYTES, BLOCKS_PER_EXTENT, EXTENT_BYTES, Level, type Mark, type TailMark } from "./mark.ts";
+import { writeMap, writeMark } from "./marks_export.ts";
+import { type DataRange, ObjectMarks } from "./object_marks.ts";
+import {
+  ACTIVE,
+  FILE_HEADER_BYTES,
+  fileHeader,
+  INACTIVE,
+  MarkKind,
+  type Place,
+  RecordType,
+  RecordWriter,
+} from "./records.ts";
+
+export { BLOCK_BYTES, EXTENT_BYTES, Level } from "./mark.ts";
+export { MarkKind, type Place } from "./records.ts";
+
+/** Identities are reserved on disk in blocks of this many. */
+export const IDENTITY_BLOCK = 4096;
+/** A change of more extents than this marks everything from its start on. */
+const MOST_EXTENTS_AT_ONCE = 64;
+const DEFAULT_ACTIVE_EXTENTS = 256;
+const DEFAULT_ACTIVE_ITEMS = 4096;
+/** A log shorter than this is not worth rewriting. */
+const SMALL_LOG_BYTES = 1024 * 1024;
+
+/** Identities from `from` to before `to`. */
+export interface IdentityRange {
+  from: number;
+  to: number;
+}
+
+/** How marks are kept. */
+export interface MarksOptions {
+  nodeNumber: 1 | 2;
+  /** Where an object is now, as far as the caller knows: kept with its marks, so that it can be found after a restart. */
+  placeOf: (id: number) => Place | null;
+  /** Extents of data that may be active at once; default 256 (1 GiB). */
+  activeExtents?: number;
+  /** Directories and attributes that may be active at once; default 4096. */
+  activeItems?: number;
+}
+
+/** The first identity that a node gives to objects made through the mount. */
+export const firstNewIdentity = (nodeNumber: 1 | 2): number => nodeNumber * 2 ** 45 + 2 ** 44;
+
+/** The marks of one node's copy. */
+export class Marks {
+  readonly objects = new Map<number, ObjectMarks>();
+  /** Objects made while there was no peer: wholly dirty, without a mark for each. */
+  readonly dirtyRanges: IdentityRange[] = [];
+  /** The marks do not tell (first copy, a damaged file): everything is dirty. */
+  everything = false;
+  /** Identities from here on are new since the last durable point. */
+  newFrom: number;
+  /** The next identity to give out. */
+  nextIdentity: number;
+  /** Identities below this are reserved in the log. */
+  reservedTo: number;
+  /** The active set is full of what waits for a durable point: make one now. */
+  wantsPoint = false;
+
+  readonly #options: MarksOptions;
+  readonly #data: ActiveSet;
+  readonly #items: ActiveSet;
+  readonly #mostAtOnce: number;
+  readonly #log: RecordWriter;
+  /** Log bytes are counted through all rewrites: a position never comes twice. */
+  #loggedTo = 0;
+  #taken = 0;
+  #reservedAt = 0;
+  #epochStart = 0;
+  #mapBytes = 0;
+  #rewriting = false;
+  #mustRewrite = true;
+  #alone = true;
+  #now: Mark[] = [];
+  #before: Mark[] = [];
+  #pointIdentity: number | null = null;
+  #newObjects: ObjectMarks[] = [];
+
+  /** Empty marks. To go on from files, use `recoverMarks` (marks_recovery.ts). `epoch`: of the last files, 0 if there are none. */
+  constructor(options: MarksOptions, epoch = 0) {
+    this.#options = options;
+    this.#data = new ActiveSet(options.activeExtents ?? DEFAULT_ACTIVE_EXTENTS);
+    this.#items = new ActiveSet(options.activeItems ?? DEFAULT_ACTIVE_ITEMS);
+    this.#mostAtOnce = Math.max(1, Math.min(MOST_EXTENTS_AT_ONCE, this.#data.capacity >> 1));
+    this.#log = new RecordWriter(epoch, 0);
+    this.newFrom = this.nextIdentity = this.reservedTo = firstNewIdentity(options.nodeNumber);
+  }
+
+  // ---- before a change -------------------------------------------------------------------------------------------------
+
+  /**
+   * May `length` bytes from `offset` (and the attributes, since the mtime follows) be changed? False: append `takeLog` first, or
+   * make a durable point (`wantsPoint`). A true answer holds until the caller lets other requests run: change and touch at once.
+   */
+  admitData(id: number, offset: number, length: number): boolean {
+    if (this.#isCovered(id)) return true;
+    const first = Math.floor(offset / EXTENT_BYTES);
+    const last = Math.floor((offset + Math.max(length, 1) - 1) / EXTENT_BYTES);
+    if (last - first >= this.#mostAtOnce) return this.admitTail(id, offset);
+    const object = this.objectFor(id);
+    let admitted = this.#admit(object, object.attributesMark());
+    for (let index = first; index <= last; index++) {
+      if (!this.#admit(object, object.extentMark(index))) admitted = false;
+    }
+    return admitted;
+  }
+
+  /** The same for a change of size (truncate): everything from `offset` on may differ afterwards, however long the object grows again. */
+  admitTail(id: number, offset: number): boolean {
+    if (this.#isCovered(id)) return true;
+    const object = this.objectFor(id);
+    const tail = object.tailMark();
+    const block = Math.floor(offset / BLOCK_BYTES);
+    if (block < tail.activeFrom) this.#deactivate(tail);
+    tail.activeFrom = Math.min(tail.activeFrom, block);
+    const attributes = this.#admit(object, object.attributesMark());
+    return this.#admit(object, tail) && attributes;
+  }
+
+  /** The same for the names (and the mtime) of a directory. */
+  admitNames(directory: number): boolean {
+    if (this.#isCovered(directory)) return true;
+    const object = this.objectFor(directory);
+    return this.#admit(object, object.namesMark());
+  }
+
+  /** The same for mode, owner, times, extended attributes, flags. */
+  admitAttributes(id: number): boolean {
+    if (this.#isCovered(id)) return true;
+    const object = this.objectFor(id);
+    return this.#admit(object, object.attributesMark());
+  }
+
+  /** An identity that was never used, already reserved on disk; 0: append `takeLog` first. */
+  newIdentity(): number {
+    if (this.reservedTo - this.nextIdentity <= IDENTITY_BLOCK / 4) {
+      this.reservedTo += IDENTITY_BLOCK;
+      this.#log.add(RecordType.RESERVED, this.reservedTo);
+      this.#reservedAt = this.#position();
+    }
+    const durable = this.#reservedAt <= this.#loggedTo ? this.reservedTo : this.reservedTo - IDENTITY_BLOCK;
+    return this.nextIdentity < durable ? this.nextIdentity++ : 0;
+  }
+
+  // ---- after a change --------------------------------------------------------------------------------------------------
+
+  /** Data was changed, and sent (TOUCHED) or not (DIRTY). */
+  touchData(id: number, offset: number, length: number, level: Level): void {
+    if (this.#isWholeAlready(id, level)) return;
+    const first = Math.floor(offset / EXTENT_BYTES);
+    const last = Math.floor((offset + Math.max(length, 1) - 1) / EXTENT_BYTES);
+    const object = this.objectFor(id);
+    this.#touchFlag(object.attributesMark(), level);
+    if (last - first >= this.#mostAtOnce) {
+      this.touchTail(id, offset, level);
+      return;
+    }
+    const firstBlock = Math.floor(offset / BLOCK_BYTES);
+    const endBlock = Math.ceil((offset + Math.max(length, 1)) / BLOCK_BYTES);
+    if (level === Level.TOUCHED && object.tail?.coversTouch(firstBlock)) return;
+    for (let index = first; index <= last; index++) {
+      const base = index * BLOCKS_PER_EXTENT;
+      const extent = object.extentMark(index);
+      extent.set(level, Math.max(0, firstBlock - base), Math.min(BLOCKS_PER_EXTENT, endBlock - base));
+      if (level === Level.TOUCHED) this.#list(extent);
+    }
+  }
+
+  /** The size was changed to `offset`, or everything from there on. */
+  touchTail(id: number, offset: number, level: Level): void {
+    if (this.#isWholeAlready(id, level)) return;
+    const object = this.objectFor(id);
+    this.#touchFlag(object.attributesMark(), level);
+    object.tailMark().set(level, Math.floor(offset / BLOCK_BYTES));
+    if (level === Level.TOUCHED) this.#list(object.tailMark());
+  }
+
+  /** Names of a directory were changed. */
+  touchNames(directory: number, level: Level): void {
+    if (!this.#isWholeAlready(directory, level))
+      this.#touchFlag(this.objectFor(directory).namesMark(), level);
+  }
+
+  /** Attributes were changed. */
+  touchAttributes(id: number, level: Level): void {
+    if (!this.#isWholeAlready(id, level)) this.#touchFlag(this.objectFor(id).attributesMark(), level);
+  }
+
+  /** An object was made with an identity from `newIdentity`. */
+  created(id: number, directory: boolean, level: Level): void {
+    if (this.#alone) return;
+    const object = this.objectFor(id);
+    this.#newObjects.push(object);
+    this.touchTail(id, 0, level);
+    if (directory) this.touchNames(id, level);
+  }
+
+  /** The object has another name now (or still one of several): remembered if it is marked, so that it can be found after a restart. */
+  moved(id: number, place: Place): void {
+    const object = this.objects.get(id);
+    if (object === undefined) return;
+    object.place = place;
+    this.#log.add(RecordType.PLACE, id, place.parent, place.name);
+  }
+
+  /** The object is gone from this copy: nothing about it is left to say. */
+  forget(id: number): void {
+    const object = this.objects.get(id);
+    if (object === undefined) return;
+    this.#log.add(RecordType.FORGET, id);
+    for (const mark of object.marks()) {
+      if (mark.activeAt >= 0) this.#setOf(mark).remove(mark);
+      mark.activeAt = -1;
+    }
+    this.objects.delete(id);
+  }
+
+  // ---- durable points --------------------------------------------------------------------------------------------------
+
+  /** A durable point begins: sync what `touched` lists on both disks, then `confirmPoint`. False: one is under way. */
+  beginPoint(): boolean {
+    if (this.#pointIdentity !== null) return false;
+    this.#pointIdentity = this.nextIdentity;
+    this.wantsPoint = false;
+    for (const mark of this.#now) {
+      mark.age();
+      mark.listedNow = false;
+      if (!mark.listedBefore) this.#before.push(mark);
+      mark.listedBefore = true;
+    }
+    this.#now = [];
+    return true;
+  }
+
+  /** The objects that the durable point under way must make durable, each with whether its names changed. */
+  *pointObjects(): Generator<{ id: number; kind: MarkKind }> {
+    for (const mark of this.#before) yield { id: mark.id, kind: mark.kind };
+  }
+
+  /** Both disks hold everything from before `beginPoint`. */
+  confirmPoint(): void {
+    if (this.#pointIdentity === null) return;
+    for (const mark of this.#before) {
+      mark.settle();
+      mark.listedBefore = false;
+      this.#dropIfIdle(mark);
+    }
+    this.#before = [];
+    this.#advanceNew(this.#pointIdentity);
+    this.#pointIdentity = null;
+  }
+
+  /** The peer is gone, or its disk is in doubt: what was sent since the last durable point is dirty. */
+  peerGone(): void {
+    for (const mark of [...this.#now, ...this.#before]) {
+      mark.lose();
+      mark.listedNow = mark.listedBefore = false;
+      this.#dropIfIdle(mark);
+    }
+    this.#now = [];
+    this.#before = [];
+    this.#pointIdentity = null;
+    this.wantsPoint = false;
+    this.#alone = true;
+    this.#newObjectsAreDirty();
+  }
+
+  /** A peer is connected: from here on new objects are marked one by one. */
+  peerBack(): void {
+    this.#alone = false;
+    this.#newObjectsAreDirty();
+  }
+
+  // ---- what is to be copied --------------------------------------------------------------------------------------------
+
+  /** Is everything about this object dirty, without a mark of its own? */
+  isInDirtyRange(id: number): boolean {
+    for (const range of this.dirtyRanges) if (id >= range.from && id < range.to) return true;
+    return false;
+  }
+
+  /**
+   * The peer lacks this object altogether. `logged`: no record on disk says so yet; the bytes of `takeLog` must be durable
+   * before anybody forgets why.
+   */
+  markWhole(id: number, directory: boolean, logged: boolean): void {
+    const object = this.objectFor(id);
+    object.tailMark().set(Level.DIRTY, 0);
+    object.attributesMark().set(Level.DIRTY);
+    if (directory) object.namesMark().set(Level.DIRTY);
+    if (logged) for (const mark of object.marks()) writeMark(this.#log, mark, false);
+  }
+
+  /** Every object made without a peer now has a mark of its own: the source listed all dirty directories. */
+  resolveDirtyRanges(): void {
+    if (this.dirtyRanges.length > 0) this.#mustRewrite = true;
+    this.dirtyRanges.length = 0;
+    this.everything = false;
+  }
+
+  /** Directories whose names are dirty. */
+  *dirtyDirectories(): Generator<number> {
+    for (const object of this.objects.values()) if (object.names?.isDirty) yield object.id;
+  }
+
+  /** Objects whose data or attributes are dirty. */
+  *dirtyObjects(): Generator<number> {
+    for (const object of this.objects.values()) if (object.hasDirtyContent) yield object.id;
+  }
+
+  areNamesDirty(directory: number): boolean {
+    return this.objects.get(directory)?.names?.isDirty ?? false;
+  }
+  hasDirtyContent(id: number): boolean {
+    return this.objects.get(id)?.hasDirtyContent ?? false;
+  }
+  isRangeDirty(id: number, offset: number, length: number): boolean {
+    return this.objects.get(id)?.isRangeDirty(offset, length) ?? false;
+  }
+  /** From this byte on the peer's data is worthless and may be cut off; MAX_SAFE_INTEGER if all may be of use. */
+  worthlessFrom(id: number): number {
+    const from = this.objects.get(id)?.tail?.dirtyFrom ?? Number.POSITIVE_INFINITY;
+    return Math.min(from * BLOCK_BYTES, Number.MAX_SAFE_INTEGER);
+  }
+  nextDirty(id: number, size: number, most: number): DataRange | null {
+    return this.objects.get(id)?.nextDirty(size, most) ?? null;
+  }
+  dirtyBytes(id: number, size: number): number {
+    return this.objects.get(id)?.dirtyBytes(size) ?? 0;
+  }
+
+  /** What was dirty was sent: touched now. `size`: of the object. */
+  copiedData(id: number, range: DataRange, size: number): void {
+    this.objects.get(id)?.copied(range, size, (mark) => this.#list(mark));
+  }
+  copiedAttributes(id: number): void {
+    this.#copiedFlag(this.objects.get(id)?.attributes);
+  }
+  copiedNames(directory: number): void {
+    this.#copiedFlag(this.objects.get(directory)?.names);
+  }
+
+  /** Everything is equal and durable on both copies: no marks are left, on disk neither after the next rewrite. */
+  clear(): void {
+    for (const id of [...this.objects.keys()]) this.forget(id);
+    this.#now = [];
+    this.#before = [];
+    this.#pointIdentity = null;
+    this.#newObjects = [];
+    this.dirtyRanges.length = 0;
+    this.everything = false;
+    this.newFrom = this.nextIdentity;
+    this.#mustRewrite = true;
+  }
+
+  // ---- the files -------------------------------------------------------------------------------------------------------
+
+  /** Bytes to append to activity.log at `at`; call `logged(upTo)` after fdatasync. Null: nothing to write, or a rewrite is under way. */
+  takeLog(): { bytes: Uint8Array; at: number; upTo: number } | null {
+    if (this.#log.length === 0 || this.#rewriting || this.#mustRewrite) return null;
+    const at = FILE_HEADER_BYTES + this.#taken - this.#epochStart;
+    this.#taken = this.#position();
+    return { bytes: this.#log.take(this.#taken - this.#epochStart), at, upTo: this.#taken };
+  }
+
+  /** Everything up to here is durable: what waited for it is admitted now. */
+  logged(upTo: number): void {
+    this.#loggedTo = Math.max(this.#loggedTo, upTo);
+  }
+
+  /** Is a new dirty.map due? Always at first, and when the log has grown. Until it is written, nothing new is admitted. */
+  get wantsRewrite(): boolean {
+    const logBytes = this.#taken - this.#epochStart;
+    return this.#mustRewrite || (logBytes > SMALL_LOG_BYTES && logBytes > 4 * this.#mapBytes);
+  }
+
+  /** The bytes of a new dirty.map: write to a temporary file, fsync, rename, fsync the directory. Then `rewritten`. */
+  startRewrite(): Uint8Array {
+    this.#rewriting = true;
+    this.#taken = this.#position();
+    this.#log.epoch++;
+    this.#log.take(0);
+    const map = writeMap(this, this.#log.epoch);
+    this.#mapBytes = map.length;
+    return map;
+  }
+
+  /** The new map is durable. Returns the header with which activity.log starts anew (truncate, write, fdatasync; then `takeLog` goes on). */
+  rewritten(): Uint8Array {
+    this.#rewriting = false;
+    this.#mustRewrite = false;
+    this.#epochStart = this.#loggedTo = this.#taken;
+    return fileHeader(this.#log.epoch);
+  }
+
+  // ---- inside ----------------------------------------------------------------------------------------------------------
+
+  #position(): number {
+    return this.#taken + this.#log.length;
+  }
+
+  /** New objects, and those made alone, are dirty after a crash anyway: nothing need become active. */
+  #isCovered(id: number): boolean {
+    if (id >= this.newFrom && id < this.nextIdentity) return true;
+    return this.dirtyRanges.length > 0 && this.isInDirtyRange(id);
+  }
+
+  #isWholeAlready(id: number, level: Level): boolean {
+    if (level !== Level.DIRTY) return false;
+    if (this.#alone && id >= this.newFrom && id < this.nextIdentity) return true;
+    return this.dirtyRanges.length > 0 && this.isInDirtyRange(id);
+  }
+
+  /** The marks of an object, empty ones if there were none. For this folder only. */
+  objectFor(id: number): ObjectMarks {
+    let object = this.objects.get(id);
+    if (object === undefined) {
+      object = new ObjectMarks(id);
+      this.objects.set(id, object);
+    }
+    return object;
+  }
+
+  #setOf(mark: Mark): ActiveSet {
+    return mark.kind === MarkKind.DATA ? this.#data : this.#items;
+  }
+
+  #admit(object: ObjectMarks, mark: Mark): boolean {
+    const set = this.#setOf(mark);
+    if (mark.activeAt >= 0) {
+      set.use(mark);
+      return mark.activeAt <= this.#loggedTo;
+    }
+    if (set.isFull && !this.#evict(set)) {
+      this.wantsPoint = true;
+      this.#dropIfIdle(mark);
+      return false;
+    }
+    if (object.place === null) this.#rememberPlace(object);
+    this.#activate(mark);
+    return false;
+  }
+
+  #activate(mark: Mark): void {
+    this.#log.add(
+      ACTIVE | mark.kind,
+      mark.id,
+      mark.kind === MarkKind.TAIL ? (mark as TailMark).activeFrom : mark.index,
+    );
+    mark.activeAt = this.#position();
+    this.#setOf(mark).add(mark);
+  }
+
+  #deactivate(mark: Mark): void {
+    if (mark.activeAt < 0) return;
+    this.#setOf(mark).remove(mark);
+    mark.activeAt = -1;
+  }
+
+  #evict(set: ActiveSet): boolean {
+    const mark = set.victim();
+    if (mark === null) return false;
+    writeMark(this.#log, mark, false);
+    this.#log.add(INACTIVE | mark.kind, mark.id, mark.index);
+    this.#deactivate(mark);
+    if (mark.kind === MarkKind.TAIL) (mark as TailMark).activeFrom = Number.POSITIVE_INFINITY;
+    this.#dropIfIdle(mark);
+    return true;
+  }
+
+  /** Remembers where the object is, and its directories up to the top. */
+  #rememberPlace(object: ObjectMarks): void {
+    for (let next: ObjectMarks = object; next.place === null; ) {
+      const place = this.#options.placeOf(next.id);
+      if (place === null) return;
+      next.place = place;
+      this.#log.add(RecordType.PLACE, next.id, place.parent, place.name);
+      if (place.parent === 0) return;
+      next = this.objectFor(place.parent);
+    }
+  }
+
+  #touchFlag(mark: { set(level: Level): void } & Mark, level: Level): void {
+    mark.set(level);
+    if (level === Level.TOUCHED) this.#list(mark);
+  }
+
+  #copiedFlag(mark: ({ copied(): void } & Mark) | null | undefined): void {
+    if (!mark) return;
+    mark.copied();
+    this.#list(mark);
+  }
+
+  #list(mark: Mark): void {
+    if (mark.listedNow) return;
+    mark.listedNow = true;
+    this.#now.push(mark);
+  }
+
+  #dropIfIdle(mark: Mark): void {
+    if (!mark.isIdle) return;
+    const object = this.objects.get(mark.id);
+    object?.drop(mark);
+    if (object?.isEmpty && object.place === null) this.objects.delete(mark.id);
+  }
+
+  #newObjectsAreDirty(): void {
+    this.#newObjects = [];
+    if (this.nextIdentity === this.newFrom) return;
+    this.dirtyRanges.push({ from: this.newFrom, to: this.nextIdentity });
+    this.#log.add(RecordType.DIRTY_RANGE, this.newFrom, this.nextIdentity);
+    this.newFrom = this.nextIdentity;
+    this.#log.add(RecordType.NEW_FROM, this.newFrom);
+  }
+
+  /** Objects below `identity` are new no more. What is still to say about them is said one by one, in the log, first. */
+  #advanceNew(identity: number): void {
+    if (identity === this.newFrom) return;
+    const settled = this.#newObjects.filter((object) => object.id < identity);
+    this.#newObjects = this.#newObjects.filter((object) => object.id >= identity);
+    for (const object of settled) {
+      for (const mark of object.marks()) {
+        if (mark.isDirty) writeMark(this.#log, mark, false);
+        if (mark.isTouched && mark.activeAt < 0) this.#activate(mark);
+      }
+    }
+    this.newFrom = identity;
+    this.#log.add(RecordType.NEW_FROM, identity);
+  }
+}

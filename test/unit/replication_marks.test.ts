@@ -1,0 +1,244 @@
+import t from "tap";
+import {
+  BLOCK_BYTES,
+  EXTENT_BYTES,
+  firstNewIdentity,
+  IDENTITY_BLOCK,
+  Level,
+  Marks,
+  type MarksOptions,
+} from "../../core/replication/marks.ts";
+import { exportMarks } from "../../core/replication/marks_export.ts";
+import { recoverMarks, unionMarks } from "../../core/replication/marks_recovery.ts";
+
+const MIB = 1024 * 1024;
+const options: MarksOptions = {
+  nodeNumber: 1,
+  placeOf: (id) => ({ parent: id === 1 ? 0 : 1, name: `n${id}` }),
+};
+
+/** A node's two files: what a crash leaves of its marks. */
+class Disk {
+  map: Uint8Array | null = null;
+  log = new Uint8Array(0);
+
+  /** Writes everything that the marks want written. */
+  flush(marks: Marks): void {
+    if (marks.wantsRewrite) {
+      this.map = marks.startRewrite();
+      this.log = marks.rewritten() as Uint8Array<ArrayBuffer>;
+    }
+    const part = marks.takeLog();
+    if (part === null) return;
+    const longer = new Uint8Array(part.at + part.bytes.length);
+    longer.set(this.log);
+    longer.set(part.bytes, part.at);
+    this.log = longer;
+    marks.logged(part.upTo);
+  }
+}
+
+function fresh(more: Partial<MarksOptions> = {}): { marks: Marks; disk: Disk } {
+  const marks = new Marks({ ...options, ...more });
+  const disk = new Disk();
+  disk.flush(marks);
+  marks.peerBack();
+  return { marks, disk };
+}
+const recovered = (disk: Disk, more: Partial<MarksOptions> = {}) =>
+  recoverMarks({ ...options, ...more }, disk.map, disk.log);
+
+t.test("trap 2: the mark is on disk before the data can be", async (t) => {
+  const { marks, disk } = fresh();
+  t.notOk(marks.admitData(7, 5 * MIB, 10), "not before the log is durable");
+  t.notOk(marks.admitData(7, 5 * MIB, 10));
+  disk.flush(marks);
+  t.ok(marks.admitData(7, 5 * MIB, 10));
+  t.equal(marks.takeLog(), null, "a second write to an active extent costs nothing");
+  t.ok(marks.admitAttributes(7), "the mtime follows: the attributes became active with the data");
+  const { marks: after, fault } = recovered(disk);
+  t.equal(fault, null);
+  t.ok(after.isRangeDirty(7, 4 * MIB, 4 * MIB), "the whole extent, whether it was written or not");
+  t.notOk(after.isRangeDirty(7, 0, 10));
+  t.same(after.objectFor(7).place, { parent: 1, name: "n7" }, "and it can be found again");
+});
+
+t.test(
+  "trap 3: touched is dirty when the peer goes, clean after a durable point, and a later touch stays",
+  async (t) => {
+    const { marks, disk } = fresh();
+    marks.admitData(7, 0, 3 * BLOCK_BYTES);
+    disk.flush(marks);
+    marks.touchData(7, 0, BLOCK_BYTES, Level.TOUCHED);
+    t.ok(marks.beginPoint());
+    t.notOk(marks.beginPoint(), "one at a time");
+    marks.touchData(7, BLOCK_BYTES, BLOCK_BYTES, Level.TOUCHED);
+    marks.confirmPoint();
+    marks.peerGone();
+    t.notOk(marks.isRangeDirty(7, 0, BLOCK_BYTES), "confirmed");
+    t.ok(marks.isRangeDirty(7, BLOCK_BYTES, BLOCK_BYTES), "touched after the point began");
+    t.same(marks.nextDirty(7, MIB, MIB), { offset: BLOCK_BYTES, length: BLOCK_BYTES });
+    t.equal(marks.dirtyBytes(7, MIB), BLOCK_BYTES);
+  },
+);
+
+t.test("an extent leaves the active set clean, or with its dirty bits on disk", async (t) => {
+  const { marks, disk } = fresh({ activeExtents: 2 });
+  const write = (extent: number, level: Level) => {
+    if (!marks.admitData(7, extent * EXTENT_BYTES, 1)) disk.flush(marks);
+    if (!marks.admitData(7, extent * EXTENT_BYTES, 1)) return false;
+    marks.touchData(7, extent * EXTENT_BYTES, 1, level);
+    return true;
+  };
+  t.ok(write(0, Level.TOUCHED));
+  t.ok(write(1, Level.TOUCHED));
+  t.notOk(write(2, Level.TOUCHED), "both wait for a durable point");
+  t.ok(marks.wantsPoint);
+  marks.beginPoint();
+  marks.confirmPoint();
+  t.ok(write(2, Level.TOUCHED));
+  marks.peerGone();
+  t.ok(write(3, Level.DIRTY));
+  t.ok(write(4, Level.DIRTY));
+  const { marks: after } = recovered(disk);
+  t.notOk(after.isRangeDirty(7, 0, 1), "left clean");
+  t.ok(after.isRangeDirty(7, 2 * EXTENT_BYTES, 1), "left with its bits");
+  t.notOk(after.isRangeDirty(7, 2 * EXTENT_BYTES + BLOCK_BYTES, 1), "and no more than its bits");
+  t.ok(after.isRangeDirty(7, 3 * EXTENT_BYTES, EXTENT_BYTES), "active: the whole extent");
+});
+
+t.test("new objects: identities never come twice, and are dirty without a mark each", async (t) => {
+  const { marks, disk } = fresh();
+  t.equal(marks.newIdentity(), 0, "not before the reservation is durable");
+  disk.flush(marks);
+  const first = firstNewIdentity(1);
+  t.equal(marks.newIdentity(), first);
+  t.ok(marks.admitData(first, 0, 100 * MIB), "a new object needs no place in the log");
+  marks.created(first, false, Level.TOUCHED);
+  marks.touchData(first, 0, 100 * MIB, Level.TOUCHED);
+  const crash = recovered(disk).marks;
+  t.ok(crash.isInDirtyRange(first));
+  t.equal(crash.nextIdentity, first + IDENTITY_BLOCK, "goes on behind the reservation");
+  marks.beginPoint();
+  marks.touchData(first, 0, 10, Level.TOUCHED);
+  marks.confirmPoint();
+  disk.flush(marks);
+  const later = recovered(disk).marks;
+  t.notOk(later.isInDirtyRange(first), "old after the durable point");
+  t.ok(later.hasDirtyContent(first), "but what was touched meanwhile is active by itself");
+  marks.peerGone();
+  const before = marks.objects.size;
+  for (let index = 0; index < 500; index++) {
+    const id = marks.newIdentity();
+    marks.created(id, false, Level.DIRTY);
+    marks.touchData(id, 0, MIB, Level.DIRTY);
+  }
+  t.equal(marks.objects.size, before, "memory does not grow with objects made alone");
+  marks.peerBack();
+  t.ok(marks.isInDirtyRange(first + 100));
+  let last = 0;
+  for (let index = 0; index < 3 * IDENTITY_BLOCK; index++) {
+    let id = marks.newIdentity();
+    if (id === 0) {
+      disk.flush(marks);
+      id = marks.newIdentity();
+    }
+    if (id <= last) t.fail("an identity came twice");
+    last = id;
+  }
+});
+
+t.test("a truncate marks everything behind it, however long the object grows again", async (t) => {
+  const { marks, disk } = fresh();
+  marks.admitTail(7, 10 * BLOCK_BYTES);
+  disk.flush(marks);
+  t.ok(marks.admitTail(7, 20 * BLOCK_BYTES));
+  t.notOk(marks.admitTail(7, 0), "further to the front: again");
+  disk.flush(marks);
+  t.ok(marks.admitTail(7, 0));
+  t.equal(recovered(disk).marks.worthlessFrom(7), 0);
+  marks.touchTail(7, 10 * BLOCK_BYTES, Level.DIRTY);
+  t.equal(marks.worthlessFrom(7), 10 * BLOCK_BYTES);
+  t.same(marks.nextDirty(7, 13 * BLOCK_BYTES, 2 * BLOCK_BYTES), {
+    offset: 10 * BLOCK_BYTES,
+    length: 2 * BLOCK_BYTES,
+  });
+  marks.copiedData(7, { offset: 10 * BLOCK_BYTES, length: 2 * BLOCK_BYTES }, 13 * BLOCK_BYTES);
+  marks.copiedData(7, { offset: 12 * BLOCK_BYTES, length: BLOCK_BYTES }, 13 * BLOCK_BYTES);
+  t.equal(marks.nextDirty(7, 13 * BLOCK_BYTES, MIB), null);
+  marks.peerGone();
+  t.equal(
+    marks.worthlessFrom(7),
+    10 * BLOCK_BYTES,
+    "copied is touched: interrupted before a durable point, it is copied again",
+  );
+});
+
+t.test("after a crash of both, the union of both logs is dirty", async (t) => {
+  const one = fresh();
+  const two = fresh({ nodeNumber: 2 });
+  one.marks.admitNames(1);
+  two.marks.admitData(9, 0, 1);
+  two.marks.newIdentity();
+  one.disk.flush(one.marks);
+  two.disk.flush(two.marks);
+  const mine = recovered(one.disk).marks;
+  const theirs = recovered(two.disk, { nodeNumber: 2 }).marks;
+  for (const chunk of exportMarks(theirs)) t.ok(unionMarks(mine, chunk));
+  t.same([...mine.dirtyDirectories()], [1]);
+  t.same([...mine.dirtyObjects()], [9]);
+  t.ok(mine.isInDirtyRange(firstNewIdentity(2)));
+  t.notOk(unionMarks(mine, new Uint8Array(40)), "not records");
+});
+
+t.test("a torn tail is tolerated, anything else makes everything dirty", async (t) => {
+  const { marks, disk } = fresh();
+  for (let id = 10; id < 40; id++) marks.admitNames(id);
+  disk.flush(marks);
+  for (let cut = 0; cut <= disk.log.length; cut += 5) {
+    const { marks: after, fault } = recoverMarks(options, disk.map, disk.log.slice(0, cut));
+    if (fault !== null || after.everything) t.fail(`cut at ${cut}: ${fault}`);
+  }
+  const zeros = new Uint8Array(disk.log.length + 4096);
+  zeros.set(disk.log);
+  t.equal(recoverMarks(options, disk.map, zeros).fault, null, "a preallocated tail");
+  for (let at = 0; at < disk.log.length - 64; at += 7) {
+    const broken = disk.log.slice();
+    broken[at]! ^= 0x10;
+    const { marks: after } = recoverMarks(options, disk.map, broken);
+    if (!after.everything) t.fail(`a damaged byte at ${at} of the log went unseen`);
+    if (after.nextIdentity < marks.reservedTo) t.fail("identities would come twice");
+  }
+  for (let at = 0; at < disk.map!.length; at += 3) {
+    const broken = disk.map!.slice();
+    broken[at]! ^= 0x10;
+    if (!recoverMarks(options, broken, disk.log).marks.everything)
+      t.fail(`a damaged byte at ${at} of the map went unseen`);
+  }
+  t.ok(recoverMarks(options, null, disk.log).marks.everything, "no map");
+});
+
+t.test("a crash between the new map and the new log, and a log that outgrew its map", async (t) => {
+  const { marks, disk } = fresh({ activeItems: 4 });
+  const oldLog = () => disk.log.slice();
+  marks.admitNames(1);
+  disk.flush(marks);
+  const before = oldLog();
+  marks.clear();
+  t.ok(marks.wantsRewrite);
+  disk.map = marks.startRewrite();
+  const { marks: after, fault } = recoverMarks(options, disk.map, before);
+  t.equal(fault, null);
+  t.notOk(after.areNamesDirty(1), "the map holds all that the old log said");
+  disk.log = marks.rewritten() as Uint8Array<ArrayBuffer>;
+  let rewrites = 0;
+  for (let round = 0; round < 60_000; round++) {
+    marks.admitNames(round % 9);
+    if (marks.wantsRewrite) rewrites++;
+    disk.flush(marks);
+  }
+  t.ok(rewrites > 0 && disk.log.length < 2 * MIB, `rewritten ${rewrites} times, ${disk.log.length} bytes`);
+  t.ok(marks.objects.size < 20);
+  const tampered = recoverMarks(options, before, disk.log);
+  t.ok(tampered.marks.everything, "a log newer than its map");
+});
