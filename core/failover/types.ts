@@ -87,6 +87,8 @@ export interface PeerNote {
 /** Part of the module's configuration that the core needs. All durations in ms. */
 export interface FailoverConfig {
   kind: "mirror" | "farm" | "light";
+  /** The module's name, for the commands that `remedy` tells. */
+  module?: string;
   node: string;
   peer: string | null;
   failover: "automatic" | "manual";
@@ -104,11 +106,10 @@ export type Command =
   | { name: "second"; full: boolean };
 
 /** Everything that the core can be told. `now` is a monotonic clock in ms, `wall` the wall clock in ms (loop accounting only). */
-export type Event = { now: number; wall: number } & /**
+export type Event = { now: number; wall: number } /**
  * The first event. `incarnation` is random (16 hex digits do) and makes this start's generations unique. `adopt` tells what the guardian
  * kept running while the daemon was away: give it only when the last settled (Ready) state is known and all of it still runs; otherwise fence first.
- */
-(
+ */ & (
   | {
       type: "boot";
       record: DurableRecord;
@@ -169,8 +170,7 @@ export type HookName =
  * back: while a start hook waits for an fsync, the effects that release that fsync (persist, goAlone) come. The core itself waits for
  * `done` wherever order matters. `fence` also kills the hook that runs; a `done` for an effect that the core gave up is ignored.
  */
-export type Effect = { id: number } & /** Write the record atomically and fsync it. */
-(
+export type Effect = { id: number } /** Write the record atomically and fsync it. */ & (
   | { do: "persist"; record: DurableRecord }
   | {
       do: "hook";

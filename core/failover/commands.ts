@@ -1,0 +1,168 @@
+/** What people and rules may ask for, and the answers they get. */
+import { countLoop, resetLoops } from "./loops.ts";
+import { effect, emit, plan } from "./plan.ts";
+import { primRefused } from "./start.ts";
+import { type Draft, heardPeer, isBusy, isServing, command as line, peerName, say } from "./state.ts";
+import { forceStop, giveUp, restart } from "./stop.ts";
+import { askSwap, canSwapOut, newSwapId, swapOut } from "./swap.ts";
+import type { Command, Event } from "./types.ts";
+
+type CommandEvent = Extract<Event, { type: "command" }>;
+
+/** Takes a command in. It is answered when what it started has come to rest. */
+export function onCommand(draft: Draft, event: CommandEvent): void {
+  const { command, by, cause } = event;
+  const refusal = refused(draft, command);
+  if (refusal !== null) {
+    emit(draft, { do: "answer", command: event.id, ok: false, message: refusal });
+    return;
+  }
+  if (by === "human") {
+    resetLoops(draft);
+    draft.trouble = null;
+    draft.failedSwap = null;
+  } else if (command.name !== "stop" && command.name !== "start" && !countLoop(draft)) {
+    giveUp(draft, `stopped by maxLoop: ${cause} asked for ${command.name} once more than allowed`);
+    emit(draft, { do: "answer", command: event.id, ok: false, message: draft.reason });
+    return;
+  }
+  draft.answers = [...draft.answers, { id: event.id, name: command.name, from: draft.state }];
+  draft.why.push(`${command.name} (${cause})`);
+  act(draft, command, cause);
+}
+
+function act(draft: Draft, command: Command, cause: string): void {
+  switch (command.name) {
+    case "start":
+      begin(draft);
+      return;
+    case "prim":
+      draft.intent = { name: "prim", force: command.force };
+      begin(draft);
+      return;
+    case "second":
+      draft.intent = { name: "second", full: command.full };
+      begin(draft);
+      return;
+    case "stop":
+    case "stopstart":
+      draft.wanted = false;
+      draft.intent = null;
+      draft.again = command.name === "stopstart";
+      say(draft, command.name === "stop" ? `stopped (${cause})` : `stops and starts again (${cause})`);
+      // Only what was begun and can be left is given up: a plan to stop or to hand over goes on to its end.
+      if (draft.main.purpose !== "stop" && draft.main.purpose !== "fence")
+        draft.main = { ...draft.main, steps: [] };
+      return;
+    case "forcestop":
+      draft.wanted = false;
+      draft.again = false;
+      forceStop(draft, `stopped by force (${cause})`);
+      return;
+    case "restart":
+      restart(draft, `restarted (${cause})`);
+      return;
+    case "swap":
+      if (draft.state === "PRIM") swapOut(draft, newSwapId(draft), `swap (${cause})`);
+      else askSwap(draft);
+  }
+}
+
+function begin(draft: Draft): void {
+  draft.replication = { ...draft.replication, refused: null, backOff: false };
+  if (draft.state === "STOP" || !draft.wanted) draft.again = draft.state !== "STOP" || isBusy(draft.main);
+  if (draft.state === "STOP" && !isBusy(draft.main)) {
+    draft.wanted = true;
+    draft.again = false;
+  }
+  if (draft.state === "SECOND" && draft.intent?.name === "second" && draft.intent.full)
+    plan(draft, "follow", [
+      effect({ do: "stopReplication" }),
+      effect({ do: "follow", full: true, sacrifice: false, generations: draft.record.generations }),
+      { kind: "change", change: { intent: null } },
+    ]);
+}
+
+function refused(draft: Draft, command: Command): string | null {
+  const { state } = draft;
+  const mirror = draft.config.kind === "mirror";
+  const settledDown = state === "STOP" || state === "WAIT";
+  switch (command.name) {
+    case "prim":
+      if (!mirror) return "only a mirror has a primary";
+      if (isServing(state)) return `this node is ${state} already`;
+      if (!settledDown)
+        return `this node is SECOND: exchange the roles with: ${line(draft, "swap")}, or stop it first`;
+      return primRefused(draft, command.force);
+    case "second": {
+      if (!mirror) return "only a mirror has a secondary";
+      if (isServing(state))
+        return `this node is ${state}: it would drop the service; stop it first, or use: ${line(draft, "swap")}`;
+      if (state === "SECOND" && (!command.full || isBusy(draft.main)))
+        return command.full ? busy(draft) : "this node is SECOND already";
+      const peer = heardPeer(draft);
+      if (draft.contact === "lost" || (peer !== null && !isServing(peer.state)))
+        return `${peerName(draft)} is not primary: there is nothing to follow`;
+      return null;
+    }
+    case "swap":
+      return swapRefused(draft);
+    case "restart":
+      if (settledDown) return `the module is in state ${state}: there is nothing to restart`;
+      return isBusy(draft.main) ? busy(draft) : null;
+    case "stopstart":
+      return state === "STOP" ? "the module is stopped" : null;
+    default:
+      return null;
+  }
+}
+
+function swapRefused(draft: Draft): string | null {
+  if (draft.config.kind !== "mirror") return "only a mirror has roles to exchange";
+  if (isBusy(draft.main)) return busy(draft);
+  const ready =
+    draft.state === "PRIM"
+      ? canSwapOut(draft)
+      : draft.state === "SECOND" && draft.replication.inSync && heardPeer(draft)?.state === "PRIM";
+  return ready
+    ? null
+    : `a swap needs a primary and a secondary that is up to date; this node is ${draft.state}, ${peerName(draft)} is ${heardPeer(draft)?.state ?? "silent"}`;
+}
+
+function busy(draft: Draft): string {
+  return `the module is in a transition (${draft.main.purpose}): try again when it is over`;
+}
+
+/** Answers the commands whose work has come to rest. */
+export function answerCommands(draft: Draft): void {
+  if (draft.answers.length === 0 || isBusy(draft.main)) return;
+  if (draft.again || (draft.wanted && draft.state === "STOP") || (!draft.wanted && draft.state !== "STOP"))
+    return;
+  if (draft.swap !== null && draft.swap.phase !== "promoted" && draft.swap.phase !== "failed") return;
+  for (const { id, name, from } of draft.answers) {
+    const ok = isDone(draft, name, from);
+    const message = ok
+      ? `${draft.config.node}: ${draft.state}. ${draft.reason}`
+      : (draft.trouble ?? draft.reason);
+    emit(draft, { do: "answer", command: id, ok, message });
+  }
+  draft.answers = [];
+}
+
+function isDone(draft: Draft, name: string, from: string): boolean {
+  switch (name) {
+    case "stop":
+    case "forcestop":
+      return draft.state === "STOP";
+    case "prim":
+      return isServing(draft.state) || draft.outdating !== null;
+    case "second":
+      return draft.state === "SECOND" || draft.state === "WAIT";
+    case "swap":
+      return draft.state !== from && draft.trouble === null;
+    case "restart":
+      return draft.trouble === null;
+    default:
+      return draft.state !== "STOP";
+  }
+}

@@ -1,0 +1,98 @@
+/** An effect was done, or failed: what its step says about failures. */
+import { emit, resetStream, type Step } from "./plan.ts";
+import type { Draft, Lane } from "./state.ts";
+import { fence, giveUp } from "./stop.ts";
+import { rollBack, takeBack } from "./swap.ts";
+
+/** Takes the result of an effect in. Results of effects that were given up only count for what is on disk. */
+export function onDone(draft: Draft, id: number, ok: boolean, detail: string): void {
+  const write = draft.writes.find(({ effect }) => effect === id);
+  if (write !== undefined) {
+    draft.writes = draft.writes.filter(({ effect }) => effect !== id);
+    if (ok) draft.durable = write.record;
+  }
+  for (const which of ["main", "data"] as const) {
+    const waiting = draft[which].waiting;
+    if (waiting?.effect !== id) continue;
+    if (ok) done(draft, which, waiting);
+    else failed(draft, which, waiting, detail);
+    return;
+  }
+}
+
+type Waiting = NonNullable<Lane["waiting"]>;
+
+function done(draft: Draft, which: "main" | "data", { step }: Waiting): void {
+  draft[which] = { ...draft[which], waiting: null };
+  if (step.kind === "effect" && (step.body.do === "stopReplication" || step.body.do === "fence"))
+    resetStream(draft, "idle");
+  if (step.kind === "effect" && step.body.do === "goAlone")
+    draft.replication = { ...draft.replication, peerGone: null, inSync: false };
+}
+
+function failed(draft: Draft, which: "main" | "data", waiting: Waiting, detail: string): void {
+  const { step } = waiting;
+  if (step.kind === "persist") {
+    recordFailed(draft, which, detail);
+    return;
+  }
+  if (step.kind !== "effect") return;
+  const what = step.body.do === "hook" ? step.body.hook : step.body.do;
+  const cause = `${what} failed on ${draft.config.node}: ${detail}`;
+  draft[which] = { ...draft[which], waiting: null };
+  switch (waiting.attempt === "fence" ? "go on" : step.onFailure) {
+    case "go on":
+      draft.why.push(cause);
+      return;
+    case "stop again":
+      stopAgain(draft, which, waiting, step, cause);
+      return;
+    case "fence":
+      draft.why.push(`${cause}: by force`);
+      resetStream(draft, "idle");
+      waitFor(draft, which, step, "fence", emit(draft, { do: "fence" }));
+      return;
+    case "take back":
+      takeBack(draft);
+      return;
+    case "roll back":
+      rollBack(draft, cause);
+      return;
+    case "give up":
+      giveUp(draft, cause);
+  }
+}
+
+/** A stop hook is called again with force; if that fails too, the application is killed. */
+function stopAgain(draft: Draft, which: "main" | "data", waiting: Waiting, step: Step, cause: string): void {
+  draft.why.push(cause);
+  if (step.kind !== "effect" || step.body.do !== "hook") return;
+  if (waiting.attempt === "first") {
+    waitFor(draft, which, step, "force", emit(draft, { ...step.body, force: true }));
+  } else if (waiting.attempt === "force") {
+    waitFor(draft, which, step, "fence", emit(draft, { do: "fence" }));
+  }
+}
+
+function waitFor(
+  draft: Draft,
+  which: "main" | "data",
+  step: Step,
+  attempt: Waiting["attempt"],
+  id: number,
+): void {
+  draft[which] = { ...draft[which], waiting: { effect: id, step, attempt } };
+}
+
+/** What cannot be recorded may not be done: this node stops serving. */
+function recordFailed(draft: Draft, which: "main" | "data", detail: string): void {
+  draft[which] = { ...draft[which], waiting: null };
+  draft.record = draft.durable;
+  const cause = `the state of the module cannot be written on ${draft.config.node}: ${detail}`;
+  draft.trouble = cause;
+  draft.why.push(cause);
+  if (draft.main.purpose === "stop" && which === "main") return;
+  draft.wanted = false;
+  draft.again = false;
+  fence(draft, cause);
+}

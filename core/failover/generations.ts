@@ -1,0 +1,116 @@
+/**
+ * Which copy is newer. Never a date: the lists of generations tell (trap 1).
+ */
+import type { DurableRecord, Generations } from "./types.ts";
+
+/** How this node's data relates to the peer's. */
+export type Relation = "equal" | "mineNewer" | "theirsNewer" | "split-brain" | "unrelated" | "blank";
+
+const HISTORY_LENGTH = 16;
+
+/** Compares two lists of generations. `blank`: at least one side never held data. */
+export function relation(mine: Generations, theirs: Generations): Relation {
+  if (mine.current === "" || theirs.current === "") return "blank";
+  if (mine.current === theirs.current) return "equal";
+  if (theirs.history.includes(mine.current)) return "theirsNewer";
+  if (mine.history.includes(theirs.current)) return "mineNewer";
+  return mine.history.some((generation) => theirs.history.includes(generation)) ? "split-brain" : "unrelated";
+}
+
+/** The generations of a node that starts to write without its peer. */
+export function partAs(generations: Generations, next: string): Generations {
+  if (generations.current === next) return generations;
+  if (generations.current === "") return { current: next, parted: null, history: [] };
+  return {
+    current: next,
+    parted: generations.current,
+    history: [generations.current, ...generations.history].slice(0, HISTORY_LENGTH),
+  };
+}
+
+/** The generations of two nodes that are together again. */
+export function together(generations: Generations): Generations {
+  return generations.parted === null ? generations : { ...generations, parted: null };
+}
+
+/** What an election looks at. */
+export type Candidate = Pick<
+  DurableRecord,
+  "role" | "generations" | "consistency" | "wasPrimaryAtParting" | "counter" | "peerCounter"
+>;
+
+/** Who may start on its data when both nodes are heard and neither runs. */
+export interface Election {
+  winner: "me" | "peer" | "nobody";
+  why: string;
+}
+
+/** Was this copy restored from a snapshot? Its peer remembers a later point than it does itself (trap 12a). */
+export function isRestored(copy: Candidate, peer: Candidate): boolean {
+  return peer.peerCounter > copy.counter;
+}
+
+const roleRank = { NONE: 0, SECOND: 1, PRIM: 2, ALONE: 3 } as const;
+
+/** In a split brain: does this node stay (G5)? The former PRIM stays; names break a tie. Both nodes compute the same. */
+export function staysAfterSplit(mine: Candidate, theirs: Candidate, me: string, peer: string): boolean {
+  if (mine.wasPrimaryAtParting !== theirs.wasPrimaryAtParting) return mine.wasPrimaryAtParting;
+  return me < peer;
+}
+
+/** Elects the node whose data counts. Both nodes come to the same answer from the same two records. */
+export function elect(mine: Candidate, theirs: Candidate, me: string, peer: string): Election {
+  const related = relation(mine.generations, theirs.generations);
+  // Generations that are equal prove that nobody went on alone: a mark "outdated" is then only a promise that was not used.
+  const isGood = (copy: Candidate, other: Candidate) =>
+    !isRestored(copy, other) &&
+    (copy.consistency === "uptodate" || (related === "equal" && copy.consistency === "outdated"));
+  const good = { me: isGood(mine, theirs), peer: isGood(theirs, mine) };
+  const onlyIfGood = (winner: "me" | "peer", why: string): Election =>
+    good[winner]
+      ? { winner, why }
+      : {
+          winner: "nobody",
+          why: `${winner === "me" ? me : peer} has the newest data, but its copy is ${(winner === "me" ? mine : theirs).consistency}`,
+        };
+  switch (related) {
+    case "blank": {
+      const mineBlank = mine.generations.current === "";
+      const theirsBlank = theirs.generations.current === "";
+      if (mineBlank && theirsBlank) return { winner: "nobody", why: "neither node has held the data yet" };
+      return onlyIfGood(mineBlank ? "peer" : "me", "the other node never held the data");
+    }
+    case "mineNewer":
+      return onlyIfGood("me", `${peer} has older data`);
+    case "theirsNewer":
+      return onlyIfGood("peer", `${peer} has newer data`);
+    case "equal": {
+      if (good.me !== good.peer)
+        return { winner: good.me ? "me" : "peer", why: "the other copy is not whole" };
+      if (!good.me) return { winner: "nobody", why: "neither copy is whole" };
+      const rank = roleRank[mine.role] - roleRank[theirs.role];
+      const first =
+        rank !== 0
+          ? rank > 0
+          : mine.wasPrimaryAtParting !== theirs.wasPrimaryAtParting
+            ? mine.wasPrimaryAtParting
+            : me < peer;
+      return {
+        winner: first ? "me" : "peer",
+        why: `both copies are equal, ${first ? me : peer} was primary`,
+      };
+    }
+    case "split-brain": {
+      const stays = staysAfterSplit(mine, theirs, me, peer);
+      const name = stays ? me : peer;
+      if (good[stays ? "me" : "peer"])
+        return {
+          winner: stays ? "me" : "peer",
+          why: `both nodes ran alone; ${name} was primary when they parted`,
+        };
+      return { winner: "nobody", why: `both nodes ran alone, and the copy of ${name} is not whole` };
+    }
+    default:
+      return { winner: "nobody", why: "the two copies have no common past" };
+  }
+}

@@ -1,0 +1,240 @@
+/**
+ * Plans: queues of steps with one effect outstanding, so that a crash can fall between any two, and the order is data.
+ */
+import { type Act, ORDER, type Transition } from "./order.ts";
+import { type Draft, isBusy, type Lane, type State } from "./state.ts";
+import type { DurableRecord, Effect, HookName, ModuleState } from "./types.ts";
+
+type WithoutId<T> = T extends unknown ? Omit<T, "id"> : never;
+/** An effect before it has a number. */
+export type Body = WithoutId<Effect>;
+
+/** What a failed step leads to. `stop again`: a stop hook, called again with force, then fenced. */
+export type OnFailure = "go on" | "stop again" | "give up" | "take back" | "roll back" | "fence";
+
+/** What a step may change in the state at once. */
+export type Change = Partial<
+  Pick<
+    State,
+    | "state"
+    | "told"
+    | "leaving"
+    | "swap"
+    | "outdating"
+    | "outdatedIn"
+    | "reason"
+    | "remedy"
+    | "trouble"
+    | "intent"
+    | "failedSwap"
+    | "reintegrated"
+  >
+>;
+
+/** One step of a plan. */
+export type Step =
+  | { kind: "effect"; body: Body; onFailure: OnFailure }
+  | { kind: "persist"; patch: Partial<DurableRecord> }
+  | { kind: "change"; change: Change }
+  /** Swap only: go on if nothing changed meanwhile, else take back. */
+  | { kind: "together" };
+
+/** A step that runs an effect. */
+export function effect(body: Body, onFailure: OnFailure = "go on"): Step {
+  return { kind: "effect", body, onFailure };
+}
+/** A step that writes the record. */
+export function persist(patch: Partial<DurableRecord>): Step {
+  return { kind: "persist", patch };
+}
+/** A step that changes the state and tells the peer. */
+export function change(what: Change): Step {
+  return { kind: "change", change: what };
+}
+
+function hookFailure(hook: HookName, failure: OnFailure): OnFailure {
+  if (hook === "transition" || hook === "poststop") return "go on";
+  return hook.startsWith("stop_") ? "stop again" : failure;
+}
+
+/** The steps of a transition. `failure` says what a failing start leads to. */
+export function steps(
+  draft: Draft,
+  transition: Transition,
+  from: ModuleState,
+  to: ModuleState,
+  action: string,
+  cause: string,
+  options: { failure?: OnFailure; full?: boolean; sacrifice?: boolean } = {},
+): Step[] {
+  const failure = options.failure ?? "give up";
+  const acts: readonly Act[] = ORDER[transition];
+  const result: Step[] = [];
+  for (const act of acts) {
+    const step = stepOf(draft, act, failure, { from, to, action, cause }, options);
+    if (step !== null) result.push(step);
+    if (act === "transition") result.push({ kind: "change", change: { told: to } });
+  }
+  return result;
+}
+
+function stepOf(
+  draft: Draft,
+  act: Act,
+  failure: OnFailure,
+  hook: { from: ModuleState; to: ModuleState; action: string; cause: string },
+  options: { full?: boolean; sacrifice?: boolean },
+): Step | null {
+  const replicated = draft.config.replicated && draft.config.kind === "mirror";
+  const generations = draft.record.generations;
+  switch (act) {
+    case "!serve":
+      return replicated ? effect({ do: "serve", alone: true, generations }, failure) : null;
+    case "!serve together":
+      return replicated ? effect({ do: "serve", alone: false, generations }, failure) : null;
+    case "!seal":
+      return replicated ? effect({ do: "sealStream" }) : null;
+    case "!follow":
+      return replicated
+        ? effect({
+            do: "follow",
+            full: options.full === true,
+            sacrifice: options.sacrifice === true,
+            generations,
+          })
+        : null;
+    case "!address up":
+      return draft.config.virtualIp ? effect({ do: "virtualIp", up: true }, failure) : null;
+    case "!address down":
+      return draft.config.virtualIp ? effect({ do: "virtualIp", up: false }) : null;
+    case "!end stream":
+      return replicated
+        ? effect({ do: "stopReplication" }, hook.action === "swap" ? "take back" : "fence")
+        : null;
+    default:
+      return effect({ do: "hook", hook: act, ...hook, force: false }, hookFailure(act, failure));
+  }
+}
+
+/** What the main lane is for. The committed ones have already decided that this node serves. */
+export type Purpose =
+  | "start"
+  | "start as primary"
+  | "take over"
+  | "swap in"
+  | "swap out"
+  | "follow"
+  | "up"
+  | "restart"
+  | "stop"
+  | "wait"
+  | "fence"
+  | "tell"
+  | "";
+
+const COMMITTED: ReadonlySet<Purpose> = new Set(["start as primary", "take over", "swap in"]);
+
+/** Is this node past the decision to serve, or does it serve? */
+export function isCommitted(draft: State): boolean {
+  return (
+    draft.state === "ALONE" ||
+    draft.state === "PRIM" ||
+    (isBusy(draft.main) && COMMITTED.has(draft.main.purpose))
+  );
+}
+
+/** Replaces what the main lane has left. An effect that is outstanding is waited for first. */
+export function plan(draft: Draft, purpose: Purpose, list: readonly Step[]): void {
+  draft.main = { purpose, steps: list, waiting: draft.main.waiting };
+}
+
+/** Adds steps to the data lane, which never waits for a hook. */
+export function queueData(draft: Draft, list: readonly Step[]): void {
+  draft.data = {
+    purpose: "",
+    steps: [...draft.data.steps, ...list],
+    waiting: draft.data.waiting,
+  };
+}
+
+/** Emits an effect and returns its number. */
+export function emit(draft: Draft, body: Body): number {
+  draft.serial += 1;
+  const next = { id: draft.serial, ...body } as Effect;
+  draft.effects.push(next);
+  return next.id;
+}
+
+const WITHOUT_DONE: ReadonlySet<Effect["do"]> = new Set(["proceed", "timer", "publish", "answer"]);
+
+/** Runs a lane until a step waits, it is empty, or a check diverts it. Returns true when something was done. */
+export function advance(draft: Draft, which: "main" | "data", takeBack: (draft: Draft) => void): boolean {
+  let moved = false;
+  while (draft[which].waiting === null && draft[which].steps.length > 0) {
+    const lane: Lane = draft[which];
+    const step = lane.steps[0]!;
+    draft[which] = { ...lane, steps: lane.steps.slice(1) };
+    moved = true;
+    run(draft, which, step, takeBack);
+  }
+  return moved;
+}
+
+function run(draft: Draft, which: "main" | "data", step: Step, takeBack: (draft: Draft) => void): void {
+  switch (step.kind) {
+    case "persist": {
+      const before = draft.record;
+      const next = { ...before, ...step.patch };
+      if (
+        next.role !== before.role ||
+        next.consistency !== before.consistency ||
+        next.generations !== before.generations
+      )
+        next.counter = before.counter + 1;
+      next.peerCounter = Math.max(before.peerCounter, draft.peer?.record.counter ?? 0);
+      draft.record = next;
+      const id = emit(draft, { do: "persist", record: next });
+      draft.writes = [...draft.writes, { effect: id, record: next }];
+      wait(draft, which, step, id);
+      return;
+    }
+    case "change":
+      Object.assign(draft, step.change);
+      emit(draft, { do: "publish" });
+      return;
+    case "together":
+      if (draft.record.role !== "PRIM" || draft.replication.peerGone !== null || draft.contact !== "heard")
+        takeBack(draft);
+      return;
+    default: {
+      const body = freshGenerations(draft, step.body);
+      const id = emit(draft, body);
+      if (body.do === "follow") resetStream(draft, "following");
+      if (body.do === "serve") resetStream(draft, "serving");
+      if (!WITHOUT_DONE.has(body.do)) wait(draft, which, { ...step, body }, id);
+    }
+  }
+}
+
+/** The data path begins anew: nothing in sync, nothing held. What keeps it from following by itself stays. */
+export function resetStream(draft: Draft, role: State["replication"]["role"]): void {
+  const { refused, backOff } = draft.replication;
+  draft.replication = { role, inSync: false, peerGone: null, caughtUp: null, refused, backOff };
+}
+
+/** Steps are made ahead; the generations they carry are those of the moment they run. */
+function freshGenerations(draft: Draft, body: Body): Body {
+  const { generations, role } = draft.record;
+  if (body.do === "serve") return { ...body, alone: role === "ALONE", generations };
+  return body.do === "follow" || body.do === "goAlone" ? { ...body, generations } : body;
+}
+
+function wait(draft: Draft, which: "main" | "data", step: Step, id: number): void {
+  draft[which] = { ...draft[which], waiting: { effect: id, step, attempt: "first" } };
+}
+
+/** A generation that no node has given before. */
+export function newGeneration(draft: Draft): string {
+  draft.serial += 1;
+  return `${draft.incarnation}.${draft.serial}`;
+}

@@ -1,0 +1,34 @@
+/** Two nodes that serve: who stays, who stops, and who must be silenced at once (G5, trap 15a). */
+import { elect, relation, staysAfterSplit } from "./generations.ts";
+import { isCommitted } from "./plan.ts";
+import { type Draft, isBusy, isServing, peerName } from "./state.ts";
+import { fence, toWait } from "./stop.ts";
+import type { PeerView } from "./types.ts";
+
+/** A node that serves looks at what the peer's record says. */
+export function yieldToPeer(draft: Draft, peer: PeerView): void {
+  if (!isCommitted(draft)) return;
+  const { purpose } = draft.main;
+  if (isBusy(draft.main) && purpose === "fence") return;
+  const name = peerName(draft);
+  const related = relation(draft.record.generations, peer.record.generations);
+  if (related === "theirsNewer") {
+    fence(draft, `${name} went on in a newer generation: this node stops at once`);
+    return;
+  }
+  if (!isServing(peer.state) || (isBusy(draft.main) && (purpose === "wait" || purpose === "stop"))) return;
+  if (related === "equal") {
+    if (elect(draft.record, peer.record, draft.config.node, name).winner === "peer")
+      fence(draft, `${name} is primary too, in the same generation: this node stops at once`);
+    return;
+  }
+  if (related !== "split-brain" && related !== "unrelated") return;
+  if (staysAfterSplit(draft.record, peer.record, draft.config.node, name)) {
+    draft.why.push(`split brain: both nodes ran alone; ${draft.config.node} stays, it was primary before`);
+    return;
+  }
+  toWait(
+    draft,
+    `split brain: both nodes ran alone; ${name} stays, this node keeps its own writes aside and follows`,
+  );
+}

@@ -1,0 +1,214 @@
+/** From STOP to WAIT, and out of WAIT: who starts, as what, on which data (trap 20). */
+import { claim } from "./alone.ts";
+import { elect, isRestored, partAs, relation } from "./generations.ts";
+import { change, newGeneration, persist, plan, steps } from "./plan.ts";
+import { needsFullCopy } from "./reintegration.ts";
+import { isConfirmed, rightToStartCold } from "./right_to_run.ts";
+import { command, type Draft, heardPeer, isServing, peerName, type State, say } from "./state.ts";
+import type { Consistency, Generations, PeerView } from "./types.ts";
+
+/** STOP to WAIT: prestart cleans up. */
+export function startUp(draft: Draft): void {
+  draft.leaving = false;
+  plan(draft, "start", [
+    persist({ running: true }),
+    change({ state: "WAIT" }),
+    ...steps(draft, "STOP>WAIT", "STOP", "WAIT", "start", "start"),
+  ]);
+  say(draft, "starts");
+}
+
+/** What a settled WAIT does next. */
+export function fromWait(draft: Draft): void {
+  if (draft.config.kind !== "mirror") {
+    plan(draft, "up", [change({ state: "UP" }), ...steps(draft, "WAIT>UP", "WAIT", "UP", "start", "start")]);
+    say(draft, "starts");
+    return;
+  }
+  const peer = heardPeer(draft);
+  if (draft.intent?.name === "second") asSecond(draft, peer, draft.intent.full);
+  else if (draft.contact === "unknown") say(draft, `looks for ${peerName(draft)}`);
+  else if (peer === null) withoutPeer(draft);
+  else if (isServing(peer.state)) besidePrimary(draft, peer);
+  else withIdlePeer(draft, peer);
+}
+
+function asSecond(draft: Draft, peer: PeerView | null, full: boolean): void {
+  if (peer === null || !isServing(peer.state)) {
+    say(draft, `waits for ${peerName(draft)} to be primary`, command(draft, "prim"));
+    return;
+  }
+  if (full) follow(draft, peer, { full: true });
+  else besidePrimary(draft, peer);
+}
+
+function besidePrimary(draft: Draft, peer: PeerView): void {
+  const name = peerName(draft);
+  draft.outdating = null;
+  if (draft.intent?.name === "prim") draft.intent = null;
+  const related = relation(draft.durable.generations, peer.record.generations);
+  const { refused } = draft.replication;
+  if (related === "unrelated" || refused === "unrelated") {
+    say(
+      draft,
+      `this copy and that of ${name} have no common past: one of them must be replaced whole`,
+      command(draft, "second --full"),
+    );
+  } else if (related === "split-brain" || refused === "split-brain") follow(draft, peer, { sacrifice: true });
+  else if (related === "mineNewer")
+    say(draft, `${name} serves older data than this node has: it must stop first`);
+  else follow(draft, peer, { full: needsFullCopy(draft) });
+}
+
+function follow(draft: Draft, peer: PeerView, how: { full?: boolean; sacrifice?: boolean }): void {
+  const name = peerName(draft);
+  const cause = how.sacrifice === true ? `follows ${name}, its own writes are kept aside` : `follows ${name}`;
+  draft.outdating = null;
+  draft.replication = { ...draft.replication, refused: null };
+  plan(draft, "follow", [
+    persist({ role: "SECOND", consistency: asFollower(draft, peer), running: true }),
+    change({ state: "SECOND", intent: null }),
+    ...steps(draft, "WAIT>SECOND", "WAIT", "SECOND", "start", cause, how),
+  ]);
+  say(draft, cause);
+}
+
+/** A follower counts as up to date only beside a primary that cannot have written alone. */
+function asFollower(draft: Draft, peer: PeerView): Consistency {
+  const { consistency, generations } = draft.record;
+  if (consistency !== "uptodate") return consistency;
+  const equal = relation(generations, peer.record.generations) === "equal";
+  return equal && peer.record.role === "PRIM" && !isRestored(draft.record, peer.record)
+    ? "uptodate"
+    : "outdated";
+}
+
+function withIdlePeer(draft: Draft, peer: PeerView): void {
+  const name = peerName(draft);
+  if (draft.intent?.name === "prim") {
+    const refusal = primRefused(draft, draft.intent.force);
+    if (refusal === null) {
+      startAsPrimary(draft, true);
+      return;
+    }
+    draft.intent = null;
+    draft.trouble = refusal;
+  }
+  if (peer.state === "SECOND") {
+    draft.outdating = null;
+    say(draft, `${name} is secondary: it takes over, or waits too`);
+    return;
+  }
+  const election = elect(draft.durable, peer.record, draft.config.node, name);
+  const unopposed = peer.state === "STOP" && !peer.leaving && isEqualAndWhole(draft, peer);
+  if (election.winner === "me" || unopposed) {
+    startAsPrimary(draft, true);
+    return;
+  }
+  draft.outdating = null;
+  if (election.winner === "peer") {
+    if (peer.state === "WAIT") say(draft, `${name} starts first: ${election.why}`);
+    else say(draft, `${election.why}, but is stopped`, `${command(draft, "start")} --node ${name}`);
+    return;
+  }
+  sayWho(draft, election.why);
+}
+
+function isEqualAndWhole(draft: Draft, peer: PeerView): boolean {
+  const { consistency } = draft.durable;
+  return (
+    relation(draft.durable.generations, peer.record.generations) === "equal" &&
+    (consistency === "uptodate" || consistency === "outdated") &&
+    !isRestored(draft.durable, peer.record)
+  );
+}
+
+function sayWho(draft: Draft, why: string): void {
+  const { consistency } = draft.record;
+  if (consistency === "blank") say(draft, `${why}: say which node's data counts`, command(draft, "prim"));
+  else say(draft, why, command(draft, consistency === "uptodate" ? "prim" : "prim --force"));
+}
+
+function withoutPeer(draft: Draft): void {
+  if (draft.intent?.name === "prim") {
+    const refusal = primRefused(draft, draft.intent.force);
+    if (refusal === null) {
+      startAsPrimary(draft, false);
+      return;
+    }
+    draft.intent = null;
+    draft.trouble = refusal;
+  }
+  const right = rightToStartCold(draft);
+  if (right.granted) {
+    startAsPrimary(draft, false);
+    return;
+  }
+  const { consistency } = draft.record;
+  draft.outdating = null;
+  if (consistency === "uptodate")
+    say(draft, `${peerName(draft)} is silent: ${right.why}`, command(draft, "prim"));
+  else sayWho(draft, `${peerName(draft)} is silent, and this copy is ${consistency}`);
+}
+
+/** Why `prim` is refused here, or null. */
+export function primRefused(state: State, force: boolean): string | null {
+  const peer = heardPeer(state);
+  const name = peerName(state);
+  if (peer !== null && isServing(peer.state)) return `${name} is primary already`;
+  if (force) return null;
+  const { consistency, generations } = state.record;
+  const forced = command(state, "prim --force");
+  if (peer !== null) {
+    const related = relation(generations, peer.record.generations);
+    if (consistency === "blank" && peer.record.consistency !== "blank")
+      return `${name} holds the data, this node never did; to go on with an empty copy: ${forced}`;
+    if (related === "theirsNewer") return `${name} has newer data; to lose it: ${forced}`;
+    if (related === "split-brain" || related === "unrelated")
+      return `${name} has data that this node lacks; to go on without it: ${forced}`;
+    if (related === "equal" && consistency === "outdated") return null;
+  }
+  if (consistency === "inconsistent")
+    return `the reintegration of this copy was interrupted, files may be half old, half new; to start on it all the same: ${forced}`;
+  if (consistency === "suspect")
+    return `the disk of this node failed; to start on it all the same: ${forced}`;
+  if (consistency === "outdated")
+    return `${name} went on without this copy; to lose what it wrote: ${forced}`;
+  return null;
+}
+
+/** Starts ALONE: with the peer's durable consent where it is heard (so that two nodes never start at once), else at once. */
+function startAsPrimary(draft: Draft, heard: boolean): void {
+  const { record } = draft;
+  const again = record.role === "ALONE" && record.consistency === "uptodate";
+  const generation = again ? record.generations.current : (draft.outdating ?? newGeneration(draft));
+  if (heard) {
+    claim(draft, generation);
+    if (!isConfirmed(draft, generation)) {
+      say(draft, `asks ${peerName(draft)} to record that this node goes first`);
+      return;
+    }
+  }
+  const cause = draft.intent?.name === "prim" ? "started as primary by command" : "starts as primary";
+  plan(draft, "start as primary", [
+    persist({
+      role: "ALONE",
+      generations: startGenerations(draft, generation),
+      consistency: "uptodate",
+      wasPrimaryAtParting: again ? record.wasPrimaryAtParting : heard || record.role !== "SECOND",
+      peerOutdatedIn: heard ? generation : again ? record.peerOutdatedIn : null,
+      running: true,
+    }),
+    change({ state: "ALONE", outdating: null, outdatedIn: null, intent: null, trouble: null }),
+    ...steps(draft, "WAIT>ALONE", "WAIT", "ALONE", "start", cause),
+  ]);
+  draft.forbidden = null;
+  say(draft, cause);
+}
+
+/** A copy that was not whole begins a past of its own: nobody may be reintegrated from it by differences. */
+function startGenerations(draft: Draft, generation: string): Generations {
+  const { consistency, generations } = draft.record;
+  if (consistency === "inconsistent") return { current: generation, parted: null, history: [] };
+  return partAs(generations, generation);
+}

@@ -1,0 +1,185 @@
+/**
+ * The core's memory. Plain data, so a state can be printed, compared and kept in a snapshot.
+ *
+ * Two lanes run side by side, each with one effect outstanding: `main` carries transitions (hooks, mounts, addresses),
+ * `data` carries what must not wait for a hook (outdating the peer, going alone, the steps of a reintegration).
+ */
+import type { Purpose, Step } from "./plan.ts";
+import type { DurableRecord, Effect, FailoverConfig, ModuleState, PeerView } from "./types.ts";
+
+/** A queue of steps, at most one of which waits for its `done`. */
+export interface Lane {
+  /** What these steps are for, in words. */
+  purpose: Purpose;
+  steps: readonly Step[];
+  waiting: { effect: number; step: Step; attempt: "first" | "force" | "fence" } | null;
+}
+
+/** A swap in progress: the one whose id both nodes name. */
+export type Swap = NonNullable<PeerView["swap"]>;
+
+/** The whole state of one module's core on one node. Never changed in place by a caller. */
+export interface State {
+  config: FailoverConfig;
+  booted: boolean;
+  incarnation: string;
+  /** Last effect id given out; also numbers generations and swaps. */
+  serial: number;
+  now: number;
+  wall: number;
+  state: ModuleState;
+  /** The state that the transition hook was last told of. */
+  told: ModuleState;
+  /** The record as last issued for writing; patches build on it. */
+  record: DurableRecord;
+  /** The record as last confirmed on disk: only this is told to the peer. */
+  durable: DurableRecord;
+  main: Lane;
+  data: Lane;
+  /** Persists that were issued and not yet confirmed. */
+  writes: readonly { effect: number; record: DurableRecord }[];
+  /** People want it to run. */
+  wanted: boolean;
+  /** After a stop: start again (`stopstart`). */
+  again: boolean;
+  /** What a person decided for the next start, until it is acted on. */
+  intent: { name: "prim"; force: boolean } | { name: "second"; full: boolean } | null;
+  contact: "unknown" | "heard" | "lost";
+  peer: PeerView | null;
+  replication: {
+    role: "idle" | "serving" | "following";
+    inSync: boolean;
+    /** The primary's stream ended: replies are held until this node goes alone. */
+    peerGone: string | null;
+    /** Why the target cannot go on by itself. */
+    refused: "split-brain" | "unrelated" | null;
+    /** Target: everything is here; waits for the source's durable PRIM. */
+    caughtUp: DurableRecord["generations"] | null;
+    /** Waits a little before it follows again. */
+    backOff: boolean;
+  };
+  /** The generation in which this node asks its peer to be outdated. */
+  outdating: string | null;
+  /** The peer did not answer `outdating` in time. */
+  outdatingLate: boolean;
+  /** The generation in which this node durably recorded itself outdated. */
+  outdatedIn: string | null;
+  /** The generation in which a peer asked this node to be outdated: no promotion from the moment it is read. */
+  forbidden: string | null;
+  swap: Swap | null;
+  /** The last swap that ended badly, so that it is not tried again by itself. */
+  failedSwap: string | null;
+  /** A reintegration ended here: `failback` may act once. */
+  reintegrated: boolean;
+  leaving: boolean;
+  /** Why it is as it is, for people, and the command that helps. */
+  reason: string;
+  remedy: string | null;
+  /** Set by a failure, shown until the next command of a person. */
+  trouble: string | null;
+  resources: Readonly<Record<string, string>>;
+  /** Commands to answer when the main lane is idle again. */
+  answers: readonly { id: string; name: string; from: ModuleState }[];
+}
+
+/** A step's working copy: the next state, what to do, and why. */
+export interface Draft extends State {
+  effects: Effect[];
+  why: string[];
+}
+
+/** The record of a node that never held the module's data. */
+export function blankRecord(): DurableRecord {
+  return {
+    role: "NONE",
+    generations: { current: "", parted: null, history: [] },
+    consistency: "blank",
+    wasPrimaryAtParting: false,
+    peerOutdatedIn: null,
+    counter: 0,
+    peerCounter: 0,
+    running: false,
+    loops: [],
+  };
+}
+
+/** A lane with nothing to do. */
+export const emptyLane: Lane = { purpose: "", steps: [], waiting: null };
+
+/** The state before `boot`. */
+export function initialState(config: FailoverConfig): State {
+  return {
+    config,
+    booted: false,
+    incarnation: "",
+    serial: 0,
+    now: 0,
+    wall: 0,
+    state: "STOP",
+    told: "STOP",
+    record: blankRecord(),
+    durable: blankRecord(),
+    main: emptyLane,
+    data: emptyLane,
+    writes: [],
+    wanted: false,
+    again: false,
+    intent: null,
+    contact: config.peer === null ? "lost" : "unknown",
+    peer: null,
+    replication: {
+      role: "idle",
+      inSync: false,
+      peerGone: null,
+      refused: null,
+      caughtUp: null,
+      backOff: false,
+    },
+    outdating: null,
+    outdatingLate: false,
+    outdatedIn: null,
+    forbidden: null,
+    swap: null,
+    failedSwap: null,
+    reintegrated: false,
+    leaving: false,
+    reason: "the daemon starts",
+    remedy: null,
+    trouble: null,
+    resources: {},
+    answers: [],
+  };
+}
+
+/** Sets what people read: why it is as it is, and the command that helps. */
+export function say(draft: Draft, reason: string, remedy: string | null = null): void {
+  if (draft.reason !== reason) draft.why.push(reason);
+  draft.reason = reason;
+  draft.remedy = remedy;
+}
+
+/** The command line for this module, as `remedy` shows it. */
+export function command(state: State, words: string): string {
+  const [verb, ...rest] = words.split(" ");
+  return ["holdfast", verb, state.config.module ?? "MODULE", ...rest].join(" ");
+}
+
+/** The peer's last view, or null when it is not heard now. */
+export function heardPeer(state: State): PeerView | null {
+  return state.contact === "heard" ? state.peer : null;
+}
+
+/** The peer's name, for sentences. */
+export function peerName(state: State): string {
+  return state.config.peer ?? "the peer";
+}
+
+/** Does a lane have something to do? */
+export function isBusy(lane: Lane): boolean {
+  return lane.waiting !== null || lane.steps.length > 0;
+}
+
+/** Does this node serve the application's data, or is it about to? */
+export function isServing(state: ModuleState): boolean {
+  return state === "ALONE" || state === "PRIM";
+}

@@ -1,0 +1,91 @@
+/** Everything that ends a service on this node: stop, hand over, fence. */
+import { change, effect, emit, persist, plan, type Step, steps } from "./plan.ts";
+import { type Draft, emptyLane, say } from "./state.ts";
+import type { ModuleState } from "./types.ts";
+
+/** The steps from any state to WAIT: application down, address down, stream ended. */
+function down(draft: Draft, action: string, cause: string): Step[] {
+  const from = draft.state;
+  return from === "ALONE" || from === "PRIM" || from === "SECOND" || from === "UP"
+    ? steps(draft, `${from}>WAIT`, from, "WAIT", action, cause)
+    : [];
+}
+
+function told(draft: Draft, from: ModuleState, action: string, cause: string): Step[] {
+  return from === "WAIT" || from === "STOP" ? [] : steps(draft, "any>WAIT then", from, "WAIT", action, cause);
+}
+
+/** Stops the module here: the clean role is durable before the goodbye, so the peer may take over at once. */
+export function stopModule(draft: Draft, action: string, cause: string): void {
+  const from = draft.state;
+  plan(draft, "stop", [
+    ...down(draft, action, cause),
+    persist({ running: draft.again }),
+    change({ state: "WAIT", leaving: true, outdating: null, swap: null }),
+    ...told(draft, from, action, cause),
+    ...steps(draft, "WAIT>STOP", "WAIT", "STOP", action, cause),
+    change({ state: "STOP" }),
+  ]);
+  say(draft, cause);
+}
+
+/** Stops the service here, but stays ready to follow whoever serves. */
+export function toWait(draft: Draft, cause: string, extra: readonly Step[] = []): void {
+  const from = draft.state;
+  plan(draft, "wait", [
+    ...down(draft, "stopwait", cause),
+    ...extra,
+    change({ state: "WAIT", outdating: null, swap: null }),
+    ...told(draft, from, "stopwait", cause),
+  ]);
+  say(draft, cause);
+}
+
+/** At once and without hooks: another node has the right to run. */
+export function fence(draft: Draft, cause: string): void {
+  const from = draft.state;
+  draft.main = emptyLane;
+  draft.data = emptyLane;
+  plan(draft, "fence", [
+    effect({ do: "fence" }),
+    ...(draft.config.virtualIp ? [effect({ do: "virtualIp", up: false })] : []),
+    change({ state: "WAIT", outdating: null, swap: null }),
+    ...steps(draft, "fenced>WAIT then", from, "WAIT", "fence", cause),
+  ]);
+  say(draft, cause);
+}
+
+/** `forcestop`: whatever goes on, down now. */
+export function forceStop(draft: Draft, cause: string): void {
+  draft.main = emptyLane;
+  draft.data = emptyLane;
+  const from = draft.state;
+  plan(draft, "stop", [
+    effect({ do: "fence" }),
+    ...(draft.config.virtualIp ? [effect({ do: "virtualIp", up: false })] : []),
+    ...(draft.config.replicated ? [effect({ do: "stopReplication" })] : []),
+    persist({ running: false }),
+    change({ state: "WAIT", leaving: true, outdating: null, swap: null }),
+    ...told(draft, from, "forcestop", cause),
+    ...steps(draft, "WAIT>STOP", "WAIT", "STOP", "forcestop", cause),
+    change({ state: "STOP" }),
+  ]);
+  say(draft, cause);
+}
+
+/** A start that failed: the module stops here, the reason stays visible, and the peer may take over. */
+export function giveUp(draft: Draft, cause: string): void {
+  draft.trouble = cause;
+  draft.wanted = false;
+  draft.again = false;
+  stopModule(draft, "stop", cause);
+}
+
+/** `restart`: stop and start hooks, nothing else moves. */
+export function restart(draft: Draft, cause: string): void {
+  const at = draft.state;
+  if (at !== "ALONE" && at !== "PRIM" && at !== "SECOND" && at !== "UP") return;
+  plan(draft, "restart", steps(draft, `restart ${at}`, at, at, "restart", cause));
+  emit(draft, { do: "publish" });
+  say(draft, cause);
+}

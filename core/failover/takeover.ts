@@ -1,0 +1,74 @@
+/** A secondary and its primary: follow it, take over from it, or wait. */
+import { partAs, relation } from "./generations.ts";
+import { change, effect, newGeneration, persist, plan, steps } from "./plan.ts";
+import { rightToTakeOver } from "./right_to_run.ts";
+import { command, type Draft, heardPeer, isServing, peerName, say } from "./state.ts";
+import { toWait } from "./stop.ts";
+import { betweenSecondaries } from "./swap.ts";
+import type { PeerView } from "./types.ts";
+
+/** What a settled secondary does next. */
+export function whileSecond(draft: Draft): void {
+  if (draft.contact === "unknown") return;
+  const peer = heardPeer(draft);
+  if (peer === null) {
+    primaryGone(draft, `${peerName(draft)} is silent`, false);
+    return;
+  }
+  if (isServing(peer.state)) {
+    withPrimary(draft, peer);
+    return;
+  }
+  if (peer.state === "SECOND") {
+    if (!betweenSecondaries(draft, peer)) toWait(draft, "both nodes are secondary: they choose a primary");
+    return;
+  }
+  const stopped = peer.leaving || peer.state === "STOP";
+  primaryGone(draft, `${peerName(draft)} ${stopped ? "stopped" : "does not serve any more"}`, true);
+}
+
+function withPrimary(draft: Draft, peer: PeerView): void {
+  const name = peerName(draft);
+  if (draft.swap?.phase === "drained" || draft.swap?.phase === "failed") draft.swap = null;
+  const { role, refused, backOff } = draft.replication;
+  const related = relation(draft.durable.generations, peer.record.generations);
+  if (refused !== null || related === "split-brain" || related === "unrelated") {
+    toWait(draft, `this copy cannot follow ${name} as it is`);
+    return;
+  }
+  if (backOff) {
+    if (role !== "idle") plan(draft, "follow", [effect({ do: "stopReplication" })]);
+    say(draft, draft.trouble ?? `waits a little, then follows ${name} again`);
+    return;
+  }
+  if (related === "mineNewer") return;
+  if (role === "idle" && draft.config.replicated)
+    plan(draft, "follow", [
+      effect({ do: "follow", full: false, sacrifice: false, generations: draft.record.generations }),
+    ]);
+  say(draft, draft.replication.inSync ? `follows ${name}` : `catches up with ${name}`);
+}
+
+function primaryGone(draft: Draft, cause: string, clean: boolean): void {
+  const right = rightToTakeOver(draft, clean);
+  if (right.granted) takeOver(draft, cause);
+  else toWait(draft, `${cause}, but ${right.why}`);
+  if (!right.granted) draft.remedy = command(draft, "prim");
+}
+
+/** Promotion: decided durably first, so that it binds after a crash; then the stream is sealed, then the application starts. */
+function takeOver(draft: Draft, cause: string): void {
+  const reason = `${cause}: ${draft.config.node} takes over`;
+  plan(draft, "take over", [
+    persist({
+      role: "ALONE",
+      generations: partAs(draft.record.generations, newGeneration(draft)),
+      wasPrimaryAtParting: false,
+      peerOutdatedIn: null,
+      running: true,
+    }),
+    change({ state: "ALONE", swap: null, outdating: null }),
+    ...steps(draft, "SECOND>ALONE", "SECOND", "ALONE", "failover", reason),
+  ]);
+  say(draft, reason);
+}
