@@ -1,0 +1,58 @@
+/**
+ * Runs the real network code inside a machine of the testbed, told what to do over a Unix socket: `bun network_agent.ts SOCKET LANS`.
+ */
+import { Deadline } from "../../core/network/deadline.ts";
+import { openNetwork, type ProbeOptions } from "../../core/network/virtual_ip.ts";
+
+/** What the agent is asked. */
+export type Order =
+  | { do: "up"; address: string; interface?: string; options?: ProbeOptions }
+  | { do: "down"; address: string }
+  | { do: "cleanup"; addresses: string[] }
+  | { do: "announce" | "check" | "stopRefreshing" | "silence" }
+  /** Installs a deadline and keeps refreshing it. */
+  | { do: "deadline"; module: string; addresses: string[]; everyMs: number; timeoutMs: number };
+
+const [socket, lans] = process.argv.slice(2) as [string, string];
+const network = openNetwork(JSON.parse(lans) as Record<string, string>);
+let deadline: Deadline | null = null;
+let refreshing: ReturnType<typeof setInterval> | undefined;
+
+async function obey(order: Order): Promise<unknown> {
+  switch (order.do) {
+    case "up":
+      return await network.up(order, order.options);
+    case "down":
+      return network.down(order.address);
+    case "cleanup":
+      return network.cleanup(order.addresses);
+    case "announce":
+      return network.announce();
+    case "check":
+      return await network.check();
+    case "silence":
+      return deadline?.silence();
+    case "stopRefreshing":
+      return clearInterval(refreshing);
+    case "deadline": {
+      const made = new Deadline(order.module, order.addresses);
+      deadline = made;
+      const missing = made.install(order.timeoutMs);
+      refreshing = setInterval(() => made.refresh(order.timeoutMs), order.everyMs);
+      return missing;
+    }
+  }
+}
+
+Bun.serve({
+  unix: socket,
+  async fetch(request) {
+    const started = performance.now();
+    try {
+      const result = await obey((await request.json()) as Order);
+      return Response.json({ result: result ?? null, ms: performance.now() - started });
+    } catch (error) {
+      return Response.json({ error: (error as Error).message, ms: performance.now() - started });
+    }
+  },
+});
