@@ -63,6 +63,12 @@ function isExecutable(file: string): boolean {
   }
 }
 
+/** True for what execve takes: a script that names its interpreter, or a binary. Such files are made executable on every node. */
+export function startsLikeProgram(content: Uint8Array): boolean {
+  const start = Buffer.from(content.subarray(0, 4)).toString("latin1");
+  return start.startsWith("#!") || start === "\x7fELF";
+}
+
 /** What is wrong with one TypeScript file's own text, and whether it is a plain script. */
 function inspectTypeScript(file: string, shown: string): { script: boolean; problems: Problem[] } {
   const source = readFileSync(file, "utf8");
@@ -116,8 +122,11 @@ function scanFolder(
       const { script, problems: own } = inspectTypeScript(file, shown);
       problems.push(...own);
       files.set(name, { file, kind: "typescript", script });
-    } else if (isExecutable(file)) files.set(name, { file, kind: "executable", script: true });
-    else refuse(`is neither TypeScript (${name}.ts) nor executable (chmod +x ${shown})`);
+    } else if (isExecutable(file)) {
+      if (!startsLikeProgram(readFileSync(file)))
+        refuse("has no first line such as #!/bin/sh, so the kernel cannot run it");
+      files.set(name, { file, kind: "executable", script: true });
+    } else refuse(`is neither TypeScript (${name}.ts) nor executable (chmod +x ${shown})`);
   }
   return { files, problems };
 }

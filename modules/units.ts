@@ -76,7 +76,7 @@ export function parseSize(value: unknown): number {
 export function parseRate(value: unknown): number {
   if (value === "unlimited") return 0;
   const rate = parseUnit(value, "rate", "100Mbit/s, 50MiB/s or unlimited", RATE_BYTES);
-  if (rate === 0) throw new RangeError(`${quoted(value)} stops everything: write unlimited for no limit`);
+  if (rate === 0) throw new RangeError(`${String(value)} stops everything: write unlimited for no limit`);
   return rate;
 }
 

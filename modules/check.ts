@@ -1,0 +1,91 @@
+/**
+ * What a module's author is told before the module is used: errors that refuse it, and warnings that will hurt.
+ */
+import { readFileSync } from "node:fs";
+import type { ClusterNames } from "./cross_checks.ts";
+import { HOOK_NAMES, type HookFile, type ModuleHook } from "./hook_files.ts";
+import { type ModuleDefinition, readModule } from "./load.ts";
+import { problemAt } from "./source_place.ts";
+import { formatDuration } from "./units.ts";
+import { formatProblem, inOrder, type Problem } from "./yaml_document.ts";
+
+/** Lines for people (`file:line:column: path: message`), and the same in parts. */
+export interface CheckReport {
+  errors: string[];
+  warnings: string[];
+  errorPlaces: readonly Problem[];
+  warningPlaces: readonly Problem[];
+}
+
+/** Checks a module directory, against a cluster's names when there are some. The directory's own name does not matter. */
+export function checkModule(directory: string, cluster: ClusterNames | null = null): CheckReport {
+  const { definition, problems } = readModule(directory, cluster, "module");
+  const warnings = definition === null ? [] : inOrder(warningsOf(definition));
+  return {
+    errors: problems.map(formatProblem),
+    warnings: warnings.map(formatProblem),
+    errorPlaces: problems,
+    warningPlaces: warnings,
+  };
+}
+
+/** A heartbeat timeout below this makes failovers out of a busy moment. */
+const QUICK_MS = 500;
+
+function warningsOf(definition: ModuleDefinition): Problem[] {
+  const { config, hooks } = definition;
+  const warnings: Problem[] = [];
+  const warn = (file: string, message: string) =>
+    warnings.push({ file, line: 1, column: 1, path: "", message });
+  for (const start of HOOK_NAMES.filter((name) => name.startsWith("start_"))) {
+    const stop = start.replace("start_", "stop_");
+    const file = hooks.get(start);
+    if (file && !hooks.has(stop as ModuleHook))
+      warn(
+        shown(definition, file),
+        `there is no ${stop} hook: what ${start} starts is killed at each stop and swap`,
+      );
+    else if (!file && hooks.has(stop as ModuleHook))
+      warn(
+        shown(definition, hooks.get(stop as ModuleHook)!),
+        `there is no ${start} hook: nothing starts what ${stop} stops`,
+      );
+  }
+  if (config.kind === "mirror" && !hooks.has("start_prim") && !hooks.has("start_both"))
+    warn("module.yaml", "there is no start_prim hook: the module starts no application");
+  if (config.kind === "mirror" && config.replicate === undefined)
+    warn("module.yaml", "no replicate: the nodes share no data, and the application must not need any");
+  const { timeout } = config.heartbeat;
+  if (timeout !== undefined && timeout < QUICK_MS)
+    warn(
+      "module.yaml",
+      `heartbeat.timeout: ${formatDuration(timeout)} is short: a busy machine may be taken for a dead one`,
+    );
+  for (const file of [...hooks.values(), ...definition.checkers.values()])
+    warnings.push(...codeWarnings(definition, file));
+  return warnings;
+}
+
+function shown({ directory }: ModuleDefinition, { file }: HookFile): string {
+  return file.slice(directory.length + 1);
+}
+
+function codeWarnings(definition: ModuleDefinition, hook: HookFile): Problem[] {
+  if (hook.kind !== "typescript") return [];
+  const source = readFileSync(hook.file, "utf8");
+  const warnings: Problem[] = [];
+  const warn = (pattern: RegExp, message: string) => {
+    const offset = source.search(pattern);
+    if (offset >= 0) warnings.push(problemAt(shown(definition, hook), source, offset, message));
+  };
+  warn(
+    /\bBun\s*\.|["']bun(:[a-z]+)?["']/,
+    "uses Bun directly: the runtime may change under it; use holdfast, node: or Deno",
+  );
+  warn(/^\s*export\s+default\s+(async\s*)?\(\s*\)\s*=>\s*\{\s*\}/m, "does nothing");
+  warn(
+    /Deno\.exit\(\s*0?\s*\)|process\.exit\(\s*0?\s*\)/,
+    "ends with success at once: what follows is not run, and a failure is not seen",
+  );
+  return warnings;
+}
