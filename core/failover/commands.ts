@@ -138,6 +138,7 @@ export function answerCommands(draft: Draft): void {
   if (draft.answers.length === 0 || isBusy(draft.main)) return;
   if (draft.again || (draft.wanted && draft.state === "STOP") || (!draft.wanted && draft.state !== "STOP"))
     return;
+  if (draft.state === "WAIT" && draft.outdating !== null) return;
   if (draft.swap !== null && draft.swap.phase !== "promoted" && draft.swap.phase !== "failed") return;
   for (const { id, name, from } of draft.answers) {
     const ok = isDone(draft, name, from);
@@ -155,7 +156,7 @@ function isDone(draft: Draft, name: string, from: string): boolean {
     case "forcestop":
       return draft.state === "STOP";
     case "prim":
-      return isServing(draft.state) || draft.outdating !== null;
+      return isServing(draft.state);
     case "second":
       return draft.state === "SECOND" || draft.state === "WAIT";
     case "swap":

@@ -1,0 +1,120 @@
+/** Who is alive: silence in awake time, one-way networks, incarnations. */
+import t from "tap";
+import {
+  createMembership,
+  type Heard,
+  type Membership,
+  type MembershipEvent,
+} from "../../core/membership/membership.ts";
+
+const config = { node: "n1", peer: "n2", lans: ["lan", "repl"], interval: 200, timeout: 1000 };
+let sequence = 0;
+const beat = (lan: string, more: Partial<Heard> = {}): Heard => ({
+  lan,
+  incarnation: "a",
+  sequence: ++sequence,
+  hears: ["lan", "repl"],
+  ...more,
+});
+/** Ticks every `interval` from `from` until `to`, collecting events. */
+function ticks(judge: Membership, from: number, to: number, interval = 100): MembershipEvent[] {
+  const events: MembershipEvent[] = [];
+  for (let now = from; now <= to; now += interval) events.push(...judge.tick(now));
+  return events;
+}
+const isLost = (events: MembershipEvent[]) => events.some(({ type }) => type === "peerLost");
+
+t.test("a silent peer is lost after the timeout and not before", async (t) => {
+  const judge = createMembership(config);
+  judge.tick(0);
+  t.same(judge.heard(beat("lan")).events.at(-1), { type: "peerBack", incarnation: "a" });
+  t.notOk(isLost(ticks(judge, 100, 1000)));
+  const events = ticks(judge, 1100, 1300);
+  t.ok(isLost(events));
+  t.match(
+    events.find(({ type }) => type === "peerLost"),
+    { cause: /n2 .*lan, repl; last heard on lan/ },
+  );
+  t.same(judge.heard(beat("repl")).events.at(-1), { type: "peerBack", incarnation: "a" });
+});
+
+t.test("trap 16: a daemon that was stopped does not accuse its peer", async (t) => {
+  const judge = createMembership(config);
+  judge.tick(0);
+  judge.heard(beat("lan"));
+  for (let now = 0; now < 60_000; now += 5000) {
+    // Stopped for almost 5 s each time; it gets one tick before its sockets are read.
+    t.notOk(isLost(judge.tick(now)));
+    judge.heard(beat("lan"));
+  }
+});
+
+t.test("trap 16a: a stun of 500 ms on either side is no failure with a timeout of 1 s", async (t) => {
+  const judge = createMembership(config);
+  let now = 0;
+  for (let round = 0; round < 50; round++) {
+    // The peer is stopped: nothing for 700 ms (the stop, and the interval before it).
+    t.notOk(isLost(ticks(judge, now, now + 700)));
+    judge.heard(beat("lan"));
+    // This node is stopped.
+    now += 1200;
+    t.notOk(isLost(judge.tick(now)));
+    judge.heard(beat("repl"));
+    now += 100;
+  }
+});
+
+t.test("trap 17: each direction of each lan has its own state", async (t) => {
+  const judge = createMembership(config);
+  judge.tick(0);
+  judge.heard(beat("lan"));
+  judge.heard(beat("repl"));
+  t.same(
+    judge.resources().map(({ state }) => state),
+    ["up", "up"],
+  );
+  const { events } = judge.heard(beat("lan", { hears: ["repl"] }));
+  t.match(events, [{ type: "lan", lan: "lan", state: "one-way" }]);
+  t.match(judge.resources()[0], { name: "heartbeat.lan", state: "down", detail: /does not hear n1/ });
+  t.same(judge.hears(), ["lan", "repl"], "it is still heard");
+  for (let now = 100; now < 2000; now += 100) {
+    judge.heard(beat("lan", { hears: ["repl"] }));
+    t.notOk(isLost(judge.tick(now)));
+  }
+  t.same(judge.hears(), ["lan"]);
+});
+
+t.test("trap 18: the replication link is a sign of life", async (t) => {
+  const judge = createMembership(config);
+  judge.tick(0);
+  t.same(judge.sign(), [], "but not of a peer that was never met");
+  judge.heard(beat("lan"));
+  for (let now = 100; now < 5000; now += 100) {
+    judge.sign();
+    t.notOk(isLost(judge.tick(now)));
+  }
+  t.same(judge.hears(), []);
+  t.ok(isLost(ticks(judge, 5000, 6500)));
+});
+
+t.test("a new incarnation replaces the old, whose datagrams count for nothing", async (t) => {
+  const judge = createMembership(config);
+  judge.tick(0);
+  judge.heard(beat("lan", { sequence: 1000 }));
+  const met = judge.heard(beat("lan", { incarnation: "b", sequence: 1 }));
+  t.same(met.events, [{ type: "peerRestarted", incarnation: "b" }]);
+  t.ok(met.fresh);
+  t.notOk(judge.heard(beat("lan", { sequence: 1001 })).fresh);
+  t.notOk(judge.heard(beat("lan", { incarnation: "b", sequence: 1 })).fresh, "repeated");
+  t.ok(judge.heard(beat("repl", { incarnation: "b", sequence: 3 })).fresh);
+  t.notOk(judge.heard(beat("lan", { incarnation: "b", sequence: 2 })).fresh, "overtaken");
+  t.notOk(judge.heard(beat("other")).fresh, "a lan that is not ours");
+});
+
+t.test("a peer never heard is lost once, after twice the timeout", async (t) => {
+  const judge = createMembership(config);
+  t.notOk(isLost(ticks(judge, 0, 2000)));
+  t.equal(judge.alive, null);
+  t.ok(isLost(ticks(judge, 2100, 2400)));
+  t.notOk(isLost(ticks(judge, 2500, 9000)));
+});
