@@ -11,6 +11,9 @@ export interface ResultTimes {
   /** The parent's mtime after a change of its names. */
   parentSeconds: number;
   parentNanos: number;
+  /** The object's own mtime after its creation; 0 and 0 for other changes. */
+  objectSeconds: number;
+  objectNanos: number;
 }
 
 /**

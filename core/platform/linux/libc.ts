@@ -242,6 +242,12 @@ export const setsockopt = (fd: number, level: number, name: number, at: number, 
 export const syscall = (number: number, a = 0, b = 0, d = 0, e = 0, f = 0, g = 0): number =>
   outcome(c.syscall(number, a, b, d, e, f, g));
 
+/** lseek(2) to an offset that may need all 64 bits, as those of directories do. Returns 0 or -errno. */
+export function seekExactly(fd: number, offset: bigint): number {
+  const at = c.lseek(fd, offset, 0);
+  return at === -1 ? failure() : 0;
+}
+
 /** Zeroed memory at a fixed address, at least `length` bytes. Throws when there is none. */
 export function allocate(length: number): Memory {
   const at = check(

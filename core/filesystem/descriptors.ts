@@ -1,0 +1,165 @@
+/**
+ * Open descriptors of backing objects, one for each object at most, opened when needed and closed when others are needed more.
+ *
+ * Opened by file handle, relative to the mount of the backing directory as it was before ours covered it. Where the process may not do that
+ * (a user namespace), and for objects without a name, an O_PATH descriptor is kept for as long as the record lives.
+ */
+import {
+  O_CLOEXEC,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_PATH,
+  O_RDONLY,
+  O_RDWR,
+} from "../platform/linux/constants.ts";
+import { errnos } from "../platform/linux/errno.ts";
+import * as libc from "../platform/linux/libc.ts";
+import type { NodeTable } from "./node_table.ts";
+import { perNode } from "./node_table.ts";
+import { descriptorPath, emptyString, HANDLE, handleAddress, mountIdAddress, scratch } from "./places.ts";
+
+const TYPE_DIRECTORY = 4;
+const TYPE_REGULAR = 8;
+
+/** True for types whose descriptor is a real one (file, directory), false for those held with O_PATH. */
+export function isOpenable(type: number): boolean {
+  return type === TYPE_REGULAR || type === TYPE_DIRECTORY;
+}
+
+/** True when this process may open objects of the file system behind `rootFd` by handle. */
+export function handlesWork(rootFd: number): boolean {
+  scratch.view.setUint32(HANDLE, 128, true);
+  if (libc.nameToHandleAt(rootFd, emptyString, handleAddress, mountIdAddress, 0x1000) < 0) return false;
+  const fd = libc.openByHandleAt(rootFd, handleAddress, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  libc.close(fd);
+  return true;
+}
+
+/** The cache of descriptors of one directory. Descriptors belong to it: nobody else closes them. */
+export class Descriptors {
+  /** Slot of each node's descriptor, plus one. */
+  private readonly slotOf: Int32Array;
+  /** Each node's O_PATH descriptor that is kept, plus one. */
+  private readonly kept: Int32Array;
+  private readonly fds: Int32Array;
+  private readonly nodes: Int32Array;
+  private readonly recent: Uint8Array;
+  private readonly holds: Int32Array;
+  private hand = 0;
+
+  constructor(
+    private readonly rootFd: number,
+    private readonly table: NodeTable,
+    /** False: keep a descriptor of every object. */
+    readonly byHandle: boolean,
+    private readonly limit = 4096,
+  ) {
+    this.slotOf = perNode(table.capacity);
+    this.kept = perNode(table.capacity);
+    this.fds = new Int32Array(limit).fill(-1);
+    this.nodes = new Int32Array(limit);
+    this.recent = new Uint8Array(limit);
+    this.holds = new Int32Array(limit);
+  }
+
+  /** The node's descriptor, or -errno. Good until the next call that opens one, or for as long as it is held. */
+  get(index: number): number {
+    const slot = this.slotOf[index]! - 1;
+    if (slot >= 0) {
+      this.recent[slot] = 1;
+      return this.fds[slot]!;
+    }
+    const type = this.table.type(index);
+    const keptFd = this.kept[index]! - 1;
+    if (keptFd >= 0 && !isOpenable(type)) return keptFd;
+    const fd = this.openNode(index, type, keptFd);
+    if (fd < 0) return fd;
+    const free = this.freeSlot();
+    this.fds[free] = fd;
+    this.nodes[free] = index;
+    this.recent[free] = 1;
+    this.slotOf[index] = free + 1;
+    return fd;
+  }
+
+  /** The slot of a node that `get` just served: until `release(slot)` its descriptor stays open. */
+  hold(index: number): number {
+    const slot = this.slotOf[index]! - 1;
+    if (slot >= 0) this.holds[slot]!++;
+    return slot;
+  }
+
+  release(slot: number): void {
+    if (slot >= 0 && --this.holds[slot]! === 0 && this.nodes[slot] === 0) this.closeSlot(slot);
+  }
+
+  /** Keeps `pathFd` (O_PATH, handed over) for as long as the record lives. */
+  keep(index: number, pathFd: number): void {
+    if (this.kept[index] !== 0) libc.close(pathFd);
+    else this.kept[index] = pathFd + 1;
+  }
+
+  isKept(index: number): boolean {
+    return this.kept[index] !== 0;
+  }
+
+  /** Lets go of everything that belongs to a record about to be freed. */
+  drop(index: number): void {
+    const slot = this.slotOf[index]! - 1;
+    this.slotOf[index] = 0;
+    if (slot >= 0) {
+      this.nodes[slot] = 0;
+      if (this.holds[slot] === 0) this.closeSlot(slot);
+    }
+    const keptFd = this.kept[index]! - 1;
+    this.kept[index] = 0;
+    if (keptFd >= 0) libc.close(keptFd);
+  }
+
+  /** Closes all. */
+  close(): void {
+    for (let slot = 0; slot < this.limit; slot++) if (this.fds[slot]! >= 0) libc.close(this.fds[slot]!);
+    for (let index = 0; index < this.table.capacity && this.table.size > 0; index++)
+      if (this.table.lookups(index) > 0 && this.kept[index]! > 0) libc.close(this.kept[index]! - 1);
+  }
+
+  private openNode(index: number, type: number, keptFd: number): number {
+    if (type === TYPE_DIRECTORY) return this.openAs(index, O_RDONLY | O_DIRECTORY, keptFd);
+    if (type !== TYPE_REGULAR) return this.openAs(index, O_PATH | O_NOFOLLOW, keptFd);
+    const fd = this.openAs(index, O_RDWR | O_NONBLOCK, keptFd);
+    // Immutable and append-only files, and read-only disks: reading is still possible.
+    const refused = fd === -errnos.EPERM || fd === -errnos.EROFS || fd === -errnos.EACCES;
+    return refused ? this.openAs(index, O_RDONLY | O_NONBLOCK, keptFd) : fd;
+  }
+
+  private openAs(index: number, flags: number, keptFd: number): number {
+    if (keptFd >= 0) return libc.openat(-100, descriptorPath(keptFd), (flags & ~O_NOFOLLOW) | O_CLOEXEC, 0);
+    this.table.copyHandle(index, scratch, HANDLE);
+    return libc.openByHandleAt(this.rootFd, handleAddress, flags | O_CLOEXEC);
+  }
+
+  /** A slot without a descriptor, made by closing one not used lately when all are taken. */
+  private freeSlot(): number {
+    for (let turns = 0; turns < this.limit * 3; turns++) {
+      const slot = this.hand;
+      this.hand = slot + 1 === this.limit ? 0 : slot + 1;
+      if (this.fds[slot]! < 0) return slot;
+      if (this.holds[slot]! > 0) continue;
+      if (this.recent[slot] === 0) {
+        this.slotOf[this.nodes[slot]!] = 0;
+        this.closeSlot(slot);
+        return slot;
+      }
+      this.recent[slot] = 0;
+    }
+    throw new Error(`all ${this.limit} descriptors are in use by the pool: it has fewer jobs than that`);
+  }
+
+  private closeSlot(slot: number): void {
+    libc.close(this.fds[slot]!);
+    this.fds[slot] = -1;
+    this.nodes[slot] = 0;
+  }
+}

@@ -1,0 +1,223 @@
+/**
+ * The mount itself: made over the replicated directory, flushed once a second, taken away without losing a page.
+ *
+ * The thread that serves a mount must never wait for it: what touches the mount (flushing, unmounting) runs in the pool
+ * while the loop goes on answering, and processes that use it are found without a stat.
+ */
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import {
+  MS_NODEV,
+  MS_NOEXEC,
+  MS_NOSUID,
+  O_CLOEXEC,
+  O_NONBLOCK,
+  O_RDWR,
+} from "../platform/linux/constants.ts";
+import { check, errnos } from "../platform/linux/errno.ts";
+import * as libc from "../platform/linux/libc.ts";
+import type { Memory } from "../platform/linux/memory.ts";
+import { MOUNT_SOURCE, unmountDead } from "./dead_mounts.ts";
+import { mountsBelow, topMountAt } from "./mount_table.ts";
+import { STATFS, scratch, statAddress, statfsAddress } from "./places.ts";
+import type { Completion, Pool } from "./pool.ts";
+import { Job } from "./pool.ts";
+
+const CONNECTIONS = "/sys/fs/fuse/connections";
+const STATFS_FLAGS = 80;
+/* What a pool job of the mount was about. */
+const FLUSHED = 1;
+const UNMOUNTED = 2;
+
+/** A process that keeps a mount busy, and through what. */
+export interface MountHolder {
+  pid: number;
+  command: string;
+  file: string;
+}
+
+/** A FUSE mount of this process. */
+export class FuseMount implements Completion {
+  /** `null` while nothing was asked or it is under way; then 0, or -EBUSY and the like. */
+  unmountResult: number | null = null;
+  private readonly pathText: Memory;
+  private flushing = false;
+  private unmountWanted = false;
+
+  private constructor(
+    readonly path: string,
+    /** The FUSE descriptor: read requests from it. */
+    readonly fd: number,
+    /** The minor number of the mount's device, by which the kernel names the connection. */
+    readonly connection: number,
+    private readonly mountId: number,
+    private readonly pool: Pool,
+  ) {
+    this.pathText = libc.cString(path);
+  }
+
+  /**
+   * Mounts over `path`, whose directory is open as `rootFd` since before. A dead mount of a killed process must have been cleared
+   * with `clearDeadMount`. Throws, naming what is in the way.
+   */
+  static make(path: string, rootFd: number, pool: Pool): FuseMount {
+    const below = mountsBelow(path);
+    if (below.length > 0)
+      throw new Error(
+        `${path} cannot be replicated: other file systems are mounted inside it (${below.join(", ")}); unmount them or replicate them as paths of their own`,
+      );
+    const fd = check(
+      libc.open("/dev/fuse", O_RDWR | O_NONBLOCK | O_CLOEXEC),
+      "cannot open /dev/fuse; load the module with: modprobe fuse",
+    );
+    check(libc.fstatfs(rootFd, statfsAddress), `cannot read the file system of ${path}`);
+    // What the disk forbids (set-user-id programs, devices) stays forbidden through the mount.
+    const flags = scratch.view.getUint32(STATFS + STATFS_FLAGS, true) & (MS_NOSUID | MS_NODEV | MS_NOEXEC);
+    const options = `fd=${fd},rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions`;
+    const mounted = libc.mount(MOUNT_SOURCE, path, "fuse.holdfast", flags, options);
+    if (mounted < 0) libc.close(fd);
+    check(mounted, `cannot mount over ${path}; this needs root, or a user namespace that may open /dev/fuse`);
+    const entry = topMountAt(path);
+    if (entry === undefined) throw new Error(`${path} was mounted, and is not in /proc/self/mountinfo`);
+    raiseDirtyLimit(entry.device);
+    return new FuseMount(path, fd, Number(entry.device.split(":")[1]), entry.id, pool);
+  }
+
+  /** Takes over a mount that a former process made, whose descriptor was kept. Throws when `path` is not mounted. */
+  static adopt(path: string, fd: number, pool: Pool): FuseMount {
+    const entry = topMountAt(path);
+    if (entry?.source !== MOUNT_SOURCE)
+      throw new Error(`${path} is not mounted by Holdfast: nothing to take over`);
+    return new FuseMount(path, fd, Number(entry.device.split(":")[1]), entry.id, pool);
+  }
+
+  /**
+   * Once a second: has the kernel hand over pages that nobody synced, so that the loss of this node costs at most that second.
+   * sync(2) alone would leave them in the cache for 30 seconds.
+   */
+  flush(): void {
+    if (this.flushing || this.unmountWanted) return;
+    this.flushing = this.pool.submit(Job.SYNC_PATH, -1, 0, 0, this.pathText.address, this, FLUSHED);
+  }
+
+  /** Begins to unmount: flushes everything, which the loop must go on serving. The outcome appears in `unmountResult`. */
+  startUnmount(): void {
+    this.unmountResult = null;
+    this.unmountWanted = true;
+    if (!this.flushing) this.submitUnmount();
+  }
+
+  private submitUnmount(): void {
+    if (!this.pool.submit(Job.UMOUNT, -1, 0, 0, this.pathText.address, this, UNMOUNTED))
+      this.unmountResult = -errnos.EAGAIN;
+  }
+
+  /** The pool did what was asked. */
+  completed(cookie: number, result: number): void {
+    if (cookie === FLUSHED) {
+      this.flushing = false;
+      if (this.unmountWanted) this.submitUnmount();
+      return;
+    }
+    this.unmountResult = result;
+    this.unmountWanted = result === 0;
+  }
+
+  /** Ends the connection at once: all requests fail, pages not handed over are lost. The mount itself stays, dead. Throws. */
+  abort(): void {
+    abortConnection(this.connection);
+  }
+
+  /** Processes that keep the mount busy: an open file, the current directory, a mapping. */
+  holders(): MountHolder[] {
+    const holders: MountHolder[] = [];
+    for (const entry of readdirSync("/proc")) {
+      const pid = Number(entry);
+      const file = Number.isInteger(pid) ? this.fileOf(pid) : null;
+      if (file !== null) holders.push({ pid, command: textOf(`/proc/${pid}/comm`).trim(), file });
+    }
+    return holders;
+  }
+
+  /** The first file of the process in this mount. Only names and numbers are compared: a stat would ask this very server. */
+  private fileOf(pid: number): string | null {
+    for (const fd of namesIn(`/proc/${pid}/fd`)) {
+      if (!textOf(`/proc/${pid}/fdinfo/${fd}`).includes(`mnt_id:\t${this.mountId}\n`)) continue;
+      return linkOf(`/proc/${pid}/fd/${fd}`);
+    }
+    for (const link of ["cwd", "root", "exe"]) {
+      const target = linkOf(`/proc/${pid}/${link}`);
+      if (this.isInside(target)) return target;
+    }
+    const mapped = textOf(`/proc/${pid}/maps`)
+      .split("\n")
+      .map((line) => line.slice(73))
+      .find((file) => this.isInside(file));
+    return mapped ?? null;
+  }
+
+  private isInside(file: string): boolean {
+    return file === this.path || file.startsWith(`${this.path}/`);
+  }
+}
+
+/**
+ * Clears what a killed process left at `path`: a mount that answers "Transport endpoint is not connected". Throws when a living process serves one there.
+ */
+export function clearDeadMount(path: string): void {
+  const top = topMountAt(path);
+  if (top === undefined || top.source !== MOUNT_SOURCE || !top.type.startsWith("fuse")) return;
+  const stat = libc.withString(path, (at) => libc.statx(-100, at, 0, 1, statAddress));
+  if (stat !== -errnos.ENOTCONN && stat !== -errnos.ECONNABORTED)
+    throw new Error(`${path} is served by another Holdfast process; stop its module first`);
+  unmountDead(path);
+}
+
+/** Aborts the FUSE connection with this number. Throws when the kernel does not let us. */
+export function abortConnection(connection: number): void {
+  if (!existsSync(CONNECTIONS)) mkdirSync(CONNECTIONS, { recursive: true });
+  if (readdirSync(CONNECTIONS).length === 0)
+    check(
+      libc.mount("none", CONNECTIONS, "fusectl", 0, ""),
+      `cannot mount ${CONNECTIONS}, through which a mount is aborted`,
+    );
+  writeFileSync(`${CONNECTIONS}/${connection}/abort`, "1");
+}
+
+/** FUSE mounts may by default have 1 % of memory dirty, strictly. */
+function raiseDirtyLimit(device: string): void {
+  try {
+    writeFileSync(`/sys/class/bdi/${device}/strict_limit`, "0");
+    writeFileSync(`/sys/class/bdi/${device}/max_ratio`, "100");
+  } catch (error) {
+    // In a user namespace it stays: slower, not wrong.
+    if (process.geteuid?.() === 0 && libc.geteuid() === 0 && !isPermission(error)) throw error;
+  }
+}
+
+function isPermission(error: unknown): boolean {
+  const code = error instanceof Error && "code" in error ? error.code : "";
+  return code === "EACCES" || code === "EPERM" || code === "EROFS" || code === "ENOENT";
+}
+
+/* A process may end at any moment while it is looked at: then it holds nothing. */
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
+  }
+}
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch {
+    return "";
+  }
+}
+function linkOf(link: string): string {
+  try {
+    return readlinkSync(link);
+  } catch {
+    return "";
+  }
+}

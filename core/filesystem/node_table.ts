@@ -1,0 +1,245 @@
+/**
+ * What the kernel knows: one 64-byte record for each object that it holds a node id of.
+ *
+ * The records lie in a memory file, so that a new server process can take over the live mount from whoever kept the
+ * descriptor. Objects are found by backing inode number; the file handle tells a reused number from the object itself.
+ * A node id is the record's index and generation, never a pointer and never the path.
+ */
+import { MAP_SHARED, PROT_READ, PROT_WRITE } from "../platform/linux/constants.ts";
+import { check } from "../platform/linux/errno.ts";
+import { allocate, ftruncate, mmap } from "../platform/linux/libc.ts";
+import type { Memory } from "../platform/linux/memory.ts";
+import { memoryAt } from "../platform/linux/memory.ts";
+
+export const ROOT = 1;
+/** Longest file handle that a record keeps; longer ones mean that a descriptor is held instead. */
+export const MAX_HANDLE = 32;
+
+/* Flags of a record. */
+/** Not replicated: the name matches an exclusion, or the directory above is excluded. */
+export const EXCLUDED = 1;
+/** Has no name left; lives until the kernel forgets it. */
+export const UNLINKED = 2;
+/** A directory of which it is known whether it has a default ACL, and that it has one. */
+export const ACL_KNOWN = 4;
+export const ACL_PRESENT = 8;
+/** The peer has not been told the modification time that the last data operation left. */
+export const TIMES_PENDING = 16;
+
+/* A record as doubles (8) and words (16). */
+const IDENTITY = 0;
+const LOOKUPS = 1;
+const INO_LOW = 4;
+const INO_HIGH = 5;
+const GENERATION = 6;
+/** flags, type, handle length, handle type: a byte each. */
+const BYTES = 28;
+const HANDLE = 32;
+const RECORD = 64;
+/** Record 0 is the header: its first double is the number of records ever used. */
+const USED = 0;
+
+/** The kernel's objects. Indices are positive; 0 means none. */
+export class NodeTable {
+  private readonly memory: Memory;
+  private readonly doubles: Float64Array;
+  private readonly words: Uint32Array;
+  private readonly bytes: Uint8Array;
+  private hash = new Uint32Array(1 << 12);
+  private count = 0;
+  private firstFree = 0;
+
+  /** Takes over the records in `memfd`, or starts empty when it is. `capacity` bounds the number of objects. */
+  constructor(
+    memfd: number,
+    readonly capacity = 1 << 24,
+  ) {
+    const length = capacity * RECORD;
+    check(ftruncate(memfd, length), "cannot size the node table");
+    const at = check(
+      mmap(length, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0),
+      `cannot map a node table of ${length} bytes`,
+    );
+    this.memory = memoryAt(at, length);
+    this.bytes = this.memory.bytes;
+    this.words = this.memory.words;
+    this.doubles = new Float64Array(this.bytes.buffer);
+    if (this.doubles[USED] === 0) this.doubles[USED] = 1;
+    this.adopt();
+  }
+
+  /** Finds every live record again. */
+  private adopt(): void {
+    for (let index = 1; index < this.doubles[USED]!; index++) {
+      if (this.lookups(index) > 0) this.insert(index);
+      else this.putFree(index);
+    }
+  }
+
+  /** Objects that the kernel holds. */
+  get size(): number {
+    return this.count;
+  }
+
+  identity(index: number): number {
+    return this.doubles[index * 8 + IDENTITY]!;
+  }
+  lookups(index: number): number {
+    return this.doubles[index * 8 + LOOKUPS]!;
+  }
+  inoLow(index: number): number {
+    return this.words[index * 16 + INO_LOW]!;
+  }
+  inoHigh(index: number): number {
+    return this.words[index * 16 + INO_HIGH]!;
+  }
+  generation(index: number): number {
+    return this.words[index * 16 + GENERATION]!;
+  }
+  flags(index: number): number {
+    return this.bytes[index * RECORD + BYTES]!;
+  }
+  setFlags(index: number, flags: number): void {
+    this.bytes[index * RECORD + BYTES] = flags;
+  }
+  /** The file type: the upper four bits of the mode, shifted to 0..15. */
+  type(index: number): number {
+    return this.bytes[index * RECORD + BYTES + 1]!;
+  }
+  handleLength(index: number): number {
+    return this.bytes[index * RECORD + BYTES + 2]!;
+  }
+
+  /** The index behind a node id, or 0 when it is not, or no longer, one of ours. */
+  fromNodeId(low: number, high: number): number {
+    if (low === 0 || low >= this.doubles[USED]! || this.lookups(low) === 0) return 0;
+    return this.generation(low) === high ? low : 0;
+  }
+
+  /** The live record of this backing inode number, or 0. */
+  find(inoLow: number, inoHigh: number): number {
+    const mask = this.hash.length - 1;
+    for (let at = this.home(inoLow, inoHigh); ; at = (at + 1) & mask) {
+      const index = this.hash[at]!;
+      if (index === 0) return 0;
+      if (this.inoLow(index) === inoLow && this.inoHigh(index) === inoHigh) return index;
+    }
+  }
+
+  /**
+   * A new record with no lookups yet, or 0 when the table is full. `handle` is a `struct file_handle` in `from` at `at`;
+   * a handle that does not fit leaves the handle's length 0.
+   */
+  add(identity: number, inoLow: number, inoHigh: number, type: number, from: Memory, at: number): number {
+    let index = this.firstFree;
+    if (index !== 0) this.firstFree = this.words[index * 16 + 8]!;
+    else if (this.doubles[USED]! < this.capacity) index = this.doubles[USED]!++;
+    else return 0;
+    this.doubles[index * 8 + IDENTITY] = identity;
+    this.doubles[index * 8 + LOOKUPS] = 0;
+    this.words[index * 16 + INO_LOW] = inoLow;
+    this.words[index * 16 + INO_HIGH] = inoHigh;
+    const place = index * RECORD;
+    const length = from.view.getUint32(at, true);
+    const fits = length <= MAX_HANDLE && from.view.getUint32(at + 4, true) < 256;
+    this.bytes[place + BYTES] = 0;
+    this.bytes[place + BYTES + 1] = type;
+    this.bytes[place + BYTES + 2] = fits ? length : 0;
+    this.bytes[place + BYTES + 3] = fits ? from.view.getUint32(at + 4, true) : 0;
+    this.bytes.fill(0, place + HANDLE, place + RECORD);
+    if (fits) for (let i = 0; i < length; i++) this.bytes[place + HANDLE + i] = from.bytes[at + 8 + i]!;
+    this.insert(index);
+    return index;
+  }
+
+  /** Is the `struct file_handle` in `from` at `at` this record's? Always true for records without a handle. */
+  sameHandle(index: number, from: Memory, at: number): boolean {
+    const length = this.handleLength(index);
+    if (length === 0) return true;
+    if (from.view.getUint32(at, true) !== length) return false;
+    for (let i = 0; i < length; i++)
+      if (this.bytes[index * RECORD + HANDLE + i] !== from.bytes[at + 8 + i]) return false;
+    return true;
+  }
+
+  /** Writes the record's `struct file_handle` to `to` at `at`. */
+  copyHandle(index: number, to: Memory, at: number): void {
+    const place = index * RECORD;
+    to.view.setUint32(at, this.bytes[place + BYTES + 2]!, true);
+    to.view.setUint32(at + 4, this.bytes[place + BYTES + 3]!, true);
+    for (let i = 0; i < MAX_HANDLE; i++) to.bytes[at + 8 + i] = this.bytes[place + HANDLE + i]!;
+  }
+
+  /** Counts one more reference that the kernel holds. */
+  remember(index: number): void {
+    this.doubles[index * 8 + LOOKUPS]!++;
+  }
+
+  /** Takes `count` references away. True when none is left: the caller lets go of descriptors, then calls `free`. */
+  forget(index: number, count: number): boolean {
+    const left = Math.max(0, this.lookups(index) - count);
+    if (left === 0) return index !== ROOT;
+    this.doubles[index * 8 + LOOKUPS] = left;
+    return false;
+  }
+
+  /** Ends the record; its node id is never valid again. */
+  free(index: number): void {
+    this.unhash(index);
+    this.doubles[index * 8 + LOOKUPS] = 0;
+    this.words[index * 16 + GENERATION]!++;
+    this.putFree(index);
+  }
+
+  /** Takes the record out of the search by inode number: the number belongs to another object now. */
+  unhash(index: number): void {
+    const mask = this.hash.length - 1;
+    let at = this.home(this.inoLow(index), this.inoHigh(index));
+    while (this.hash[at] !== index) {
+      if (this.hash[at] === 0) return;
+      at = (at + 1) & mask;
+    }
+    // What follows without a gap moves up, so that no search ends early.
+    for (let next = (at + 1) & mask; this.hash[next] !== 0; next = (next + 1) & mask) {
+      const moved = this.hash[next]!;
+      const home = this.home(this.inoLow(moved), this.inoHigh(moved));
+      if (((next - home) & mask) >= ((next - at) & mask)) {
+        this.hash[at] = moved;
+        at = next;
+      }
+    }
+    this.hash[at] = 0;
+    this.count--;
+  }
+
+  private putFree(index: number): void {
+    this.words[index * 16 + 8] = this.firstFree;
+    this.firstFree = index;
+  }
+
+  private home(inoLow: number, inoHigh: number): number {
+    const mixed = Math.imul(inoLow ^ Math.imul(inoHigh, 0x9e3779b1), 0x85ebca6b);
+    return (mixed ^ (mixed >>> 15)) & (this.hash.length - 1);
+  }
+
+  private insert(index: number): void {
+    if (this.count * 2 >= this.hash.length) this.grow();
+    const mask = this.hash.length - 1;
+    let at = this.home(this.inoLow(index), this.inoHigh(index));
+    while (this.hash[at] !== 0) at = (at + 1) & mask;
+    this.hash[at] = index;
+    this.count++;
+  }
+
+  private grow(): void {
+    const old = this.hash;
+    this.hash = new Uint32Array(old.length * 4);
+    this.count = 0;
+    for (const index of old) if (index !== 0) this.insert(index);
+  }
+}
+
+/** A number for each possible index, all 0 at first, without memory for those never used. */
+export function perNode(capacity: number): Int32Array {
+  return new Int32Array(allocate(capacity * 4).bytes.buffer);
+}

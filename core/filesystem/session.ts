@@ -1,0 +1,203 @@
+/**
+ * A live mount: reads the kernel's requests, lets the operations act, answers.
+ *
+ * One thread, driven from outside by poll(2): `drain` when `fd` is readable, `resume` when the replicator may have moved, `pool.drain` when the
+ * pool's eventfd is readable. A request that must wait for room keeps its buffer (parked); one that only waits for a
+ * disk or the peer's word keeps a line in a table (pending). Requests in flight have no order among each other, so those that can go on do.
+ */
+
+import { errnoName, errnos } from "../platform/linux/errno.ts";
+import * as libc from "../platform/linux/libc.ts";
+import type { Memory } from "../platform/linux/memory.ts";
+import type { Replicator } from "../replication/replicator.ts";
+import type { Backing } from "./backing.ts";
+import { IN_NODE_WORD, IN_OPCODE, IN_UNIQUE_WORD, NOTIFY_RESEND, Op, REPLY_HEADER } from "./fuse_protocol.ts";
+import { UNLINKED } from "./node_table.ts";
+import { operate } from "./operations.ts";
+import { PendingReplies } from "./pending.ts";
+import type { Pool } from "./pool.ts";
+
+/** An operation returns the length of its reply's payload, -errno, or one of these. */
+export const PARKED = -10_001;
+/** No reply now: it is in the table of pending replies, or the kernel wants none. */
+export const NO_REPLY = -10_002;
+
+/** The largest WRITE and READ. */
+export const MAX_TRANSFER = 1 << 20;
+const BUFFER = MAX_TRANSFER + 8192;
+/** Requests that can wait for room at once, plus the one being read. */
+const BUFFERS = 24;
+/** Requests read in one `drain`, so that others in the loop get their turn. */
+const BATCH = 64;
+
+export interface SessionOptions {
+  durability: "fsync" | "write";
+  close: "ordered" | "acknowledged";
+}
+
+/** One mounted directory. */
+export class Session {
+  /** The request at hand. */
+  request: Memory;
+  /** The reply being composed; its payload begins at REPLY_HEADER. */
+  readonly reply: Memory = libc.allocate(BUFFER);
+  readonly pending: PendingReplies;
+  /** True after the connection ended: unmounted or aborted. */
+  ended = false;
+  /** Requests answered, for statistics. */
+  served = 0;
+  /** Stream sequence of the last write told to the replicator. */
+  lastWrite = 0;
+  private readonly free: Memory[] = [];
+  private readonly parked: Memory[] = [];
+
+  constructor(
+    /** The FUSE descriptor. */
+    readonly fd: number,
+    readonly backing: Backing,
+    readonly replicator: Replicator,
+    readonly pool: Pool,
+    readonly options: SessionOptions,
+  ) {
+    this.pending = new PendingReplies(this);
+    for (let i = 0; i < BUFFERS; i++) this.free.push(libc.allocate(BUFFER));
+    this.request = this.free[0]!;
+  }
+
+  /** True when a request waits for room in the replicator or the pool. */
+  get isParked(): boolean {
+    return this.parked.length > 0;
+  }
+
+  /** Is there a buffer to read into? When not, `fd` should not be polled until `resume` freed one. */
+  get canRead(): boolean {
+    return this.free.length > 0 && !this.ended;
+  }
+
+  /** Reads and handles requests until there are none, at most a batch. Returns how many. */
+  drain(): number {
+    for (let count = 0; count < BATCH; count++) {
+      const buffer = this.free[this.free.length - 1];
+      if (buffer === undefined || this.ended) return count;
+      const length = libc.readFd(this.fd, buffer.address, BUFFER);
+      if (length < 0) {
+        if (this.readFailed(length)) return count;
+        continue;
+      }
+      this.request = buffer;
+      this.free.pop();
+      if (this.handle()) this.free.push(buffer);
+      else this.parked.push(buffer);
+    }
+    return BATCH;
+  }
+
+  /** Tries parked requests again, in the order in which they came, and answers what was only waiting for the peer. */
+  resume(): void {
+    this.pending.settle();
+    let kept = 0;
+    for (let i = 0; i < this.parked.length; i++) {
+      const buffer = this.parked[i]!;
+      this.request = buffer;
+      if (this.handle()) this.free.push(buffer);
+      else this.parked[kept++] = buffer;
+    }
+    this.parked.length = kept;
+  }
+
+  /** Once a second: what no request announces. */
+  tick(): void {
+    this.pending.reportTimes();
+  }
+
+  /** Asks the kernel to send again what was in flight when a former server died. */
+  resend(): void {
+    const { words } = this.reply;
+    words[0] = REPLY_HEADER;
+    words[1] = NOTIFY_RESEND;
+    words[2] = 0;
+    words[3] = 0;
+    libc.writeFd(this.fd, this.reply.address, REPLY_HEADER);
+  }
+
+  /** True when the request was dealt with, false when it must wait for room. */
+  private handle(): boolean {
+    const result = operate(this);
+    if (result === PARKED) return false;
+    this.served++;
+    if (result !== NO_REPLY) this.answer(result);
+    return true;
+  }
+
+  /** Answers the request at hand: a payload of `result` bytes that lies in the reply buffer, or an error. */
+  private answer(result: number): void {
+    const { words } = this.request;
+    this.send(words[IN_UNIQUE_WORD]!, words[IN_UNIQUE_WORD + 1]!, result);
+  }
+
+  /** Answers the request with this `unique`. `result`: length of the payload in the reply buffer, or -errno. */
+  send(uniqueLow: number, uniqueHigh: number, result: number): void {
+    const length = result < 0 ? REPLY_HEADER : REPLY_HEADER + result;
+    const { words } = this.reply;
+    words[0] = length;
+    words[1] = Math.min(result, 0);
+    words[2] = uniqueLow;
+    words[3] = uniqueHigh;
+    const written = libc.writeFd(this.fd, this.reply.address, length);
+    if (written === length) return;
+    // ENOENT: the kernel gave the request up meanwhile. ENODEV and ECONNABORTED: the mount is gone.
+    if (written === -errnos.ENOENT) return;
+    if (written === -errnos.ENODEV || written === -errnos.ECONNABORTED) this.ended = true;
+    else
+      console.error(
+        `FUSE refused a reply of ${length} bytes to opcode ${this.request.view.getUint32(IN_OPCODE, true)}: ${errnoName(written)}`,
+      );
+  }
+
+  /** True when reading should stop. */
+  private readFailed(error: number): boolean {
+    if (error === -errnos.EAGAIN) return true;
+    // The request was given up before it was read; the next one is not concerned.
+    if (error === -errnos.ENOENT || error === -errnos.EINTR) return false;
+    if (error === -errnos.ENODEV || error === -errnos.ECONNABORTED) {
+      this.ended = true;
+      return true;
+    }
+    throw new Error(`cannot read FUSE requests: ${errnoName(error)}`);
+  }
+
+  /** The node that the request is about, or 0. */
+  node(): number {
+    const { words } = this.request;
+    return this.backing.table.fromNodeId(words[IN_NODE_WORD]!, words[IN_NODE_WORD + 1]!);
+  }
+
+  /** The node whose id lies at `offset` of the request, or 0. */
+  nodeAt(offset: number): number {
+    const { words } = this.request;
+    return this.backing.table.fromNodeId(words[offset >>> 2]!, words[(offset >>> 2) + 1]!);
+  }
+
+  /** Takes references away that the kernel gave back. */
+  forget(index: number, count: number): void {
+    const { table } = this.backing;
+    if (index === 0 || !table.forget(index, count)) return;
+    this.pending.forgetTimes(index);
+    if ((table.flags(index) & UNLINKED) !== 0 && !this.backing.isExcluded(index))
+      this.replicator.forget(table.identity(index));
+    this.backing.free(index);
+  }
+
+  /** Is this opcode one that the kernel expects no reply to? */
+  static isSilent(opcode: number): boolean {
+    return opcode === Op.FORGET || opcode === Op.BATCH_FORGET || opcode === Op.INTERRUPT;
+  }
+
+  /** Closes the connection and everything under it. The mount must be gone. */
+  close(): void {
+    libc.close(this.fd);
+    this.backing.close();
+    for (const buffer of [...this.free, ...this.parked, this.reply]) libc.release(buffer);
+    this.ended = true;
+  }
+}
