@@ -1,0 +1,109 @@
+/**
+ * Makes a fresh clone on a fresh machine ready: `node test/prepare.mjs npm [apt]`.
+ *
+ * Plain Node 20 without any package, since it is what runs before there are any. `npm` installs what package-lock.json
+ * names; `apt`, as root on Debian or Ubuntu, installs the programs that tests use, their services kept from starting.
+ */
+import { spawnSync } from "node:child_process";
+import { chmodSync, existsSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const POLICY = "/usr/sbin/policy-rc.d";
+const SAVED_POLICY = `${POLICY}.before-holdfast`;
+/** What a Debian package's service script is told: do not start anything. */
+const REFUSE_TO_START = "#!/bin/sh\nexit 101\n";
+
+/** Debian package, and a file that shows that it is there. `*` stands for any version. */
+const DEBIAN_PACKAGES = {
+  iproute2: "/usr/sbin/ip|/sbin/ip|/usr/bin/ip|/bin/ip",
+  nftables: "/usr/sbin/nft",
+  arping: "/usr/sbin/arping",
+  "iputils-ping": "/usr/bin/ping|/bin/ping",
+  tcpdump: "/usr/bin/tcpdump|/usr/sbin/tcpdump",
+  e2fsprogs: "/usr/sbin/mkfs.ext4|/sbin/mkfs.ext4",
+  attr: "/usr/bin/setfattr",
+  acl: "/usr/bin/setfacl",
+  git: "/usr/bin/git",
+  rsync: "/usr/bin/rsync",
+  sqlite3: "/usr/bin/sqlite3",
+  fio: "/usr/bin/fio",
+  "stress-ng": "/usr/bin/stress-ng",
+  postgresql: "/usr/lib/postgresql/*/bin/initdb",
+  "postgresql-contrib": "/usr/share/postgresql/*/extension/amcheck.control",
+};
+
+/** Runs a command with its output shown; true when it succeeded. */
+function run(command, args, options = {}) {
+  const { status } = spawnSync(command, args, {
+    cwd: root,
+    stdio: ["ignore", "inherit", "inherit"],
+    ...options,
+  });
+  return status === 0;
+}
+
+/** True when one of the paths, separated by `|`, exists. */
+function exists(paths) {
+  return paths.split("|").some((path) => {
+    const [before, after] = path.split("*");
+    if (after === undefined) return existsSync(path);
+    return (
+      existsSync(before) && readdirSync(before).some((version) => existsSync(join(before, version, after)))
+    );
+  });
+}
+
+function changedAt(path) {
+  return existsSync(path) ? statSync(path).mtimeMs : 0;
+}
+
+function prepareNpm() {
+  const lock = join(root, "package-lock.json");
+  if (changedAt(join(root, "node_modules/.package-lock.json")) < changedAt(lock)) {
+    console.log("prepare: installing the npm packages that package-lock.json names");
+    if (!run("npm", ["ci", "--no-audit", "--no-fund"]))
+      throw new Error("`npm ci` failed: see above; is an npm registry reachable?");
+  }
+  const bun = join(root, "node_modules/.bin/bun");
+  const works = () => spawnSync(bun, ["--version"]).status === 0;
+  // npm may refuse to run install scripts; this one fetches nothing that npm did not: it puts the binary in its place.
+  if (!works())
+    run(process.execPath, [join(root, "node_modules/bun/install.js")], {
+      cwd: join(root, "node_modules/bun"),
+    });
+  if (!works()) throw new Error("Bun does not run here: remove node_modules and try again");
+}
+
+function prepareDebian() {
+  if (process.getuid?.() !== 0 || !existsSync("/etc/debian_version")) return;
+  const missing = Object.entries(DEBIAN_PACKAGES)
+    .filter(([, path]) => !exists(path))
+    .map(([name]) => name);
+  if (missing.length === 0) return;
+  console.log(`prepare: installing Debian packages: ${missing.join(" ")}`);
+  if (existsSync(POLICY)) renameSync(POLICY, SAVED_POLICY);
+  try {
+    writeFileSync(POLICY, REFUSE_TO_START);
+    chmodSync(POLICY, 0o755);
+    const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+    run("apt-get", ["-q", "update"], { env });
+    if (!run("apt-get", ["-q", "install", "-y", "--no-install-recommends", ...missing], { env }))
+      console.log("prepare: apt-get failed; the tests that need these packages will be skipped or fail");
+  } finally {
+    rmSync(POLICY, { force: true });
+    if (existsSync(SAVED_POLICY)) renameSync(SAVED_POLICY, POLICY);
+  }
+}
+
+try {
+  for (const part of process.argv.slice(2)) {
+    if (part === "npm") prepareNpm();
+    else if (part === "apt") prepareDebian();
+    else throw new Error(`what is "${part}"? usage: node test/prepare.mjs npm [apt]`);
+  }
+} catch (error) {
+  console.error(`prepare: ${error.message}`);
+  process.exit(1);
+}

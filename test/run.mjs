@@ -1,0 +1,158 @@
+/**
+ * `npm test`: prepares the machine, builds, checks the text, and runs every test file. Plain Node 20, no packages.
+ *
+ * `npm test -- WORD…` runs only files whose path contains one of the words. The last line is `N passed, N failed`.
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const bin = join(root, "node_modules/.bin");
+/** Folder, files at a time, and how long one file may take, in seconds. */
+const SUITES = [
+  { folder: "test/unit", jobs: 2, limit: 120 },
+  { folder: "test/simulation", jobs: 2, limit: 300 },
+  { folder: "test/cluster", jobs: 1, limit: 420 },
+];
+/** All of it, seconds: what is left then counts as failed. */
+const WHOLE_LIMIT = 1170;
+const KEPT_OUTPUT = 8_000_000;
+
+const started = Date.now();
+const elapsed = () => (Date.now() - started) / 1000;
+const words = process.argv.slice(2);
+const skipped = [];
+let passed = 0;
+let failed = 0;
+
+/** Runs a command to its end or its limit; the process group is killed then. Resolves to its status (null: killed) and output. */
+function run(command, args, seconds, env = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, {
+      cwd: root,
+      detached: true,
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, ...env },
+    });
+    let output = "";
+    const keep = (chunk) => {
+      output += chunk;
+      if (output.length > KEPT_OUTPUT) output = output.slice(-KEPT_OUTPUT / 2);
+    };
+    child.stdout.setEncoding("utf8").on("data", keep);
+    child.stderr.setEncoding("utf8").on("data", keep);
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      try {
+        process.kill(-child.pid, "SIGKILL");
+      } catch {
+        child.kill("SIGKILL");
+      }
+    }, seconds * 1000);
+    child.on("error", (error) => keep(String(error)));
+    // `exit` and not `close`: what a test left behind may hold its output open.
+    child.on("exit", (status) => {
+      clearTimeout(timer);
+      setTimeout(() => resolve({ status: late ? null : (status ?? 1), output, late }), 50);
+    });
+  });
+}
+
+function show(mark, name, seconds, detail) {
+  console.log(`${mark} ${name}  ${seconds.toFixed(1)} s  ${detail}`);
+}
+
+/** One step that passes or fails as a whole. */
+async function step(name, command, args, seconds) {
+  const begun = elapsed();
+  const { status, output } = await run(command, args, seconds);
+  if (status === 0) passed++;
+  else failed++;
+  show(status === 0 ? "ok  " : "FAIL", name, elapsed() - begun, "");
+  if (status !== 0) console.log(output);
+  return status === 0;
+}
+
+/** The counts that tap prints last: `# { total: 23, pass: 22, fail: 1 }`. */
+function countsOf(output) {
+  const line = [...output.matchAll(/^# \{ (.*) \}$/gm)].at(-1)?.[1];
+  if (line === undefined) return null;
+  const count = (word) => Number(new RegExp(`\\b${word}: (\\d+)`).exec(line)?.[1] ?? 0);
+  return { pass: count("pass"), fail: count("fail") };
+}
+
+async function testFile(file, limit) {
+  const left = WHOLE_LIMIT - elapsed();
+  if (left < 5) {
+    failed++;
+    return show("FAIL", file, 0, "not run: the whole run took too long");
+  }
+  const seconds = Math.min(limit, left);
+  const begun = elapsed();
+  const args = ["--preload", "./test/tap_under_bun.ts", file];
+  const { status, output, late } = await run(join(bin, "bun"), args, seconds, {
+    TAP_TIMEOUT: String(Math.floor(seconds)),
+  });
+  const counts = countsOf(output);
+  const pass = counts?.pass ?? 0;
+  // A file that dies, hangs or ends badly without a failed assertion has failed once.
+  const fail = counts?.fail || (status === 0 && counts ? 0 : 1);
+  passed += pass;
+  failed += fail;
+  for (const [, name, reason] of output.matchAll(/^\s*ok \d+ - (.*?) # SKIP ?(.*)$/gm))
+    skipped.push(`${file}: ${name}: ${reason || "no reason given"}`);
+  show(
+    fail === 0 ? "ok  " : "FAIL",
+    file,
+    elapsed() - begun,
+    `${pass} passed${fail > 0 ? `, ${fail} failed` : ""}`,
+  );
+  if (fail > 0)
+    console.log(
+      `${output}\n${late ? `${file}: killed at its limit of ${seconds.toFixed(0)} s\n` : ""}---- end of ${file}`,
+    );
+}
+
+async function suite({ folder, jobs, limit }) {
+  const directory = join(root, folder);
+  if (!existsSync(directory)) return;
+  const files = readdirSync(directory)
+    .filter((name) => name.endsWith(".test.ts"))
+    .map((name) => `${folder}/${name}`)
+    .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
+    .sort();
+  const worker = async () => {
+    for (let file = files.shift(); file; file = files.shift()) await testFile(file, limit);
+  };
+  await Promise.all(Array.from({ length: jobs }, worker));
+}
+
+const prepared = spawnSync(process.execPath, [join(root, "test/prepare.mjs"), "npm", "apt"], {
+  stdio: "inherit",
+});
+if (prepared.status !== 0) {
+  console.log("0 passed, 1 failed");
+  process.exit(1);
+}
+const built = await step(
+  "build",
+  join(bin, "bun"),
+  ["build.ts", ...(words.length > 0 ? ["--if-stale"] : [])],
+  300,
+);
+if (words.length === 0) {
+  await step("format and lint", join(bin, "biome"), ["check", "."], 120);
+  await step("types", join(bin, "tsc"), ["-p", "tsconfig.json"], 300);
+}
+for (const one of SUITES) if (built || one.folder !== "test/cluster") await suite(one);
+if (!built) console.log("The tests with real nodes did not run: there is no binary to test.");
+if (skipped.length > 0) {
+  console.log(`\nSKIPPED (${skipped.length}): this machine cannot run everything`);
+  for (const line of skipped) console.log(`  ${line}`);
+}
+console.log(`\n${elapsed().toFixed(0)} s`);
+console.log(`${passed} passed, ${failed} failed`);
+process.exitCode = failed > 0 ? 1 : 0;
