@@ -4,7 +4,6 @@ export {
   type ClusterConfig,
   type ClusterNode,
   ConfigError,
-  type ConfigFault,
   DEFAULT_PORT,
   type LanAddress,
   parseClusterYaml,
