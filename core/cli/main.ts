@@ -7,7 +7,20 @@ import { leaveForeignEnvironment } from "./environment.ts";
 
 leaveForeignEnvironment();
 const words = process.argv.slice(2);
+/** The value of an option of an internal process: they are started by this program only. */
+function optionOf(name: string): string {
+  const value = words[words.indexOf(name) + 1];
+  if (!words.includes(name) || value === undefined)
+    throw new Error(`${words[0]} was started without ${name}`);
+  return value;
+}
+
 switch (words[0]) {
+  case "__guardian": {
+    const { runGuardian } = await import("../daemon/guardian.ts");
+    runGuardian(optionOf("--var"));
+    break;
+  }
   case "__hook": {
     const { runHookChild } = await import("../../hooks/child.ts");
     await runHookChild();

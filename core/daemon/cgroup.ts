@@ -5,7 +5,15 @@
  * Where no cgroup can be made (an unprivileged user namespace), processes are found by a mark in their environment.
  */
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 
 /** The environment variable that marks a module's processes. */
@@ -70,7 +78,10 @@ export function members(group: ProcessGroup): number[] {
 
 /** Kills every process of the module. Harmless when there is none. */
 export function killAll(group: ProcessGroup): void {
-  if (group.path && existsSync(group.path)) return writeFileSync(join(group.path, "cgroup.kill"), "1");
+  if (group.path && existsSync(group.path)) {
+    writeFileSync(join(group.path, "cgroup.kill"), "1");
+    return;
+  }
   for (const pid of marked(group.mark)) {
     try {
       process.kill(pid, "SIGKILL");

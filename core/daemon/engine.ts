@@ -36,7 +36,14 @@ export interface CommandResult {
 
 /** Commands on a module of this node. */
 export type ModuleCommand =
-  | "prim" | "second" | "start" | "stop" | "restart" | "stopstart" | "swap" | "forcestop";
+  | "prim"
+  | "second"
+  | "start"
+  | "stop"
+  | "restart"
+  | "stopstart"
+  | "swap"
+  | "forcestop";
 
 /** One line of a module's log. */
 export interface LogLine {
@@ -50,19 +57,31 @@ export interface LogLine {
 /** The node, as the API sees it. Every method refuses bad input whole, with status 2 and a message. */
 export interface Engine {
   status(): StatusDocument;
-  command(module: string, command: ModuleCommand, options: { full?: boolean; force?: boolean; by: string }): Promise<CommandResult>;
+  command(
+    module: string,
+    command: ModuleCommand,
+    options: { full?: boolean; force?: boolean; by: string },
+  ): Promise<CommandResult>;
   /** Stops every module of this node. */
   shutdown(by: string): Promise<CommandResult>;
   /** Resolves when this node's module is in one of the states and Ready, or with status 4 after the time-out. */
   wait(module: string, states: readonly ModuleState[], timeoutMs: number): Promise<CommandResult>;
-  log(module: string | null, options: { lines: number; signal?: AbortSignal; follow: boolean }): AsyncIterable<LogLine>;
+  log(
+    module: string | null,
+    options: { lines: number; signal?: AbortSignal; follow: boolean },
+  ): AsyncIterable<LogLine>;
   verify(module: string): Promise<CommandResult>;
   boot(module: string, value: "always" | "never" | "auto"): Promise<CommandResult>;
   /**
    * Takes a module's files (path to content, base64), validates, stores and loads them on this node. `number` is the module's place in
    * the cluster, from 1: its replication port follows from it, so every node must be told the same.
    */
-  loadModule(name: string, files: Record<string, string>, revision: string, number: number): Promise<CommandResult>;
+  loadModule(
+    name: string,
+    files: Record<string, string>,
+    revision: string,
+    number: number,
+  ): Promise<CommandResult>;
   /** Applies the module in `directory` on every node of the cluster. */
   applyModule(name: string, directory: string, dryRun: boolean): Promise<CommandResult>;
   removeModule(name: string): Promise<CommandResult>;

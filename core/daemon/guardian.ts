@@ -11,8 +11,14 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
+import type { ModuleState } from "../failover/types.ts";
 import { killAll, members } from "./cgroup.ts";
-import { type Armament, FENCE_BEGINS, type GuardianMessage, type GuardianRequest } from "./guardian_protocol.ts";
+import {
+  type Armament,
+  FENCE_BEGINS,
+  type GuardianMessage,
+  type GuardianRequest,
+} from "./guardian_protocol.ts";
 import { LineReader, toLine } from "./json_lines.ts";
 import { silence } from "./silence.ts";
 
@@ -21,6 +27,7 @@ class Guardian {
   readonly #armed = new Map<string, Armament>();
   readonly #children = new Map<string, ChildProcess>();
   readonly #fenced = new Set<string>();
+  readonly #settled = new Map<string, ModuleState>();
   #daemon: Socket | null = null;
   #lastSign = performance.now();
 
@@ -36,12 +43,17 @@ class Guardian {
     this.#daemon?.destroy();
     this.#daemon = socket;
     const reader = new LineReader((object) => this.#handle(object as GuardianRequest));
-    socket.on("data", (chunk) => reader.push(chunk));
+    socket.on("data", (chunk: Buffer) => reader.push(chunk));
     socket.on("error", () => socket.destroy());
     socket.on("close", () => {
       if (this.#daemon === socket) this.#daemon = null;
     });
-    this.#say({ type: "welcome", running: [...this.#children.keys()], fenced: [...this.#fenced] });
+    this.#say({
+      type: "welcome",
+      running: [...this.#children.keys()],
+      fenced: [...this.#fenced],
+      settled: Object.fromEntries(this.#settled),
+    });
     this.#fenced.clear();
   }
 
@@ -61,7 +73,12 @@ class Guardian {
         this.#armed.delete(request.module);
         return;
       case "run":
-        return this.#run(request.module, request.argv);
+        this.#run(request.module, request.argv);
+        return;
+      case "settled":
+        if (request.state === null) this.#settled.delete(request.module);
+        else this.#settled.set(request.module, request.state);
+        return;
       case "fence":
         void this.#fence(request.module).then((detail) =>
           this.#say({ type: "fenced", id: request.id, module: request.module, ok: detail === "", detail }),
@@ -79,7 +96,10 @@ class Guardian {
 
   #run(module: string, argv: readonly string[]): void {
     const running = this.#children.get(module);
-    if (running?.pid) return this.#say({ type: "running", module, pid: running.pid });
+    if (running?.pid) {
+      this.#say({ type: "running", module, pid: running.pid });
+      return;
+    }
     const [program, ...args] = argv;
     const child = spawn(program!, args, { stdio: ["ignore", "inherit", "inherit"], detached: true });
     this.#children.set(module, child);
@@ -107,6 +127,7 @@ class Guardian {
     const armament = this.#armed.get(module);
     const child = this.#children.get(module);
     this.#armed.delete(module);
+    this.#settled.delete(module);
     const failures: string[] = [];
     const attempt = (what: string, act: () => void): void => {
       try {

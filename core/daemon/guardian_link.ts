@@ -6,9 +6,13 @@ import { EventEmitter } from "node:events";
 import { openSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
+import type { ModuleState } from "../failover/types.ts";
 import { selfCommand } from "../platform/self.ts";
 import type { Armament, GuardianMessage, GuardianRequest } from "./guardian_protocol.ts";
 import { LineReader, toLine } from "./json_lines.ts";
+
+/** What a guardian tells a new daemon. */
+export type Welcome = Extract<GuardianMessage, { type: "welcome" }>;
 
 /** Emits `exited` (module, detail) when a replication process ends, and `lost` when the guardian itself does. */
 export class GuardianLink extends EventEmitter<{ exited: [string, string]; lost: [] }> {
@@ -17,20 +21,21 @@ export class GuardianLink extends EventEmitter<{ exited: [string, string]; lost:
   readonly #fences = new Map<number, (result: { ok: boolean; detail: string }) => void>();
   readonly #runs = new Map<string, (pid: number) => void>();
   readonly #armed = new Map<string, Armament>();
-  #welcome: ((message: Extract<GuardianMessage, { type: "welcome" }>) => void) | null = null;
+  #welcome: ((message: Welcome) => void) | null = null;
 
   constructor(private readonly varDir: string) {
     super();
   }
 
   /** Connects, starting a guardian where none answers. Returns what ran and what was fenced before we came. */
-  async open(): Promise<{ running: readonly string[]; fenced: readonly string[] }> {
+  async open(): Promise<Welcome> {
     for (let attempt = 0; ; attempt++) {
       try {
         return await this.#connect();
       } catch (error) {
         if (attempt === 0) this.#start();
-        if (attempt > 200) throw new Error(`the guardian does not start: ${(error as Error).message}; see ${this.#logFile()}`);
+        if (attempt > 200)
+          throw new Error(`the guardian does not start: ${(error as Error).message}; see ${this.#logFile()}`);
         await Bun.sleep(25);
       }
     }
@@ -46,16 +51,16 @@ export class GuardianLink extends EventEmitter<{ exited: [string, string]; lost:
     spawn(program!, args, { detached: true, stdio: ["ignore", log, log] }).unref();
   }
 
-  async #connect(): Promise<{ running: readonly string[]; fenced: readonly string[] }> {
+  async #connect(): Promise<Welcome> {
     const socket = connect(join(this.varDir, "run", "guardian.sock"));
     await new Promise<void>((resolve, reject) => {
       socket.once("connect", resolve);
       socket.once("error", reject);
     });
     this.#socket = socket;
-    const welcome = new Promise<Extract<GuardianMessage, { type: "welcome" }>>((resolve) => (this.#welcome = resolve));
+    const welcome = new Promise<Welcome>((resolve) => (this.#welcome = resolve));
     const reader = new LineReader((object) => this.#handle(object as GuardianMessage));
-    socket.on("data", (chunk) => reader.push(chunk));
+    socket.on("data", (chunk: Buffer) => reader.push(chunk));
     socket.on("error", () => socket.destroy());
     socket.on("close", () => {
       this.#socket = null;
@@ -72,7 +77,8 @@ export class GuardianLink extends EventEmitter<{ exited: [string, string]; lost:
   #handle(message: GuardianMessage): void {
     switch (message.type) {
       case "welcome":
-        return this.#welcome?.(message);
+        this.#welcome?.(message);
+        return;
       case "running":
         this.#runs.get(message.module)?.(message.pid);
         this.#runs.delete(message.module);
@@ -108,6 +114,11 @@ export class GuardianLink extends EventEmitter<{ exited: [string, string]; lost:
       this.#runs.set(module, resolve);
       this.#say({ op: "run", module, argv });
     });
+  }
+
+  /** Tells what a daemon that comes after this one may adopt. */
+  settled(module: string, state: ModuleState | null): void {
+    this.#say({ op: "settled", module, state });
   }
 
   /** Silences a module without hooks. */

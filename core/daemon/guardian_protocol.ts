@@ -1,6 +1,7 @@
 /**
  * What daemon and guardian say to each other over VAR/run/guardian.sock, one JSON object a line.
  */
+import type { ModuleState } from "../failover/types.ts";
 import type { ProcessGroup } from "./cgroup.ts";
 
 /** All that fencing one module needs to know, told before the module first serves. */
@@ -23,6 +24,8 @@ export type GuardianRequest =
   | { op: "disarm"; module: string }
   /** Start (or find running) the replication process of a module. Answered by `running`. */
   | { op: "run"; module: string; argv: readonly string[] }
+  /** The state in which a module has settled, null while it is on its way: what a new daemon may adopt. */
+  | { op: "settled"; module: string; state: ModuleState | null }
   | { op: "fence"; module: string; id: number }
   /** The daemon stops for good: end when nothing is armed. */
   | { op: "farewell" };
@@ -30,7 +33,12 @@ export type GuardianRequest =
 /** Guardian to daemon. */
 export type GuardianMessage =
   /** First line after a connect: what runs, and what was fenced while no daemon was there. */
-  | { type: "welcome"; running: readonly string[]; fenced: readonly string[] }
+  | {
+      type: "welcome";
+      running: readonly string[];
+      fenced: readonly string[];
+      settled: Readonly<Record<string, ModuleState>>;
+    }
   | { type: "running"; module: string; pid: number }
   | { type: "exited"; module: string; detail: string }
   | { type: "fenced"; id: number; module: string; ok: boolean; detail: string };

@@ -36,7 +36,9 @@ class LineFile {
         if (size + text.length > FILE_BYTES_MAX) await rename(this.path, `${this.path}.1`);
         await appendFile(this.path, text, { mode: 0o600 });
       } catch (error) {
-        console.error(`holdfast: ${this.path} cannot be written: ${(error as Error).message}; log lines are lost`);
+        console.error(
+          `holdfast: ${this.path} cannot be written: ${(error as Error).message}; log lines are lost`,
+        );
       }
     }
     this.#writing = false;

@@ -19,7 +19,8 @@ export class LineReader {
       bytes = bytes.subarray(end + 1);
       if (line !== "") this.onObject(JSON.parse(line));
     }
-    if (bytes.length > LINE_BYTES_MAX) throw new Error(`a line of more than ${LINE_BYTES_MAX} bytes was refused`);
+    if (bytes.length > LINE_BYTES_MAX)
+      throw new Error(`a line of more than ${LINE_BYTES_MAX} bytes was refused`);
     this.#rest = bytes;
   }
 }

@@ -36,6 +36,9 @@ export class ReplicationLink extends EventEmitter<{
   #next = 1;
   readonly #pending = new Map<number, (answer: ReplicationAnswer) => void>();
 
+  /** What the connected process said of itself first; null when none is connected. */
+  lastHello: Hello | null = null;
+
   get connected(): boolean {
     return this.#socket !== null;
   }
@@ -44,11 +47,14 @@ export class ReplicationLink extends EventEmitter<{
   attach(socket: Socket, hello: Hello): void {
     const old = this.#socket;
     this.#socket = socket;
+    this.lastHello = hello;
     old?.destroy();
     socket.on("close", () => {
       if (this.#socket !== socket) return;
       this.#socket = null;
-      for (const settle of this.#pending.values()) settle({ ok: false, detail: "the replication process is gone" });
+      this.lastHello = null;
+      for (const settle of this.#pending.values())
+        settle({ ok: false, detail: "the replication process is gone" });
       this.#pending.clear();
       this.emit("lost");
     });
@@ -89,7 +95,10 @@ export class ReplicationLink extends EventEmitter<{
 }
 
 /** Listens on VAR/run/control.sock; `find` gives the link of a module of this node, or undefined. */
-export function listenForReplication(varDir: string, find: (module: string) => ReplicationLink | undefined): () => void {
+export function listenForReplication(
+  varDir: string,
+  find: (module: string) => ReplicationLink | undefined,
+): () => void {
   const path = join(varDir, "run", "control.sock");
   rmSync(path, { force: true });
   const server = createServer((socket) => {
@@ -103,7 +112,7 @@ export function listenForReplication(varDir: string, find: (module: string) => R
       } else link?.handle(message);
     });
     socket.on("error", () => socket.destroy());
-    socket.on("data", (chunk) => {
+    socket.on("data", (chunk: Buffer) => {
       try {
         reader.push(chunk);
       } catch (error) {

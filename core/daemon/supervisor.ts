@@ -5,8 +5,8 @@
  * written to the module's journal, which is what `holdfast explain` reads.
  */
 import { randomUUID } from "node:crypto";
-import type { DurableRecord, Effect, Event, FailoverConfig, PeerView } from "../failover/types.ts";
 import { describe, initialState, step, view } from "../failover/step.ts";
+import type { DurableRecord, Effect, Event, FailoverConfig, PeerView } from "../failover/types.ts";
 import type { CommandResult, NodeStatus } from "./engine.ts";
 import type { Journal } from "./journal.ts";
 
@@ -76,7 +76,11 @@ export class Supervisor {
   }
 
   /** Gives a command to the core; resolves with its answer. */
-  command(command: Extract<Happening, { type: "command" }>["command"], by: "human" | "rule", cause: string): Promise<CommandResult> {
+  command(
+    command: Extract<Happening, { type: "command" }>["command"],
+    by: "human" | "rule",
+    cause: string,
+  ): Promise<CommandResult> {
     const id = randomUUID();
     return new Promise((resolve) => {
       this.#commands.set(id, resolve);
@@ -106,14 +110,40 @@ export class Supervisor {
     const { state, effects, why } = step(this.#state, event);
     this.#state = state;
     this.#remember(happening, effects, why);
-    for (const effect of effects) this.#carryOut(effect);
+    this.#carryOutAll(effects);
+  }
+
+  /** Starts effects in order; what follows a record in one list waits until it is on disk. */
+  #carryOutAll(effects: readonly Effect[]): void {
+    for (const [index, effect] of effects.entries()) {
+      if (effect.do === "persist") return void this.#persistThen(effect, effects.slice(index + 1));
+      this.#carryOut(effect);
+    }
+  }
+
+  async #persistThen(persist: Effect, rest: readonly Effect[]): Promise<void> {
+    const outcome = await this.executor.execute(persist);
+    if (outcome.ok) this.#carryOutAll(rest);
+    else this.journal.line("error", `the record was not written: ${outcome.detail}`);
+    this.#report(persist, outcome);
+  }
+
+  #report(effect: Effect, { ok, detail }: Outcome): void {
+    if (!ok) this.journal.line("warning", `${effect.do}: ${detail}`);
+    this.tell({ type: "done", effect: effect.id, ok, detail });
   }
 
   /** Writes down what was decided, and says so when people can see the difference. */
   #remember(happening: Happening, effects: readonly Effect[], why: string): void {
     const { state, readiness, reason } = describe(this.#state);
     if (effects.length > 0 || why !== "") {
-      this.journal.decision({ event: happening, why, effects: effects.map(({ do: what, ...rest }) => ({ do: what, ...rest })), state, readiness });
+      this.journal.decision({
+        event: happening,
+        why,
+        effects: effects.map(({ do: what, ...rest }) => ({ do: what, ...rest })),
+        state,
+        readiness,
+      });
     }
     const shown = `${state} ${readiness}`;
     if (shown !== this.#shown) {
@@ -130,22 +160,24 @@ export class Supervisor {
         clearTimeout(this.#timers.get(effect.name));
         this.#timers.delete(effect.name);
         if (effect.ms !== null) {
-          this.#timers.set(effect.name, setTimeout(() => this.tell({ type: "timer", name: effect.name }), effect.ms));
+          this.#timers.set(
+            effect.name,
+            setTimeout(() => this.tell({ type: "timer", name: effect.name }), effect.ms),
+          );
         }
         return;
       case "publish":
-        return this.executor.publish();
+        this.executor.publish();
+        return;
       case "proceed":
-        return this.executor.proceed();
+        this.executor.proceed();
+        return;
       case "answer":
         this.#commands.get(effect.command)?.({ status: effect.ok ? 0 : 1, message: effect.message });
         this.#commands.delete(effect.command);
         return;
       default:
-        void this.executor.execute(effect).then(({ ok, detail }) => {
-          if (!ok) this.journal.line("warning", `${effect.do}: ${detail}`);
-          this.tell({ type: "done", effect: effect.id, ok, detail });
-        });
+        void this.executor.execute(effect).then((outcome) => this.#report(effect, outcome));
     }
   }
 

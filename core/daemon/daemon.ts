@@ -1,0 +1,145 @@
+/**
+ * The daemon: the one process of a node that knows everything about it, and the only one that decides.
+ *
+ * It waits until the node belongs to a cluster, then puts the parts together: guardian, replication sockets, modules,
+ * heartbeats, API. It never waits for a disk, a hook or a name server in the loop that beats.
+ */
+import { mkdirSync } from "node:fs";
+import { join, resolve } from "node:path";
+import {
+  type Api,
+  type ApiHost,
+  createApi,
+  type HeartbeatState,
+  serveLocal,
+  serveMembers,
+} from "../api/api.ts";
+import { type Cluster, loadCluster } from "../cluster/cluster.ts";
+import { openNetwork } from "../network/virtual_ip.ts";
+import type { Engine } from "./engine.ts";
+import { GuardianLink } from "./guardian_link.ts";
+import { Heartbeats } from "./heartbeats.ts";
+import type { ModuleRuntime } from "./module_runtime.ts";
+import { NodeEngine } from "./node_engine.ts";
+import { claimPriority } from "./priority.ts";
+import { listenForReplication } from "./replication_link.ts";
+
+/** Neighbours are reminded of the virtual addresses this often, ms. */
+const ANNOUNCE_MS = 60_000;
+
+/** A node that belongs to a cluster. */
+interface Member {
+  cluster: Cluster;
+  engine: NodeEngine;
+  heartbeats: Heartbeats;
+  close(): Promise<void>;
+}
+
+/** One daemon over one var directory. */
+class Daemon implements ApiHost {
+  readonly varDir: string;
+  #member: Member | null = null;
+  #api: Api | null = null;
+
+  constructor(varDir: string) {
+    this.varDir = resolve(varDir);
+  }
+
+  engine(): Engine | null {
+    return this.#member?.engine ?? null;
+  }
+
+  cluster(): Cluster | null {
+    return this.#member?.cluster ?? null;
+  }
+
+  heartbeats(): HeartbeatState {
+    if (!this.#member) return { hears: {}, troubles: {}, counters: {} };
+    const { troubles, counters } = this.#member.heartbeats.health;
+    return { hears: this.#member.heartbeats.hears(), troubles, counters };
+  }
+
+  /** Starts what can be started; returns what closes it. */
+  async start(): Promise<() => Promise<void>> {
+    for (const name of ["run", "log", "state", "modules"]) {
+      mkdirSync(join(this.varDir, name), { recursive: true, mode: 0o700 });
+    }
+    this.#api = createApi(this);
+    const local = await serveLocal(this.varDir, this.#api);
+    await this.clusterChanged();
+    if (!this.#member)
+      console.log(
+        `holdfast: this node belongs to no cluster yet; type "holdfast cluster create" or "holdfast cluster join"`,
+      );
+    return async () => {
+      await this.#member?.close();
+      local.close();
+    };
+  }
+
+  async clusterChanged(): Promise<void> {
+    const cluster = loadCluster(this.varDir);
+    if (!cluster) return;
+    if (this.#member)
+      throw new Error(
+        "this node works in a cluster already: restart the daemon to load another cluster.yaml",
+      );
+    this.#member = await this.#join(cluster);
+    console.log(`holdfast: ${cluster.node} of cluster ${cluster.name}`);
+  }
+
+  async #join(cluster: Cluster): Promise<Member> {
+    const modules = new Map<string, ModuleRuntime>();
+    const guardian = new GuardianLink(this.varDir);
+    const welcome = await guardian.open();
+    guardian.on("lost", () => {
+      console.error("holdfast: the guardian is gone; starting another");
+      void guardian.open();
+    });
+    const heartbeats = new Heartbeats(cluster, guardian, modules);
+    const own = cluster.nodes[cluster.node]!;
+    const lans = Object.fromEntries(Object.entries(own.addresses).map(([lan, { bind }]) => [lan, bind]));
+    const network = openNetwork(lans);
+    const announcing = setInterval(() => network.announce(), ANNOUNCE_MS);
+    const { incarnation } = heartbeats;
+    const publish = (): void => heartbeats.publish();
+    const engine = new NodeEngine(
+      { varDir: this.varDir, cluster, guardian, welcome, incarnation, network, publish },
+      modules,
+    );
+    const stopListening = listenForReplication(this.varDir, (module) => modules.get(module)?.link);
+    const server = serveMembers(cluster, this.#api!, (address, error) =>
+      console.error(`holdfast: ${address}: ${error.message}`),
+    );
+    await heartbeats.open();
+    await engine.loadAll();
+    return {
+      cluster,
+      engine,
+      heartbeats,
+      close: async () => {
+        await engine.standDown();
+        await heartbeats.close();
+        server.close();
+        stopListening();
+        clearInterval(announcing);
+        guardian.farewell();
+      },
+    };
+  }
+}
+
+/**
+ * Runs the daemon of the node whose state lies in `varDir` until SIGTERM or SIGINT, which stop its modules cleanly first.
+ * Throws when another daemon works there, or when what is on disk cannot be trusted.
+ */
+export async function runDaemon(options: { varDir: string }): Promise<void> {
+  claimPriority();
+  const close = await new Daemon(options.varDir).start();
+  await new Promise<void>((stop) => {
+    process.once("SIGTERM", stop);
+    process.once("SIGINT", stop);
+  });
+  console.log("holdfast: stopping the modules of this node");
+  await close();
+}

@@ -1,0 +1,100 @@
+/**
+ * The beat of the node: at each, the guardian learns that the daemon lives, the kernel's deadline for the virtual addresses is
+ * moved on, and the peers hear everything. In this order, so that nobody's patience with us starts before our own.
+ */
+import { type Beat, type Cluster, HeartbeatSockets, type SignOfLife } from "../cluster/cluster.ts";
+import type { GuardianLink } from "./guardian_link.ts";
+import type { ModuleRuntime } from "./module_runtime.ts";
+
+/** Changes are told at once, but not more often than this, ms. */
+const PUBLISH_SPACING_MS = 5;
+
+/** Sends and receives the heartbeats of all modules. */
+export class Heartbeats {
+  readonly #sockets: HeartbeatSockets;
+  #timer: ReturnType<typeof setInterval> | null = null;
+  #publishing = false;
+  #leaving = false;
+
+  constructor(
+    private readonly cluster: Cluster,
+    private readonly guardian: GuardianLink,
+    private readonly modules: ReadonlyMap<string, ModuleRuntime>,
+  ) {
+    this.#sockets = new HeartbeatSockets(cluster, {
+      onSign: (sign) => this.#onSign(sign),
+      onBeat: (from, _incarnation, beat) => this.#onBeat(from, beat),
+    });
+  }
+
+  /** This start of the daemon, hex. */
+  get incarnation(): string {
+    return this.#sockets.incarnation;
+  }
+
+  /** Why a lan has no socket, and what was dropped: for `cluster state`. */
+  get health(): { troubles: Record<string, string>; counters: HeartbeatSockets["counters"] } {
+    return { troubles: Object.fromEntries(this.#sockets.troubles), counters: this.#sockets.counters };
+  }
+
+  /** Opens the sockets and begins to beat. */
+  async open(): Promise<void> {
+    await this.#sockets.open();
+    const { intervalMs, timeoutMs } = this.cluster.heartbeat;
+    this.#timer = setInterval(() => this.#beat(), Math.min(intervalMs, timeoutMs / 10));
+  }
+
+  /** Tells the peers soon: a change should not wait for the next beat. */
+  publish(): void {
+    if (this.#publishing) return;
+    this.#publishing = true;
+    setTimeout(() => {
+      this.#publishing = false;
+      this.#send();
+    }, PUBLISH_SPACING_MS);
+  }
+
+  /** Says goodbye, a few times, and stops. */
+  async close(): Promise<void> {
+    if (this.#timer) clearInterval(this.#timer);
+    this.#leaving = true;
+    for (let i = 0; i < 3; i++) {
+      this.#send();
+      await Bun.sleep(5);
+    }
+    this.#sockets.close();
+  }
+
+  #beat(): void {
+    const now = performance.now();
+    for (const runtime of this.modules.values()) runtime.tick(now);
+    this.#send();
+  }
+
+  /** By lan, the peers heard there now. */
+  hears(): Record<string, string[]> {
+    const hears: Record<string, string[]> = {};
+    for (const runtime of this.modules.values()) {
+      for (const [lan, nodes] of Object.entries(runtime.hears())) {
+        hears[lan] = [...new Set([...(hears[lan] ?? []), ...nodes])];
+      }
+    }
+    return hears;
+  }
+
+  #send(): void {
+    this.guardian.alive();
+    for (const runtime of this.modules.values()) runtime.holdAddresses();
+    const views: Record<string, Beat["views"][string]> = {};
+    for (const [name, runtime] of this.modules) views[name] = runtime.view();
+    this.#sockets.send({ hears: this.hears(), leaving: this.#leaving, views });
+  }
+
+  #onSign(sign: SignOfLife): void {
+    for (const runtime of this.modules.values()) runtime.onSign(sign);
+  }
+
+  #onBeat(from: string, beat: Beat): void {
+    for (const [name, runtime] of this.modules) runtime.onBeat(from, beat, beat.views[name] ?? null);
+  }
+}

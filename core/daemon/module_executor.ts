@@ -1,0 +1,274 @@
+/**
+ * Carries out what the failover core asks for one module: writes the record, runs hooks, moves the virtual address, talks to
+ * the replication process, fences. Each is harmless when done twice, since a crash may fall between doing and knowing.
+ */
+import { basename, join } from "node:path";
+import { runHook } from "../../hooks/runner.ts";
+import type { ModuleDefinition } from "../../modules/load.ts";
+import type { MirrorConfig } from "../../modules/schema.ts";
+import type { Cluster, ClusterNode } from "../cluster/cluster.ts";
+import type { Effect } from "../failover/types.ts";
+import type { ReplicationConfig } from "../filesystem/control.ts";
+import { selfCommand } from "../platform/self.ts";
+import { killAll, MARK, members, type ProcessGroup } from "./cgroup.ts";
+import type { GuardianLink } from "./guardian_link.ts";
+import type { Journal } from "./journal.ts";
+import type { RecordFile } from "./record.ts";
+import type { ReplicationAnswer, ReplicationLink, ReplicationRequest } from "./replication_link.ts";
+import type { Executor, Outcome } from "./supervisor.ts";
+import type { VirtualAddresses } from "./virtual_addresses.ts";
+
+const done: Outcome = { ok: true, detail: "" };
+/** How long a new replication process may take to say hello, ms. */
+const HELLO_MS = 10_000;
+
+/** What the executor works with. `number` is the module's place in the cluster, from 1. */
+export interface ExecutorParts {
+  varDir: string;
+  cluster: Cluster;
+  /** The other node of a mirror. */
+  peer: ClusterNode | null;
+  definition: ModuleDefinition;
+  number: number;
+  /** The heartbeat timeout T of this module, ms. */
+  timeoutMs: number;
+  group: ProcessGroup;
+  guardian: GuardianLink;
+  link: ReplicationLink;
+  addresses: VirtualAddresses;
+  record: RecordFile;
+  journal: Journal;
+  publish(): void;
+}
+
+/** What a module replicates, or null. */
+export function replicationOf({ config }: ModuleDefinition): MirrorConfig["replicate"] | null {
+  return config.kind === "mirror" ? (config.replicate ?? null) : null;
+}
+
+function addressesOf(node: ClusterNode): Record<string, string> {
+  return Object.fromEntries(Object.entries(node.addresses).map(([lan, { address }]) => [lan, address]));
+}
+
+/** See the top of the file. */
+export class ModuleExecutor implements Executor {
+  #hook = new AbortController();
+  #attempts = new Map<string, number>();
+
+  constructor(private readonly parts: ExecutorParts) {}
+
+  publish(): void {
+    this.parts.publish();
+  }
+
+  /** Where hooks and the application print. */
+  get scriptLog(): string {
+    return join(this.parts.varDir, "log", this.parts.definition.name, "script.log");
+  }
+
+  proceed(): void {
+    void this.#ask({ op: "proceed" });
+  }
+
+  /** Carries one effect out; a failure is an outcome, never an exception. */
+  async execute(effect: Effect): Promise<Outcome> {
+    try {
+      return await this.#execute(effect);
+    } catch (error) {
+      return { ok: false, detail: (error as Error).message };
+    }
+  }
+
+  async #execute(effect: Effect): Promise<Outcome> {
+    const { guardian, record, addresses, definition } = this.parts;
+    switch (effect.do) {
+      case "persist":
+        await record.write(effect.record);
+        return done;
+      case "hook":
+        return await this.#runHook(effect);
+      case "virtualIp":
+        return effect.up ? await addresses.up() : addresses.down();
+      case "serve":
+        this.arm();
+        return await this.#replicate({ op: "serve", alone: effect.alone, generations: effect.generations });
+      case "goAlone":
+        return await this.#ask({ op: "goAlone", generations: effect.generations });
+      case "follow": {
+        const { full, sacrifice, generations } = effect;
+        return await this.#replicate({ op: "follow", full, sacrifice, generations });
+      }
+      case "sealStream":
+        return await this.#ask({ op: "sealStream" });
+      case "stopReplication":
+        return await this.#stopReplication();
+      case "fence": {
+        this.#hook.abort();
+        this.#hook = new AbortController();
+        this.arm();
+        const outcome = await guardian.fence(definition.name);
+        addresses.down();
+        return outcome;
+      }
+      default:
+        throw new Error(`"${effect.do}" has no result to wait for`);
+    }
+  }
+
+  /** From now on a late daemon costs this module its role. */
+  arm(): void {
+    const { guardian, definition, timeoutMs, group, addresses } = this.parts;
+    const mounts = replicationOf(definition)?.paths.map(({ path }) => path) ?? [];
+    guardian.arm({ module: definition.name, timeoutMs, group, addresses: addresses.list, mounts });
+  }
+
+  async #runHook(effect: Extract<Effect, { do: "hook" }>): Promise<Outcome> {
+    const { definition, cluster, group, journal, peer } = this.parts;
+    const hook = definition.hooks.get(effect.hook);
+    const isStop = effect.hook.startsWith("stop_") || effect.hook === "poststop";
+    if (effect.hook.startsWith("start_")) this.arm();
+    if (!hook) return done;
+    const { config } = definition;
+    const attempt = (this.#attempts.get(effect.hook) ?? 0) + 1;
+    this.#attempts.set(effect.hook, attempt);
+    const limits = config.timeouts;
+    const timeoutMs = effect.force ? limits.force : isStop ? limits.stop : limits.start;
+    journal.line("script", `Script ${effect.hook}${effect.force ? " force" : ""}`);
+    const started = performance.now();
+    const result = await runHook({
+      file: hook.file,
+      kind: hook.kind,
+      context: {
+        module: definition.name,
+        node: cluster.node,
+        kind: config.kind,
+        hook: effect.hook,
+        action: effect.action,
+        from: effect.from,
+        to: effect.to,
+        cause: effect.cause,
+        force: effect.force,
+        attempt,
+        vars: config.vars,
+        dir: definition.directory,
+        peers: peer ? [{ name: peer.name, addresses: addressesOf(peer) }] : [],
+      },
+      timeoutMs,
+      env: { [MARK]: group.mark },
+      cgroupPath: group.path,
+      outputFile: this.scriptLog,
+      onOutput: (line) => journal.line("script", line),
+      signal: this.#hook.signal,
+    });
+    if (result.ok) this.#attempts.delete(effect.hook);
+    journal.line(
+      "script",
+      `Script ${effect.hook} ended after ${Math.round(performance.now() - started)} ms${result.ok ? "" : `: ${result.detail}`}`,
+    );
+    if (effect.force) await this.#buryProcesses(`after ${basename(hook.file)} with force`);
+    return { ok: result.ok, detail: result.detail };
+  }
+
+  /** A stop hook that says "done" proves nothing: whatever of the application still lives is killed before the hand-over (trap 21). */
+  async #buryProcesses(when: string): Promise<void> {
+    const { group, journal } = this.parts;
+    const left = members(group);
+    if (left.length === 0) return;
+    journal.line(
+      "warning",
+      `${left.length} processes of the application were still alive ${when}: killed (${left.slice(0, 8).join(", ")})`,
+    );
+    killAll(group);
+    for (let i = 0; i < 1000 && members(group).length > 0; i++) await Bun.sleep(2);
+  }
+
+  async #stopReplication(): Promise<Outcome> {
+    const { link, guardian, definition } = this.parts;
+    await this.#buryProcesses("when the module stopped");
+    if (!replicationOf(definition) || !link.connected) {
+      guardian.disarm(definition.name);
+      return done;
+    }
+    const outcome = await this.#ask({ op: "stop" });
+    if (outcome.ok) guardian.disarm(definition.name);
+    return outcome;
+  }
+
+  /** Asks the replication process; a module without one has nothing to do. */
+  async #ask(request: ReplicationRequest): Promise<ReplicationAnswer> {
+    if (!replicationOf(this.parts.definition)) return done;
+    return await this.parts.link.request(request);
+  }
+
+  async #replicate(request: ReplicationRequest): Promise<Outcome> {
+    if (!replicationOf(this.parts.definition)) return done;
+    await this.#ensureProcess();
+    return await this.#ask(request);
+  }
+
+  /** Starts the replication process where none is connected, and waits until it is configured. */
+  async #ensureProcess(): Promise<void> {
+    const { link, guardian, definition, varDir } = this.parts;
+    if (link.connected) return;
+    const hello = new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        link.off("hello", onHello);
+        reject(
+          new Error(
+            `the replication process did not start within ${HELLO_MS} ms; see ${join(varDir, "log", "guardian.log")}`,
+          ),
+        );
+      }, HELLO_MS);
+      const onHello = (): void => {
+        clearTimeout(timer);
+        resolve();
+      };
+      link.once("hello", onHello);
+    });
+    const control = join(varDir, "run", "control.sock");
+    await guardian.run(
+      definition.name,
+      selfCommand("__replication", "--module", definition.name, "--control", control),
+    );
+    await hello;
+    const configured = await this.configure();
+    if (!configured.ok) throw new Error(configured.detail);
+  }
+
+  /** Tells the replication process what it is to replicate, and with which keys. */
+  async configure(): Promise<ReplicationAnswer> {
+    return await this.#ask({ op: "configure", config: this.replicationConfig() });
+  }
+
+  /** The configuration of this module's replication process. */
+  replicationConfig(): ReplicationConfig {
+    const { cluster, definition, number, peer, varDir } = this.parts;
+    const { config } = definition;
+    if (config.kind !== "mirror" || !config.replicate)
+      throw new Error(`${definition.name} replicates nothing`);
+    const { replicate } = config;
+    const port = cluster.port + 1 + number;
+    const lans = replicate.lans ?? cluster.lans;
+    const reach = (node: ClusterNode | null, side: "address" | "bind"): { address: string; port: number }[] =>
+      lans.flatMap((lan) => {
+        const place = node?.addresses[lan];
+        return place ? [{ address: place[side], port }] : [];
+      });
+    const own = cluster.nodes[cluster.node]!;
+    const pair = config.nodes ?? Object.keys(cluster.nodes);
+    return {
+      module: definition.name,
+      nodeNumber: pair.indexOf(cluster.node) === 0 ? 1 : 2,
+      stateDir: join(varDir, "state", definition.name),
+      savedDir: join(varDir, "saved", definition.name),
+      paths: replicate.paths,
+      durability: replicate.durability,
+      close: replicate.close,
+      timeoutMs: replicate.timeout,
+      bandwidth: replicate.bandwidth,
+      listen: reach(own, "bind"),
+      dial: reach(peer, "address"),
+      key: cluster.keys.replicationKey(definition.name),
+    };
+  }
+}

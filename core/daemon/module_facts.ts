@@ -1,0 +1,41 @@
+/**
+ * What a node keeps about a module beside its files: its number in the cluster, its revision, the boot setting of this node.
+ */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import * as v from "valibot";
+import { writeDurably } from "./record.ts";
+
+const factsSchema = v.object({
+  name: v.string(),
+  revision: v.string(),
+  /** Place in the cluster, from 1. */
+  number: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(32)),
+  /** `holdfast boot` on this node; null follows module.yaml. */
+  boot: v.nullable(v.picklist(["always", "never", "auto"])),
+});
+
+/** See the schema above. */
+export type ModuleFacts = v.InferOutput<typeof factsSchema>;
+
+/** The facts of every module of the node, by number. Throws, naming the file, on one that is damaged. */
+export function moduleFacts(varDir: string): ModuleFacts[] {
+  const directory = join(varDir, "state");
+  if (!existsSync(directory)) return [];
+  return readdirSync(directory)
+    .map((name) => join(directory, name, "module.json"))
+    .filter((file) => existsSync(file))
+    .map((file) => {
+      try {
+        return v.parse(factsSchema, JSON.parse(readFileSync(file, "utf8")));
+      } catch (error) {
+        throw new Error(`${file} is damaged: ${(error as Error).message}; apply the module again`);
+      }
+    })
+    .sort((a, b) => a.number - b.number);
+}
+
+/** Writes the facts of one module durably. */
+export async function writeModuleFacts(varDir: string, facts: ModuleFacts): Promise<void> {
+  await writeDurably(join(varDir, "state", facts.name, "module.json"), `${JSON.stringify(facts, null, 1)}\n`);
+}

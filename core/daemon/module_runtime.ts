@@ -1,0 +1,386 @@
+/**
+ * One module on this node, put together: its definition, failover core, membership, replication process, addresses, journal.
+ */
+import { existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { followOutput, stopFollowing } from "../../hooks/output.ts";
+import type { ModuleDefinition } from "../../modules/load.ts";
+import type { Beat, Cluster, ClusterNode, SignOfLife } from "../cluster/cluster.ts";
+import type { Command, DurableRecord, PeerView } from "../failover/types.ts";
+import type { ReintegrationProgress, ReplicationCounters, VerifyResult } from "../filesystem/control.ts";
+import { createMembership, type Membership } from "../membership/membership.ts";
+import type { VirtualIp } from "../network/virtual_ip.ts";
+import { dissolve, processGroup } from "./cgroup.ts";
+import type { CommandResult, NodeStatus } from "./engine.ts";
+import type { GuardianLink, Welcome } from "./guardian_link.ts";
+import { Journal } from "./journal.ts";
+import { ModuleExecutor, replicationOf } from "./module_executor.ts";
+import type { ModuleFacts } from "./module_facts.ts";
+import { RecordFile } from "./record.ts";
+import { ReplicationLink } from "./replication_link.ts";
+import { Supervisor } from "./supervisor.ts";
+import { VirtualAddresses } from "./virtual_addresses.ts";
+
+/** What all modules of a node share. */
+export interface NodeParts {
+  varDir: string;
+  cluster: Cluster;
+  guardian: GuardianLink;
+  /** What the guardian had kept when this daemon came. */
+  welcome: Welcome;
+  /** This start of the daemon, hex. */
+  incarnation: string;
+  network: VirtualIp;
+  /** Tell the peers soon. */
+  publish(): void;
+}
+
+/** How long a replication process that runs may take to find a new daemon, ms. */
+const READOPTION_MS = 1500;
+
+/** A module of this node. */
+export class ModuleRuntime {
+  readonly link = new ReplicationLink();
+  readonly journal: Journal;
+  readonly #recordFile: RecordFile;
+  readonly #supervisor: Supervisor;
+  readonly #executor: ModuleExecutor;
+  readonly #membership: Membership | null;
+  readonly #addresses: VirtualAddresses;
+  readonly #peer: ClusterNode | null;
+  readonly #timeoutMs: number;
+  #peerView: PeerView | null = null;
+  /** The lans on which the peer says that it hears us. */
+  #peerHears: readonly string[] = [];
+  #lastSign: SignOfLife | null = null;
+  #signs = 0;
+  #reintegration: ReintegrationProgress | null = null;
+  #counters: ReplicationCounters | null = null;
+  #resources: Record<string, { state: string; since: string; detail?: string }> = {};
+
+  constructor(
+    private readonly parts: NodeParts,
+    readonly definition: ModuleDefinition,
+    readonly facts: ModuleFacts,
+  ) {
+    const { varDir, cluster, guardian } = parts;
+    const { config, name } = definition;
+    const logDir = join(varDir, "log", name);
+    mkdirSync(logDir, { recursive: true, mode: 0o700 });
+    this.journal = new Journal(logDir, cluster.node);
+    this.#recordFile = new RecordFile(join(varDir, "state", name));
+    this.#peer =
+      cluster.peers.find((peer) => config.kind === "mirror" && this.nodes.includes(peer.name)) ?? null;
+    this.#timeoutMs = config.heartbeat.timeout ?? cluster.heartbeat.timeoutMs;
+    this.#addresses = new VirtualAddresses(name, config.virtualIps, parts.network, this.#timeoutMs, (text) =>
+      this.journal.line("warning", text),
+    );
+    this.#executor = new ModuleExecutor({
+      varDir,
+      cluster,
+      peer: this.#peer,
+      definition,
+      number: facts.number,
+      timeoutMs: this.#timeoutMs,
+      group: processGroup(varDir, name),
+      guardian,
+      link: this.link,
+      addresses: this.#addresses,
+      record: this.#recordFile,
+      journal: this.journal,
+      publish: () => this.#changed(),
+    });
+    const mirror = config.kind === "mirror" ? config : null;
+    this.#supervisor = new Supervisor(
+      {
+        kind: config.kind,
+        node: cluster.node,
+        peer: this.#peer?.name ?? null,
+        failover: mirror?.failover ?? "automatic",
+        failback: mirror?.failback ?? null,
+        onIsolation: mirror?.onIsolation ?? "continue",
+        maxLoop: { count: config.maxLoop.count, intervalMs: config.maxLoop.interval },
+        replicated: replicationOf(definition) !== null,
+        virtualIp: config.virtualIps.length > 0,
+      },
+      parts.incarnation,
+      this.#executor,
+      this.journal,
+    );
+    this.#membership = this.#peer ? this.#watch(this.#peer) : null;
+    this.#listen();
+  }
+
+  /** The nodes that this module lives on. */
+  get nodes(): readonly string[] {
+    return this.definition.config.nodes ?? Object.keys(this.parts.cluster.nodes);
+  }
+
+  #watch(peer: ClusterNode): Membership {
+    const { heartbeat } = this.definition.config;
+    return createMembership({
+      node: this.parts.cluster.node,
+      peer: peer.name,
+      lans: heartbeat.lans ?? this.parts.cluster.lans,
+      interval: heartbeat.interval ?? this.parts.cluster.heartbeat.intervalMs,
+      timeout: this.#timeoutMs,
+    });
+  }
+
+  #listen(): void {
+    const { link, journal } = this;
+    link.on("report", (report) => this.#supervisor.tell({ type: "replication", report }));
+    link.on("log", ({ level, text }) => journal.line(level, text));
+    link.on("progress", ({ reintegration, counters }) => {
+      this.#reintegration = reintegration;
+      this.#counters = counters;
+    });
+    link.on("finished", ({ bytes, files, durationMs, full }) => {
+      const seconds = (durationMs / 1000).toFixed(1);
+      journal.line(
+        "event",
+        `Reintegration ended (${full ? "full" : "incremental"}): ${files} files, ${bytes} bytes, ${seconds} s`,
+      );
+    });
+    link.on("lost", () =>
+      this.#supervisor.tell({
+        type: "replication",
+        report: { kind: "died", detail: "the replication process is gone" },
+      }),
+    );
+  }
+
+  /** Reads what survived, adopts what still runs or clears it away, and starts the core. */
+  async boot(): Promise<void> {
+    const record = await this.#recordFile.read();
+    followOutput(this.#executor.scriptLog, (line) => this.journal.line("script", line));
+    const adopt = await this.#adoptable();
+    if (!adopt) await this.#clearAway();
+    const setting = this.facts.boot ?? this.definition.config.boot;
+    const start = setting === "always" || (setting === "auto" && record.running);
+    this.#supervisor.tell({
+      type: "boot",
+      record,
+      start,
+      incarnation: this.parts.incarnation,
+      ...(adopt ? { adopt } : {}),
+    });
+  }
+
+  /** What a guardian kept running while no daemon was there, when all of it is still as it was. */
+  async #adoptable(): Promise<{ state: "ALONE" | "PRIM" | "SECOND" | "UP"; inSync: boolean } | null> {
+    const { welcome } = this.parts;
+    const state = welcome.settled[this.definition.name];
+    if (state !== "ALONE" && state !== "PRIM" && state !== "SECOND" && state !== "UP") return null;
+    if (!replicationOf(this.definition)) return this.#adopted(state, false);
+    if (!welcome.running.includes(this.definition.name)) return null;
+    const hello = await this.#hello();
+    if (!hello || hello.role !== (state === "SECOND" ? "following" : "serving")) return null;
+    const configured = await this.#executor.configure();
+    return configured.ok ? this.#adopted(state, hello.inSync) : null;
+  }
+
+  #adopted(
+    state: "ALONE" | "PRIM" | "SECOND" | "UP",
+    inSync: boolean,
+  ): { state: typeof state; inSync: boolean } {
+    this.journal.line("event", `The daemon is back: ${state} goes on, nothing was restarted`);
+    if (state !== "SECOND") {
+      this.#executor.arm();
+      void this.#addresses.adopt();
+    }
+    return { state, inSync };
+  }
+
+  #hello(): Promise<{ role: "idle" | "serving" | "following"; inSync: boolean } | null> {
+    if (this.link.lastHello) return Promise.resolve(this.link.lastHello);
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(null), READOPTION_MS);
+      this.link.once("hello", (hello) => {
+        clearTimeout(timer);
+        resolve(hello);
+      });
+    });
+  }
+
+  /** Nothing of an earlier life may run beside the new one. */
+  async #clearAway(): Promise<void> {
+    this.#executor.arm();
+    const { ok, detail } = await this.parts.guardian.fence(this.definition.name);
+    if (!ok) this.journal.line("warning", `what was left of an earlier run: ${detail}`);
+    this.#addresses.down();
+  }
+
+  /** Something that people or the peer can see has changed. */
+  #changed(): void {
+    const { state, readiness } = this.#supervisor.status();
+    this.parts.guardian.settled(this.definition.name, readiness === "Ready" ? state : null);
+    this.parts.publish();
+  }
+
+  /** Once a beat: the clock of membership. */
+  tick(now: number): void {
+    if (!this.#membership) return;
+    for (const event of this.#membership.tick(now)) this.#onMembership(event);
+    this.#noteResources();
+  }
+
+  #onMembership(event: ReturnType<Membership["tick"]>[number]): void {
+    if (event.type === "peerLost") {
+      this.#peerView = null;
+      this.journal.line("warning", event.cause);
+      this.#supervisor.tell({ type: "peerLost", cause: event.cause });
+    } else if (event.type === "lan")
+      this.journal.line("info", `${event.lan}: ${event.state}: ${event.cause}`);
+  }
+
+  /** A datagram of some peer counted. */
+  onSign(sign: SignOfLife): void {
+    if (sign.from !== this.#peer?.name) return;
+    this.#lastSign = sign;
+    this.#heard(sign);
+  }
+
+  #heard({ lan, incarnation }: SignOfLife): void {
+    const judged = this.#membership?.heard({
+      lan,
+      incarnation,
+      sequence: ++this.#signs,
+      hears: this.#peerHears,
+    });
+    for (const event of judged?.events ?? []) this.#onMembership(event);
+  }
+
+  /** What a peer says. */
+  onBeat(from: string, beat: Beat, view: PeerView | null): void {
+    if (from !== this.#peer?.name) return;
+    const { node } = this.parts.cluster;
+    this.#peerHears = Object.entries(beat.hears).flatMap(([lan, nodes]) =>
+      nodes.includes(node) ? [lan] : [],
+    );
+    if (this.#lastSign) this.#heard(this.#lastSign);
+    if (!view) return;
+    const changed =
+      JSON.stringify({ ...view, note: null }) !== JSON.stringify({ ...this.#peerView, note: null });
+    this.#peerView = view;
+    if (changed) this.#supervisor.tell({ type: "peer", view });
+  }
+
+  /** By lan, whom of this module's peers this node hears. */
+  hears(): Record<string, string[]> {
+    const peer = this.#peer?.name;
+    if (!peer || !this.#membership) return {};
+    return Object.fromEntries(this.#membership.hears().map((lan) => [lan, [peer]]));
+  }
+
+  /** What the peers are told of this module. */
+  view(): PeerView {
+    const resources = Object.fromEntries(
+      Object.entries(this.#resources).map(([name, { state }]) => [name, state]),
+    );
+    const { reason, since, remedy } = this.#supervisor.status();
+    return {
+      ...this.#supervisor.view(resources),
+      note: {
+        reason: reason.slice(0, 300),
+        since,
+        ...(remedy ? { remedy } : {}),
+        ...(this.#reintegration ? { reintegration: this.#reintegration } : {}),
+      },
+    };
+  }
+
+  /** Moves the kernel's deadline for the virtual addresses on, while they are ours. */
+  holdAddresses(): void {
+    this.#addresses.hold();
+  }
+
+  #noteResources(): void {
+    for (const { name, state, detail } of this.#membership?.resources() ?? []) {
+      if (this.#resources[name]?.state === state) continue;
+      this.#resources[name] = { state, since: new Date().toISOString(), ...(detail ? { detail } : {}) };
+      this.journal.line("event", `Resource ${name} set to ${state}`);
+      this.#supervisor.tell({ type: "resource", name, state });
+    }
+  }
+
+  status(): NodeStatus {
+    const mirror = replicationOf(this.definition) ? { reintegration: this.#reintegration } : {};
+    return { ...this.#supervisor.status(), ...mirror, resources: this.#resources };
+  }
+
+  /** What the peer last said, or UNKNOWN. */
+  peerStatus(): NodeStatus {
+    const view = this.#peerView;
+    if (!view)
+      return {
+        state: "UNKNOWN",
+        readiness: "NotReady",
+        upToDate: null,
+        reason: "does not answer",
+        since: "",
+        resources: {},
+      };
+    const { reason = "", since = "", remedy, reintegration } = view.note ?? {};
+    return {
+      state: view.state,
+      readiness: view.readiness,
+      upToDate: view.record.consistency === "uptodate",
+      reason,
+      since,
+      ...(remedy ? { remedy } : {}),
+      reintegration: (reintegration as ReintegrationProgress | undefined) ?? null,
+      resources: Object.fromEntries(
+        Object.entries(view.resources).map(([name, state]) => [name, { state, since: "" }]),
+      ),
+    };
+  }
+
+  get record(): DurableRecord {
+    return this.#supervisor.record;
+  }
+
+  get counters(): ReplicationCounters | null {
+    return this.#counters;
+  }
+
+  async command(command: Command, cause: string): Promise<CommandResult> {
+    return await this.#supervisor.command(command, "human", cause);
+  }
+
+  when(settled: () => boolean, timeoutMs: number): Promise<boolean> {
+    return this.#supervisor.when(settled, timeoutMs);
+  }
+
+  /** Compares both copies while the application runs. */
+  async verify(): Promise<CommandResult> {
+    const { name } = this.definition;
+    if (!replicationOf(this.definition)) return { status: 2, message: `${name} replicates nothing` };
+    const { state } = this.#supervisor.status();
+    if (state !== "PRIM")
+      return { status: 1, message: `${name} is ${state} here: verify runs on PRIM, with SECOND connected` };
+    const { ok, detail, result } = await this.link.request({ op: "verify" });
+    if (!ok) return { status: 1, message: detail };
+    const { objects, bytes, differences } = result as VerifyResult;
+    const compared = `${objects} objects, ${bytes} bytes compared`;
+    if (differences.length === 0)
+      return { status: 0, message: `both copies of ${name} are equal: ${compared}`, data: result };
+    const named = differences.map(({ path, what }) => `${path}: ${what}`).join("\n");
+    return { status: 4, message: `${differences.length} differences (${compared}):\n${named}`, data: result };
+  }
+
+  /** It was stopped only because the node stops: `boot: auto` starts it again. */
+  async rememberRunning(): Promise<void> {
+    await this.#recordFile.write({ ...this.#supervisor.record, running: true });
+  }
+
+  /** The module leaves this node's memory; what it runs must have been stopped before. */
+  async dispose(): Promise<void> {
+    this.#supervisor.dispose();
+    stopFollowing(this.#executor.scriptLog);
+    this.link.removeAllListeners();
+    this.parts.guardian.disarm(this.definition.name);
+    if (this.link.connected) await this.link.request({ op: "exit" });
+    if (existsSync(this.parts.varDir)) dissolve(processGroup(this.parts.varDir, this.definition.name));
+  }
+}

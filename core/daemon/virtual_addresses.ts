@@ -1,0 +1,77 @@
+/**
+ * The virtual addresses of one module, with the kernel's deadline around them: first the deadline, then the address, and the
+ * other way round, so that there is no moment in which the address could outlive its holder.
+ */
+import { Deadline } from "../network/deadline.ts";
+import type { VirtualAddress, VirtualIp } from "../network/virtual_ip.ts";
+import type { Outcome } from "./supervisor.ts";
+
+/** Share of the heartbeat timeout for which an address may speak without a new word of the daemon. */
+const SPEAKS_FOR = 0.8;
+/** How long another holder may take to fall silent before an address is refused, ms. */
+const OTHER_HOLDER_MS = 2000;
+
+/** See the top of the file. */
+export class VirtualAddresses {
+  readonly #deadline: Deadline | null;
+  #held = false;
+
+  constructor(
+    module: string,
+    private readonly addresses: readonly VirtualAddress[],
+    private readonly network: VirtualIp,
+    private readonly timeoutMs: number,
+    private readonly warn: (text: string) => void,
+  ) {
+    this.#deadline = addresses.length > 0 ? new Deadline(module, this.list) : null;
+  }
+
+  /** In CIDR form. */
+  get list(): string[] {
+    return this.addresses.map(({ address }) => address);
+  }
+
+  /** Takes all addresses, or none. */
+  async up(): Promise<Outcome> {
+    if (!this.#deadline) return { ok: true, detail: "" };
+    const without = this.#deadline.install(this.timeoutMs * SPEAKS_FOR);
+    if (without !== null) this.warn(`no kernel-side deadline for the virtual IP: ${without}`);
+    this.#held = without === null;
+    try {
+      for (const address of this.addresses) await this.network.up(address, { patienceMs: OTHER_HOLDER_MS });
+      return { ok: true, detail: "" };
+    } catch (error) {
+      this.down();
+      return { ok: false, detail: (error as Error).message };
+    }
+  }
+
+  /** Gives all addresses up. Harmless when none is here. */
+  down(): Outcome {
+    this.#held = false;
+    const failures: string[] = [];
+    for (const address of this.addresses) {
+      try {
+        const { warning } = this.network.down(address);
+        if (warning) this.warn(warning);
+      } catch (error) {
+        failures.push((error as Error).message);
+      }
+    }
+    // An address that could not be removed stays silenced by the rules.
+    if (failures.length === 0) this.#deadline?.remove();
+    else this.#deadline?.silence();
+    return { ok: failures.length === 0, detail: failures.join("; ") };
+  }
+
+  /** A new daemon goes on with addresses that are here. */
+  async adopt(): Promise<void> {
+    const { ok, detail } = await this.up();
+    if (!ok) this.warn(`virtual IP: ${detail}`);
+  }
+
+  /** Once a beat: the addresses may speak on. */
+  hold(): void {
+    if (this.#held) this.#deadline?.refresh(this.timeoutMs * SPEAKS_FOR);
+  }
+}
