@@ -63,8 +63,11 @@ function prepareNpm() {
   const lock = join(root, "package-lock.json");
   if (changedAt(join(root, "node_modules/.package-lock.json")) < changedAt(lock)) {
     console.log("prepare: installing the npm packages that package-lock.json names");
-    if (!run("npm", ["ci", "--no-audit", "--no-fund"]))
-      throw new Error("`npm ci` failed: see above; is an npm registry reachable?");
+    const quiet = ["--no-audit", "--no-fund", "--loglevel=error"];
+    // `npm ci` refuses a lock file without the packages of other platforms, which a registry's mirror may lack.
+    const ci = spawnSync("npm", ["ci", ...quiet], { cwd: root, encoding: "utf8" });
+    if (ci.status !== 0 && !run("npm", ["install", "--no-save", ...quiet]))
+      throw new Error(`npm could not install them; is a registry reachable?\n${ci.stderr}`);
   }
   const bun = join(root, "node_modules/.bin/bun");
   const works = () => spawnSync(bun, ["--version"]).status === 0;
