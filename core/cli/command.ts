@@ -36,12 +36,12 @@ export interface OptionSpec {
 
 /** What a command is called with, after parsing. Missing arguments and options are absent. */
 export interface Invocation {
-  arguments: Readonly<Record<string, string>>;
+  arguments: Readonly<Partial<Record<string, string>>>;
   /** What a `many` argument collected, or what followed it verbatim. */
   rest: readonly string[];
   flags: ReadonlySet<string>;
-  values: Readonly<Record<string, string>>;
-  lists: Readonly<Record<string, readonly string[]>>;
+  values: Readonly<Partial<Record<string, string>>>;
+  lists: Readonly<Partial<Record<string, readonly string[]>>>;
   /** VAR of the node that is meant. */
   varDir: string;
   /** Names of the nodes to run on: null is this node. */

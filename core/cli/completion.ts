@@ -15,6 +15,7 @@ export function completionScript(shell: Shell): string {
       return [
         "_holdfast() {",
         "  local IFS=$'\\n'",
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: the shell's own words
         '  COMPREPLY=($(compgen -o default -W "$(holdfast __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)" -- "${COMP_WORDS[COMP_CWORD]}"))',
         "}",
         "complete -o default -F _holdfast holdfast",
@@ -24,6 +25,7 @@ export function completionScript(shell: Shell): string {
         "#compdef holdfast",
         "_holdfast() {",
         "  local -a candidates",
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: the shell's own words
         '  candidates=("${(@f)$(holdfast __complete "${words[@]:1:$((CURRENT-1))}" 2>/dev/null)}")',
         "  compadd -- $candidates || _files",
         "}",

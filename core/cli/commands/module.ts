@@ -4,11 +4,17 @@
 import { existsSync, readdirSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { moduleNameProblem } from "../../../modules/load.ts";
+import {
+  checkModule,
+  moduleJsonSchema,
+  moduleNameProblem,
+  writeEditorFiles,
+  writeSdk,
+} from "../../../modules/mod.ts";
 import { nearest } from "../../../modules/nearest.ts";
-import { moduleJsonSchema } from "../../../modules/schema.ts";
 import { TEMPLATES, type Template } from "../../../templates/catalog.ts";
 import { instantiate, parseSetting } from "../../../templates/instantiate.ts";
+import { loadCluster } from "../../cluster/cluster.ts";
 import { type Command, CommandError, EXIT, type ExitStatus, type Invocation } from "../command.ts";
 import { ask, loadedModules } from "../node.ts";
 import { columns } from "../output.ts";
@@ -50,6 +56,7 @@ async function makeModule({
     await mkdir(dirname(file), { recursive: true });
     await writeFile(file, content, { flag: "wx" });
   }
+  writeEditorFiles(directory);
   output.say(
     `made ${directory} from template ${template.name}. Edit module.yaml and hooks/, then: holdfast module apply ${NAME}`,
   );
@@ -64,6 +71,46 @@ function withSettings(template: Template, settings: readonly string[]): Record<s
     if (error instanceof RangeError) throw new CommandError(EXIT.usage, `--set ${error.message}`);
     throw error;
   }
+}
+
+/** Checks the module called so, the one in a directory, or all of this node. */
+function checkModules({ arguments: { NAME }, varDir, output }: Invocation): ExitStatus {
+  const cluster = loadCluster(varDir);
+  const names = cluster ? { nodes: Object.keys(cluster.nodes), lans: cluster.lans } : null;
+  const reports = directoriesOf(NAME, varDir).map((directory) => {
+    const { errors, warnings } = checkModule(directory, names);
+    if (errors.length === 0) writeSdk(directory);
+    return { directory, errors, warnings };
+  });
+  for (const { directory, errors, warnings } of reports) {
+    for (const error of errors) output.note(`${directory}/${error}`);
+    for (const warning of warnings) output.note(`${directory}/${warning} (warning)`);
+    if (errors.length === 0)
+      output.say(
+        `${directory}: good${names ? "" : " (names of nodes and networks were not checked: no cluster yet)"}`,
+      );
+  }
+  const good = reports.every(({ errors }) => errors.length === 0);
+  output.give({ version: 1, status: good ? EXIT.done : EXIT.usage, modules: reports });
+  return good ? EXIT.done : EXIT.usage;
+}
+
+function directoriesOf(name: string | undefined, varDir: string): string[] {
+  if (name === undefined) {
+    const folder = join(varDir, "modules");
+    return existsSync(folder)
+      ? readdirSync(folder)
+          .sort()
+          .map((entry) => join(folder, entry))
+      : [];
+  }
+  const directory = /[/.]/.test(name) ? resolve(name) : moduleDirectory(varDir, name);
+  if (!existsSync(directory))
+    throw new CommandError(
+      EXIT.usage,
+      `${directory} is not there; a directory elsewhere is named with a slash, such as ./${name}`,
+    );
+  return [directory];
 }
 
 async function listModules({ varDir, output }: Invocation): Promise<ExitStatus> {
@@ -144,6 +191,21 @@ export const MODULE_COMMANDS: readonly Command[] = [
       output.give({ name: NAME, directory });
       return EXIT.done;
     },
+  },
+  {
+    name: "module check",
+    summary: "Say what is wrong with a module, with file, line and column",
+    arguments: [
+      {
+        name: "NAME",
+        help: "a module, or a directory (with a slash); without it, every module of this node",
+        optional: true,
+      },
+    ],
+    changes:
+      "Writes the SDK's types into the module's .holdfast folder, for editors. Exit status 2 when something is wrong.",
+    examples: ["holdfast module check db", "holdfast module check ./db"],
+    run: checkModules,
   },
   {
     name: "module apply",

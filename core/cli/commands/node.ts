@@ -8,6 +8,20 @@ import { columns } from "../output.ts";
 
 export const NODE_COMMANDS: readonly Command[] = [
   {
+    name: "daemon",
+    summary: "Run the node's engine, in the foreground",
+    details:
+      "SIGTERM or SIGINT stops this node's modules cleanly, then the daemon. What runs survives a daemon that dies and comes back in time.",
+    changes:
+      "Starts the modules that ran before, and those that always start. Listens on the cluster's ports.",
+    examples: ["holdfast daemon", "holdfast daemon --var /srv/holdfast"],
+    run: async ({ varDir }) => {
+      const { runDaemon } = await import("../../daemon/daemon.ts");
+      await runDaemon({ varDir });
+      process.exit(EXIT.done);
+    },
+  },
+  {
     name: "run",
     summary: "Run a TypeScript file with the runtime that hooks have; its exit status is passed on",
     arguments: [

@@ -28,7 +28,7 @@ export function fingerprint(directory: string, under = ""): Map<string, string> 
 /** Names that differ between two fingerprints. */
 export function differences(one: ReadonlyMap<string, string>, other: ReadonlyMap<string, string>): string[] {
   const names = new Set([...one.keys(), ...other.keys()]);
-  return [...names].filter((name) => one.get(name) !== other.get(name)).sort();
+  return [...names].filter((name) => one.get(name) !== other.get(name));
 }
 
 /** Bytes of all files below `directory`. */

@@ -1,7 +1,8 @@
 /**
  * The demo from outside: makes one set of namespaces for everything, and inside them plays the story.
  */
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { selfCommand } from "../../platform/self.ts";
 import { EXIT, type ExitStatus } from "../command.ts";
 import { Output } from "../output.ts";
@@ -48,24 +49,32 @@ export async function runDemoPart(words: readonly string[]): Promise<ExitStatus>
 }
 
 async function runStage(base: string, keep: boolean, output: Output): Promise<ExitStatus> {
-  const interrupted = new Promise<void>((resolve) => process.on("SIGINT", resolve));
+  const interrupted = new Promise<null>((resolve) => process.on("SIGINT", () => resolve(null)));
   try {
-    const cluster = await Promise.race([playStory(base, output), interrupted.then(() => null)]);
-    if (cluster === null) return end(EXIT.failed);
+    const cluster = await Promise.race([playStory(base, output), interrupted]);
+    if (cluster === null) throw new Error("interrupted");
     if (keep) {
       output.say(howToEnter(cluster));
       await interrupted;
     }
-    output.give({ status: EXIT.done });
+    output.give({ status: EXIT.done, message: "all of it held" });
     return end(EXIT.done);
   } catch (error) {
-    output.note(`\nholdfast: the demo failed: ${(error as Error).message}`);
-    output.note(
-      `the daemons' own words: ${base}/n1/daemon.log, ${base}/n2/daemon.log (kept while you read: press Ctrl-C)`,
-    );
-    output.give({ status: EXIT.failed, message: (error as Error).message });
+    const message = (error as Error).message;
+    output.note(`\nholdfast: the demo failed: ${message}`);
+    for (const node of ["n1", "n2"]) output.note(lastWords(base, node));
+    output.give({ status: EXIT.failed, message });
     return end(EXIT.failed);
   }
+}
+
+const LAST_LINES = 12;
+
+/** The end of a daemon's output: all that is left of the demo when it fails. */
+function lastWords(base: string, node: string): string {
+  const file = join(base, node, "daemon.log");
+  const text = existsSync(file) ? readFileSync(file, "utf8").trimEnd() : "it was never started";
+  return [`the daemon of ${node} said last:`, ...text.split("\n").slice(-LAST_LINES)].join("\n  ");
 }
 
 /** Machines hang on this process's pipes: its end is theirs. */
@@ -74,14 +83,15 @@ function end(status: ExitStatus): never {
 }
 
 function howToEnter({ n1, n2, client }: DemoCluster): string {
-  const sudo = process.getuid?.() === 0 && process.env["SUDO_USER"] === undefined ? "" : "";
-  const enter = (pid: number, varDir?: string) =>
-    `  ${sudo}nsenter --target ${pid} --user --preserve-credentials --net --mount --pid --uts ${varDir ? `env HOLDFAST_VAR=${varDir} ` : ""}bash`;
+  // Without root the machines are in a user namespace too; with it, entering one's own changes nothing and is refused.
+  const user = process.env["HOLDFAST_DEMO_ROOT"] === "1" ? "" : "--user --preserve-credentials ";
+  const enter = (name: string, pid: number, varDir: string) =>
+    `  ${name.padEnd(7)} nsenter --target ${pid} ${user}--net --mount --pid --uts env HOLDFAST_VAR=${varDir} bash --norc`;
   return [
-    "The cluster goes on until you press Ctrl-C. In another terminal:",
-    enter(n1.machine!.pid, n1.varDir),
-    enter(n2.machine!.pid, n2.varDir),
-    enter(client.pid),
-    `then for instance: ${selfCommand("status").join(" ")}`,
+    "The cluster goes on until you press Ctrl-C. To enter a machine, in another terminal:",
+    enter("n1", n1.machine!.pid, n1.varDir),
+    enter("n2", n2.machine!.pid, n2.varDir),
+    enter("client", client.pid, n1.varDir),
+    `and there, for instance: ${selfCommand("status", "--watch").join(" ")}`,
   ].join("\n");
 }

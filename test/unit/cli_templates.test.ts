@@ -1,0 +1,49 @@
+/**
+ * Templates: each is a module without fault as it stands, and takes the user's values.
+ */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import t from "tap";
+import { checkModule } from "../../modules/mod.ts";
+import { TEMPLATES } from "../../templates/catalog.ts";
+import { instantiate, parseSetting } from "../../templates/instantiate.ts";
+
+const scratch = mkdtempSync(join(tmpdir(), "holdfast-templates-"));
+t.teardown(() => rmSync(scratch, { recursive: true }));
+
+function write(name: string, files: Readonly<Record<string, string>>): string {
+  for (const [path, content] of Object.entries(files)) {
+    const file = join(scratch, name, path);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, content);
+  }
+  return join(scratch, name);
+}
+
+for (const template of TEMPLATES)
+  t.test(`template ${template.name} is a module without fault`, async (t) => {
+    const directory = write(template.name, instantiate(template, []));
+    t.strictSame(checkModule(directory).errors, []);
+    t.match(template.files["module.yaml"], `kind: ${template.kind}`);
+    t.ok(template.files["README.md"]);
+  });
+
+const postgresql = TEMPLATES.find(({ name }) => name === "postgresql")!;
+
+t.test("values are set, and comments stay", async (t) => {
+  const settings = ["virtualIps[0].address=10.9.9.9/24", "vars.port=5433", "vars.extra=1", "failback=n1"];
+  const yaml = instantiate(postgresql, settings.map(parseSetting))["module.yaml"]!;
+  t.match(yaml, "address: 10.9.9.9/24 # what clients connect to");
+  t.match(yaml, 'port: "5433"');
+  t.match(yaml, 'extra: "1"');
+  t.match(yaml, "failback: n1");
+  t.strictSame(checkModule(write("set", { ...postgresql.files, "module.yaml": yaml })).errors, []);
+});
+
+t.test("a setting that makes no sense is refused", async (t) => {
+  t.throws(() => parseSetting("no value"), /is not path=value/);
+  t.throws(() => parseSetting("a..b=1"), /is not path=value/);
+  t.throws(() => instantiate(postgresql, [parseSetting("replicate=5")]), /holds a list or a mapping/);
+  t.throws(() => instantiate(postgresql, [parseSetting("failback=[")]), /is not YAML/);
+});
