@@ -1,0 +1,229 @@
+/**
+ * Reintegration of names, on the target.
+ *
+ * The source sends, for each directory whose names are dirty, the names and identities that it has. The target makes its
+ * own directory the same: what does not belong there goes to limbo, what belongs there is taken from wherever the target
+ * has that identity, and only what it has nowhere is made, empty. Renames stay renames, however they are tangled.
+ *
+ * It finds an identity because of one property of the marks: whoever adds or removes a name dirties that directory, and
+ * whoever adds a hard link also the directory of the name that it was made from. So each object that changed its names has
+ * its old place in a dirty directory; and a dirty directory is found through directories that are clean, therefore equal.
+ */
+import type { Place } from "./records.ts";
+
+/** Stands for the directory where the target keeps what lost its place until the reintegration ends. Not an identity. */
+export const LIMBO = 0;
+/** d_type of a directory. */
+export const DT_DIR = 4;
+
+/** One name in a directory. `name` has one character per byte; id 0: it has no identity; `type` is d_type. */
+export interface Entry {
+  name: string;
+  id: number;
+  type: number;
+}
+
+/** What the source tells about a directory: where it is, and whether its names are dirty. Ancestors come first, clean ones too. */
+export interface Announced {
+  id: number;
+  parent: number;
+  name: string;
+  dirty: boolean;
+}
+
+/** One of a node's own directories, by identity: only those that were located are asked for. */
+export interface TreeReader {
+  /** All names. */
+  list(directory: number): Iterable<Entry>;
+  /** The identity behind a name; 0 if there is none. */
+  lookup(directory: number, name: string): number;
+}
+
+/** A place, as a key. Names hold no slash. */
+const keyOf = (place: Place): string => `${place.parent}/${place.name}`;
+
+/** Where this copy has what may have to move. Grows by `announce`; kept true by everybody who changes a name during a reintegration. */
+export class Locations {
+  readonly #reader: TreeReader;
+  readonly #tops: ReadonlySet<number>;
+  readonly #places = new Map<number, Place[]>();
+  readonly #types = new Map<number, number>();
+  readonly #idAt = new Map<string, number>();
+  readonly #announced = new Map<number, Announced>();
+  readonly #listed = new Set<number>();
+
+  /** `tops`: the replicated directories themselves. What an interrupted reintegration left in limbo is found at once. */
+  constructor(tops: Iterable<number>, reader: TreeReader) {
+    this.#reader = reader;
+    this.#tops = new Set(tops);
+    this.#list(LIMBO);
+  }
+
+  /**
+   * Learns of directories, and finds as many of the dirty ones as this copy has. A fixpoint: listing one may show where
+   * another is. All that arrived with one announcement are looked for together.
+   */
+  announce(directories: Iterable<Announced>): void {
+    for (const directory of directories) {
+      const known = this.#announced.get(directory.id);
+      this.#announced.set(directory.id, { ...directory, dirty: directory.dirty || known?.dirty === true });
+    }
+    for (let progress = true; progress; ) {
+      progress = false;
+      for (const directory of this.#announced.values()) {
+        if (!this.isLocated(directory.id) && this.#find(directory)) progress = true;
+        if (directory.dirty && !this.#listed.has(directory.id) && this.isLocated(directory.id)) {
+          this.#list(directory.id);
+          progress = true;
+        }
+      }
+    }
+  }
+
+  /** Has this copy the directory, and is it known where? */
+  isLocated(id: number): boolean {
+    return this.#tops.has(id) || this.#places.has(id);
+  }
+
+  /** A place of the object, null if it is not known here. */
+  placeOf(id: number): Place | null {
+    return this.#places.get(id)?.at(-1) ?? null;
+  }
+
+  /** Does limbo hold the object under one of its names? */
+  isInLimbo(id: number): boolean {
+    return this.#places.get(id)?.some((place) => place.parent === LIMBO) ?? false;
+  }
+
+  /** The object's d_type, as listed. */
+  typeOf(id: number): number | undefined {
+    return this.#types.get(id);
+  }
+
+  /** The names from a top (or from limbo) down to a located directory; `top` is its identity, or LIMBO. */
+  pathOf(id: number): { top: number; names: string[] } | null {
+    const names: string[] = [];
+    let at = id;
+    while (!this.#tops.has(at) && at !== LIMBO) {
+      const place = this.placeOf(at);
+      if (place === null || names.length > 4096) return null;
+      names.unshift(place.name);
+      at = place.parent;
+    }
+    return { top: at, names };
+  }
+
+  /** A name was added. */
+  added(id: number, type: number, place: Place): void {
+    const places = this.#places.get(id);
+    if (places === undefined) this.#places.set(id, [place]);
+    else if (!places.some((other) => keyOf(other) === keyOf(place))) places.push(place);
+    this.#types.set(id, type);
+    this.#idAt.set(keyOf(place), id);
+  }
+
+  /** A name was removed. */
+  removed(place: Place): void {
+    const key = keyOf(place);
+    const id = this.#idAt.get(key);
+    if (id === undefined) return;
+    this.#idAt.delete(key);
+    const left = this.#places.get(id)!.filter((other) => keyOf(other) !== key);
+    if (left.length > 0) this.#places.set(id, left);
+    else this.#places.delete(id);
+  }
+
+  /** A live rename was applied; `exchange`: RENAME_EXCHANGE. What lay at the new name is gone, or at the old one. */
+  renamed(from: Place, to: Place, exchange: boolean): void {
+    const moved = this.#idAt.get(keyOf(from));
+    const met = this.#idAt.get(keyOf(to));
+    this.removed(from);
+    this.removed(to);
+    if (moved !== undefined) this.added(moved, this.#types.get(moved)!, to);
+    if (exchange && met !== undefined) this.added(met, this.#types.get(met)!, from);
+  }
+
+  #find(directory: Announced): boolean {
+    const { id, parent, name } = directory;
+    if (!this.isLocated(parent) || this.#listed.has(parent)) return false;
+    if (this.#reader.lookup(parent, name) !== id) return false;
+    this.added(id, DT_DIR, { parent, name });
+    return true;
+  }
+
+  #list(directory: number): void {
+    this.#listed.add(directory);
+    for (const { id, type, name } of this.#reader.list(directory)) {
+      if (id !== 0) this.added(id, type, { parent: directory, name });
+    }
+  }
+}
+
+/** One change to the target's directory, to be done in order. */
+export type NameAction =
+  /** Move the name into limbo. */
+  | { do: "toLimbo"; name: string; limboName: string; id: number }
+  /** Remove the name: limbo holds the object already. */
+  | { do: "remove"; name: string; id: number }
+  /** Move a directory here. */
+  | { do: "take"; id: number; from: Place; name: string }
+  /** Give the object one more name. */
+  | { do: "link"; id: number; from: Place; name: string }
+  /** This copy does not have it: make an empty one with this identity, and ask the source for all of it (NEED). */
+  | { do: "make"; id: number; type: number; name: string };
+
+/** The name in limbo of an object that lost its place. */
+export const limboName = (id: number): string => id.toString(16).padStart(12, "0");
+
+/**
+ * What makes `directory`, which holds `mine`, hold `wanted`. The directory is at its place already, and so are all above it:
+ * directories are done from the top. `locations` is brought forward as if all actions had succeeded.
+ */
+export function reconcile(
+  directory: number,
+  wanted: readonly Entry[],
+  mine: readonly Entry[],
+  locations: Locations,
+): NameAction[] {
+  const actions: NameAction[] = [];
+  const wantedAt = new Map(wanted.map((entry) => [entry.name, entry]));
+  const kept = new Set<string>();
+  for (const entry of mine) {
+    const place = { parent: directory, name: entry.name };
+    const want = wantedAt.get(entry.name);
+    if (want !== undefined && entry.id === want.id && entry.type === want.type) {
+      locations.added(entry.id, entry.type, place);
+      kept.add(entry.name);
+    } else {
+      actions.push(makeWay(entry, place, locations));
+    }
+  }
+  for (const entry of wanted) {
+    if (kept.has(entry.name)) continue;
+    const place = { parent: directory, name: entry.name };
+    actions.push(bringHere(entry, place, locations));
+    locations.added(entry.id, entry.type, place);
+  }
+  return actions;
+}
+
+function makeWay(entry: Entry, place: Place, locations: Locations): NameAction {
+  const { id, name, type } = entry;
+  locations.removed(place);
+  if (id === 0)
+    return { do: "toLimbo", name, id, limboName: `alien-${limboName(place.parent)}-${name}`.slice(0, 255) };
+  const inLimbo = { parent: LIMBO, name: limboName(id) };
+  if (locations.isInLimbo(id)) return { do: "remove", name, id };
+  locations.added(id, type, inLimbo);
+  return { do: "toLimbo", name, limboName: inLimbo.name, id };
+}
+
+function bringHere(entry: Entry, place: Place, locations: Locations): NameAction {
+  const { id, name, type } = entry;
+  const from = locations.typeOf(id) === type ? locations.placeOf(id) : null;
+  if (from === null) return { do: "make", id, type, name };
+  if (type !== DT_DIR) return { do: "link", id, from, name };
+  locations.removed(from);
+  locations.added(id, type, place);
+  return { do: "take", id, from, name };
+}

@@ -1,0 +1,328 @@
+/**
+ * Reintegration, on the source: what to send next, and what becomes of live operations meanwhile.
+ *
+ * It runs inside the stream. A directory is *placed* when neither it nor one above it waits to be sent: then the target has
+ * it in the same place with the same names. Live operations on what is placed are sent, others only marked; the mark is
+ * what is copied later, so marking too much costs time and never data. Invariant: the target's placed objects differ from
+ * the source's in dirty blocks and dirty attributes only.
+ */
+
+import { Level, type Marks } from "./marks.ts";
+import { type Announced, DT_DIR, type Entry } from "./names.ts";
+import type { DataRange } from "./object_marks.ts";
+
+/** What to do with a live operation, after it was applied here. The marks are already made. */
+export const Decision = {
+  /** Put it into the stream. */
+  SEND: 0,
+  /** Do not: what it changed is dirty. */
+  MARK: 1,
+  /** Instead of it, send the names of the directories in `resend`, as they are now, before anything else. */
+  RESEND: 2,
+} as const;
+export type Decision = (typeof Decision)[keyof typeof Decision];
+
+/** The source's own tree, as far as its caller knows it. */
+export interface SourceTree {
+  /** The directory that holds the object (by any of its names); 0 for a replicated directory itself; -1 if it has no name. */
+  parentOf(id: number): number;
+  /** The name by which that directory holds it. */
+  nameOf(id: number): string;
+}
+
+/** What the source does next. */
+export type Step =
+  /** List this directory and send its names, in one go; then `namesSent`. */
+  | { do: "names"; directory: number }
+  /** Send OBJECT with all attributes; then `objectSent`. If the object is gone: `gone`. */
+  | { do: "object"; id: number }
+  /** Read `marks.nextDirty`, send it, `marks.copiedData`; when there is none left: OBJECT_END, `objectDone`. */
+  | { do: "data"; id: number }
+  /** Everything is sent. What the target still asks for (NEED) comes before its acknowledgement of this point: wait for that. */
+  | { do: "wait" }
+  /** All names are equal (once): everything is placed. Reported before any data, for progress. */
+  | { do: "namesDone" };
+
+/** One reintegration, from the connection to the end of it. */
+export class Reintegration {
+  readonly #marks: Marks;
+  readonly #tree: SourceTree;
+  readonly #full: boolean;
+  /** Directories whose names wait to be sent. */
+  readonly #unsent = new Set<number>();
+  /** Directories that the target must look for: taken by `takeAnnounced`. */
+  readonly #toAnnounce = new Set<number>();
+  /** Objects that were wholly dirty without a mark of their own, and have one now. */
+  readonly #expanded = new Set<number>();
+  /** Objects without a name that the target has. */
+  readonly #introduced = new Set<number>();
+  #objects: Iterator<number> | null = null;
+  #copying = 0;
+  #copyingSent = false;
+  #namesReported = false;
+  /** A stretch being read by somebody else while live operations go on. */
+  #reading: { id: number; range: DataRange; spoiled: boolean } | null = null;
+  /** Directories to send again, after a RESEND. */
+  readonly resend: number[] = [];
+
+  /** `full`: copy everything, whatever the marks say. */
+  constructor(marks: Marks, tree: SourceTree, tops: Iterable<number>, full: boolean) {
+    this.#marks = marks;
+    this.#tree = tree;
+    this.#full = full || marks.everything;
+    marks.peerBack();
+    for (const directory of marks.dirtyDirectories()) this.#mustSend(directory);
+    if (this.#full) {
+      for (const top of tops) {
+        this.#expand(top, true);
+      }
+    }
+  }
+
+  get isFull(): boolean {
+    return this.#full;
+  }
+
+  /** Directories to announce (PLACE …, PLACES_END) before anything else is sent: ancestors first. Empty most of the time. */
+  takeAnnounced(): Announced[] {
+    if (this.#toAnnounce.size === 0) return [];
+    const announced = new Map<number, Announced>();
+    for (const directory of this.#toAnnounce) this.#announceChain(directory, announced);
+    this.#toAnnounce.clear();
+    return [...announced.values()];
+  }
+
+  /** What to do next. */
+  next(): Step {
+    const directory = this.#nextDirectory();
+    if (directory !== 0) return { do: "names", directory };
+    if (!this.#namesReported) {
+      this.#namesReported = true;
+      this.#marks.resolveDirtyRanges();
+      return { do: "namesDone" };
+    }
+    if (this.#copying !== 0) return { do: this.#copyingSent ? "data" : "object", id: this.#copying };
+    const id = this.#nextObject();
+    if (id === 0) return { do: "wait" };
+    this.#copying = id;
+    this.#copyingSent = false;
+    return { do: "object", id };
+  }
+
+  /** Is nothing dirty any more? True together with the target's acknowledgement of everything sent: caught up. */
+  get isComplete(): boolean {
+    return (
+      this.#unsent.size === 0 &&
+      this.#namesReported &&
+      this.#copying === 0 &&
+      this.#marks.dirtyObjects().next().done === true
+    );
+  }
+
+  /** The names of a directory were sent, as they are at this point of the stream. */
+  namesSent(directory: number, entries: Iterable<Entry>): void {
+    this.#unsent.delete(directory);
+    this.#marks.copiedNames(directory);
+    for (const { id, type, name } of entries) {
+      if (this.#full || this.#marks.isInDirtyRange(id)) this.#expand(id, type === DT_DIR);
+      const object = this.#marks.objects.get(id);
+      if (object !== undefined) object.place = { parent: directory, name };
+    }
+  }
+
+  /** OBJECT was sent. */
+  objectSent(id: number): void {
+    this.#marks.copiedAttributes(id);
+    this.#copyingSent = true;
+  }
+
+  /** OBJECT_END was sent. */
+  objectDone(id: number): void {
+    if (this.#copying === id) this.#copying = 0;
+  }
+
+  /** The object exists no more. */
+  gone(id: number): void {
+    this.#marks.forget(id);
+    this.#unsent.delete(id);
+    this.#toAnnounce.delete(id);
+    this.#introduced.delete(id);
+    this.objectDone(id);
+  }
+
+  /** The target does not have this object, or could not apply something to it. */
+  needed(id: number, directory: boolean): void {
+    this.#marks.markWhole(id, directory, true);
+    if (directory) this.#mustSend(id);
+  }
+
+  /** Somebody else reads this stretch now, while live operations go on. */
+  reading(id: number, range: DataRange): void {
+    this.#reading = { id, range, spoiled: false };
+  }
+
+  /** The read is done. False: a live operation changed the stretch meanwhile; do not send it, it is still dirty. */
+  readIsGood(): boolean {
+    const good = this.#reading !== null && !this.#reading.spoiled;
+    this.#reading = null;
+    return good;
+  }
+
+  // ---- live operations -------------------------------------------------------------------------------------------------
+
+  /** WRITE, ALLOCATE. */
+  data(id: number, offset: number, length: number): Decision {
+    this.#spoil(id, offset, offset + length);
+    const send = this.#isPlaced(id) && !this.#marks.isRangeDirty(id, offset, length);
+    this.#marks.touchData(id, offset, length, send ? Level.TOUCHED : Level.DIRTY);
+    return send ? Decision.SEND : Decision.MARK;
+  }
+
+  /** SETATTR, SETXATTR, REMOVEXATTR, SETFLAGS. `size`: the new one, if SETATTR sets it, else -1. */
+  attributes(id: number, size: number): Decision {
+    if (size >= 0) this.#spoil(id, size, Number.POSITIVE_INFINITY);
+    const send = this.#isPlaced(id);
+    const level = send ? Level.TOUCHED : Level.DIRTY;
+    if (size >= 0) this.#marks.touchTail(id, size, level);
+    else this.#marks.touchAttributes(id, level);
+    return send ? Decision.SEND : Decision.MARK;
+  }
+
+  /** CREATE. */
+  create(parent: number, id: number, directory: boolean): Decision {
+    const send = this.#areNamesPlaced(parent);
+    this.#marks.created(id, directory, send ? Level.TOUCHED : Level.DIRTY);
+    if (!send && directory) this.#mustSend(id);
+    return this.#names(parent, send);
+  }
+
+  /** CREATE_UNNAMED: nothing stands in its way. */
+  createUnnamed(id: number): Decision {
+    this.#introduced.add(id);
+    this.#marks.created(id, false, Level.TOUCHED);
+    return Decision.SEND;
+  }
+
+  /** UNLINK. `id` may live on, open or by another name. */
+  unlink(parent: number, id: number, directory: boolean): Decision {
+    const send = this.#areNamesPlaced(parent);
+    if (send) this.#introduced.add(id);
+    if (directory) this.gone(id);
+    return this.#names(parent, send);
+  }
+
+  /** LINK. `oldParent`: a directory that held the object before, -1 if it had no name. */
+  link(id: number, oldParent: number, parent: number): Decision {
+    const known = oldParent === -1 ? this.#introduced.has(id) : this.#areNamesPlaced(oldParent);
+    const placed = this.#areNamesPlaced(parent);
+    if (known && placed) return this.#names(parent, true);
+    // The target must learn where it has the object: from the names of the directory that held it.
+    const first = oldParent === -1 ? Decision.MARK : this.#sendAgain(oldParent, known);
+    const second = this.#sendAgain(parent, placed);
+    return first === Decision.RESEND ? first : second;
+  }
+
+  /** RENAME, also with RENAME_EXCHANGE. The tree must still tell the parents of `from` and `to` themselves rightly. */
+  rename(from: number, to: number): Decision {
+    const fromPlaced = this.#areNamesPlaced(from);
+    const toPlaced = this.#areNamesPlaced(to);
+    if (fromPlaced && toPlaced) {
+      this.#names(from, true);
+      return this.#names(to, true);
+    }
+    const first = this.#sendAgain(from, fromPlaced);
+    const second = this.#sendAgain(to, toPlaced);
+    return first === Decision.RESEND ? first : second;
+  }
+
+  /** FORGET: an object without a name is not in use any more. */
+  forget(id: number): Decision {
+    if (!this.#introduced.delete(id)) return Decision.MARK;
+    return Decision.SEND;
+  }
+
+  // ---- inside ----------------------------------------------------------------------------------------------------------
+
+  #names(parent: number, send: boolean): Decision {
+    this.#marks.touchNames(parent, send ? Level.TOUCHED : Level.DIRTY);
+    if (!send) this.#mustSend(parent);
+    return send ? Decision.SEND : Decision.MARK;
+  }
+
+  /** A name went between a placed directory and one that is not. The placed one is sent again; the other will be. */
+  #sendAgain(directory: number, placed: boolean): Decision {
+    this.#marks.touchNames(directory, Level.DIRTY);
+    this.#mustSend(directory);
+    if (!placed) return Decision.MARK;
+    this.resend.push(directory);
+    return Decision.RESEND;
+  }
+
+  #mustSend(directory: number): void {
+    if (this.#unsent.has(directory)) return;
+    this.#unsent.add(directory);
+    this.#toAnnounce.add(directory);
+  }
+
+  #expand(id: number, directory: boolean): void {
+    if (this.#expanded.has(id)) return;
+    this.#expanded.add(id);
+    this.#marks.markWhole(id, directory, false);
+    if (directory) this.#mustSend(id);
+  }
+
+  #areNamesPlaced(directory: number): boolean {
+    return !this.#unsent.has(directory) && this.#isPlaced(directory);
+  }
+
+  /** Has the target the object where the source has it? */
+  #isPlaced(id: number): boolean {
+    let parent = this.#tree.parentOf(id);
+    if (parent === -1) return this.#introduced.has(id);
+    if (this.#unsent.size === 0) return true;
+    for (; parent > 0; parent = this.#tree.parentOf(parent)) if (this.#unsent.has(parent)) return false;
+    return parent === 0;
+  }
+
+  /** The topmost directory above some unsent one that is unsent itself; 0: none is left. */
+  #nextDirectory(): number {
+    for (const directory of this.#unsent) {
+      let topmost = directory;
+      let above = this.#tree.parentOf(directory);
+      for (; above > 0; above = this.#tree.parentOf(above)) if (this.#unsent.has(above)) topmost = above;
+      if (above === 0) return topmost;
+      this.gone(directory);
+    }
+    return 0;
+  }
+
+  #nextObject(): number {
+    this.#objects ??= this.#marks.dirtyObjects();
+    for (let pass = 0; pass < 2; pass++) {
+      const { value, done } = this.#objects.next();
+      if (done !== true) return value;
+      this.#objects = this.#marks.dirtyObjects();
+    }
+    return 0;
+  }
+
+  #announceChain(directory: number, announced: Map<number, Announced>): void {
+    if (announced.has(directory)) return;
+    const parent = this.#tree.parentOf(directory);
+    if (parent <= 0) {
+      if (parent === 0)
+        announced.set(directory, { id: directory, parent: 0, name: "", dirty: this.#unsent.has(directory) });
+      return;
+    }
+    this.#announceChain(parent, announced);
+    const dirty = this.#unsent.has(directory);
+    announced.set(directory, { id: directory, parent, name: this.#tree.nameOf(directory), dirty });
+  }
+
+  #spoil(id: number, from: number, to: number): void {
+    const reading = this.#reading;
+    if (reading === null || reading.id !== id) return;
+    if (from < reading.range.offset + reading.range.length && to > reading.range.offset)
+      reading.spoiled = true;
+  }
+}
