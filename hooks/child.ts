@@ -12,7 +12,6 @@ import {
   prepareExec,
 } from "../core/platform/linux/inheritance.ts";
 import { type HookContext, type HookOrder, hookOrderSchema } from "./context.ts";
-import { hookEnvironment } from "./environment.ts";
 import { fail, installRuntime } from "./runtime.ts";
 
 /** The signal in a hook's context is aborted when this part of its time has passed. */
@@ -95,18 +94,9 @@ export async function runScript(file: string, args: readonly string[]): Promise<
   failLoudly();
   try {
     const path = realpathSync(resolve(file));
-    dropDangerousVariables();
     installRuntime(path, args);
     await import(path);
   } catch (error) {
     fail(error);
   }
-}
-
-/** A person's script keeps the person's environment, except for what would run other code in its children. */
-function dropDangerousVariables(): void {
-  const kept = {
-    ...hookEnvironment(Object.fromEntries(Object.entries(process.env).map(([k, x]) => [k, x ?? ""]))),
-  };
-  for (const name of Object.keys(process.env)) if (!(name in kept)) delete process.env[name];
 }

@@ -28,8 +28,6 @@ export interface HookRun {
   onOutput: LineSink;
   /** Ends the hook at once, like its time limit. */
   signal?: AbortSignal;
-  /** The command that runs the child; this program's own by default. */
-  command?: readonly string[];
 }
 
 /** How a hook ended. `detail` is a sentence for people. */
@@ -77,7 +75,7 @@ function spawn(run: HookRun, mark: string) {
   const env = hookEnvironment({ ...run.env, ...contextVariables(run.context), [RUN_MARK]: mark });
   const output = openSync(run.outputFile, constants.O_WRONLY | constants.O_APPEND | constants.O_NOFOLLOW);
   try {
-    return Bun.spawn([...(run.command ?? selfCommand("__hook"))], {
+    return Bun.spawn(selfCommand("__hook"), {
       cwd: run.context.dir,
       env,
       stdin: Buffer.from(JSON.stringify(order)),

@@ -8,9 +8,15 @@ import { type ImportMap, readImportMap } from "../modules/import_map.ts";
 import { denoNamespace } from "./deno/mod.ts";
 import * as sdk from "./sdk/mod.ts";
 
-/** Replaced by an expression of the same length, so that columns in error messages stay right. */
-const MAIN = /\bimport\.meta\.main\b/g;
-const MAIN_TRUE = "(true          )";
+/** Makes the main script one that knows it: Bun says so only of the file that a process began with. */
+const BE_MAIN = 'Object.defineProperty(import.meta, "main", { value: true });';
+
+/** Adds that to a source which asks, without a new line: of places in error messages only the columns of one line move. */
+function asMain(source: string): string {
+  if (!source.includes("import.meta.main")) return source;
+  const start = source.startsWith("#!") ? source.indexOf("\n") + 1 : 0;
+  return `${source.slice(0, start)}${BE_MAIN}${source.slice(start)}`;
+}
 
 /** The nearest directory at or above `file` that has a deno.json, else the file's own. */
 function projectOf(file: string): string {
@@ -41,7 +47,7 @@ function withMappedImports(source: string, map: ImportMap): string {
 /** Source as it is run: mapped imports resolved, and for the main script `import.meta.main` true. */
 function prepare(file: string, main: string, map: ImportMap): string {
   const source = readFileSync(file, "utf8");
-  const own = file === main ? source.replace(MAIN, MAIN_TRUE) : source;
+  const own = file === main ? asMain(source) : source;
   try {
     return withMappedImports(own, map);
   } catch {

@@ -26,13 +26,6 @@ t.teardown(() => {
   rmSync(directory, { recursive: true });
 });
 
-const child = new URL("../../hooks/child.ts", import.meta.url).pathname;
-const command = [
-  process.execPath,
-  "-e",
-  `import { runHookChild } from ${JSON.stringify(child)}; await runHookChild();`,
-];
-
 function call(changes: Partial<HookCall> = {}): HookCall {
   return {
     module: "db",
@@ -71,7 +64,6 @@ async function run(
     timeoutMs: 20_000,
     outputFile,
     onOutput: (line) => lines.push(line),
-    command,
     ...options,
   });
   return { result, lines, ms: performance.now() - started };
@@ -331,7 +323,7 @@ t.test("a hook that prints without end is bounded, and its end is still told", a
 });
 
 t.test("a hook that cannot be started says why", async (t) => {
-  const { result } = await run("nowhere.ts", "", { command: ["/nonexistent/holdfast"] });
+  const { result } = await run("nowhere.ts", "", { context: call({ dir: "/nonexistent" }) });
   t.match(result, { ok: false, timedOut: false, detail: /could not be run/ });
   const { result: noDirectory } = await run("nowhere.ts", "", { outputFile: "/nonexistent/output" });
   t.match(noDirectory, { ok: false, detail: /could not be run: .*\/nonexistent\/output/ });
