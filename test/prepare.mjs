@@ -5,7 +5,16 @@
  * names; `apt`, as root on Debian or Ubuntu, installs the programs that tests use, their services kept from starting.
  */
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -86,7 +95,9 @@ function prepareDebian() {
     .map(([name]) => name);
   if (missing.length === 0) return;
   console.log(`prepare: installing Debian packages: ${missing.join(" ")}`);
-  if (existsSync(POLICY)) renameSync(POLICY, SAVED_POLICY);
+  // A run that was killed may have left our own policy: that is nobody's to keep.
+  const theirs = existsSync(POLICY) && readFileSync(POLICY, "utf8") !== REFUSE_TO_START;
+  if (theirs) renameSync(POLICY, SAVED_POLICY);
   try {
     writeFileSync(POLICY, REFUSE_TO_START);
     chmodSync(POLICY, 0o755);
