@@ -1,6 +1,8 @@
 /** The API as the command line calls it: over this machine's Unix socket. */
+import type { CommandResult } from "../daemon/engine.ts";
 import { splitLines } from "./merge_lines.ts";
 import { API_PREFIX } from "./node_client.ts";
+import { readResult } from "./result.ts";
 import { apiSocket } from "./servers.ts";
 
 /** Which nodes a request means: none is the local one, null likewise. */
@@ -9,6 +11,16 @@ export type Target = { node?: string | null; all?: boolean };
 /** The daemon of this var directory does not answer: exit status 3. */
 export class DaemonUnreachable extends Error {
   readonly status = 3;
+}
+
+/** The node refused to stream. `status` is the exit status of the command line. */
+export class ApiRefusal extends Error {
+  readonly status: CommandResult["status"];
+
+  constructor(status: CommandResult["status"], message: string) {
+    super(message);
+    this.status = status;
+  }
 }
 
 /** An answer: HTTP's status and the JSON body. */
@@ -28,7 +40,7 @@ export interface LocalApi {
     target?: Target,
     signal?: AbortSignal,
   ): Promise<ApiAnswer>;
-  /** Lines of a stream, such as `/log?follow=true`, parsed. A refusal is yielded as its one line `{ status, message }`. */
+  /** Lines of a stream, such as `/log?follow=true`, parsed. Throws ApiRefusal when the node refuses. */
   stream(path: string, target?: Target, signal?: AbortSignal): AsyncGenerator<unknown>;
 }
 
@@ -59,7 +71,7 @@ export function localApi(varDir: string): LocalApi {
     } catch (error) {
       if (signal?.aborted) throw error;
       throw new DaemonUnreachable(
-        `the node's daemon does not answer on ${socket}: start it with "holdfast daemon" or "holdfast service install", or name its directory with --var`,
+        `the node's daemon does not answer on ${socket}: start it with "holdfast daemon", or name its directory with --var`,
       );
     }
   };
@@ -70,6 +82,10 @@ export function localApi(varDir: string): LocalApi {
     },
     async *stream(path, target, signal) {
       const response = await request("GET", path, undefined, target, signal);
+      if (!response.ok) {
+        const { status, message } = readResult(await response.text());
+        throw new ApiRefusal(status, message);
+      }
       if (response.body)
         for await (const line of splitLines(response.body))
           if (line !== "") yield JSON.parse(line) as unknown;

@@ -10,15 +10,17 @@ import { readResult } from "./result.ts";
 
 /** How long to look for an address that answers, ms. */
 const PROBE_TIMEOUT_MS = 2000;
-/** How long a call may take when nobody says otherwise: commands wait for stop hooks. */
-const CALL_TIMEOUT_MS = 15 * 60_000;
+/** While a call waits, the node is probed this often: its power may be gone, and TCP alone would wait for many minutes. */
+const WATCH_INTERVAL_MS = 2000;
+/** Probes that fail in a row before a call is given up. */
+const WATCH_FAILURES = 3;
 const MAX_ANSWER_BYTES = 64 << 20;
 /** Everything that members ask each other lies under this path. */
 export const API_PREFIX = "/api";
 
 /** Bounds of one call. */
 export interface CallOptions {
-  /** For the whole call, ms. */
+  /** For the whole call, ms. Without it a call lasts as long as the node is there: commands wait for hooks, logs are followed. */
   timeoutMs?: number;
   signal?: AbortSignal;
   /** Who asked for it, for the log over there. */
@@ -68,7 +70,7 @@ export function unreachable(node: string, error: unknown): CommandResult {
   return { status: 3, message: `${node} does not answer: ${why}` };
 }
 
-/** The raw answer, for streams. Rejects when the node cannot be reached. */
+/** The raw answer, for streams. Rejects when the node cannot be reached; the body fails when the node is gone in the middle. */
 export async function requestNode(
   cluster: Cluster,
   node: string,
@@ -77,17 +79,70 @@ export async function requestNode(
   body: unknown,
   options: CallOptions,
 ): Promise<Response> {
-  const signals = [AbortSignal.timeout(options.timeoutMs ?? CALL_TIMEOUT_MS)];
+  const gone = new AbortController();
+  const signals = [gone.signal];
+  if (options.timeoutMs !== undefined) signals.push(AbortSignal.timeout(options.timeoutMs));
   if (options.signal) signals.push(options.signal);
   const signal = AbortSignal.any(signals);
   const address = await findAddress(cluster, node, signal);
-  return await tlsCall({
-    ...memberCall(cluster, node, address, signal),
-    method,
-    path: API_PREFIX + path,
-    ...(body !== undefined && { body: JSON.stringify(body) }),
-    ...(options.by !== undefined && { headers: { "x-holdfast-by": options.by } }),
+  const watch = watchNode(cluster, node, gone);
+  try {
+    const response = await tlsCall({
+      ...memberCall(cluster, node, address, signal),
+      method,
+      path: API_PREFIX + path,
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+      ...(options.by !== undefined && { headers: { "x-holdfast-by": options.by } }),
+    });
+    return watched(response, watch);
+  } catch (error) {
+    clearInterval(watch);
+    throw error;
+  }
+}
+
+type Watch = ReturnType<typeof setInterval>;
+
+/** Aborts `gone` when the node no longer answers probes. */
+function watchNode(cluster: Cluster, node: string, gone: AbortController): Watch {
+  let failures = 0;
+  const probe = async (): Promise<void> => {
+    try {
+      await findAddress(cluster, node, gone.signal);
+      failures = 0;
+    } catch {
+      if (++failures >= WATCH_FAILURES) gone.abort(new Error("it stopped answering in the middle"));
+    }
+  };
+  return setInterval(() => void probe(), WATCH_INTERVAL_MS);
+}
+
+/** The same answer; the watch ends with its body. */
+function watched(response: Response, watch: Watch): Response {
+  if (response.body === null) {
+    clearInterval(watch);
+    return response;
+  }
+  const reader = response.body.getReader();
+  const body = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      try {
+        const { done, value } = await reader.read();
+        if (!done) return controller.enqueue(value);
+        clearInterval(watch);
+        controller.close();
+      } catch (error) {
+        clearInterval(watch);
+        controller.error(error);
+      }
+    },
+    async cancel(reason) {
+      clearInterval(watch);
+      await reader.cancel(reason);
+    },
   });
+  const { status, headers } = response;
+  return new Response(body, { status, headers });
 }
 
 function memberCall(

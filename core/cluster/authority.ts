@@ -4,7 +4,6 @@
  * Certificates are valid from 1970 and for decades: a machine that boots with a clock at zero, or hours off, must
  * still find its peer. Membership ends by cluster.yaml, not by a date.
  */
-import "./reflection.ts";
 import * as x509 from "@peculiar/x509";
 
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;

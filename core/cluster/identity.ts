@@ -13,6 +13,7 @@ import {
   refuseMember,
   replaceDurably,
 } from "./credential_files.ts";
+import { loadAuthority } from "./load_authority.ts";
 import { type ClusterKeys, deriveKeys, fingerprintOf, newClusterKey } from "./membership_keys.ts";
 
 /** A member's view of its cluster: cluster.yaml, plus who this node is in it. */
@@ -59,7 +60,7 @@ export async function createCluster(
   const config = parseClusterYaml(yamlText, file);
   nodeOf(config, node, file);
   refuseMember(varDir);
-  const { createAuthority, createRequest, issueCertificate } = await import("./authority.ts");
+  const { createAuthority, createRequest, issueCertificate } = await loadAuthority();
   const authority = await createAuthority();
   const { request, key } = await createRequest(node);
   installCredentials(varDir, {

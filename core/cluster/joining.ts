@@ -7,6 +7,7 @@ import { ConfigError, parseClusterYaml } from "./cluster_yaml.ts";
 import { ClusterError, installCredentials, refuseMember } from "./credential_files.ts";
 import { type Cluster, clusterFrom, loadCluster, nodeJson } from "./identity.ts";
 import { formatToken, type JoinToken, parseToken, TokenRegister } from "./join_token.ts";
+import { loadAuthority } from "./load_authority.ts";
 import { fingerprintOf } from "./membership_keys.ts";
 import { readBounded, tlsCall } from "./tls_call.ts";
 
@@ -60,7 +61,7 @@ export async function admitNode(cluster: Cluster, body: unknown): Promise<JoinAn
     );
   }
   new TokenRegister(cluster).redeem(secret);
-  const { issueCertificate } = await import("./authority.ts");
+  const { issueCertificate } = await loadAuthority();
   const authority = { certificate: cluster.credentials.authority, key: cluster.credentials.authorityKey };
   let certificate: string;
   try {
@@ -83,7 +84,7 @@ export async function admitNode(cluster: Cluster, body: unknown): Promise<JoinAn
 export async function joinCluster(varDir: string, tokenText: string, node: string): Promise<Cluster> {
   const token = parseToken(tokenText);
   refuseMember(varDir);
-  const { createRequest } = await import("./authority.ts");
+  const { createRequest } = await loadAuthority();
   const { request, key } = await createRequest(node);
   const answer = await askAnyAddress(token, JSON.stringify({ secret: token.secret, node, request }));
   if (fingerprintOf(answer.authority) !== token.fingerprint)

@@ -24,7 +24,6 @@ const OPEN_PATHS: ReadonlySet<string> = new Set([AUTHORITY_PATH, JOIN_PATH, "/pr
 /** A module's files travel in one request. */
 const MAX_MEMBER_BYTES = 256 << 20;
 const MAX_STRANGERS = 128;
-const HANDSHAKE_TIMEOUT_MS = 10_000;
 const STRANGER_IDLE_MS = 15_000;
 
 /** The listening server of one node. */
@@ -42,7 +41,7 @@ export function serveNodes(
   onTrouble: (address: string, error: Error) => void,
 ): NodeServer {
   const members = new Set(Object.keys(cluster.nodes));
-  const strangers = new Set<TLSSocket>();
+  const strangers = new Strangers();
   const sockets = new Set<TLSSocket>();
   const http = createServer((incoming, outgoing) => {
     const caller = callerOf(incoming.socket as TLSSocket, members);
@@ -52,19 +51,46 @@ export function serveNodes(
   });
   const own = cluster.nodes[cluster.node]!;
   const listeners = [...new Set(Object.values(own.addresses).map((lan) => lan.bind))].map((address) =>
-    listen(cluster, address, onTrouble, (socket) => {
-      sockets.add(socket);
-      socket.on("error", () => socket.destroy());
-      socket.once("close", () => sockets.delete(socket) && strangers.delete(socket));
-      if (callerOf(socket, members).kind === "stranger") {
-        if (strangers.size >= MAX_STRANGERS) return socket.destroy();
+    listen(cluster, address, onTrouble, {
+      connected(socket) {
+        sockets.add(socket);
         strangers.add(socket);
-        socket.setTimeout(STRANGER_IDLE_MS, () => socket.destroy());
-      }
-      http.emit("connection", socket);
+        socket.on("error", () => socket.destroy());
+        socket.once("close", () => sockets.delete(socket));
+      },
+      secured(socket) {
+        if (callerOf(socket, members).kind === "member") strangers.recognise(socket);
+        http.emit("connection", socket);
+      },
     }),
   );
   return { close: () => closeAll(http, listeners, sockets) };
+}
+
+/**
+ * Connections of callers that are not known to be members, from the first packet on. They are few, and short when
+ * silent; when there are too many the oldest goes, so that no crowd can lock members out.
+ */
+class Strangers {
+  readonly #sockets = new Set<TLSSocket>();
+
+  add(socket: TLSSocket): void {
+    const [oldest] = this.#sockets;
+    if (oldest !== undefined && this.#sockets.size >= MAX_STRANGERS) {
+      this.#sockets.delete(oldest);
+      oldest.destroy();
+    }
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
+    socket.setTimeout(STRANGER_IDLE_MS, () => {
+      if (this.#sockets.has(socket)) socket.destroy();
+    });
+  }
+
+  recognise(socket: TLSSocket): void {
+    this.#sockets.delete(socket);
+    socket.setTimeout(0);
+  }
 }
 
 function closeAll(
@@ -82,21 +108,15 @@ function listen(
   cluster: Cluster,
   address: string,
   onTrouble: (address: string, error: Error) => void,
-  accept: (socket: TLSSocket) => void,
+  on: { connected(socket: TLSSocket): void; secured(socket: TLSSocket): void },
 ): { close(): void } {
   let retry: ReturnType<typeof setTimeout> | null = null;
   const { authority, certificate, key } = cluster.credentials;
   const server: TlsServer = createTlsServer(
-    {
-      cert: certificate,
-      key,
-      ca: authority,
-      requestCert: true,
-      rejectUnauthorized: false,
-      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
-    },
-    accept,
+    { cert: certificate, key, ca: authority, requestCert: true, rejectUnauthorized: false },
+    on.secured,
   );
+  server.on("connection", on.connected);
   const attempt = () => server.listen(cluster.port, address);
   // A failed handshake is the caller's trouble, and a port scan must not fill the log.
   server.on("tlsClientError", () => {});

@@ -45,7 +45,9 @@ export async function tlsCall(call: TlsCall): Promise<Response> {
     proxy: "",
     tls,
     signal: call.signal,
-  });
+    // The signal is the only deadline: answers may be silent for long.
+    timeout: false,
+  } as RequestInit);
 }
 
 /** Reads a whole body as text. Throws RangeError when it is over `limit` bytes. */
