@@ -74,8 +74,8 @@ export async function fetchStatus(where: Where): Promise<StatusDocument> {
   return (await fetchDocument(where, "/status")) as StatusDocument;
 }
 
-/** Lines of the log, of one module or of the node. */
-export function fetchLog(
+/** Lines of the log, of one module or of the node. Throws CommandError with what the node refused with. */
+export async function* fetchLog(
   { varDir, target }: Where,
   module: string | null,
   lines: number,
@@ -86,7 +86,11 @@ export function fetchLog(
     follow: String(follow),
     ...(module === null ? {} : { module }),
   });
-  return localApi(resolve(varDir)).stream(`/log?${query}`, target) as AsyncGenerator<LogLine>;
+  for await (const line of localApi(resolve(varDir)).stream(`/log?${query}`, target)) {
+    const refused = v.safeParse(resultSchema, line);
+    if (refused.success) throw new CommandError(refused.output.status, refused.output.message);
+    yield line as LogLine;
+  }
 }
 
 /** As `request` to the local daemon, or null when no daemon answers. */

@@ -3,6 +3,7 @@
  */
 
 import { formatSize } from "../../../modules/units.ts";
+import { DaemonUnreachable } from "../../api/api.ts";
 import type { LogLine, NodeStatus, StatusDocument } from "../../daemon/engine.ts";
 import { type Command, CommandError, EXIT, type ExitStatus, type Invocation } from "../command.ts";
 import { fetchLog, fetchStatus } from "../node.ts";
@@ -60,7 +61,7 @@ export function statusText(document: StatusDocument, output: Output, now: number
         output.paint(colour, status.state),
         output.paint(colour, status.readiness),
         data,
-        durationText(Math.max(0, now - Date.parse(status.since))),
+        status.since ? durationText(Math.max(0, now - Date.parse(status.since))) : "-",
       ]);
       remarks.push(...remarksOn(name, node, status, output));
     }
@@ -92,16 +93,33 @@ async function showStatus(invocation: Invocation): Promise<ExitStatus> {
     output.give(document);
     return EXIT.done;
   }
+  await watch(look, output);
+  return EXIT.done;
+}
+
+/** Shows the document again and again; a daemon that goes away while it is watched is waited for. */
+async function watch(look: () => Promise<StatusDocument>, output: Output): Promise<never> {
   let shown = "";
   for (;;) {
-    const document = await look();
-    if (output.terminal) process.stdout.write(`\x1b[H\x1b[2J${statusText(document, output, Date.now())}\n`);
+    let document: StatusDocument | null = null;
+    try {
+      document = await look();
+    } catch (error) {
+      if (!(error instanceof DaemonUnreachable) || shown === "") throw error;
+    }
+    if (output.terminal) {
+      const text = document
+        ? statusText(document, output, Date.now())
+        : "the daemon does not answer; waiting for it";
+      process.stdout.write(`\x1b[H\x1b[2J${text}\n`);
+    }
     // Ages change all the time: for a pipe, only a change of the document itself is news.
-    else if (JSON.stringify(document) !== shown) {
-      shown = JSON.stringify(document);
+    const seen = JSON.stringify(document);
+    if (document && seen !== shown && !output.terminal) {
       output.give(document);
       output.say(`${new Date().toISOString()}\n${statusText(document, output, Date.now())}\n`);
     }
+    shown = seen;
     await Bun.sleep(WATCH_MS);
   }
 }
