@@ -7,7 +7,6 @@ import {
   closeSync,
   existsSync,
   fsyncSync,
-  mkdirSync,
   mkdtempSync,
   openSync,
   readFileSync,
@@ -16,6 +15,7 @@ import {
   writeSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
+import { makeDirectoryDurably, syncDirectory } from "../platform/durable_directory.ts";
 
 /** Content by file name: cluster.yaml node.json ca.crt ca.key node.crt node.key cluster.key. */
 export type CredentialFiles = Record<(typeof CREDENTIAL_NAMES)[number], string>;
@@ -39,15 +39,6 @@ export class ClusterError extends Error {
 /** The directory of the credentials under a node's var directory. */
 export const clusterDirectory = (varDir: string): string => join(varDir, "cluster");
 
-function syncDirectory(directory: string): void {
-  const fd = openSync(directory, "r");
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
 function writeSynced(file: string, content: string): void {
   const fd = openSync(file, "w", 0o600);
   try {
@@ -68,7 +59,7 @@ export function replaceDurably(file: string, content: string): void {
 
 /** Makes VAR/cluster with all its files at once. Throws ClusterError when there is one. */
 export function installCredentials(varDir: string, files: CredentialFiles): void {
-  mkdirSync(varDir, { recursive: true, mode: 0o700 });
+  makeDirectoryDurably(varDir);
   const target = clusterDirectory(varDir);
   refuseMember(varDir);
   const draft = mkdtempSync(`${target}.new-`);

@@ -4,7 +4,6 @@
  * It waits until the node belongs to a cluster, then puts the parts together: guardian, replication sockets, modules,
  * heartbeats, API. It never waits for a disk, a hook or a name server in the loop that beats.
  */
-import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import {
   type Api,
@@ -16,6 +15,7 @@ import {
 } from "../api/api.ts";
 import { type Cluster, loadCluster } from "../cluster/cluster.ts";
 import { openNetwork } from "../network/virtual_ip.ts";
+import { makeDirectoryDurably } from "../platform/durable_directory.ts";
 import type { Engine } from "./engine.ts";
 import { GuardianLink } from "./guardian_link.ts";
 import { Heartbeats } from "./heartbeats.ts";
@@ -62,7 +62,7 @@ class Daemon implements ApiHost {
   /** Starts what can be started; returns what closes it. */
   async start(): Promise<() => Promise<void>> {
     for (const name of ["run", "log", "state", "modules"]) {
-      mkdirSync(join(this.varDir, name), { recursive: true, mode: 0o700 });
+      makeDirectoryDurably(join(this.varDir, name));
     }
     this.#api = createApi(this);
     const local = await serveLocal(this.varDir, this.#api);

@@ -54,6 +54,7 @@ export class ModuleRuntime {
   #peerHears: readonly string[] = [];
   #lastSign: SignOfLife | null = null;
   #signs = 0;
+  #lostSince = new Date().toISOString();
   #reintegration: ReintegrationProgress | null = null;
   #counters: ReplicationCounters | null = null;
   #resources: Record<string, { state: string; since: string; detail?: string }> = {};
@@ -93,6 +94,7 @@ export class ModuleRuntime {
     const mirror = config.kind === "mirror" ? config : null;
     this.#supervisor = new Supervisor(
       {
+        module: name,
         kind: config.kind,
         node: cluster.node,
         peer: this.#peer?.name ?? null,
@@ -227,6 +229,7 @@ export class ModuleRuntime {
 
   #onMembership(event: ReturnType<Membership["tick"]>[number]): void {
     if (event.type === "peerLost") {
+      this.#lostSince = new Date().toISOString();
       this.#peerView = null;
       this.journal.line("warning", event.cause);
       this.#supervisor.tell({ type: "peerLost", cause: event.cause });
@@ -318,7 +321,7 @@ export class ModuleRuntime {
         readiness: "NotReady",
         upToDate: null,
         reason: "does not answer",
-        since: "",
+        since: this.#lostSince,
         resources: {},
       };
     const { reason = "", since = "", remedy, reintegration } = view.note ?? {};

@@ -2,10 +2,11 @@
  * What must survive a crash, on disk: one small JSON file, replaced whole, fsynced with its directory before anyone acts
  * on it. A file that cannot be read is never taken for "nothing was there": that would forget a promise (G3).
  */
-import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { open, readFile, rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import * as v from "valibot";
 import type { DurableRecord } from "../failover/types.ts";
+import { makeDirectoryDurably } from "../platform/durable_directory.ts";
 
 const generation = v.pipe(v.string(), v.maxLength(64));
 const recordSchema = v.object({
@@ -40,7 +41,7 @@ export const blankRecord: DurableRecord = {
 /** Replaces `file` by `content` so that a crash leaves either the old or the new, and the new is on stable storage. Mode 0600. */
 export async function writeDurably(file: string, content: string): Promise<void> {
   const directory = dirname(file);
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  makeDirectoryDurably(directory);
   const temporary = `${file}.new`;
   const handle = await open(temporary, "w", 0o600);
   try {
