@@ -30,15 +30,17 @@ const NEIGHBOUR_ADVERTISEMENT = 136;
 const SET4 = "allowed4";
 const SET6 = "allowed6";
 const CHAIN = "silence";
+/** How kernels without nf_tables, or without one of its families, refuse. 93 is EPROTONOSUPPORT. */
+const UNSUPPORTED = ["EOPNOTSUPP", "EAFNOSUPPORT", "ENOENT", "EINVAL", "errno 93"] as const;
 
 /** Rules and sets of one module. Every method is synchronous and takes microseconds. */
 export class Deadline {
   readonly #table: string;
   readonly #keys4: Uint8Array[];
   readonly #keys6: Uint8Array[];
-  readonly #netlink: Netlink;
+  #opened: Netlink | null = null;
 
-  /** Changes nothing yet: `install` does, and a process that takes over only refreshes. Addresses in CIDR form. Throws. */
+  /** Changes nothing yet: `install` does, and a process that takes over only refreshes. Addresses in CIDR form. Throws when one is none. */
   constructor(module: string, addresses: readonly string[]) {
     this.#table = tableOf(module);
     const parsed = addresses.map(parseCidr);
@@ -46,7 +48,11 @@ export class Deadline {
       parsed.filter((address: Cidr) => address.version === version).map(({ bytes }) => bytes);
     this.#keys4 = keysOf(4);
     this.#keys6 = keysOf(6);
-    this.#netlink = openNftables();
+  }
+
+  get #netlink(): Netlink {
+    this.#opened ??= openNftables();
+    return this.#opened;
   }
 
   /**
@@ -54,26 +60,33 @@ export class Deadline {
    * nf_tables, why there is no deadline: the module can run without, and says so. Throws on any other refusal.
    */
   install(timeoutMs: number): string | null {
+    try {
+      this.#build(timeoutMs);
+      return null;
+    } catch (error) {
+      if (isRefusal(error, ...UNSUPPORTED))
+        return `this kernel lacks nf_tables for inet or arp (${(error as Error).message})`;
+      throw error;
+    }
+  }
+
+  /** Makes table, sets, chains and rules anew; the addresses are allowed for `timeoutMs`, or not at all. */
+  #build(timeoutMs: number | null): void {
     const table = this.#table;
     const change = this.#without(new Transaction(this.#netlink));
     for (const family of [FAMILY_INET, FAMILY_ARP]) {
       change.table(family, table).timeoutSet(family, table, SET4, 4, 1);
-      if (this.#keys4.length > 0) change.elements(family, table, SET4, this.#keys4, timeoutMs);
+      if (timeoutMs !== null && this.#keys4.length > 0)
+        change.elements(family, table, SET4, this.#keys4, timeoutMs);
     }
     change.timeoutSet(FAMILY_INET, table, SET6, 16, 2);
-    if (this.#keys6.length > 0) change.elements(FAMILY_INET, table, SET6, this.#keys6, timeoutMs);
+    if (timeoutMs !== null && this.#keys6.length > 0)
+      change.elements(FAMILY_INET, table, SET6, this.#keys6, timeoutMs);
     change.chain(FAMILY_INET, table, CHAIN, POSTROUTING, AFTER_TRANSLATION);
     change.chain(FAMILY_ARP, table, CHAIN, ARP_OUTPUT, 0);
     for (const key of this.#keys4) this.#silence4(change, key);
     for (const key of this.#keys6) this.#silence6(change, key);
-    try {
-      change.commit(`cannot install the kernel-side deadline ${table}`);
-      return null;
-    } catch (error) {
-      if (isRefusal(error, "EOPNOTSUPP", "EAFNOSUPPORT", "ENOENT", "EINVAL"))
-        return `no kernel-side deadline: this kernel lacks nf_tables for inet or arp (${(error as Error).message})`;
-      throw error;
-    }
+    change.commit(`cannot install the kernel-side deadline ${table}`);
   }
 
   #silence4(change: Transaction, key: Uint8Array): void {
@@ -103,14 +116,24 @@ export class Deadline {
     change.rule(FAMILY_INET, this.#table, CHAIN, ...advertisement, absentFrom(SET6), drop);
   }
 
-  /** The addresses may speak for `timeoutMs` from now on. Throws when the rules are not installed. */
+  /** The addresses may speak for `timeoutMs` from now on. Throws when the kernel refuses. */
   refresh(timeoutMs: number): void {
-    this.#replace(timeoutMs);
+    this.#allow(timeoutMs);
   }
 
-  /** The addresses fall silent now. Throws when the rules are not installed. */
+  /** The addresses fall silent now. Throws when the kernel refuses. */
   silence(): void {
-    this.#replace(null);
+    this.#allow(null);
+  }
+
+  /** A firewall that was loaded anew has flushed our rules, too: put them back. */
+  #allow(timeoutMs: number | null): void {
+    try {
+      this.#replace(timeoutMs);
+    } catch (error) {
+      if (!isRefusal(error, "ENOENT")) throw error;
+      this.#build(timeoutMs);
+    }
   }
 
   /**
@@ -146,13 +169,14 @@ export class Deadline {
         `cannot remove the kernel-side deadline ${this.#table}`,
       );
     } catch (error) {
-      if (!isRefusal(error, "EOPNOTSUPP", "EAFNOSUPPORT")) throw error;
+      if (!isRefusal(error, ...UNSUPPORTED)) throw error;
     }
   }
 
   /** Gives the socket back; the rules stay. */
   close(): void {
-    this.#netlink.close();
+    this.#opened?.close();
+    this.#opened = null;
   }
 }
 

@@ -234,7 +234,7 @@ t.test("the node's own IPv6 connections do not start from the virtual address", 
 });
 
 t.test("an address falls silent when all of its holder's processes are stopped", { skip }, async (t) => {
-  const { h1, agents } = await bedWithAgents(t);
+  const { bed, h1, agents } = await bedWithAgents(t);
   const addresses = [VIP, VIP6];
   const missing = await agents[0].must({
     do: "deadline",
@@ -269,6 +269,11 @@ t.test("an address falls silent when all of its holder's processes are stopped",
   await agents[1].must({ do: "down", address: VIP });
   agents[0].process.signal("SIGCONT");
   await until("it speaks again", async () => await h1.pings(host(VIP)));
+  const node = bed.node(1);
+  await node.exec(["nft", "flush", "ruleset"]);
+  const rules = async (): Promise<string> => (await node.exec(["nft", "list", "ruleset"])).stdout;
+  await until("rules that a firewall flushed are back", async () => (await rules()).includes("10.77.0.100"));
+  t.ok(await h1.pings(host(VIP)));
   await agents[0].must({ do: "stopRefreshing" });
   await agents[0].must({ do: "silence" });
   t.notOk(await h1.pings(host(VIP), 100), "silenced at once");
