@@ -120,5 +120,7 @@ export class Machine {
     await run("ip", "link", "set", `port-${this.name}`, "down");
     process.kill(this.pid, "SIGKILL");
     await this.outer.exited;
+    // The kernel takes its time to bury a network namespace with its end of the cable.
+    await run("ip", "link", "delete", `port-${this.name}`);
   }
 }
