@@ -61,6 +61,7 @@ export class Command implements PromiseLike<CommandResult> {
   #cwd: string | undefined;
   #env: Readonly<Record<string, string>> = {};
   #input = "";
+  #running: Promise<CommandResult> | null = null;
 
   constructor(line: string) {
     this.line = line;
@@ -118,7 +119,18 @@ export class Command implements PromiseLike<CommandResult> {
     resolved?: ((value: CommandResult) => A | PromiseLike<A>) | null,
     rejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
   ): Promise<A | B> {
-    return this.#run().then(resolved, rejected);
+    this.#running ??= this.#run();
+    return this.#running.then(resolved, rejected);
+  }
+
+  /** As a promise's: `await $`…`.catch(() => …)`. */
+  catch<B>(rejected: (reason: unknown) => B | PromiseLike<B>): Promise<CommandResult | B> {
+    return this.then(null, rejected);
+  }
+
+  /** As a promise's. */
+  finally(done: () => void): Promise<CommandResult> {
+    return this.then().finally(done);
   }
 
   async #run(): Promise<CommandResult> {

@@ -1,0 +1,109 @@
+/**
+ * Scripts in the compiled binary: nothing in the current directory or the environment may run code in it, and what works from
+ * source works there too. Skipped when there is no binary (`npm run build`).
+ */
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import t from "tap";
+import { contextVariables, type HookCall, type HookOrder } from "../../hooks/context.ts";
+import { hookEnvironment } from "../../hooks/environment.ts";
+
+const binary = process.env["HOLDFAST_BINARY"] ?? new URL("../../dist/holdfast", import.meta.url).pathname;
+const skip = existsSync(binary) ? false : "there is no binary: npm run build";
+const directory = mkdtempSync(join(tmpdir(), `holdfast-binary-${process.pid}-`));
+t.teardown(() => rmSync(directory, { recursive: true }));
+
+function files(contents: Record<string, string>): void {
+  for (const [path, content] of Object.entries(contents)) {
+    mkdirSync(dirname(join(directory, path)), { recursive: true });
+    writeFileSync(join(directory, path), content);
+  }
+}
+
+async function output(command: readonly string[], env: Record<string, string>, input = "") {
+  const child = Bun.spawn([...command], {
+    cwd: directory,
+    env,
+    stdin: Buffer.from(input),
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const [stdout, stderr] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+  ]);
+  return { stdout, stderr, code: await child.exited };
+}
+
+/** Everything that a runtime might read from where it is started. */
+const trap = `import { writeFileSync } from "node:fs"; writeFileSync(${JSON.stringify(join(directory, "trapped"))}, "1");`;
+files({
+  "bunfig.toml": `preload = ["./trap.ts"]\n[run]\npreload = ["./trap.ts"]\n`,
+  ".env": "TRAPPED=1\nNODE_OPTIONS=--require=./trap.ts\n",
+  ".env.local": "TRAPPED=1\n",
+  "trap.ts": trap,
+  "script.ts": `interface A { b: string }\nconsole.log(import.meta.main, Deno.args.join(), process.env["TRAPPED"] ?? "clean");\nconst a: A = { b: "x" };\nif (a.b === "y") throw new Error();\nDeno.exit(Number(Deno.args[0]));\n`,
+  "deno.json": `{"imports":{"@lib/":"./lib/"}}`,
+  "lib/x.ts": "export const x: number = 5;\n",
+  "node_modules/vendored/package.json": `{"name":"vendored","main":"main.js"}`,
+  "node_modules/vendored/main.js": "exports.three = 3;",
+  "hooks/start_prim.ts": `import { $, defineHook } from "holdfast";\nimport { x } from "@lib/x.ts";\nimport { three } from "vendored";\nexport default defineHook(async ({ module, vars }) => {\n  console.log(module, vars["port"], x, three, (await $\`echo \${"a b"}\`.text()));\n  if (vars["port"] === "1") throw new Error("no");\n});\n`,
+});
+
+t.test("trap 36: bunfig.toml, .env and the environment run nothing in the binary", { skip }, async (t) => {
+  const hostile = {
+    PATH: "/usr/bin:/bin",
+    BUN_OPTIONS: `--preload ${join(directory, "trap.ts")}`,
+    BUN_BE_BUN: "1",
+    BUN_INSPECT_PRELOAD: join(directory, "trap.ts"),
+    NODE_OPTIONS: `--require ${join(directory, "trap.ts")}`,
+  };
+  const { stdout, stderr, code } = await output([binary, "run", "script.ts", "7", "--x"], hostile);
+  t.equal(stdout, "true 7,--x clean\n", stderr);
+  t.equal(code, 7);
+  t.notOk(existsSync(join(directory, "trapped")));
+});
+
+function order(port: string): string {
+  const context: HookCall = {
+    module: "db",
+    node: "n1",
+    kind: "mirror",
+    hook: "start_prim",
+    action: "start",
+    from: "WAIT",
+    to: "ALONE",
+    cause: "a test",
+    force: false,
+    attempt: 1,
+    vars: { port },
+    dir: directory,
+    peers: [],
+  };
+  const value: HookOrder = {
+    file: join(directory, "hooks/start_prim.ts"),
+    kind: "typescript",
+    context,
+    timeoutMs: 10_000,
+    cgroup: null,
+  };
+  t.ok(contextVariables(context)["HOLDFAST_VAR_port"] === port);
+  return JSON.stringify(value);
+}
+
+t.test(
+  "a hook with the SDK, an import map and a vendored package runs in the binary",
+  { skip },
+  async (t) => {
+    const good = await output([binary, "__hook"], hookEnvironment({}), order("5432"));
+    t.match(good, { code: 0, stdout: "db 5432 5 3 a b\n" }, good.stderr);
+    const bad = await output([binary, "__hook"], hookEnvironment({}), order("1"));
+    t.equal(bad.code, 1);
+    t.match(bad.stderr, /^error: no\n.*start_prim\.ts:6:\d+/);
+    t.notMatch(bad.stderr, /bunfs/);
+    const none = await output([binary, "__hook"], hookEnvironment({}), "not an order");
+    t.equal(none.code, 1);
+    t.notOk(existsSync(join(directory, "trapped")));
+  },
+);
