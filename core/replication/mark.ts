@@ -181,12 +181,12 @@ export class ExtentMark extends Mark {
     }
     return count;
   }
-  /** Clears blocks that do not exist any more, or (`touch`) were copied just now. */
-  clear(first: number, end: number, touch: boolean): void {
+  /** Dirty blocks from `first` to before `end` were sent: touched now. */
+  copied(first: number, end: number): void {
     for (let block = first; block < end; block++) {
       if (!this.isBlockDirty(block)) continue;
       this.#bits[block >>> 5]! &= ~(1 << (block & 31));
-      if (touch) this.#bits[2 * WORDS + (block >>> 5)]! |= 1 << (block & 31);
+      this.#bits[2 * WORDS + (block >>> 5)]! |= 1 << (block & 31);
     }
   }
   age(): void {

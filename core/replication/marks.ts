@@ -222,18 +222,6 @@ export class Marks {
     this.#log.add(RecordType.PLACE, id, place.parent, place.name);
   }
 
-  /** The object is gone from this copy: nothing about it is left to say. */
-  forget(id: number): void {
-    const object = this.objects.get(id);
-    if (object === undefined) return;
-    this.#log.add(RecordType.FORGET, id);
-    for (const mark of object.marks()) {
-      if (mark.activeAt >= 0) this.#setOf(mark).remove(mark);
-      mark.activeAt = -1;
-    }
-    this.objects.delete(id);
-  }
-
   // ---- durable points --------------------------------------------------------------------------------------------------
 
   /** A durable point begins: sync what `touched` lists on both disks, then `confirmPoint`. False: one is under way. */
@@ -342,7 +330,7 @@ export class Marks {
     return Math.min(from * BLOCK_BYTES, Number.MAX_SAFE_INTEGER);
   }
   nextDirty(id: number, size: number, most: number): DataRange | null {
-    return this.objects.get(id)?.nextDirty(size, most) ?? null;
+    return this.objects.get(id)?.nextDirty(size, most, (mark) => this.#list(mark)) ?? null;
   }
   dirtyBytes(id: number, size: number): number {
     return this.objects.get(id)?.dirtyBytes(size) ?? 0;
@@ -359,9 +347,21 @@ export class Marks {
     this.#copiedFlag(this.objects.get(directory)?.names);
   }
 
+  /**
+   * The object does not exist here any more. That, too, counts as sent and not yet durable: a crash may bring the object
+   * back, and then it must still be dirty.
+   */
+  lapsed(id: number): void {
+    const object = this.objects.get(id);
+    if (object === undefined) return;
+    object.lapse();
+    for (const mark of object.marks()) if (mark.isTouched) this.#list(mark);
+  }
+
   /** Everything is equal and durable on both copies: no marks are left, on disk neither after the next rewrite. */
   clear(): void {
-    for (const id of [...this.objects.keys()]) this.forget(id);
+    for (const object of this.objects.values()) for (const mark of object.marks()) this.#deactivate(mark);
+    this.objects.clear();
     this.#now = [];
     this.#before = [];
     this.#pointIdentity = null;

@@ -124,9 +124,6 @@ function applyRecord(marks: Marks, type: number, id: number, extra: number, blob
     case RecordType.EVERYTHING:
       marks.everything = true;
       return;
-    case RecordType.FORGET:
-      marks.objects.delete(id);
-      return;
   }
   const object = marks.objectFor(id);
   if (type === RecordType.PLACE) {

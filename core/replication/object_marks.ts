@@ -82,13 +82,14 @@ export class ObjectMarks {
     return true;
   }
 
-  /** The next stretch to copy, at most `most` bytes, of an object of `size` bytes; null when its data is all there. */
-  nextDirty(size: number, most: number): DataRange | null {
+  /** The next stretch to copy, at most `most` bytes, of an object of `size` bytes; null when its data is all there. `visit` gets each mark that became touched. */
+  nextDirty(size: number, most: number, visit: (mark: Mark) => void): DataRange | null {
     const end = Math.min(Math.ceil(size / BLOCK_BYTES), this.tail?.dirtyFrom ?? Number.POSITIVE_INFINITY);
     for (const extent of this.extents.values()) {
       const base = extent.index * BLOCKS_PER_EXTENT;
-      // What lies behind the end does not exist any more; what lies in the dirty tail is copied with it.
-      extent.clear(Math.max(0, Math.min(end - base, BLOCKS_PER_EXTENT)), BLOCKS_PER_EXTENT, false);
+      // What lies behind the end does not exist (but a crash could bring it back: touched); the dirty tail is copied as such.
+      extent.copied(Math.max(0, Math.min(end - base, BLOCKS_PER_EXTENT)), BLOCKS_PER_EXTENT);
+      if (extent.isTouched) visit(extent);
       const first = extent.nextBlock(0, true);
       if (first === BLOCKS_PER_EXTENT) continue;
       const stop = extent.nextBlock(first, false);
@@ -99,10 +100,11 @@ export class ObjectMarks {
     const offset = this.tail.dirtyFrom * BLOCK_BYTES;
     if (offset < size) return { offset, length: Math.min(most, size - offset) };
     this.tail.copied(Number.POSITIVE_INFINITY);
+    visit(this.tail);
     return null;
   }
 
-  /** What `nextDirty` returned was sent. Returns whether the tail became touched. `visit` gets each extent that did. */
+  /** What `nextDirty` returned was sent. `visit` gets each mark that became touched. */
   copied(range: DataRange, size: number, visit: (mark: Mark) => void): void {
     const first = Math.floor(range.offset / BLOCK_BYTES);
     const end = Math.ceil((range.offset + range.length) / BLOCK_BYTES);
@@ -114,8 +116,16 @@ export class ObjectMarks {
     const index = Math.floor(range.offset / EXTENT_BYTES);
     const extent = this.extents.get(index);
     if (extent === undefined) return;
-    extent.clear(first - index * BLOCKS_PER_EXTENT, end - index * BLOCKS_PER_EXTENT, true);
+    extent.copied(first - index * BLOCKS_PER_EXTENT, end - index * BLOCKS_PER_EXTENT);
     visit(extent);
+  }
+
+  /** Everything dirty was sent, in a manner of speaking: there is nothing left to send. */
+  lapse(): void {
+    if (this.names?.isDirty) this.names.copied();
+    if (this.attributes?.isDirty) this.attributes.copied();
+    if (this.tail?.isDirty) this.tail.copied(Number.POSITIVE_INFINITY);
+    for (const extent of this.extents.values()) extent.copied(0, BLOCKS_PER_EXTENT);
   }
 
   /** Bytes to copy of an object of `size` bytes. */

@@ -29,10 +29,8 @@ export const RecordType = {
   DIRTY_RANGE: 0x43,
   /** The marks do not tell: everything is dirty. */
   EVERYTHING: 0x44,
-  /** The object is gone, its marks with it. */
-  FORGET: 0x45,
   /** Last record of a dirty map. */
-  END: 0x46,
+  END: 0x45,
 } as const;
 
 /** Where an object was last seen. The name is a string of one character per byte. Parent 0: unknown. */

@@ -143,7 +143,7 @@ export class Reintegration {
 
   /** The object exists no more. */
   gone(id: number): void {
-    this.#marks.forget(id);
+    this.#marks.lapsed(id);
     this.#unsent.delete(id);
     this.#toAnnounce.delete(id);
     this.#introduced.delete(id);
