@@ -1,0 +1,102 @@
+/** What must hold at every step: G1, G3, G4 as far as it goes without a witness, G5. */
+import type { SimNode } from "./failover_node.ts";
+import type { World } from "./failover_world.ts";
+
+/** A guarantee was broken. */
+export class Violation extends Error {}
+
+interface Acknowledged {
+  op: number;
+  node: string;
+  /** Null: by both nodes. Else the generation in which it was acknowledged alone. */
+  alone: string | null;
+}
+
+/** The judge of one schedule. */
+export class Check {
+  readonly acknowledged_: Acknowledged[] = [];
+  private readonly saved = new Set<number>();
+  private readonly given = new Set<number>();
+  /** Generations begun alone while the other node was alive too: without a witness both may run. */
+  private readonly parted = new Set<string>();
+  /** A person overrode the rules: data may be lost by command from here on. */
+  forced = false;
+  /** The schedule cuts networks or stops nodes: two may run, each by its own right. */
+  torn = false;
+  served = 0;
+
+  constructor(private readonly world: World) {}
+
+  private fail(guarantee: string, text: string): never {
+    throw new Violation(`${guarantee}: ${text} (at ${this.world.clock.now.toFixed(0)} ms)`);
+  }
+
+  /** A node starts to write alone. */
+  wentAlone(node: SimNode): void {
+    const { record } = node.disk;
+    const generation = record.generations.current;
+    if (record.role !== "ALONE")
+      this.fail("G3", `${node.name} goes on alone, but its durable role is ${record.role}`);
+    if (generation !== node.data.generations.current)
+      this.fail("G3", `${node.name} writes alone in a generation that is not durable`);
+    const peer = node.peer();
+    if (record.peerOutdatedIn === generation) {
+      const other = peer.disk.record;
+      const knows =
+        other.consistency !== "uptodate" ||
+        other.generations.current === generation ||
+        other.generations.history.includes(generation);
+      if (!knows && !this.forced)
+        this.fail("G3", `${node.name} counts ${peer.name} as outdated, which ${peer.name} did not record`);
+    } else if (peer.up && this.torn) this.parted.add(generation);
+  }
+
+  acknowledged(node: SimNode, op: number, byBoth: boolean): void {
+    if (!byBoth) {
+      const { record } = node.disk;
+      if (record.role !== "ALONE" || record.generations.current !== node.data.generations.current)
+        this.fail("G3", `${node.name} acknowledges ${op} alone; durable is ${record.role}`);
+    }
+    this.acknowledged_.push({ op, node: node.name, alone: byBoth ? null : node.data.generations.current });
+  }
+
+  /** A node mounts its copy and serves it. */
+  serves(node: SimNode): void {
+    this.served++;
+    const { copy } = node.disk;
+    if (this.forced) return;
+    if (copy.mixed) this.fail("G3", `${node.name} serves a copy whose reintegration was interrupted`);
+    for (const { op, alone, node: by } of this.acknowledged_) {
+      if (copy.ops.has(op) || this.given.has(op)) continue;
+      if (alone !== null && (this.saved.has(op) || this.parted.has(alone))) continue;
+      this.fail(
+        alone === null ? "G1" : "G3",
+        `${node.name} serves without operation ${op}, acknowledged by ${alone === null ? "both" : `${by} alone in ${alone}`}`,
+      );
+    }
+  }
+
+  /** The application starts. */
+  runs(node: SimNode): void {
+    const peer = node.peer();
+    if (!this.torn && !this.forced && peer.up && peer.application)
+      this.fail("G4", `the application runs on both nodes, and no network was cut`);
+  }
+
+  /** A copy is about to be changed to become that of the source. */
+  overwritten(target: SimNode, source: SimNode, sacrifice: boolean, full: boolean): void {
+    if (target.disk.record.consistency !== "inconsistent")
+      this.fail("G3", `${target.name} is overwritten, and "inconsistent" is not durable`);
+    const mine = target.disk.copy.ops;
+    for (const { op, alone } of this.acknowledged_) {
+      if (!mine.has(op) || source.node_has(op)) continue;
+      if (sacrifice) this.saved.add(op);
+      else if (full && target.commandedFull) this.given.add(op);
+      else if (!this.saved.has(op) && !this.given.has(op) && !this.forced)
+        this.fail(
+          alone === null ? "G1" : "G5",
+          `${target.name} is overwritten by ${source.name} and loses operation ${op}, which was not kept aside`,
+        );
+    }
+  }
+}

@@ -1,0 +1,94 @@
+/** Virtual time and chance: one seed, one story. */
+
+/** A small, fast, seeded generator (mulberry32). */
+export class Chance {
+  private state: number;
+  constructor(seed: number) {
+    this.state = (seed ^ 0x9e3779b9) >>> 0;
+    this.next();
+    this.next();
+  }
+  /** From 0 up to 1. */
+  next(): number {
+    this.state = (this.state + 0x6d2b79f5) >>> 0;
+    let x = this.state;
+    x = Math.imul(x ^ (x >>> 15), x | 1);
+    x ^= x + Math.imul(x ^ (x >>> 7), x | 61);
+    return ((x ^ (x >>> 14)) >>> 0) / 4294967296;
+  }
+  /** True with this probability. */
+  is(probability: number): boolean {
+    return this.next() < probability;
+  }
+  /** A number from `low` up to `high`. */
+  between(low: number, high: number): number {
+    return low + (high - low) * this.next();
+  }
+  /** One of these. */
+  pick<T>(list: readonly T[]): T {
+    return list[Math.floor(this.next() * list.length)]!;
+  }
+}
+
+interface Entry {
+  at: number;
+  order: number;
+  run: () => void;
+}
+
+/** A queue of things to happen, by virtual time, then by the order in which they were asked for. */
+export class Clock {
+  now = 0;
+  private heap: Entry[] = [];
+  private order = 0;
+
+  at(time: number, run: () => void): void {
+    const entry = { at: Math.max(time, this.now), order: this.order++, run };
+    const heap = this.heap;
+    let index = heap.length;
+    heap.push(entry);
+    while (index > 0) {
+      const parent = (index - 1) >> 1;
+      if (before(heap[parent]!, entry)) break;
+      heap[index] = heap[parent]!;
+      index = parent;
+    }
+    heap[index] = entry;
+  }
+
+  after(ms: number, run: () => void): void {
+    this.at(this.now + ms, run);
+  }
+
+  /** Runs until `end`, or until `stop` says so. */
+  runUntil(end: number, stop: () => boolean = () => false): void {
+    while (this.heap.length > 0 && this.heap[0]!.at <= end && !stop()) {
+      const entry = this.pop();
+      this.now = entry.at;
+      entry.run();
+    }
+    if (!stop()) this.now = Math.max(this.now, end);
+  }
+
+  private pop(): Entry {
+    const heap = this.heap;
+    const top = heap[0]!;
+    const last = heap.pop()!;
+    if (heap.length === 0) return top;
+    let index = 0;
+    for (;;) {
+      let child = 2 * index + 1;
+      if (child >= heap.length) break;
+      if (child + 1 < heap.length && before(heap[child + 1]!, heap[child]!)) child++;
+      if (before(last, heap[child]!)) break;
+      heap[index] = heap[child]!;
+      index = child;
+    }
+    heap[index] = last;
+    return top;
+  }
+}
+
+function before(a: Entry, b: Entry): boolean {
+  return a.at < b.at || (a.at === b.at && a.order < b.order);
+}

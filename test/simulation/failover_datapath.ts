@@ -1,0 +1,332 @@
+/**
+ * A small honest model of what the data path promises the failover core: sequence of sync operations, generations, held replies,
+ * reintegration with its three durable steps. It knows nothing of roles beyond what effects tell it.
+ */
+import { relation } from "../../core/failover/generations.ts";
+import type { Generations, ReplicationReport } from "../../core/failover/types.ts";
+import type { SimNode } from "./failover_node.ts";
+import type { World } from "./failover_world.ts";
+
+/** How long the source waits for a peer's word, ms. */
+const PATIENCE = 1200;
+const DRAIN_LIMIT = 5000;
+
+interface Pending {
+  op: number;
+  local: boolean;
+  remote: boolean;
+  acked: () => void;
+}
+
+/** One connection. Either side may think it open while the other has dropped it. */
+export interface Session {
+  source: DataPath;
+  target: DataPath;
+  phase: "copying" | "ending" | "sync";
+  sourceOpen: boolean;
+  targetOpen: boolean;
+  lastMoved: number;
+  /** Delivery is in order, per direction. */
+  deliver: [number, number];
+}
+
+/** The replication process of one node. */
+export class DataPath {
+  role: "idle" | "serving" | "following" = "idle";
+  alone = false;
+  generations: Generations = { current: "", parted: null, history: [] };
+  session: Session | null = null;
+  inSync = false;
+  private pending: Pending[] = [];
+  private full = false;
+  private sacrifice = false;
+  private reported: ReplicationReport | null = null;
+  private onProceed: (() => void) | null = null;
+  private served = 0;
+  /** Grows whenever the process begins anew: what was under way is forgotten. */
+  private life = 0;
+
+  constructor(
+    readonly node: SimNode,
+    private readonly world: World,
+  ) {}
+
+  private after(ms: number, run: () => void): void {
+    const life = this.life;
+    this.node.after("process", ms, () => {
+      if (life === this.life) run();
+    });
+  }
+
+  private report(report: ReplicationReport): void {
+    this.reported = report;
+    this.node.report(report);
+  }
+
+  /** The daemon is back: what waits for its word is said again. */
+  reportAgain(): void {
+    if (this.reported !== null && (this.onProceed !== null || this.reported.kind === "peerGone"))
+      this.node.report(this.reported);
+  }
+
+  serve(alone: boolean, generations: Generations): void {
+    if (this.role === "serving") {
+      if (alone) this.goAlone(generations);
+      return;
+    }
+    this.reset();
+    this.role = "serving";
+    this.alone = alone;
+    this.generations = generations;
+    this.served = this.world.clock.now;
+  }
+
+  follow(generations: Generations, full: boolean, sacrifice: boolean): void {
+    this.reset();
+    this.role = "following";
+    this.generations = generations;
+    this.full = full;
+    this.sacrifice = sacrifice;
+  }
+
+  goAlone(generations: Generations): void {
+    if (this.role !== "serving") return;
+    this.drop();
+    this.alone = true;
+    this.generations = generations;
+    this.reported = null;
+    this.flush();
+  }
+
+  seal(): void {
+    this.drop();
+  }
+
+  proceed(): void {
+    const run = this.onProceed;
+    this.onProceed = null;
+    run?.();
+  }
+
+  /** Ends cleanly: a source drains first. */
+  stop(done: (ok: boolean) => void): void {
+    if (this.role !== "serving") {
+      this.reset();
+      done(true);
+      return;
+    }
+    const began = this.world.clock.now;
+    const poll = () => {
+      if (this.pending.length === 0) {
+        this.reset();
+        done(true);
+      } else if (this.world.clock.now - began > DRAIN_LIMIT) done(false);
+      else this.after(20, poll);
+    };
+    poll();
+  }
+
+  /** Killed, fenced, or the power is cut. */
+  reset(): void {
+    this.drop();
+    this.life++;
+    this.role = "idle";
+    this.alone = false;
+    this.pending = [];
+    this.onProceed = null;
+    this.reported = null;
+  }
+
+  private drop(): void {
+    const session = this.session;
+    this.session = null;
+    this.inSync = false;
+    this.onProceed = null;
+    if (session === null) return;
+    const other = session.source === this ? session.target : session.source;
+    if (session.source === this) session.sourceOpen = false;
+    else session.targetOpen = false;
+    // A closed connection is noticed at once where the network carries the news, else by time.
+    if (this.node.up && this.world.network.isOpen("repl", this.node.index))
+      this.world.clock.after(3, () => {
+        if (other.session === session) other.lost("the connection was closed");
+      });
+  }
+
+  private lost(cause: string): void {
+    if (this.session === null) return;
+    const counted = this.role === "serving" && (!this.alone || this.session.phase !== "copying");
+    this.drop();
+    if (counted || this.role === "following") this.report({ kind: "peerGone", cause });
+  }
+
+  /** Called often: dials, notices silence. */
+  poll(): void {
+    const { now } = this.world.clock;
+    const session = this.session;
+    if (session !== null) {
+      const both = session.sourceOpen && session.targetOpen;
+      if (both && this.world.network.isRoundTrip("repl") && this.peerAwake()) session.lastMoved = now;
+      else if (now - session.lastMoved > PATIENCE) this.lost("no answer in time");
+      return;
+    }
+    if (this.role === "following") this.dial();
+    if (this.role === "serving" && !this.alone && this.reported?.kind !== "peerGone" && now - this.served > PATIENCE)
+      this.report({ kind: "peerGone", cause: "no secondary joined" });
+  }
+
+  private peerAwake(): boolean {
+    const peer = this.node.peer();
+    return peer.up && !peer.isFrozen("process") && !this.node.isFrozen("process");
+  }
+
+  private dial(): void {
+    const source = this.node.peer().data;
+    if (!this.world.network.isRoundTrip("repl") || !this.peerAwake()) return;
+    if (source.role !== "serving" || source.session !== null || this.onProceed !== null) return;
+    if (!source.alone && source.reported?.kind === "peerGone") return;
+    const related = relation(this.generations, source.generations);
+    const session: Session = {
+      source,
+      target: this,
+      phase: "copying",
+      sourceOpen: true,
+      targetOpen: true,
+      lastMoved: this.world.clock.now,
+      deliver: [0, 0],
+    };
+    const mayCopy = this.full || this.sacrifice || related === "equal" || related === "theirsNewer";
+    if (!mayCopy) {
+      if (this.reported?.kind === "refused") return;
+      const word = related === "split-brain" ? "split-brain" : "unrelated";
+      this.report({ kind: "refused", relation: word, detail: `the copies are ${related}` });
+      return;
+    }
+    this.session = session;
+    source.session = session;
+    if (related === "equal" && !source.alone && this.sameAs(source) && !this.full) this.joinEqual(session);
+    else this.beginCopy(session);
+  }
+
+  private sameAs(source: DataPath): boolean {
+    const mine = this.node.disk.copy;
+    const theirs = source.node.disk.copy;
+    if (mine.mixed || theirs.mixed) return false;
+    const waiting = new Set(source.pending.map(({ op }) => op));
+    for (const op of theirs.ops) if (!mine.ops.has(op) && !waiting.has(op)) return false;
+    for (const op of mine.ops) if (!theirs.ops.has(op)) return false;
+    return true;
+  }
+
+  private joinEqual(session: Session): void {
+    session.phase = "sync";
+    this.inSync = true;
+    session.source.inSync = true;
+    session.source.reported = null;
+    this.report({ kind: "inSync" });
+    session.source.report({ kind: "inSync" });
+    for (const pending of session.source.pending) session.source.send(session, pending);
+  }
+
+  private beginCopy(session: Session): void {
+    const { source } = session;
+    source.report({ kind: "reintegrating", side: "source", full: this.full });
+    this.report({ kind: "reintegrating", side: "target", full: this.full });
+    this.onProceed = () => {
+      this.world.check.overwritten(this.node, source.node, this.sacrifice, this.full);
+      const copy = this.node.disk.copy;
+      copy.mixed = true;
+      for (const op of copy.ops) if (!source.node.disk.copy.ops.has(op)) copy.ops.delete(op);
+      this.sacrifice = false;
+      this.after(this.world.chance.between(30, 1500), () => this.endCopy(session));
+    };
+  }
+
+  private endCopy(session: Session): void {
+    if (this.session !== session) return;
+    const { source } = session;
+    if (source.session !== session || !this.world.network.isRoundTrip("repl") || !this.peerAwake()) {
+      this.after(50, () => this.endCopy(session));
+      return;
+    }
+    session.phase = "ending";
+    const ops = new Set(source.node.disk.copy.ops);
+    for (const pending of source.pending) {
+      ops.add(pending.op);
+      pending.remote = true;
+    }
+    this.node.disk.copy = { ops, mixed: source.node.disk.copy.mixed };
+    this.report({ kind: "caughtUp", side: "target", generations: source.generations });
+    this.onProceed = () => {
+      this.generations = { ...source.generations, parted: null };
+      this.full = false;
+      this.world.carry(session, "target", () => source.targetCaughtUp(session));
+    };
+  }
+
+  private targetCaughtUp(session: Session): void {
+    if (this.session !== session) return;
+    this.report({ kind: "caughtUp", side: "source", generations: this.generations });
+    this.onProceed = () => {
+      session.phase = "sync";
+      this.alone = false;
+      this.generations = { ...this.generations, parted: null };
+      this.inSync = true;
+      this.reported = null;
+      this.report({ kind: "inSync" });
+      this.world.carry(session, "source", () => session.target.sourceProceeded(session));
+      this.flush();
+    };
+  }
+
+  private sourceProceeded(session: Session): void {
+    if (this.session !== session) return;
+    this.inSync = true;
+    this.report({ kind: "inSync" });
+  }
+
+  /** The application's write and fsync. `acked` when fsync returned. */
+  write(op: number, acked: () => void): boolean {
+    if (this.role !== "serving") return false;
+    const pending: Pending = { op, local: false, remote: false, acked };
+    this.pending.push(pending);
+    const session = this.session;
+    if (session !== null && session.phase !== "copying") this.send(session, pending);
+    this.after(this.world.chance.between(1, 6), () => {
+      this.node.disk.copy.ops.add(op);
+      pending.local = true;
+      this.flush();
+    });
+    return true;
+  }
+
+  private send(session: Session, pending: Pending): void {
+    this.world.carry(session, "source", () => {
+      const { target } = session;
+      if (target.session !== session) return;
+      target.after(this.world.chance.between(1, 6), () => {
+        // Sealed meanwhile: neither applied nor acknowledged.
+        if (target.session !== session) return;
+        target.node.disk.copy.ops.add(pending.op);
+        this.world.carry(session, "target", () => {
+          if (this.session !== session) return;
+          pending.remote = true;
+          this.flush();
+        });
+      });
+    });
+  }
+
+  private flush(): void {
+    const mayAlone = this.alone && (this.session === null || this.session.phase === "copying");
+    const kept: Pending[] = [];
+    const done: Pending[] = [];
+    for (const pending of this.pending)
+      (pending.local && (pending.remote || mayAlone) ? done : kept).push(pending);
+    this.pending = kept;
+    for (const pending of done) {
+      this.world.check.acknowledged(this.node, pending.op, pending.remote);
+      pending.acked();
+    }
+  }
+}

@@ -1,0 +1,419 @@
+/** One simulated node: disk, daemon (the real core and membership), hooks, application. */
+import { blankRecord, describe, initialState, type State, step, view } from "../../core/failover/step.ts";
+import type {
+  Command,
+  DurableRecord,
+  Effect,
+  Event,
+  FailoverConfig,
+  PeerView,
+  ReplicationReport,
+} from "../../core/failover/types.ts";
+import { createMembership, type Membership, type MembershipEvent } from "../../core/membership/membership.ts";
+import { DataPath } from "./failover_datapath.ts";
+import { LANS, type LanName } from "./failover_network.ts";
+import type { World } from "./failover_world.ts";
+
+/** What survives a power cut. */
+export interface Disk {
+  record: DurableRecord;
+  copy: { ops: Set<number>; mixed: boolean };
+}
+
+type Scope = "daemon" | "process";
+type EventBody = Event extends infer E ? (E extends unknown ? Omit<E, "now" | "wall"> : never) : never;
+
+const INTERVAL = 200;
+const TIMEOUT = 1000;
+
+/** A machine of the cluster. */
+export class SimNode {
+  up = false;
+  disk: Disk = { record: blankRecord(), copy: { ops: new Set(), mixed: false } };
+  state: State;
+  data: DataPath;
+  application = false;
+  /** A person asked for a full copy here. */
+  commandedFull = false;
+  /** Hooks that fail now. */
+  failing = new Set<string>();
+  writesFail = false;
+  private membership: Membership;
+  private readonly epochs: Record<Scope, number> = { daemon: 0, process: 0 };
+  private readonly frozen: Record<Scope, number> = { daemon: 0, process: 0 };
+  private peerView: PeerView | null = null;
+  private fedView: PeerView | null = null;
+  private ownView: PeerView;
+  private sequence = 0;
+  private incarnation = "";
+  private timers = new Map<string, number>();
+  private diskFree = 0;
+  private commands = 0;
+  private killed = 0;
+
+  constructor(
+    readonly name: string,
+    readonly index: 0 | 1,
+    private readonly config: FailoverConfig,
+    private readonly world: World,
+  ) {
+    this.state = initialState(config);
+    this.ownView = view(this.state);
+    this.data = new DataPath(this, world);
+    this.membership = this.newMembership();
+  }
+
+  peer(): SimNode {
+    return this.world.nodes[this.index === 0 ? 1 : 0]!;
+  }
+  node_has(op: number): boolean {
+    return this.disk.copy.ops.has(op);
+  }
+  isFrozen(scope: Scope): boolean {
+    return this.frozen[scope] > this.world.clock.now;
+  }
+  describe(): ReturnType<typeof describe> {
+    return describe(this.state);
+  }
+
+  /** Runs later, if the same start of that part still lives then; a frozen part catches up when it thaws. */
+  after(scope: Scope, ms: number, run: () => void): void {
+    const epoch = this.epochs[scope];
+    const attempt = () => {
+      if (!this.up || epoch !== this.epochs[scope]) return;
+      if (this.isFrozen(scope)) this.world.clock.at(this.frozen[scope] + 0.01, attempt);
+      else run();
+    };
+    this.world.clock.after(ms, attempt);
+  }
+
+  boot(): void {
+    if (this.up) return;
+    this.world.tell(`${this.name} boots`);
+    this.up = true;
+    this.frozen.daemon = 0;
+    this.frozen.process = 0;
+    this.epochs.process++;
+    this.data.reset();
+    this.application = false;
+    this.startDaemon(null);
+    this.poll();
+  }
+
+  private newMembership(): Membership {
+    return createMembership({
+      node: this.name,
+      peer: this.config.peer ?? "",
+      lans: LANS,
+      interval: INTERVAL,
+      timeout: TIMEOUT,
+    });
+  }
+
+  private startDaemon(adopt: State | null): void {
+    this.epochs.daemon++;
+    this.incarnation = `${this.name}${this.world.clock.now.toFixed(0)}`;
+    this.membership = this.newMembership();
+    this.peerView = null;
+    this.fedView = null;
+    this.timers.clear();
+    this.sequence = 0;
+    this.diskFree = 0;
+    this.state = initialState(this.config);
+    const adopted = adopt?.state;
+    this.feed({
+      type: "boot",
+      record: this.disk.record,
+      start: this.disk.record.running,
+      incarnation: this.incarnation,
+      ...(adopted === "ALONE" || adopted === "PRIM" || adopted === "SECOND"
+        ? { adopt: { state: adopted, inSync: this.data.inSync } }
+        : {}),
+    });
+    if (adopt !== null) this.data.reportAgain();
+    this.beat();
+    this.tick();
+  }
+
+  /** Power cut: what was not on disk is gone; a record being written may have made it. */
+  crash(): void {
+    if (!this.up) return;
+    this.world.tell(`${this.name} loses power`);
+    for (const { record } of this.state.writes) if (this.world.chance.is(0.5)) this.disk.record = record;
+    this.up = false;
+    this.application = false;
+    this.epochs.daemon++;
+    this.epochs.process++;
+    this.data.reset();
+  }
+
+  /** kill -9 of the daemon: back in time it adopts what runs, else the guardian fences first. */
+  killDaemon(): void {
+    if (!this.up) return;
+    this.world.tell(`the daemon of ${this.name} is killed`);
+    const settled = this.state.main.waiting === null && this.state.data.waiting === null && this.state.booted;
+    const adopt = settled && this.world.chance.is(0.7) ? this.state : null;
+    this.epochs.daemon++;
+    const kill = ++this.killed;
+    this.world.clock.after(adopt ? this.world.chance.between(50, 400) : 700, () => {
+      if (!this.up || kill !== this.killed) return;
+      if (adopt === null) this.fenceNow();
+      this.startDaemon(adopt);
+    });
+  }
+
+  /** The whole machine stands still: a hypervisor's stun. */
+  stun(ms: number): void {
+    this.world.tell(`${this.name} stands still for ${ms.toFixed(0)} ms`);
+    this.frozen.daemon = this.world.clock.now + ms;
+    this.frozen.process = this.world.clock.now + ms;
+  }
+
+  /** SIGSTOP of the daemon: the guardian fences at 0.8 of the timeout, and a daemon that wakes later begins anew. */
+  stopDaemon(ms: number): void {
+    if (!this.up) return;
+    this.world.tell(`the daemon of ${this.name} is stopped for ${ms.toFixed(0)} ms`);
+    this.frozen.daemon = this.world.clock.now + ms;
+    if (ms < 0.5 * TIMEOUT) return;
+    const kill = ++this.killed;
+    this.world.clock.after(0.8 * TIMEOUT, () => {
+      if (!this.up || kill !== this.killed) return;
+      this.epochs.daemon++;
+      this.fenceNow();
+      this.world.clock.after(Math.max(0, ms - 0.8 * TIMEOUT), () => {
+        if (!this.up || kill !== this.killed) return;
+        this.frozen.daemon = 0;
+        this.startDaemon(null);
+      });
+    });
+  }
+
+  private fenceNow(): void {
+    this.application = false;
+    this.epochs.process++;
+    this.data.reset();
+    this.poll();
+  }
+
+  private poll(): void {
+    this.after("process", 60, () => {
+      this.data.poll();
+      this.poll();
+    });
+  }
+
+  /** Takes an event in, through the real core. */
+  feed(body: EventBody): void {
+    const event = { ...body, now: this.world.clock.now, wall: this.world.clock.now } as Event;
+    const before = this.state;
+    const { state, effects, why } = step(before, event);
+    this.state = state;
+    this.world.cover(before, event);
+    if (why !== "") this.world.tell(`${this.name} ${state.state}: ${why}`);
+    const old = this.ownView;
+    const next = view(state);
+    const same =
+      old.state === next.state &&
+      old.readiness === next.readiness &&
+      old.record.generations === next.record.generations &&
+      old.record.role === next.record.role &&
+      old.record.consistency === next.record.consistency &&
+      old.record.counter === next.record.counter &&
+      old.record.peerCounter === next.record.peerCounter &&
+      old.outdate === next.outdate &&
+      old.caughtUp === next.caughtUp &&
+      old.outdatedIn === next.outdatedIn &&
+      old.swap === next.swap &&
+      old.leaving === next.leaving &&
+      old.incarnation === next.incarnation;
+    if (!same) this.ownView = next;
+    for (const effect of effects) this.execute(effect);
+  }
+
+  command(command: Command, cause: string, by: "human" | "rule" = "human"): void {
+    if (!this.up || this.isFrozen("daemon")) return;
+    this.world.tell(`${this.name}: ${by} says ${JSON.stringify(command)}`);
+    this.commandedFull = command.name === "second" && command.full;
+    if (command.name === "prim" && (command.force || this.state.contact !== "heard")) this.world.check.forced = true;
+    this.commands++;
+    this.feed({ type: "command", command, by, cause, id: `${this.name}${this.commands}` });
+  }
+
+  report(report: ReplicationReport): void {
+    this.after("daemon", 0.5, () => this.feed({ type: "replication", report }));
+  }
+
+  private done(id: number, ms: number, ok = true, detail = ""): void {
+    this.after("daemon", ms, () => this.feed({ type: "done", effect: id, ok, detail }));
+  }
+
+  private execute(given: Effect): void {
+    const { chance } = this.world;
+    const effect = this.world.sabotage(this, given);
+    if (effect === null) return;
+    switch (effect.do) {
+      case "persist":
+        this.persist(effect.id, effect.record);
+        return;
+      case "hook":
+        this.hook(effect);
+        return;
+      case "virtualIp":
+        this.done(effect.id, chance.between(0.5, 5));
+        return;
+      case "serve":
+        this.after("daemon", chance.between(0.5, 10), () => {
+          this.data.serve(effect.alone, effect.generations);
+          this.world.check.serves(this);
+          if (effect.alone) this.world.check.wentAlone(this);
+          this.done(effect.id, 0.1);
+        });
+        return;
+      case "goAlone":
+        this.after("daemon", 0.5, () => {
+          this.data.goAlone(effect.generations);
+          if (this.data.role === "serving") this.world.check.wentAlone(this);
+          this.done(effect.id, 0.1);
+        });
+        return;
+      case "follow":
+        this.data.follow(effect.generations, effect.full, effect.sacrifice);
+        this.done(effect.id, chance.between(0.5, 5));
+        return;
+      case "stopReplication":
+        this.data.stop((ok) => this.done(effect.id, 0.5, ok, ok ? "" : "not drained in time"));
+        return;
+      case "sealStream":
+        this.data.seal();
+        this.done(effect.id, chance.between(0.2, 20));
+        return;
+      case "fence":
+        this.application = false;
+        this.data.reset();
+        this.done(effect.id, chance.between(1, 30));
+        return;
+      case "proceed":
+        this.data.proceed();
+        return;
+      case "publish":
+        this.send();
+        return;
+      case "timer":
+        this.timer(effect.name, effect.ms);
+        return;
+      case "answer":
+        this.world.tell(`${this.name} answers ${effect.ok ? "yes" : "no"}: ${effect.message}`);
+    }
+  }
+
+  private persist(id: number, record: DurableRecord): void {
+    const at = Math.max(this.world.clock.now, this.diskFree) + this.world.chance.between(0.5, 12);
+    this.diskFree = at;
+    const fails = this.writesFail;
+    this.after("daemon", at - this.world.clock.now, () => {
+      if (!fails) this.disk.record = record;
+      this.feed({ type: "done", effect: id, ok: !fails, detail: fails ? "no space left on device" : "" });
+    });
+  }
+
+  private hook(effect: Extract<Effect, { do: "hook" }>): void {
+    const takes = this.world.chance.between(1, 60);
+    this.world.tell(`${this.name} runs ${effect.hook}${effect.force ? " by force" : ""} (${effect.from} to ${effect.to})`);
+    const fails = this.failing.has(effect.hook) && !effect.force;
+    const starts = effect.hook === "start_prim";
+    const epoch = this.epochs.process;
+    this.after("daemon", takes, () => {
+      if (epoch !== this.epochs.process && starts) {
+        this.done(effect.id, 0, false, "killed");
+        return;
+      }
+      if (effect.hook === "stop_prim" && !fails) this.application = false;
+      if (starts && !fails) this.startApplication(effect.id);
+      else this.done(effect.id, 0, !fails, fails ? "exit status 1" : "");
+    });
+  }
+
+  /** The start hook writes and syncs, as a database does, before it is done. */
+  private startApplication(id: number): void {
+    this.world.check.runs(this);
+    this.application = true;
+    let answered = false;
+    const finish = (ok: boolean) => {
+      if (answered) return;
+      answered = true;
+      if (!ok) this.application = false;
+      this.done(id, 0.1, ok, ok ? "" : "the database does not answer");
+      if (ok) this.work();
+    };
+    if (!this.data.write(this.world.newOperation(), () => finish(true))) finish(false);
+    this.after("daemon", 8000, () => finish(false));
+  }
+
+  private work(): void {
+    this.after("process", this.world.chance.between(40, 160), () => {
+      if (!this.application) return;
+      let continued = false;
+      const next = () => {
+        if (continued) return;
+        continued = true;
+        this.work();
+      };
+      if (!this.data.write(this.world.newOperation(), next)) this.application = this.data.role === "serving";
+    });
+  }
+
+  private timer(name: string, ms: number | null): void {
+    const serial = (this.timers.get(name) ?? 0) + 1;
+    this.timers.set(name, serial);
+    if (ms === null) return;
+    this.after("daemon", ms, () => {
+      if (this.timers.get(name) === serial) this.feed({ type: "timer", name });
+    });
+  }
+
+  private beat(): void {
+    this.send();
+    this.after("daemon", INTERVAL, () => this.beat());
+  }
+
+  private send(): void {
+    const hears = this.membership.hears();
+    const peer = this.peer();
+    for (const lan of LANS) {
+      this.sequence++;
+      const sequence = this.sequence;
+      const { incarnation, ownView } = this;
+      for (const delay of this.world.network.datagram(lan, this.index))
+        this.world.clock.after(delay, () => peer.receive(lan, incarnation, sequence, hears, ownView));
+    }
+  }
+
+  private receive(lan: LanName, incarnation: string, sequence: number, hears: string[], sent: PeerView): void {
+    if (!this.up) return;
+    this.after("daemon", 0, () => {
+      const { fresh, events } = this.membership.heard({ lan, incarnation, sequence, hears });
+      if (fresh) this.peerView = sent;
+      this.take(events);
+      if (this.peerView !== this.fedView && this.membership.alive === true) {
+        this.fedView = this.peerView;
+        if (this.peerView !== null) this.feed({ type: "peer", view: this.peerView });
+      }
+    });
+  }
+
+  private take(events: readonly MembershipEvent[]): void {
+    for (const event of events) {
+      if (event.type === "peerLost") {
+        this.fedView = null;
+        this.feed({ type: "peerLost", cause: event.cause });
+      }
+    }
+  }
+
+  private tick(): void {
+    const { data } = this;
+    if (data.session !== null && data.session.lastMoved >= this.world.clock.now - 100) this.take(this.membership.sign());
+    this.take(this.membership.tick(this.world.clock.now));
+    this.after("daemon", INTERVAL / 2, () => this.tick());
+  }
+}
