@@ -53,6 +53,7 @@ export async function playStory(base: string, output: Output): Promise<DemoClust
   } finally {
     clearInterval(looking);
     display.end();
+    output.say(`\n${display.timeline()}\n`);
   }
 }
 
@@ -98,8 +99,7 @@ async function tell(cluster: DemoCluster, display: Display): Promise<void> {
   await writer.exited;
   await proveRows(cluster, ledger, display);
   await proveEqual(n1, n2, display);
-  display.end();
-  display.event(`all of it held\n\n${display.timeline()}\n`);
+  display.event("all of it held");
 }
 
 async function stateOf(node: DemoNode): Promise<ModuleState | null> {
