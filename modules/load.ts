@@ -6,7 +6,7 @@ import { basename, join, resolve } from "node:path";
 import { type ClusterNames, crossChecks } from "./cross_checks.ts";
 import { checkImports, type HookFile, type ModuleHook, scanCheckers, scanHooks } from "./hook_files.ts";
 import { type ModuleConfig, moduleSchema } from "./schema.ts";
-import { unsupported } from "./unsupported.ts";
+import { unsupported, unsupportedHooks } from "./unsupported.ts";
 import {
   formatProblem,
   inOrder,
@@ -72,7 +72,7 @@ export function readModule(
   const { output: config, problems } = validateYaml(yaml, moduleSchema);
   try {
     const { hooks, problems: hookProblems } = scanHooks(root);
-    problems.push(...hookProblems, ...checkImports(root));
+    problems.push(...hookProblems, ...unsupportedHooks(hooks, root), ...checkImports(root));
     if (config === null) return { definition: null, problems: inOrder(problems) };
     for (const finding of [...crossChecks(config, cluster), ...unsupported(config)])
       problems.push(yaml.locate(finding));

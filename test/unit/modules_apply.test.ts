@@ -24,6 +24,7 @@ import {
   unpackModule,
   writeEditorFiles,
 } from "../../modules/mod.ts";
+import { TEMPLATES } from "../../templates/catalog.ts";
 
 const root = mkdtempSync(join(tmpdir(), `holdfast-apply-${process.pid}-`));
 t.teardown(() => rmSync(root, { recursive: true }));
@@ -52,12 +53,10 @@ t.test("packed and unpacked, a module is the same: files, executables, revision"
   });
   chmodSync(join(from, "hooks/stop_prim"), 0o755);
   const packed = packModule(from);
-  t.same(Object.keys(packed.files).sort(), [
-    "hooks/start_prim.ts",
-    "hooks/stop_prim",
-    "lib/deep/er/x.ts",
-    "module.yaml",
-  ]);
+  t.same(
+    new Set(Object.keys(packed.files)),
+    new Set(["hooks/start_prim.ts", "hooks/stop_prim", "lib/deep/er/x.ts", "module.yaml"]),
+  );
   t.match(packed.revision, /^[0-9a-f]{64}$/);
   t.equal(packedRevision(packed.files), packed.revision);
   const target = join(root, "modules", "db");
@@ -127,7 +126,7 @@ t.test("links, special files and too much are refused when packing", async (t) =
   const vendored = source("vendored", { "module.yaml": yaml, "node_modules/p/i.js": "1" });
   mkdirSync(join(vendored, "node_modules/.bin"));
   symlinkSync("../p/i.js", join(vendored, "node_modules/.bin/p"));
-  t.same(Object.keys(packModule(vendored).files).sort(), ["module.yaml", "node_modules/p/i.js"]);
+  t.same(new Set(Object.keys(packModule(vendored).files)), new Set(["module.yaml", "node_modules/p/i.js"]));
   const strange = source("strange", { "module.yaml": yaml, "hooks/start_prim": "echo hello\n" });
   chmodSync(join(strange, "hooks/start_prim"), 0o755);
   t.match(checkModule(strange).errors, [/^hooks\/start_prim:1:1: has no first line such as #!\/bin\/sh/]);
@@ -160,6 +159,9 @@ t.test("check warns of what will hurt, and refuses what does not work yet", asyn
     t.match(checkModule(source(`later-${key}`, { "module.yaml": `${yaml}${line}\n` })).errors, [
       new RegExp(`^module\\.yaml:3:\\d+: ${key}: .* not supported by this version: remove ${key}$`),
     ]);
+  t.match(checkModule(source("later-config", { "module.yaml": yaml, "hooks/config.ts": hook })).errors, [
+    /^hooks\/config\.ts:1:1: config hooks are not called by this version/,
+  ]);
   for (const kind of ["farm", "light"])
     t.match(checkModule(source(`later-${kind}`, { "module.yaml": `kind: ${kind}\n` })).errors, [
       /kind: modules of kind \w+ are not supported by this version/,
@@ -179,4 +181,13 @@ t.test("the SDK's types name exactly what the SDK exports", async (t) => {
   });
   t.ok(statSync(join(directory, "tsconfig.json")).isFile());
   t.same(checkModule(directory).errors, []);
+});
+
+t.test("every template, as it is cloned, passes check without a warning", async (t) => {
+  for (const template of TEMPLATES) {
+    const directory = source(`template-${template.name}`, { ...template.files });
+    writeEditorFiles(directory);
+    const { errors, warnings } = checkModule(directory);
+    t.same([...errors, ...warnings], [], template.name);
+  }
 });
