@@ -42,9 +42,11 @@ export function serveNodes(
 ): NodeServer {
   const members = new Set(Object.keys(cluster.nodes));
   const strangers = new Strangers();
+  /** Judged once, at the handshake: a socket that is closing no longer knows its certificate. */
+  const callers = new WeakMap<object, Caller>();
   const sockets = new Set<TLSSocket>();
   const http = createServer((incoming, outgoing) => {
-    const caller = callerOf(incoming.socket as TLSSocket, members);
+    const caller = callers.get(incoming.socket) ?? STRANGER;
     answer(incoming, outgoing, caller, handler).catch((error: unknown) => {
       refuse(outgoing, 500, error instanceof Error ? error.message : String(error));
     });
@@ -59,7 +61,9 @@ export function serveNodes(
         socket.once("close", () => sockets.delete(socket));
       },
       secured(socket) {
-        if (callerOf(socket, members).kind === "member") strangers.recognise(socket);
+        const caller = callerOf(socket, members);
+        callers.set(socket, caller);
+        if (caller.kind === "member") strangers.recognise(socket);
         http.emit("connection", socket);
       },
     }),
@@ -133,13 +137,14 @@ function listen(
   };
 }
 
+const STRANGER: Caller = { kind: "stranger" };
+
 /** `authorized` is the TLS library's word that the certificate chains to our authority; membership is cluster.yaml's. */
 function callerOf(socket: TLSSocket, members: ReadonlySet<string>): Caller {
-  if (!socket.authorized) return { kind: "stranger" };
-  const name = socket.getPeerCertificate().subject.CN;
-  return typeof name === "string" && members.has(name)
-    ? { kind: "member", node: name }
-    : { kind: "stranger" };
+  if (!socket.authorized) return STRANGER;
+  const { subject }: { subject?: { CN?: unknown } } = socket.getPeerCertificate();
+  const name = subject?.CN;
+  return typeof name === "string" && members.has(name) ? { kind: "member", node: name } : STRANGER;
 }
 
 function refuse(outgoing: ServerResponse, status: number, message: string): void {

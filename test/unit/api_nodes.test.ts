@@ -139,8 +139,8 @@ t.test("commands here, there and everywhere", async (t) => {
   });
   t.match(n2.engine?.modulesByName.get("db")?.by, /\(from n1\)$/);
   const all = (await n1.api.call("GET", "/status", undefined, { all: true })).body as StatusDocument;
-  t.equal(all.modules["db"]?.nodes["n1"]?.state, "ALONE");
-  t.equal(all.modules["db"]?.nodes["n2"]?.state, "SECOND");
+  t.equal(all.modules["db"]!.nodes["n1"]!.state, "ALONE");
+  t.equal(all.modules["db"]!.nodes["n2"]!.state, "SECOND");
   const everywhere = await result(n1.api, "POST", "/modules/db/command", { command: "stop" }, { all: true });
   t.equal(everywhere.status, 3, "n3 never joined");
   t.match(everywhere.data, {
