@@ -5,7 +5,7 @@
  * moment on); only then does the target record that it is up to date. So at no instant can either be started while the other is ahead.
  */
 import { isRestored, relation, together } from "./generations.ts";
-import { change, effect, emit, persist, queueData, resetStream } from "./plan.ts";
+import { change, effect, emit, isCommitted, persist, queueData, resetStream } from "./plan.ts";
 import { type Draft, heardPeer, isServing, peerName } from "./state.ts";
 import type { Generations, PeerView, ReplicationReport } from "./types.ts";
 
@@ -14,7 +14,8 @@ const BACK_OFF = 5000;
 
 /** Takes in a report of the data path. */
 export function onReport(draft: Draft, report: ReplicationReport): void {
-  const { role } = draft.replication;
+  // Past the decision to serve, nothing that the stream still says as a target counts.
+  const role = draft.replication.role === "following" && isCommitted(draft) ? "idle" : draft.replication.role;
   switch (report.kind) {
     case "inSync":
       if (role === "idle" || draft.outdating !== null) return;

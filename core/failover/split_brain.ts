@@ -1,7 +1,7 @@
 /** Two nodes that serve: who stays, who stops, and who must be silenced at once (G5, trap 15a). */
 import { elect, relation, staysAfterSplit } from "./generations.ts";
 import { isCommitted } from "./plan.ts";
-import { type Draft, isBusy, isServing, peerName } from "./state.ts";
+import { type Draft, isBusy, isServing, peerName, say } from "./state.ts";
 import { fence, toWait } from "./stop.ts";
 import type { PeerView } from "./types.ts";
 
@@ -24,7 +24,7 @@ export function yieldToPeer(draft: Draft, peer: PeerView): void {
   }
   if (related !== "split-brain" && related !== "unrelated") return;
   if (staysAfterSplit(draft.record, peer.record, draft.config.node, name)) {
-    draft.why.push(`split brain: both nodes ran alone; ${draft.config.node} stays, it was primary before`);
+    say(draft, `split brain: both nodes ran alone; ${draft.config.node} stays, it was primary before`);
     return;
   }
   toWait(

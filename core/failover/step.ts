@@ -83,8 +83,13 @@ function boot(draft: Draft, event: Extract<Event, { type: "boot" }>): void {
   draft.wanted = event.start || event.adopt !== undefined;
   say(draft, draft.wanted ? "starts with the daemon" : "not started: nobody asked for it");
   if (event.adopt === undefined) return;
-  draft.state = event.adopt.state;
   draft.told = event.adopt.state;
+  const { role, generations } = event.record;
+  draft.state = !isServing(event.adopt.state)
+    ? event.adopt.state
+    : role === "PRIM" && generations.parted === null
+      ? "PRIM"
+      : "ALONE";
   if (draft.config.kind === "mirror" && draft.config.replicated) {
     resetStream(draft, event.adopt.state === "SECOND" ? "following" : "serving");
     draft.replication = { ...draft.replication, inSync: event.adopt.inSync };

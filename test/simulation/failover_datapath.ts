@@ -43,6 +43,8 @@ export class DataPath {
   private reported: ReplicationReport | null = null;
   private onProceed: (() => void) | null = null;
   private served = 0;
+  /** Promised not to acknowledge alone any more: the target may already count as whole. */
+  private bound = false;
   /** Grows whenever the process begins anew: what was under way is forgotten. */
   private life = 0;
 
@@ -77,6 +79,7 @@ export class DataPath {
     this.reset();
     this.role = "serving";
     this.alone = alone;
+    this.bound = false;
     this.generations = generations;
     this.served = this.world.clock.now;
   }
@@ -93,6 +96,7 @@ export class DataPath {
     if (this.role !== "serving") return;
     this.drop();
     this.alone = true;
+    this.bound = false;
     this.generations = generations;
     this.reported = null;
     this.flush();
@@ -155,7 +159,7 @@ export class DataPath {
 
   private lost(cause: string): void {
     if (this.session === null) return;
-    const counted = this.role === "serving" && (!this.alone || this.session.phase !== "copying");
+    const counted = this.role === "serving" && (!this.alone || this.bound);
     this.drop();
     if (counted || this.role === "following") this.report({ kind: "peerGone", cause });
   }
@@ -171,7 +175,12 @@ export class DataPath {
       return;
     }
     if (this.role === "following") this.dial();
-    if (this.role === "serving" && !this.alone && this.reported?.kind !== "peerGone" && now - this.served > PATIENCE)
+    if (
+      this.role === "serving" &&
+      !this.alone &&
+      this.reported?.kind !== "peerGone" &&
+      now - this.served > PATIENCE
+    )
       this.report({ kind: "peerGone", cause: "no secondary joined" });
   }
 
@@ -250,6 +259,7 @@ export class DataPath {
       return;
     }
     session.phase = "ending";
+    source.bound = true;
     const ops = new Set(source.node.disk.copy.ops);
     for (const pending of source.pending) {
       ops.add(pending.op);
@@ -318,7 +328,7 @@ export class DataPath {
   }
 
   private flush(): void {
-    const mayAlone = this.alone && (this.session === null || this.session.phase === "copying");
+    const mayAlone = this.alone && !this.bound;
     const kept: Pending[] = [];
     const done: Pending[] = [];
     for (const pending of this.pending)

@@ -29,6 +29,7 @@ const TIMEOUT = 1000;
 /** A machine of the cluster. */
 export class SimNode {
   up = false;
+  private daemonUp = false;
   disk: Disk = { record: blankRecord(), copy: { ops: new Set(), mixed: false } };
   state: State;
   data: DataPath;
@@ -79,6 +80,7 @@ export class SimNode {
   /** Runs later, if the same start of that part still lives then; a frozen part catches up when it thaws. */
   after(scope: Scope, ms: number, run: () => void): void {
     const epoch = this.epochs[scope];
+    if (scope === "daemon" && !this.daemonUp) return;
     const attempt = () => {
       if (!this.up || epoch !== this.epochs[scope]) return;
       if (this.isFrozen(scope)) this.world.clock.at(this.frozen[scope] + 0.01, attempt);
@@ -112,6 +114,7 @@ export class SimNode {
 
   private startDaemon(adopt: State | null): void {
     this.epochs.daemon++;
+    this.daemonUp = true;
     this.incarnation = `${this.name}${this.world.clock.now.toFixed(0)}`;
     this.membership = this.newMembership();
     this.peerView = null;
@@ -149,11 +152,12 @@ export class SimNode {
 
   /** kill -9 of the daemon: back in time it adopts what runs, else the guardian fences first. */
   killDaemon(): void {
-    if (!this.up) return;
+    if (!this.up || !this.daemonUp) return;
     this.world.tell(`the daemon of ${this.name} is killed`);
     const settled = this.state.main.waiting === null && this.state.data.waiting === null && this.state.booted;
     const adopt = settled && this.world.chance.is(0.7) ? this.state : null;
     this.epochs.daemon++;
+    this.daemonUp = false;
     const kill = ++this.killed;
     this.world.clock.after(adopt ? this.world.chance.between(50, 400) : 700, () => {
       if (!this.up || kill !== this.killed) return;
@@ -179,6 +183,7 @@ export class SimNode {
     this.world.clock.after(0.8 * TIMEOUT, () => {
       if (!this.up || kill !== this.killed) return;
       this.epochs.daemon++;
+      this.daemonUp = false;
       this.fenceNow();
       this.world.clock.after(Math.max(0, ms - 0.8 * TIMEOUT), () => {
         if (!this.up || kill !== this.killed) return;
@@ -231,10 +236,11 @@ export class SimNode {
   }
 
   command(command: Command, cause: string, by: "human" | "rule" = "human"): void {
-    if (!this.up || this.isFrozen("daemon")) return;
+    if (!this.up || !this.daemonUp || this.isFrozen("daemon")) return;
     this.world.tell(`${this.name}: ${by} says ${JSON.stringify(command)}`);
     this.commandedFull = command.name === "second" && command.full;
-    if (command.name === "prim" && (command.force || this.state.contact !== "heard")) this.world.check.forced = true;
+    if (command.name === "prim" && (command.force || this.state.contact !== "heard"))
+      this.world.check.forced = true;
     this.commands++;
     this.feed({ type: "command", command, by, cause, id: `${this.name}${this.commands}` });
   }
@@ -318,7 +324,9 @@ export class SimNode {
 
   private hook(effect: Extract<Effect, { do: "hook" }>): void {
     const takes = this.world.chance.between(1, 60);
-    this.world.tell(`${this.name} runs ${effect.hook}${effect.force ? " by force" : ""} (${effect.from} to ${effect.to})`);
+    this.world.tell(
+      `${this.name} runs ${effect.hook}${effect.force ? " by force" : ""} (${effect.from} to ${effect.to})`,
+    );
     const fails = this.failing.has(effect.hook) && !effect.force;
     const starts = effect.hook === "start_prim";
     const epoch = this.epochs.process;
@@ -388,7 +396,13 @@ export class SimNode {
     }
   }
 
-  private receive(lan: LanName, incarnation: string, sequence: number, hears: string[], sent: PeerView): void {
+  private receive(
+    lan: LanName,
+    incarnation: string,
+    sequence: number,
+    hears: string[],
+    sent: PeerView,
+  ): void {
     if (!this.up) return;
     this.after("daemon", 0, () => {
       const { fresh, events } = this.membership.heard({ lan, incarnation, sequence, hears });
@@ -412,7 +426,8 @@ export class SimNode {
 
   private tick(): void {
     const { data } = this;
-    if (data.session !== null && data.session.lastMoved >= this.world.clock.now - 100) this.take(this.membership.sign());
+    if (data.session !== null && data.session.lastMoved >= this.world.clock.now - 100)
+      this.take(this.membership.sign());
     this.take(this.membership.tick(this.world.clock.now));
     this.after("daemon", INTERVAL / 2, () => this.tick());
   }
