@@ -34,6 +34,12 @@ export default defineHook(async ({ vars }) => {
   await $`install -o ${user} -g ${user} -m 640 /dev/null ${logFile}`;
   const options = `-p ${port} -c listen_addresses=* -c unix_socket_directories=${sockets}`;
   // No time limit of pg_ctl's own: recovery after a power cut may be long, and timeouts.start bounds it.
-  await $`runuser -u ${user} -- ${bin}/pg_ctl start -D ${data} -w -t 86400 -s -l ${logFile} -o ${options}`;
+  try {
+    await $`runuser -u ${user} -- ${bin}/pg_ctl start -D ${data} -w -t 86400 -s -l ${logFile} -o ${options}`;
+  } catch (error) {
+    log.error(`the end of ${logFile}:`);
+    await $`tail -n 15 ${logFile}`;
+    throw error;
+  }
   log(`PostgreSQL accepts connections on port ${port}`);
 });
