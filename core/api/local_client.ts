@@ -61,7 +61,7 @@ export function localApi(varDir: string): LocalApi {
       return await fetch(url.href, {
         unix: socket,
         method,
-        proxy: "",
+        proxy: false,
         headers: { "x-holdfast-by": userName() },
         ...(body !== undefined && { body: JSON.stringify(body) }),
         ...(signal && { signal }),
