@@ -14,7 +14,7 @@ export const Op = {
   RENAME: 12, LINK: 13, OPEN: 14, READ: 15, WRITE: 16, STATFS: 17, RELEASE: 18, FSYNC: 20, SETXATTR: 21,
   GETXATTR: 22, LISTXATTR: 23, REMOVEXATTR: 24, FLUSH: 25, INIT: 26, OPENDIR: 27, READDIR: 28, RELEASEDIR: 29,
   FSYNCDIR: 30, CREATE: 35, INTERRUPT: 36, DESTROY: 38, IOCTL: 39, BATCH_FORGET: 42, FALLOCATE: 43,
-  READDIRPLUS: 44, RENAME2: 45, LSEEK: 46, SYNCFS: 50, TMPFILE: 51, STATX: 52,
+  READDIRPLUS: 44, RENAME2: 45, SYNCFS: 50, TMPFILE: 51, STATX: 52,
 } as const; // biome-ignore format: a table
 
 /** The request header: length, opcode, unique (two words), node (two words), uid, gid, pid. */

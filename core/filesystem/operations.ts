@@ -10,7 +10,7 @@ import {
   Op,
   REPLY_HEADER,
 } from "./fuse_protocol.ts";
-import { allocateRange, flush, fsync, read, seek, write } from "./operations_data.ts";
+import { allocateRange, flush, fsync, read, write } from "./operations_data.ts";
 import { readDirectory } from "./operations_directory.ts";
 import { getAttributes, getStatx, ioctl, setAttributes } from "./operations_metadata.ts";
 import {
@@ -59,7 +59,6 @@ export function operate(s: Session): number {
     case Op.STATFS: return statfs(s);
     case Op.STATX: return getStatx(s);
     case Op.FALLOCATE: return allocateRange(s);
-    case Op.LSEEK: return seek(s);
     case Op.IOCTL: return ioctl(s);
     case Op.FLUSH: return flush(s);
     case Op.INIT: return init(s);

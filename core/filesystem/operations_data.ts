@@ -1,4 +1,4 @@
-/** Operations on the bytes of files: read, write, fsync, allocate, seek. */
+/** Operations on the bytes of files: read, write, fsync, allocate. */
 import {
   FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_PUNCH_HOLE,
@@ -181,19 +181,4 @@ export function allocateRange(s: Session): number {
     s.pending.touchTimes(index);
   }
   return 0;
-}
-
-/** SEEK_DATA and SEEK_HOLE; the kernel answers the others itself. */
-export function seek(s: Session): number {
-  const index = s.node();
-  if (index === 0) return -errnos.ESTALE;
-  const offset = offsetAt(s, 48);
-  if (offset < 0) return -errnos.EOVERFLOW;
-  const fd = s.backing.descriptors.get(index);
-  if (fd < 0) return fd;
-  const at = libc.lseek(fd, offset, s.request.view.getUint32(56, true));
-  if (at < 0) return at;
-  s.reply.words[REPLY_HEADER >>> 2] = at >>> 0;
-  s.reply.words[(REPLY_HEADER >>> 2) + 1] = Math.floor(at / TWO_32);
-  return 8;
 }
