@@ -6,14 +6,24 @@ import { appendFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { $, defineHook, log } from "holdfast";
 
+/** Lines of a file, none when it is not there. */
+function lines(file: string): string[] {
+  return existsSync(file) ? readFileSync(file, "utf8").split("\n") : [];
+}
+
 /** Is the server of the lock file alive here? The file also survives a failover, and then its pid means nothing. */
 function runsHere(data: string): boolean {
   try {
-    const pid = readFileSync(`${data}/postmaster.pid`, "utf8").split("\n")[0];
-    return readlinkSync(`/proc/${pid}/cwd`) === realpathSync(data);
+    return readlinkSync(`/proc/${lines(`${data}/postmaster.pid`)[0]}/cwd`) === realpathSync(data);
   } catch {
     return false;
   }
+}
+
+/** Removes what a server that was killed left behind: by now its pid may be somebody else's, and PostgreSQL would believe it. */
+function removeStaleLocks(data: string, socketLock: string): void {
+  rmSync(`${data}/postmaster.pid`, { force: true });
+  if (lines(socketLock)[1] === data) rmSync(socketLock);
 }
 
 export default defineHook(async ({ vars }) => {
@@ -28,7 +38,7 @@ export default defineHook(async ({ vars }) => {
     log("PostgreSQL runs already");
     return;
   }
-  rmSync(`${data}/postmaster.pid`, { force: true });
+  removeStaleLocks(data, `${sockets}/.s.PGSQL.${port}.lock`);
   await $`install -d -o ${user} -g ${user} -m 2775 ${sockets}`;
   const logFile = `${dirname(data)}/postgresql.log`;
   await $`install -o ${user} -g ${user} -m 640 /dev/null ${logFile}`;
