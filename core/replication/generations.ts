@@ -68,17 +68,20 @@ export function relation(mine: Lineage, theirs: Lineage): Verdict {
   };
 }
 
-/** The generations of a node that starts to write without its peer. `fresh` is a new random identifier. */
+/**
+ * The generations of a node that starts to write without its peer. `fresh` is a new random identifier. The history gets the
+ * generation that ends, so what stands before `parted` in it came after the parting.
+ */
 export function begin(generations: Generations, fresh: string): Generations {
   const { current, parted, history } = generations;
-  if (parted === null) return { current: fresh, parted: current, history };
-  return { current: fresh, parted, history: bounded([current, ...history]) };
+  return { current: fresh, parted: parted ?? current, history: bounded([current, ...history]) };
 }
 
 /** The generations of a source whose peer holds everything again. */
 export function rejoin(generations: Generations): Generations {
   const { current, parted, history } = generations;
-  return parted === null ? generations : { current, parted: null, history: bounded([parted, ...history]) };
+  if (parted === null) return generations;
+  return { current, parted: null, history: history.includes(parted) ? history : bounded([parted, ...history]) };
 }
 
 /** The generations of a target that holds everything that the source has. */
@@ -98,7 +101,7 @@ function compare(mine: Generations, theirs: Generations): Verdict {
   const theyAreMyPast = pastOf(mine).includes(theirs.current);
   const iAmTheirPast = pastOf(theirs).includes(mine.current);
   if (theyAreMyPast && !iAmTheirPast) {
-    return mine.parted === theirs.current
+    return marksReachBackTo(theirs.current, mine)
       ? verdict("theyAreAncestor", false, "this node went on where the two parted")
       : verdict(
           "theyAreAncestor",
@@ -107,7 +110,7 @@ function compare(mine: Generations, theirs: Generations): Verdict {
         );
   }
   if (iAmTheirPast && !theyAreMyPast) {
-    return theirs.parted === mine.current
+    return marksReachBackTo(mine.current, theirs)
       ? verdict("iAmAncestor", false, "the peer went on where the two parted")
       : verdict(
           "iAmAncestor",
@@ -135,9 +138,18 @@ function blankVerdict(mine: Lineage, theirs: Lineage): Verdict {
   };
 }
 
+/**
+ * Do the marks of a copy that went on hold all that happened since this generation of the other? Since the parting, and
+ * since any later one: the other can have that only from a reintegration that both its disk and the marks know of.
+ */
+function marksReachBackTo(generation: string, { parted, history }: Generations): boolean {
+  if (parted === null) return false;
+  return generation === parted || (history.includes(parted) && history.indexOf(generation) < history.indexOf(parted));
+}
+
 /** Everything that a copy has been, its present state excluded. */
 function pastOf({ parted, history }: Generations): readonly string[] {
-  return parted === null ? history : [parted, ...history];
+  return parted === null || history.includes(parted) ? history : [parted, ...history];
 }
 
 const bounded = (history: readonly string[]): readonly string[] => history.slice(0, HISTORY_LENGTH);
