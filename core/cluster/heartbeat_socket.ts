@@ -57,6 +57,8 @@ export class HeartbeatSockets {
   readonly #troubles = new Map<string, string>();
   readonly #assemblers = new Map<string, BeatAssembler>();
   readonly #answered = new Map<string, number>();
+  /** By lan, then peer: when it was last heard there. */
+  readonly #heardAt = new Map<string, Map<string, number>>();
   readonly #room: number;
   #pieces: readonly Uint8Array[] = [new Uint8Array(0)];
   #number = 0;
@@ -75,6 +77,7 @@ export class HeartbeatSockets {
       now: () => performance.now(),
     });
     for (const peer of peers) this.#assemblers.set(peer, new BeatAssembler());
+    for (const lan of cluster.lans) this.#heardAt.set(lan, new Map());
     this.#room = Math.min(
       ...peers.flatMap((peer) => cluster.lans.map((lan) => this.#channel.room(peer, lan))),
       1200,
@@ -89,6 +92,13 @@ export class HeartbeatSockets {
   /** Lans that have no socket at present, with the reason. */
   get troubles(): ReadonlyMap<string, string> {
     return this.#troubles;
+  }
+
+  /** By lan, the peers heard there within the last `withinMs`: for people; who is alive is the membership's to say. */
+  hears(withinMs: number): Record<string, string[]> {
+    const since = performance.now() - withinMs;
+    const heard = (lan: string) => [...(this.#heardAt.get(lan) ?? [])].filter(([, at]) => at >= since);
+    return Object.fromEntries(this.#cluster.lans.map((lan) => [lan, heard(lan).map(([peer]) => peer)]));
   }
 
   /** Binds every lan that can be bound now; the others are tried again until `close`. */
@@ -166,6 +176,7 @@ export class HeartbeatSockets {
     }
     const { from, incarnation, heardAgeMs, established, body } = result.datagram;
     if (established) this.#answer(from, lan);
+    this.#heardAt.get(lan)!.set(from, performance.now());
     this.#listener.onSign({ from, lan, incarnation, heardAgeMs });
     let beat: Beat | null;
     try {

@@ -70,6 +70,9 @@ t.test("two nodes, two lans, a restart, noise", async (t) => {
   t.equal(a.signs.at(-1)?.from, "n2");
   t.equal(a.signs.at(-1)?.incarnation, b.sockets.incarnation);
 
+  t.same(a.sockets.hears(5000), { lan: ["n2"], repl: ["n2"] });
+  t.same(a.sockets.hears(-1), { lan: [], repl: [] });
+
   const before = b.sockets.incarnation;
   b.sockets.close();
   b = await start(second);
