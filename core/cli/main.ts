@@ -21,6 +21,11 @@ switch (words[0]) {
     runGuardian(optionOf("--var"));
     break;
   }
+  case "__replication": {
+    const { runReplicationProcess } = await import("../filesystem/process.ts");
+    runReplicationProcess(words.slice(1));
+    break;
+  }
   case "__hook": {
     const { runHookChild } = await import("../../hooks/child.ts");
     await runHookChild();

@@ -51,6 +51,8 @@ export class Backing {
   readonly table: NodeTable;
   readonly descriptors: Descriptors;
   readonly identities: Identities;
+  /** Hears each object that the kernel meets: its identity, its directory's, and its name (from `at`, NUL-terminated). */
+  onSeen: ((id: number, parent: number, name: Uint8Array, at: number) => void) | null = null;
   private readonly deviceMajor: number;
   private readonly deviceMinor: number;
 
@@ -127,7 +129,10 @@ export class Backing {
     this.readHandle(dir, from.address + at, 0);
     const known = this.table.find(low, high);
     if (known !== 0) {
-      if (this.table.sameHandle(known, scratch, HANDLE)) return known;
+      if (this.table.sameHandle(known, scratch, HANDLE)) {
+        this.onSeen?.(this.table.identity(known), this.table.identity(parent), from.bytes, at);
+        return known;
+      }
       this.table.unhash(known);
     }
     const identity = this.identities.ofName(dir, from.bytes, at, low, high);
@@ -140,6 +145,7 @@ export class Backing {
     const high = view.getUint32(STAT + STX_INO + 4, true);
     const index = this.table.add(identity, low, high, this.type(), scratch, HANDLE);
     if (index === 0) return -errnos.ENFILE;
+    this.onSeen?.(identity, this.table.identity(parent), from.bytes, at);
     if ((this.table.flags(parent) & EXCLUDED) !== 0 || this.excludes?.(parent, from.bytes, at))
       this.table.setFlags(index, EXCLUDED);
     if (this.descriptors.byHandle && this.table.handleLength(index) > 0) return index;

@@ -77,10 +77,23 @@ export interface ReplicationCounters {
 
 /** Replication process to daemon. */
 export type ControlMessage =
-  | { type: "hello"; module: string; pid: number; configured: boolean; role: "idle" | "serving" | "following"; alone: boolean; inSync: boolean }
+  | {
+      type: "hello";
+      module: string;
+      pid: number;
+      configured: boolean;
+      role: "idle" | "serving" | "following";
+      alone: boolean;
+      inSync: boolean;
+    }
   | { type: "done"; id: number; ok: boolean; detail: string; result?: unknown }
   | { type: "report"; report: ReplicationReport }
-  | { type: "progress"; reintegration: ReintegrationProgress | null; counters: ReplicationCounters; connectedTo: string | null }
+  | {
+      type: "progress";
+      reintegration: ReintegrationProgress | null;
+      counters: ReplicationCounters;
+      connectedTo: string | null;
+    }
   | { type: "finished"; bytes: number; files: number; durationMs: number; full: boolean }
   | { type: "log"; level: "info" | "warning" | "error"; text: string };
 

@@ -47,7 +47,8 @@ export class Link {
   /** Payload bytes, sealed or opened so far. */
   bytesSent = 0;
   bytesReceived = 0;
-  readonly #owner: LinkOwner;
+  /** Who is told. May change hands once the peer has proved itself. */
+  owner: LinkOwner;
   readonly #handshake: Handshake;
   readonly #out = pinned(FRAME_SPACE);
   readonly #in = pinned(2 * FRAME_SPACE);
@@ -75,7 +76,7 @@ export class Link {
     this.name = name;
     this.heardAt = now;
     this.proofDeadline = now + PROOF_TIMEOUT;
-    this.#owner = owner;
+    this.owner = owner;
     this.#connecting = side === "dialer";
     this.#handshake = new Handshake(side, key, module);
     tuneConnection(fd, timeoutMs);
@@ -122,7 +123,7 @@ export class Link {
     this.isClosed = true;
     this.isOpen = false;
     closeSocket(this.fd);
-    this.#owner.onClosed(this, why);
+    this.owner.onClosed(this, why);
   }
 
   #raw(bytes: Uint8Array): void {
@@ -186,7 +187,7 @@ export class Link {
     this.#sealer = new FrameSealer(handshake.keys.send);
     this.#opener = new FrameOpener(handshake.keys.receive);
     this.isOpen = true;
-    this.#owner.onOpen(this);
+    this.owner.onOpen(this);
   }
 
   #openFrames(): void {
@@ -196,7 +197,7 @@ export class Link {
       const plain = this.#opener!.open(this.#in.bytes.subarray(this.#inFrom, this.#inFrom + size));
       this.#inFrom += size;
       this.bytesReceived += plain.length;
-      this.#owner.onFrame(this, plain);
+      this.owner.onFrame(this, plain);
     }
     if (this.#inFrom === this.#inTo) {
       this.#inFrom = 0;

@@ -317,10 +317,11 @@ export function unlink(s: Session, directory: boolean): number {
     return removed;
   }
   const identity = backing.table.identity(index);
+  const last = isLastName(s);
   buryVictim(s, victim, index);
   if (!excluded) {
     readParentTimes(s, dir, times);
-    replicator.unlink(backing.table.identity(parent), nameAt(s, 40), directory, identity, times);
+    replicator.unlink(backing.table.identity(parent), nameAt(s, 40), directory, identity, times, last);
   }
   return 0;
 }
@@ -349,10 +350,15 @@ function dismissVictim(s: Session, fd: number, index: number): void {
   s.backing.dropIfUnknown(index);
 }
 
+/** Does the object in STAT lose its last name? */
+function isLastName(s: Session): boolean {
+  return s.backing.type() === 4 || view.getUint32(STAT + STX_NLINK, true) <= 1;
+}
+
 /** A name is gone; STAT still says how many there were. */
 function buryVictim(s: Session, fd: number, index: number): void {
   const { backing } = s;
-  const last = backing.type() === 4 || view.getUint32(STAT + STX_NLINK, true) <= 1;
+  const last = isLastName(s);
   if (last && backing.table.lookups(index) > 0) {
     backing.table.setFlags(index, backing.table.flags(index) | UNLINKED);
     backing.descriptors.keep(index, fd);
@@ -444,6 +450,7 @@ function renameOpen(
     victim = -1;
   }
   if (renamed < 0) return renamed;
+  const last = victim >= 0 && isLastName(s);
   if (victim >= 0) buryVictim(s, victim, index);
   if (!excluded) {
     readParentTimes(s, dir, times);
@@ -456,6 +463,7 @@ function renameOpen(
       flags,
       times,
       otherTimes,
+      last,
     );
   }
   return 0;

@@ -38,8 +38,10 @@ export interface Replicator {
   /** O_TMPFILE: an object without a name. */
   createUnnamed(id: number, mode: number, uid: number, gid: number): number;
   link(id: number, parent: number, name: Uint8Array, times: ResultTimes): number;
-  unlink(parent: number, name: Uint8Array, directory: boolean, id: number, times: ResultTimes): number;
-  rename(from: number, fromName: Uint8Array, to: number, toName: Uint8Array, flags: number, fromTimes: ResultTimes, toTimes: ResultTimes): number;
+  /** `last`: the object has no other name. */
+  unlink(parent: number, name: Uint8Array, directory: boolean, id: number, times: ResultTimes, last: boolean): number;
+  /** `replacedLast`: what lay at the new name has lost its last name. */
+  rename(from: number, fromName: Uint8Array, to: number, toName: Uint8Array, flags: number, fromTimes: ResultTimes, toTimes: ResultTimes, replacedLast: boolean): number;
   /** `valid` is a mask of ATTR_*; only the named fields count. Sizes in bytes. */
   setAttributes(id: number, valid: number, mode: number, uid: number, gid: number, size: number, atime: number, atimeNanos: number, mtime: number, mtimeNanos: number): number;
   setXattr(id: number, name: Uint8Array, value: Uint8Array): number;

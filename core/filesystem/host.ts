@@ -1,0 +1,27 @@
+/** What the roles of a replication process, PRIM and SECOND, need from the process around them. */
+import type { Generations, ReplicationReport } from "../failover/types.ts";
+import type { ReintegrationProgress, ReplicationConfig, ReplicationCounters } from "./control.ts";
+import type { PollLoop } from "./poll_loop.ts";
+import type { Pool } from "./pool.ts";
+
+/** The process, as a role sees it. */
+export interface Host {
+  readonly config: ReplicationConfig;
+  readonly key: Uint8Array;
+  readonly loop: PollLoop;
+  readonly pool: Pool;
+  readonly counters: ReplicationCounters;
+  /** Tells the daemon; repeated to a new daemon until the next report. */
+  report(report: ReplicationReport): void;
+  log(level: "info" | "warning" | "error", text: string): void;
+  progress(reintegration: ReintegrationProgress | null): void;
+  finished(bytes: number, files: number, durationMs: number, full: boolean): void;
+  /** Where the peer is connected, for status. */
+  connectedTo(name: string | null): void;
+}
+
+/** Generations that no copy has: of a target that never held data. */
+export const noGenerations: Generations = { current: "", parted: null, history: [] };
+
+/** What went wrong, as text. */
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,0 +1,77 @@
+/**
+ * Where the objects are that this node's file system has seen: parent and name for each identity, and back.
+ *
+ * The stream introduces an object by its place, and the dirty map remembers it, so that it is found again after a restart.
+ */
+import type { Place } from "../replication/marks.ts";
+
+/** A name as a string of one character per byte: exact for any name. */
+export function nameText(name: Uint8Array, at = 0, length = name.length - at): string {
+  let text = "";
+  for (let index = at; index < at + length; index++) text += String.fromCharCode(name[index]!);
+  return text;
+}
+
+/** The bytes of a name that `nameText` made. */
+export const nameBytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, "latin1"));
+
+const keyOf = (parent: number, name: string): string => `${parent}/${name}`;
+
+/** See the top of the file. */
+export class KnownPlaces {
+  readonly #places = new Map<number, Place>();
+  readonly #ids = new Map<string, number>();
+
+  /** Where `id` is, or null when that is not known, or when it has no name any more. */
+  get(id: number): Place | null {
+    return this.#places.get(id) ?? null;
+  }
+
+  /** What `name` in `parent` is, or 0 when that is not known. */
+  idOf(parent: number, name: string): number {
+    return this.#ids.get(keyOf(parent, name)) ?? 0;
+  }
+
+  /** `id` is called `name` in `parent` (and maybe by other names too). */
+  set(id: number, parent: number, name: string): void {
+    const old = this.#places.get(id);
+    if (old !== undefined) {
+      if (old.parent === parent && old.name === name) return;
+      this.#ids.delete(keyOf(old.parent, old.name));
+    }
+    this.#places.set(id, { parent, name });
+    if (parent !== 0) this.#ids.set(keyOf(parent, name), id);
+  }
+
+  /** The kernel met `id` under the name that begins at `at` and ends before a NUL: one of its names, if none is known. */
+  seen(id: number, parent: number, name: Uint8Array, at: number): void {
+    if (this.#places.has(id)) return;
+    this.set(id, parent, nameText(name, at, name.indexOf(0, at) - at));
+  }
+
+  /** The name is gone. Returns what it was, 0 when unknown. */
+  remove(parent: number, name: string): number {
+    const key = keyOf(parent, name);
+    const id = this.#ids.get(key) ?? 0;
+    if (id === 0) return 0;
+    this.#ids.delete(key);
+    this.#places.delete(id);
+    return id;
+  }
+
+  /** The object is gone, whatever it was called. */
+  forget(id: number): void {
+    const place = this.#places.get(id);
+    if (place === undefined) return;
+    this.#places.delete(id);
+    this.#ids.delete(keyOf(place.parent, place.name));
+  }
+
+  /** A rename happened. */
+  rename(from: number, fromName: string, to: number, toName: string, exchange: boolean): void {
+    const id = this.remove(from, fromName);
+    const other = this.remove(to, toName);
+    if (id !== 0) this.set(id, to, toName);
+    if (exchange && other !== 0) this.set(other, from, fromName);
+  }
+}

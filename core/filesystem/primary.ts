@@ -1,0 +1,467 @@
+/**
+ * PRIM: who is connected, how far they are, and what may be acknowledged.
+ *
+ * The copy of a peer counts only between its durable word that it holds everything and the moment it falls silent. Between silence and
+ * the daemon's word that this node is durably alone, whatever asks for stable storage waits (G3, G4).
+ */
+import type { Generations } from "../failover/types.ts";
+import { relation } from "../replication/generations.ts";
+import { unionMarks } from "../replication/marks_recovery.ts";
+import { type Frame, FrameType } from "../replication/operation.ts";
+import {
+  encodeHello,
+  type FollowerHello,
+  parseFollowerHello,
+  type SourceHello,
+  STREAM_VERSION,
+  wireGenerations,
+} from "./hello.ts";
+import type { Host } from "./host.ts";
+import type { KnownPlaces } from "./known_places.ts";
+import type { Link, LinkOwner } from "./link.ts";
+import type { MarksStore } from "./marks_store.ts";
+import { Outbound } from "./outbound.ts";
+import { Job } from "./pool.ts";
+import { Listener } from "./prim_link.ts";
+import { SourceCopy } from "./source_copy.ts";
+import { StreamReader, StreamWriter } from "./stream_buffers.ts";
+
+/** A durable point at least this often, ms, or after this many bytes. */
+const POINT_INTERVAL = 5000;
+const POINT_BYTES = 1 << 30;
+const PING_INTERVAL = 1000;
+/** How long operations that nobody waits for go on without a peer's word, ms: what a crash may cost beyond a lone machine's. */
+const GRACE = 1000;
+
+type Phase = "closed" | "greeting" | "waiting" | "copying" | "catchingUp" | "confirming" | "inSync";
+
+/** What a root is to the primary: its descriptor, and its identity. */
+export interface ServedRoot {
+  fd: number;
+  id: number;
+}
+
+/** The source of a stream. */
+export class Primary implements LinkOwner {
+  readonly outbound: Outbound;
+  readonly places: KnownPlaces;
+  phase: Phase = "closed";
+  readonly #host: Host;
+  readonly #store: MarksStore;
+  readonly #roots: readonly ServedRoot[];
+  readonly #writer = new StreamWriter();
+  readonly #listener: Listener;
+  #reader = new StreamReader();
+  #copy: SourceCopy | null = null;
+  #generations: Generations;
+  #link: Link | null = null;
+  #hello: FollowerHello | null = null;
+  #silentSince = 0;
+  #sentAt = 0;
+  #pointAt = 0;
+  #pointBytes = 0;
+  #pointTicket = 0;
+  #pointWaits = 0;
+  #lostAt = 0;
+  #now = 0;
+  #syncing = 0;
+  #afterSync: ((errno: number) => void) | null = null;
+
+  /** `alone`: this generation is durably the only one; else the first sync waits for a peer. Throws when the marks cannot be written. */
+  constructor(
+    host: Host,
+    store: MarksStore,
+    places: KnownPlaces,
+    roots: readonly ServedRoot[],
+    generations: Generations,
+    alone: boolean,
+  ) {
+    this.#host = host;
+    this.#roots = roots;
+    this.#generations = generations;
+    this.#store = store;
+    this.places = places;
+    this.outbound = new Outbound(this.#store.marks, this.#writer, places);
+    this.outbound.alone = alone;
+    for (const { id } of roots) places.set(id, 0, "");
+    this.#listener = new Listener(host, this);
+  }
+
+  /** This node is durably the only one, in this generation: releases what waited. */
+  goAlone(generations: Generations): void {
+    this.#generations = generations;
+    this.#link?.close("this node goes on alone");
+    this.outbound.alone = true;
+    this.outbound.held = false;
+    this.outbound.settlement.settleAll();
+    this.outbound.acknowledged = this.outbound.sequence;
+  }
+
+  /** The daemon recorded what `caughtUp` told: both copies are equal from here on. */
+  proceed(): void {
+    if (this.phase !== "confirming" || this.#link === null) return;
+    this.phase = "inSync";
+    this.#store.marks.confirmPoint();
+    this.outbound.send(FrameType.IN_SYNC);
+    this.outbound.settlement.settleAll();
+    this.outbound.acknowledged = this.outbound.sequence;
+    this.#generations = { ...this.#generations, parted: null };
+    const statistics = this.#copy?.statistics;
+    this.#copy = null;
+    this.#host.progress(null);
+    if (statistics !== undefined) {
+      this.#host.finished(
+        statistics.bytes,
+        statistics.files,
+        this.#now - statistics.startedAt,
+        statistics.full,
+      );
+    }
+    this.#host.report({ kind: "inSync" });
+  }
+
+  /** Once a turn. Returns when it wants to be called again. */
+  afterTurn(now: number): number {
+    this.#now = now;
+    let wake = this.#listener.afterTurn(now);
+    this.#store.pump();
+    if (this.#store.failure !== null) {
+      this.#host.report({ kind: "diskFailed", detail: this.#store.failure });
+      this.#store.failure = null;
+    }
+    if (this.#link === null) {
+      this.outbound.held = !this.outbound.alone && now - this.#lostAt > GRACE;
+      return this.outbound.alone ? wake : Math.min(wake, this.#lostAt + GRACE + 1);
+    }
+    wake = Math.min(wake, this.#watch(now), this.#schedule(now));
+    if (this.#link === null) return now;
+    if (this.phase === "copying" && this.#copy !== null) {
+      wake = Math.min(wake, this.#copy.step(now, this.#writer.queued));
+      if (this.#copy.isDone) this.#catchUp();
+    }
+    this.#host.counters.queueBytes = this.#writer.queued;
+    this.#host.counters.bytesSent += this.#writer.flush(this.#link);
+    return this.#writer.queued > 0 ? wake : wake;
+  }
+
+  /** Gives the link what was queued since. Returns when to call `afterTurn`. */
+  flush(): number {
+    if (this.#link?.isOpen) this.#host.counters.bytesSent += this.#writer.flush(this.#link);
+    // The log must begin to sync what was just marked.
+    return this.#store.pump() ? 0 : Number.POSITIVE_INFINITY;
+  }
+
+  /** Ends everything. Nothing may be mounted any more. `done` is called when the peer has all, or cannot be told. */
+  drain(done: () => void): void {
+    this.#whenDrained = done;
+    this.#checkDrained();
+  }
+  #whenDrained: (() => void) | null = null;
+
+  /** Closes connection and listener; the marks are on disk. The log must not be busy in the pool. */
+  close(): void {
+    this.#link?.close("the primary stops");
+    this.#listener.close();
+    this.#store.flush();
+  }
+
+  onOpen(link: Link): void {
+    if (this.#link !== null) this.#link.close("the peer connected anew");
+    this.#link = link;
+    this.phase = "greeting";
+    this.#reader.close();
+    this.#reader = new StreamReader();
+    this.#writer.clear();
+    this.outbound.reset();
+    this.#silentSince = 0;
+  }
+
+  onFrame(link: Link, plain: Uint8Array): void {
+    this.#reader.push(plain);
+    this.#host.counters.bytesReceived += plain.length;
+    while (!link.isClosed && this.#reader.next()) this.#take(link, this.#reader.frame);
+    this.#checkDrained();
+  }
+
+  onClosed(link: Link, why: string): void {
+    this.#host.loop.remove(link);
+    if (this.#link !== link) return;
+    this.#link = null;
+    const was = this.phase;
+    this.phase = "closed";
+    this.#copy = null;
+    this.#hello = null;
+    this.#pointWaits = 0;
+    this.#writer.clear();
+    this.outbound.reset();
+    this.#store.marks.peerGone();
+    this.#lostAt = this.#now;
+    this.#host.connectedTo(null);
+    this.#host.progress(null);
+    if (was === "greeting" || was === "waiting") return;
+    this.#host.report({ kind: "peerGone", cause: why });
+    this.#checkDrained();
+  }
+
+  #take(link: Link, frame: Frame): void {
+    switch (frame.type) {
+      case FrameType.HELLO:
+        if (frame.flags !== STREAM_VERSION) {
+          link.close(
+            `the peer speaks version ${frame.flags} of the stream, this node ${STREAM_VERSION}; run the same release on both`,
+          );
+          return;
+        }
+        this.#hello = parseFollowerHello(frame.data.copy());
+        return;
+      case FrameType.MARKS:
+        if (!unionMarks(this.#store.marks, frame.data.copy())) link.close("the peer's marks are malformed");
+        return;
+      case FrameType.MARKS_END:
+        this.#greet(link);
+        return;
+      case FrameType.READY:
+        this.#ready();
+        return;
+      case FrameType.ACK:
+        this.outbound.acknowledged = Math.max(this.outbound.acknowledged, frame.inHands);
+        this.#silentSince = 0;
+        return;
+      case FrameType.SYNC_DONE:
+        this.#silentSince = 0;
+        if (frame.errno === 0) this.outbound.settlement.settle(frame.ticket);
+        else link.close(`the peer could not sync (errno ${frame.errno})`);
+        return;
+      case FrameType.DURABLE_DONE:
+        this.#pointReached();
+        return;
+      case FrameType.CAUGHT_UP_DONE:
+        if (this.phase !== "catchingUp") return;
+        this.phase = "confirming";
+        this.#host.report({ kind: "caughtUp", side: "source", generations: this.#generations });
+        return;
+      case FrameType.APPLY_FAILED:
+        link.close(`the peer could not apply an operation: ${new TextDecoder().decode(frame.data.copy())}`);
+        return;
+      default:
+        this.#copy?.take(frame);
+    }
+  }
+
+  /** Compares generations and answers the peer's hello. */
+  #greet(link: Link): void {
+    const hello = this.#hello;
+    if (hello === null) {
+      link.close("the peer sent no hello");
+      return;
+    }
+    const answer = this.#judge(hello);
+    const { frame } = this.#writer;
+    frame.flags = STREAM_VERSION;
+    frame.data.set(encodeHello(answer));
+    this.outbound.send(FrameType.HELLO);
+    if (answer.mode === "refused") {
+      this.#writer.flush(link);
+      this.#host.report({
+        kind: "refused",
+        relation: answer.relation === "split-brain" ? "split-brain" : "unrelated",
+        detail: answer.detail,
+      });
+      return;
+    }
+    if (answer.mode === "full") this.#store.marks.everything = true;
+    this.phase = "waiting";
+    this.#host.connectedTo(link.name);
+    if (answer.mode !== "equal")
+      this.#host.report({ kind: "reintegrating", side: "source", full: answer.mode === "full" });
+  }
+
+  #judge(hello: FollowerHello): SourceHello {
+    const generations = wireGenerations(this.#generations);
+    const answer = (mode: SourceHello["mode"], to: SourceHello["relation"], detail: string): SourceHello => ({
+      generations,
+      mode,
+      relation: to,
+      detail,
+    });
+    if (hello.paths !== this.#roots.length)
+      return answer(
+        "refused",
+        "unrelated",
+        `this node replicates ${this.#roots.length} directories, the peer ${hello.paths}: apply the module again`,
+      );
+    if (hello.full) return answer("full", "ancestor", "a full copy was asked for");
+    const lineage = (of: Generations) =>
+      ({
+        generations: of,
+        counter: 0,
+        peerCounter: 0,
+        consistency: of.current === "" ? "blank" : "uptodate",
+      }) as const;
+    const verdict = relation(lineage(this.#generations), lineage(hello.generations));
+    switch (verdict.relation) {
+      case "equal":
+        return answer(
+          this.#isClean() ? "equal" : this.#store.marks.everything ? "full" : "incremental",
+          "equal",
+          verdict.why,
+        );
+      case "theyAreAncestor":
+        return answer(
+          verdict.full || this.#store.marks.everything ? "full" : "incremental",
+          "ancestor",
+          verdict.why,
+        );
+      case "splitBrain":
+        if (!hello.sacrifice) return answer("refused", "split-brain", verdict.why);
+        return answer(
+          verdict.full || this.#store.marks.everything ? "full" : "incremental",
+          "split-brain",
+          verdict.why,
+        );
+      default:
+        return answer("refused", "unrelated", verdict.why);
+    }
+  }
+
+  #isClean(): boolean {
+    const { marks } = this.#store;
+    if (marks.everything || marks.dirtyRanges.length > 0) return false;
+    return marks.dirtyDirectories().next().done === true && marks.dirtyObjects().next().done === true;
+  }
+
+  /** The peer may change its copy: the stream begins. */
+  #ready(): void {
+    if (this.phase !== "waiting") return;
+    this.phase = "copying";
+    this.#store.marks.peerBack();
+    this.#roots.forEach(({ id }, index) => {
+      this.outbound.root(id, index);
+    });
+    this.outbound.streaming = true;
+    this.#pointAt = this.#now + POINT_INTERVAL;
+    this.#copy = new SourceCopy(
+      this.#host,
+      this.outbound,
+      this.#store.marks,
+      this.places,
+      this.#writer,
+      this.#roots,
+      this.#now,
+    );
+  }
+
+  /** Nothing is dirty any more. From here on nothing is acknowledged without the peer's word. */
+  #catchUp(): void {
+    this.phase = "catchingUp";
+    this.outbound.alone = false;
+    this.outbound.reintegration = null;
+    this.#pointWaits = 0;
+    this.#store.marks.beginPoint();
+    this.#syncLocally((errno) => {
+      if (this.phase !== "catchingUp") return;
+      if (errno !== 0) {
+        this.#host.report({
+          kind: "diskFailed",
+          detail: `syncing the replicated directory failed (errno ${errno})`,
+        });
+        return;
+      }
+      const { frame } = this.#writer;
+      frame.ticket = ++this.#pointTicket;
+      const { data } = frame;
+      data.set(
+        encodeHello({
+          generations: wireGenerations(this.#generations),
+          mode: "equal",
+          relation: "equal",
+          detail: "",
+        }),
+      );
+      this.outbound.send(FrameType.CAUGHT_UP);
+    });
+  }
+
+  /** Syncs this node's disk in the pool; `done` hears an errno. */
+  #syncLocally(done: (errno: number) => void): void {
+    this.#syncing = this.#roots.length;
+    this.#afterSync = done;
+    let failed = 0;
+    const completed = (_: number, result: number): void => {
+      if (result < 0) failed = -result;
+      if (--this.#syncing > 0) return;
+      const after = this.#afterSync;
+      this.#afterSync = null;
+      after?.(failed);
+    };
+    for (const { fd } of this.#roots) {
+      if (!this.#host.pool.submit(Job.SYNCFS, fd, 0, 0, 0, { completed }, 0)) completed(0, -11);
+    }
+  }
+
+  /** Gives up a peer that does not answer in time. Returns when to look again. */
+  #watch(now: number): number {
+    const link = this.#link!;
+    if (!link.isOpen) return link.proofDeadline;
+    if (now - this.#sentAt >= PING_INTERVAL && this.phase !== "greeting" && this.phase !== "waiting") {
+      this.#sentAt = now;
+      this.#writer.frame.ticket = 0;
+      this.outbound.send(FrameType.PING);
+    }
+    const owed =
+      this.outbound.streaming &&
+      (this.outbound.acknowledged < this.outbound.sequence || this.outbound.settlement.outstanding);
+    // A target that copies may be long on one sync; the application does not wait for it then.
+    if (!owed || this.outbound.alone) this.#silentSince = 0;
+    else if (this.#silentSince === 0) this.#silentSince = now;
+    else if (now - this.#silentSince > this.#host.config.timeoutMs) {
+      link.close(`the peer has acknowledged nothing for ${this.#host.config.timeoutMs} ms`);
+    }
+    return now + Math.min(PING_INTERVAL, this.#host.config.timeoutMs / 4);
+  }
+
+  /** Begins a durable point when one is due. Returns when the next is. */
+  #schedule(now: number): number {
+    if (this.phase !== "inSync") return Number.POSITIVE_INFINITY;
+    const due =
+      now >= this.#pointAt ||
+      this.#host.counters.bytesSent - this.#pointBytes > POINT_BYTES ||
+      this.#store.marks.wantsPoint;
+    if (!due || this.#pointWaits > 0) return this.#pointAt;
+    this.#pointAt = now + POINT_INTERVAL;
+    this.#pointBytes = this.#host.counters.bytesSent;
+    if (!this.#store.marks.beginPoint()) return this.#pointAt;
+    if (this.#store.marks.pointObjects().next().done === true && !this.#store.marks.wantsPoint) {
+      this.#store.marks.confirmPoint();
+      return this.#pointAt;
+    }
+    this.#pointWaits = 2;
+    this.#writer.frame.ticket = ++this.#pointTicket;
+    this.outbound.send(FrameType.DURABLE_POINT);
+    const link = this.#link;
+    this.#syncLocally((errno) => {
+      if (errno !== 0)
+        this.#host.report({
+          kind: "diskFailed",
+          detail: `a durable point failed on this copy (errno ${errno})`,
+        });
+      else if (this.#link === link) this.#pointReached();
+    });
+    return this.#pointAt;
+  }
+
+  #pointReached(): void {
+    if (this.#pointWaits === 0 || --this.#pointWaits > 0) return;
+    this.#store.marks.confirmPoint();
+    this.#host.counters.durablePoints++;
+  }
+
+  #checkDrained(): void {
+    const done = this.#whenDrained;
+    if (done === null) return;
+    if (this.#link !== null && this.outbound.streaming && this.outbound.acknowledged < this.outbound.sequence)
+      return;
+    this.#whenDrained = null;
+    done();
+  }
+}

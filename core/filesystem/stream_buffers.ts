@@ -1,0 +1,102 @@
+/**
+ * The two ends of the ordered stream inside a link: frames queue here until a sealed frame takes a batch of them along, and
+ * come out whole again, however they were cut.
+ */
+import { allocate, release } from "../platform/linux/libc.ts";
+import type { Memory } from "../platform/linux/memory.ts";
+import { Frame, frameBound, MAX_FRAME_BYTES } from "../replication/operation.ts";
+import { MAX_FRAME } from "./frames.ts";
+import type { Link } from "./link.ts";
+
+const FIRST_ROOM = 4 << 20;
+/** A batch is sealed in pieces of this size: large enough to be cheap, small enough to overlap with sending. */
+const BATCH = Math.min(MAX_FRAME, 1 << 20);
+
+/** Frames on their way out. */
+export class StreamWriter {
+  /** Fill its fields, then call `add`. */
+  readonly frame = new Frame();
+  #bytes = new Uint8Array(FIRST_ROOM);
+  #head = 0;
+  #tail = 0;
+
+  /** Bytes that wait to be sealed. */
+  get queued(): number {
+    return this.#tail - this.#head;
+  }
+
+  /** Queues `frame`. Memory grows with what waits: who fills it looks at `queued` first. */
+  add(): void {
+    const { frame } = this;
+    const bound = frameBound(frame.data.length + frame.name.length + frame.toName.length);
+    if (this.#tail + bound > this.#bytes.length) this.#makeRoom(bound);
+    this.#tail = frame.encode(this.#bytes, this.#tail);
+  }
+
+  /** Gives the link what it can take. Returns the bytes given. */
+  flush(link: Link): number {
+    let given = 0;
+    while (this.queued > 0 && link.isIdle()) {
+      const count = Math.min(BATCH, this.queued);
+      const from = this.#head;
+      this.#head += count;
+      given += count;
+      link.sendFrame(this.#bytes.subarray(from, from + count));
+    }
+    if (this.#head === this.#tail) this.#head = this.#tail = 0;
+    return given;
+  }
+
+  /** Drops everything: the connection is gone. */
+  clear(): void {
+    this.#head = this.#tail = 0;
+  }
+
+  #makeRoom(bound: number): void {
+    const waiting = this.queued;
+    const target =
+      waiting + bound > this.#bytes.length / 2 ? new Uint8Array(this.#bytes.length * 2 + bound) : this.#bytes;
+    target.set(this.#bytes.subarray(this.#head, this.#tail));
+    this.#bytes = target;
+    this.#head = 0;
+    this.#tail = waiting;
+  }
+}
+
+const READER_ROOM = 2 * (MAX_FRAME_BYTES + MAX_FRAME);
+
+/** Frames coming in. Their data lies in memory that the kernel may be pointed at. */
+export class StreamReader {
+  /** The frame that `next` read; good until the following `next`. */
+  readonly frame = new Frame();
+  readonly memory: Memory = allocate(READER_ROOM);
+  #head = 0;
+  #tail = 0;
+
+  /** Adds what a sealed frame held. Read all whole frames before the next call. */
+  push(plain: Uint8Array): void {
+    if (this.#tail + plain.length > READER_ROOM) {
+      this.memory.bytes.copyWithin(0, this.#head, this.#tail);
+      this.#tail -= this.#head;
+      this.#head = 0;
+    }
+    this.memory.bytes.set(plain, this.#tail);
+    this.#tail += plain.length;
+  }
+
+  /** Reads the next whole frame into `frame`; false when more bytes must arrive. Throws WireError. */
+  next(): boolean {
+    const end = this.frame.decode(this.memory.bytes, this.#head, this.#tail);
+    if (end === 0) {
+      if (this.#head === this.#tail) this.#head = this.#tail = 0;
+      return false;
+    }
+    this.#head = end;
+    return true;
+  }
+
+  /** Gives the memory back. */
+  close(): void {
+    release(this.memory);
+  }
+}

@@ -1,0 +1,179 @@
+/**
+ * Two real replication processes on one machine, driven as their daemons would drive them: a control socket each, real mounts, the
+ * stream over loopback. What a daemon records durably is a variable here.
+ */
+import { spawn, type ChildProcess } from "node:child_process";
+import { mkdirSync, rmSync } from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
+import { join } from "node:path";
+import type { Generations, ReplicationReport } from "../../core/failover/types.ts";
+import type { ControlMessage, ControlRequest, ReplicationConfig } from "../../core/filesystem/control.ts";
+import { unmountDead } from "../../core/filesystem/dead_mounts.ts";
+
+type WithoutId<T> = T extends unknown ? Omit<T, "id"> : never;
+type Hello = Extract<ControlMessage, { type: "hello" }>;
+type Done = Extract<ControlMessage, { type: "done" }>;
+
+/** A generation and its past. */
+export const generation = (current: string, parted: string | null = null, history: string[] = []): Generations => ({ current, parted, history });
+
+/** One node: directory, state, process, and the daemon's end of its control socket. */
+export class LabNode {
+  readonly directory: string;
+  readonly reports: ReplicationReport[] = [];
+  readonly logs: string[] = [];
+  readonly finished: Extract<ControlMessage, { type: "finished" }>[] = [];
+  counters: Extract<ControlMessage, { type: "progress" }>["counters"] | null = null;
+  /** Answers `reintegrating` and `caughtUp` with `proceed` by itself, as a daemon does once its record is durable. */
+  proceeds = true;
+  process: ChildProcess | null = null;
+  #server: Server;
+  #socket: Socket | null = null;
+  #next = 1;
+  readonly #pending = new Map<number, (done: Done) => void>();
+  #waiters: (() => void)[] = [];
+  hello: Hello | null = null;
+
+  constructor(
+    readonly name: string,
+    readonly base: string,
+    readonly config: ReplicationConfig,
+  ) {
+    this.directory = config.paths[0]!.path;
+    mkdirSync(base, { recursive: true });
+    for (const { path } of config.paths) mkdirSync(path, { recursive: true });
+    this.#server = createServer((socket) => this.#attach(socket));
+    this.#server.listen(join(base, "control.sock"));
+  }
+
+  /** Starts the process and configures it. */
+  async start(): Promise<void> {
+    this.hello = null;
+    const entry = new URL("../../core/cli/main.ts", import.meta.url).pathname;
+    const args = [entry, "__replication", "--module", this.config.module, "--control", join(this.base, "control.sock")];
+    this.process = spawn(process.execPath, args, { stdio: ["ignore", "inherit", "inherit"] });
+    await this.until(() => this.hello !== null, "hello");
+    await this.must({ op: "configure", config: this.config });
+  }
+
+  /** SIGKILL, as by a power cut of the process alone. */
+  async kill(): Promise<void> {
+    const child = this.process;
+    if (child === null || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = new Promise((resolve) => child.once("exit", resolve));
+    child.kill("SIGKILL");
+    await gone;
+    this.process = null;
+  }
+
+  /** Asks the process. */
+  ask(request: WithoutId<ControlRequest>): Promise<Done> {
+    const id = this.#next++;
+    return new Promise((resolve) => {
+      this.#pending.set(id, resolve);
+      this.#socket?.write(`${JSON.stringify({ id, ...request })}\n`);
+    });
+  }
+
+  /** Asks, and throws when refused. */
+  async must(request: WithoutId<ControlRequest>): Promise<Done> {
+    const done = await this.ask(request);
+    if (!done.ok) throw new Error(`${this.name}: ${request.op}: ${done.detail}`);
+    return done;
+  }
+
+  /** Waits until `condition` holds after some message. */
+  async until(condition: () => boolean, what: string, ms = 15_000): Promise<void> {
+    const deadline = performance.now() + ms;
+    while (!condition()) {
+      if (performance.now() > deadline) {
+        throw new Error(`${this.name}: waited ${ms} ms for ${what}; reports ${JSON.stringify(this.reports)}; log ${this.logs.join(" | ")}`);
+      }
+      await new Promise<void>((resolve) => {
+        this.#waiters.push(resolve);
+        setTimeout(resolve, 50);
+      });
+    }
+  }
+
+  /** Waits for a report of this kind, from the `from`th report on. */
+  async reported(kind: ReplicationReport["kind"], from = 0): Promise<ReplicationReport> {
+    const find = (): ReplicationReport | undefined => this.reports.slice(from).find((report) => report.kind === kind);
+    await this.until(() => find() !== undefined, kind);
+    return find()!;
+  }
+
+  /** Ends everything of this node, whatever state it is in. */
+  async close(): Promise<void> {
+    await this.kill();
+    this.#server.close();
+    this.#socket?.destroy();
+    for (const { path } of this.config.paths) unmountDead(path);
+  }
+
+  #attach(socket: Socket): void {
+    this.#socket = socket;
+    let text = "";
+    socket.on("error", () => socket.destroy());
+    socket.on("data", (chunk) => {
+      text += chunk.toString();
+      for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n")) {
+        this.#take(JSON.parse(text.slice(0, end)) as ControlMessage);
+        text = text.slice(end + 1);
+      }
+    });
+  }
+
+  #take(message: ControlMessage): void {
+    if (message.type === "hello") this.hello = message;
+    else if (message.type === "done") {
+      this.#pending.get(message.id)?.(message);
+      this.#pending.delete(message.id);
+    } else if (message.type === "log") this.logs.push(message.text);
+    else if (message.type === "finished") this.finished.push(message);
+    else if (message.type === "progress") this.counters = message.counters;
+    else {
+      this.reports.push(message.report);
+      const { kind } = message.report;
+      const waits = kind === "caughtUp" || (kind === "reintegrating" && message.report.side === "target");
+      if (waits && this.proceeds) void this.ask({ op: "proceed" });
+    }
+    for (const wake of this.#waiters.splice(0)) wake();
+  }
+}
+
+/** Two nodes that replicate one directory, made under `base`, which is emptied. */
+export function makeLab(base: string, port: number, options: Partial<ReplicationConfig> = {}): { n1: LabNode; n2: LabNode; close(): Promise<void> } {
+  rmSync(base, { recursive: true, force: true });
+  const node = (name: string, number: 1 | 2): LabNode => {
+    const home = join(base, name);
+    const own = { address: "127.0.0.1", port: port + number };
+    const peer = { address: "127.0.0.1", port: port + 3 - number };
+    return new LabNode(name, home, {
+      module: "lab",
+      nodeNumber: number,
+      stateDir: join(home, "state"),
+      savedDir: join(home, "saved"),
+      paths: [{ path: join(home, "data"), exclude: [], only: [], notEmpty: false }],
+      durability: "fsync",
+      close: "ordered",
+      timeoutMs: 1500,
+      bandwidth: 0,
+      listen: [own],
+      dial: [peer],
+      key: "5a".repeat(32),
+      ...options,
+    });
+  };
+  const n1 = node("n1", 1);
+  const n2 = node("n2", 2);
+  return {
+    n1,
+    n2,
+    close: async () => {
+      await n1.close();
+      await n2.close();
+      rmSync(base, { recursive: true, force: true });
+    },
+  };
+}
