@@ -69,6 +69,12 @@ function take(draft: Draft, event: Event): void {
     case "timer":
       onTimer(draft, event.name);
       return;
+    case "fenced":
+      if (draft.main.purpose !== "fence" && (isServing(draft.state) || draft.state === "UP")) {
+        fence(draft, event.cause);
+        resetStream(draft, "idle");
+      }
+      return;
     case "resource":
       draft.resources = { ...draft.resources, [event.name]: event.state };
       return;

@@ -32,7 +32,8 @@ function withPrimary(draft: Draft, peer: PeerView): void {
   if (draft.swap?.phase === "drained" || draft.swap?.phase === "failed") draft.swap = null;
   const { role, refused, backOff } = draft.replication;
   const related = relation(draft.durable.generations, peer.record.generations);
-  if (refused !== null || related === "split-brain" || related === "unrelated") {
+  const apart = related === "split-brain" || related === "unrelated";
+  if (refused !== null || (apart && role === "idle")) {
     toWait(draft, `this copy cannot follow ${name} as it is`);
     return;
   }

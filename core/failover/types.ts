@@ -126,6 +126,8 @@ export type Event = { now: number; wall: number } /**
   | { type: "done"; effect: number; ok: boolean; detail: string }
   | { type: "replication"; report: ReplicationReport }
   | { type: "timer"; name: string }
+  /** The guardian fenced the module on its own, since this daemon was late. */
+  | { type: "fenced"; cause: string }
   /** A resource of this node changed. */
   | { type: "resource"; name: string; state: string }
 );

@@ -9,6 +9,8 @@
 /** Settings, all durations in ms. */
 export interface MembershipConfig {
   node: string;
+  /** This daemon's own incarnation: a peer that echoes it is certainly not a datagram from before this start. */
+  incarnation: string;
   peer: string;
   /** Names of the lans, in the order in which people list them. */
   lans: readonly string[];
@@ -21,6 +23,8 @@ export interface Heard {
   lan: string;
   /** Random at each start of the peer's daemon. */
   incarnation: string;
+  /** The incarnation of this node that the peer heard last, null when none. */
+  echo: string | null;
   /** Grows with each heartbeat of an incarnation, over all lans. */
   sequence: number;
   /** The lans on which the peer hears this node. */
@@ -60,6 +64,8 @@ export interface Membership {
   sign(): MembershipEvent[];
   /** Time passes. Call it about every interval; `now` is monotonic, ms. */
   tick(now: number): MembershipEvent[];
+  /** The peer's incarnation heard last, believed or not: to be said in every heartbeat as `echo`. */
+  echo(): string | null;
   /** The lans on which the peer is heard: to be said in every heartbeat. */
   hears(): string[];
   /** `heartbeat.LAN` and its state, with a detail for people. */
@@ -89,6 +95,10 @@ class Judge implements Membership {
   private lastTick: number | null = null;
   private lateness = 0;
   private incarnation: string | null = null;
+  private lastIncarnation: string | null = null;
+  private stranger: { incarnation: string; since: number } | null = null;
+  /** Awake ms since the start. */
+  private awake = 0;
   private former: string[] = [];
   private sequence = -1;
   private lastLan = "";
@@ -102,8 +112,12 @@ class Judge implements Membership {
   heard(message: Heard): Judged {
     const lan = this.lans.get(message.lan);
     if (lan === undefined || this.former.includes(message.incarnation)) return { fresh: false, events: [] };
+    this.lastIncarnation = message.incarnation;
     const events: MembershipEvent[] = [];
-    if (message.incarnation !== this.incarnation) this.meet(message.incarnation, events);
+    if (message.incarnation !== this.incarnation) {
+      if (!this.believes(message)) return { fresh: false, events };
+      this.meet(message.incarnation, events);
+    }
     lan.silence = 0;
     this.lastLan = message.lan;
     const fresh = message.sequence > this.sequence;
@@ -138,6 +152,7 @@ class Judge implements Membership {
         this.setLan(name, "down", `nothing heard for ${seconds(lan.silence)}`, events);
     }
     this.silence += counted;
+    this.awake += counted;
     const patience = this.limit() * (this.alive === null ? FIRST_TIMEOUTS : 1);
     if (this.alive !== false && this.silence > patience) {
       const first = this.alive === null;
@@ -151,6 +166,10 @@ class Judge implements Membership {
       });
     }
     return events;
+  }
+
+  echo(): string | null {
+    return this.lastIncarnation;
   }
 
   hears(): string[] {
@@ -178,12 +197,25 @@ class Judge implements Membership {
     return timeout * (1 + CLOCK_DOUBT) + Math.min(this.lateness, timeout / 2);
   }
 
+  /**
+   * A delayed datagram of a start that is over looks like a new start. A new one is believed when it echoes this daemon, or, where it cannot
+   * hear us, when it was heard for a whole timeout and the one known before is silent.
+   */
+  private believes({ incarnation, echo }: Heard): boolean {
+    if (echo === this.config.incarnation) return true;
+    if (this.stranger?.incarnation !== incarnation) this.stranger = { incarnation, since: this.awake };
+    const { timeout } = this.config;
+    const isAlone = this.incarnation === null || this.silence >= timeout / 2;
+    return isAlone && this.awake - this.stranger.since >= timeout;
+  }
+
   private meet(incarnation: string, events: MembershipEvent[]): void {
     if (this.incarnation !== null) {
       this.former = [this.incarnation, ...this.former].slice(0, REMEMBERED);
       events.push({ type: "peerRestarted", incarnation });
     }
     this.incarnation = incarnation;
+    this.stranger = null;
     this.sequence = -1;
   }
 

@@ -48,7 +48,18 @@ export class Check {
         other.generations.history.includes(generation);
       if (!knows && !this.forced)
         this.fail("G3", `${node.name} counts ${peer.name} as outdated, which ${peer.name} did not record`);
-    } else if (peer.up && this.torn) this.parted.add(generation);
+    }
+  }
+
+  /** A node decides to go on alone. With both nodes alive and a torn network, each may. */
+  decidesAlone(node: SimNode, generation: string): void {
+    if (node.peer().up && this.torn) this.parted.add(generation);
+  }
+
+  /** The loser of a split brain keeps its own writes aside, before its copy is touched. */
+  keepsAside(target: SimNode, source: SimNode): void {
+    for (const { op } of this.acknowledged_)
+      if (target.disk.copy.ops.has(op) && !source.node_has(op)) this.saved.add(op);
   }
 
   acknowledged(node: SimNode, op: number, byBoth: boolean): void {
@@ -84,14 +95,13 @@ export class Check {
   }
 
   /** A copy is about to be changed to become that of the source. */
-  overwritten(target: SimNode, source: SimNode, sacrifice: boolean, full: boolean): void {
+  overwritten(target: SimNode, source: SimNode, full: boolean): void {
     if (target.disk.record.consistency !== "inconsistent")
       this.fail("G3", `${target.name} is overwritten, and "inconsistent" is not durable`);
     const mine = target.disk.copy.ops;
     for (const { op, alone } of this.acknowledged_) {
       if (!mine.has(op) || source.node_has(op)) continue;
-      if (sacrifice) this.saved.add(op);
-      else if (full && target.commandedFull) this.given.add(op);
+      if (full && target.commandedFull) this.given.add(op);
       else if (!this.saved.has(op) && !this.given.has(op) && !this.forced)
         this.fail(
           alone === null ? "G1" : "G5",

@@ -239,14 +239,15 @@ export class DataPath {
 
   private beginCopy(session: Session): void {
     const { source } = session;
+    if (this.sacrifice) this.world.check.keepsAside(this.node, source.node);
+    this.sacrifice = false;
     source.report({ kind: "reintegrating", side: "source", full: this.full });
     this.report({ kind: "reintegrating", side: "target", full: this.full });
     this.onProceed = () => {
-      this.world.check.overwritten(this.node, source.node, this.sacrifice, this.full);
+      this.world.check.overwritten(this.node, source.node, this.full);
       const copy = this.node.disk.copy;
       copy.mixed = true;
       for (const op of copy.ops) if (!source.node.disk.copy.ops.has(op)) copy.ops.delete(op);
-      this.sacrifice = false;
       this.after(this.world.chance.between(30, 1500), () => this.endCopy(session));
     };
   }

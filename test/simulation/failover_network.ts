@@ -7,7 +7,10 @@ export type LanName = (typeof LANS)[number];
 /** The weather between two nodes. Index 0 is the direction away from node 0. */
 export class Network {
   /** Directions that carry nothing now, by lan. */
-  private readonly blocked: Record<LanName, [boolean, boolean]> = { lan: [false, false], repl: [false, false] };
+  private readonly blocked: Record<LanName, [boolean, boolean]> = {
+    lan: [false, false],
+    repl: [false, false],
+  };
   loss = 0;
   repeat = 0;
   /** Probability of a datagram that takes a long way. */

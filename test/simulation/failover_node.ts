@@ -9,9 +9,14 @@ import type {
   PeerView,
   ReplicationReport,
 } from "../../core/failover/types.ts";
-import { createMembership, type Membership, type MembershipEvent } from "../../core/membership/membership.ts";
+import {
+  createMembership,
+  type Heard,
+  type Membership,
+  type MembershipEvent,
+} from "../../core/membership/membership.ts";
 import { DataPath } from "./failover_datapath.ts";
-import { LANS, type LanName } from "./failover_network.ts";
+import { LANS } from "./failover_network.ts";
 import type { World } from "./failover_world.ts";
 
 /** What survives a power cut. */
@@ -105,6 +110,7 @@ export class SimNode {
   private newMembership(): Membership {
     return createMembership({
       node: this.name,
+      incarnation: this.incarnation,
       peer: this.config.peer ?? "",
       lans: LANS,
       interval: INTERVAL,
@@ -313,6 +319,7 @@ export class SimNode {
   }
 
   private persist(id: number, record: DurableRecord): void {
+    if (record.role === "ALONE") this.world.check.decidesAlone(this, record.generations.current);
     const at = Math.max(this.world.clock.now, this.diskFree) + this.world.chance.between(0.5, 12);
     this.diskFree = at;
     const fails = this.writesFail;
@@ -386,26 +393,23 @@ export class SimNode {
 
   private send(): void {
     const hears = this.membership.hears();
+    const echo = this.membership.echo();
     const peer = this.peer();
     for (const lan of LANS) {
       this.sequence++;
       const sequence = this.sequence;
       const { incarnation, ownView } = this;
       for (const delay of this.world.network.datagram(lan, this.index))
-        this.world.clock.after(delay, () => peer.receive(lan, incarnation, sequence, hears, ownView));
+        this.world.clock.after(delay, () =>
+          peer.receive({ lan, incarnation, echo, sequence, hears }, ownView),
+        );
     }
   }
 
-  private receive(
-    lan: LanName,
-    incarnation: string,
-    sequence: number,
-    hears: string[],
-    sent: PeerView,
-  ): void {
+  private receive(message: Heard, sent: PeerView): void {
     if (!this.up) return;
     this.after("daemon", 0, () => {
-      const { fresh, events } = this.membership.heard({ lan, incarnation, sequence, hears });
+      const { fresh, events } = this.membership.heard(message);
       if (fresh) this.peerView = sent;
       this.take(events);
       if (this.peerView !== this.fedView && this.membership.alive === true) {

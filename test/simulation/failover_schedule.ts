@@ -70,7 +70,10 @@ function live(world: World, profile: Profile): void {
   const faults = 2 + Math.floor(chance.next() * 9);
   for (let index = 0; index < faults; index++) {
     // Faults come in bursts: the second strikes while the first is being dealt with.
-    const at = index % 2 === 0 || !chance.is(0.6) ? chance.between(3000, FAULTS_END) : lastAt + chance.between(0, 1500);
+    const at =
+      index % 2 === 0 || !chance.is(0.6)
+        ? chance.between(3000, FAULTS_END)
+        : lastAt + chance.between(0, 1500);
     lastAt = at;
     clock.at(at, () => fate(world, profile));
   }
@@ -130,8 +133,15 @@ function tear(world: World, node: SimNode): void {
   void network;
 }
 
-function cut(world: World, lans: readonly ("lan" | "repl")[], directions: readonly number[], ms: number): void {
-  world.tell(`the network is cut: ${lans.join(", ")} from ${directions.map((index) => world.nodes[index]!.name).join(" and ")}`);
+function cut(
+  world: World,
+  lans: readonly ("lan" | "repl")[],
+  directions: readonly number[],
+  ms: number,
+): void {
+  world.tell(
+    `the network is cut: ${lans.join(", ")} from ${directions.map((index) => world.nodes[index]!.name).join(" and ")}`,
+  );
   for (const lan of lans) for (const from of directions) world.network.set(lan, from, true);
   world.clock.after(ms, () => {
     world.tell(`the network is healed: ${lans.join(", ")}`);
@@ -143,7 +153,14 @@ function fail(world: World, node: SimNode): void {
   const { chance, clock } = world;
   const roll = chance.next();
   if (roll < 0.4) {
-    const hook = chance.pick(["start_prim", "stop_prim", "start_second", "stop_second", "prestart", "start_both"]);
+    const hook = chance.pick([
+      "start_prim",
+      "stop_prim",
+      "start_second",
+      "stop_second",
+      "prestart",
+      "start_both",
+    ]);
     world.tell(`${hook} fails on ${node.name} for a while`);
     node.failing.add(hook);
     clock.after(chance.between(500, 4000), () => node.failing.delete(hook));

@@ -63,7 +63,8 @@ export class World {
   }
 
   tell(text: string): void {
-    if (this.settings.story === true) this.story.push(`${(this.clock.now / 1000).toFixed(3).padStart(8)}  ${text}`);
+    if (this.settings.story === true)
+      this.story.push(`${(this.clock.now / 1000).toFixed(3).padStart(8)}  ${text}`);
   }
 
   newOperation(): number {
@@ -116,14 +117,17 @@ export class World {
           ? { ...effect, record: { ...effect.record, consistency: "uptodate" } }
           : effect;
       case "does not wait for the peer's outdatedIn":
-        if (effect.do === "timer" && effect.name === "outdate" && effect.ms !== null) return { ...effect, ms: 0 };
+        if (effect.do === "timer" && effect.name === "outdate" && effect.ms !== null)
+          return { ...effect, ms: 0 };
         return effect;
       case "changes the target before inconsistent is durable":
         return effect.do === "persist" && effect.record.consistency === "inconsistent"
           ? { ...effect, record: node.disk.record }
           : effect;
       case "does not keep the loser's writes":
-        return effect.do === "follow" ? { ...effect, full: effect.sacrifice || effect.full, sacrifice: false } : effect;
+        return effect.do === "follow"
+          ? { ...effect, full: effect.sacrifice || effect.full, sacrifice: false }
+          : effect;
       case "counts as whole before the source is PRIM":
         return effect.do === "persist" && effect.record.consistency === "inconsistent"
           ? { ...effect, record: { ...effect.record, consistency: "uptodate" } }

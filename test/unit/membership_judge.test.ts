@@ -7,11 +7,19 @@ import {
   type MembershipEvent,
 } from "../../core/membership/membership.ts";
 
-const config = { node: "n1", peer: "n2", lans: ["lan", "repl"], interval: 200, timeout: 1000 };
+const config = {
+  node: "n1",
+  incarnation: "me",
+  peer: "n2",
+  lans: ["lan", "repl"],
+  interval: 200,
+  timeout: 1000,
+};
 let sequence = 0;
 const beat = (lan: string, more: Partial<Heard> = {}): Heard => ({
   lan,
   incarnation: "a",
+  echo: "me",
   sequence: ++sequence,
   hears: ["lan", "repl"],
   ...more,
@@ -117,4 +125,26 @@ t.test("a peer never heard is lost once, after twice the timeout", async (t) => 
   t.equal(judge.alive, null);
   t.ok(isLost(ticks(judge, 2100, 2400)));
   t.notOk(isLost(ticks(judge, 2500, 9000)));
+});
+
+t.test("a delayed datagram of a start that is over does not replace the living one", async (t) => {
+  const judge = createMembership(config);
+  judge.tick(0);
+  t.notOk(judge.heard(beat("lan", { incarnation: "dead", echo: null })).fresh);
+  t.equal(judge.echo(), "dead", "the stranger is answered, so that it can prove that it lives");
+  t.ok(judge.heard(beat("lan")).fresh);
+  t.notOk(judge.heard(beat("lan", { incarnation: "dead", echo: "before" })).fresh);
+  t.ok(judge.heard(beat("lan")).fresh, "the living one goes on");
+});
+
+t.test("trap 17: a peer that cannot hear us is believed after a timeout", async (t) => {
+  const judge = createMembership(config);
+  let fresh = false;
+  for (let now = 0; now <= 1200; now += 100) {
+    judge.tick(now);
+    fresh = judge.heard(beat("lan", { echo: null, hears: [] })).fresh;
+    if (now < 1000) t.notOk(fresh);
+  }
+  t.ok(fresh);
+  t.match(judge.resources()[0], { state: "down", detail: /does not hear n1/ });
 });
