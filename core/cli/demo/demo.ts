@@ -21,40 +21,41 @@ export async function runDemo(keep: boolean, output: Output): Promise<ExitStatus
   }
   mkdirSync("/var/tmp", { recursive: true });
   const base = mkdtempSync("/var/tmp/holdfast-demo-");
-  // Ctrl-C reaches the whole process group: the stage ends by itself, and this process waits for it.
-  process.on("SIGINT", () => undefined);
-  const words = ["__demo", "stage", base, keep ? "keep" : "once", output.json ? "json" : "text"];
+  const root = process.getuid?.() === 0;
+  const words = [base, keep ? "keep" : "once", output.json ? "json" : "text", root ? "root" : "user"];
   const stage = Bun.spawn(
-    ["unshare", ...outerNamespaces(process.getuid?.() === 0), ...selfCommand(...words)],
+    ["unshare", ...outerNamespaces(root), ...selfCommand("__demo", "stage", ...words)],
     {
       stdin: "inherit",
       stdout: "inherit",
       stderr: "inherit",
     },
   );
+  // The stage ends by itself, and this process clears up after it.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stage.kill("SIGINT"));
   const status = await stage.exited;
   rmSync(base, { recursive: true, force: true });
   return status === 0 ? EXIT.done : EXIT.failed;
 }
 
-/** The demo's inner processes: `stage BASE keep|once json|text`, `client ADDRESS PORT`, `rows ADDRESS PORT`. */
+/** The demo's inner processes: `stage BASE keep|once json|text root|user`, `client ADDRESS PORT`, `rows ADDRESS PORT`. */
 export async function runDemoPart(words: readonly string[]): Promise<ExitStatus> {
-  const [part, first, second, third] = words as [string, string, string, string];
+  const [part, first, second, third, fourth] = words as [string, string, string, string, string];
   if (part === "client") return await runClient(first, second);
   if (part === "rows") {
     process.stdout.write(await (await fetch(`http://${first}:${second}/`)).text());
     return EXIT.done;
   }
-  return await runStage(first, second === "keep", new Output(third === "json"));
+  return await runStage(first, second === "keep", fourth === "root", new Output(third === "json"));
 }
 
-async function runStage(base: string, keep: boolean, output: Output): Promise<ExitStatus> {
+async function runStage(base: string, keep: boolean, root: boolean, output: Output): Promise<ExitStatus> {
   const interrupted = new Promise<null>((resolve) => process.on("SIGINT", () => resolve(null)));
   try {
     const cluster = await Promise.race([playStory(base, output), interrupted]);
     if (cluster === null) throw new Error("interrupted");
     if (keep) {
-      output.say(howToEnter(cluster));
+      output.say(howToEnter(cluster, root));
       await interrupted;
     }
     output.give({ status: EXIT.done, message: "all of it held" });
@@ -82,9 +83,9 @@ function end(status: ExitStatus): never {
   process.exit(status);
 }
 
-function howToEnter({ n1, n2, client }: DemoCluster): string {
+function howToEnter({ n1, n2, client }: DemoCluster, root: boolean): string {
   // Without root the machines are in a user namespace too; with it, entering one's own changes nothing and is refused.
-  const user = process.env["HOLDFAST_DEMO_ROOT"] === "1" ? "" : "--user --preserve-credentials ";
+  const user = root ? "" : "--user --preserve-credentials ";
   const enter = (name: string, pid: number, varDir: string) =>
     `  ${name.padEnd(7)} nsenter --target ${pid} ${user}--net --mount --pid --uts env HOLDFAST_VAR=${varDir} bash --norc`;
   return [
