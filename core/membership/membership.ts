@@ -95,6 +95,8 @@ class Judge implements Membership {
   private lastTick: number | null = null;
   private lateness = 0;
   private incarnation: string | null = null;
+  /** When anything at all came from the peer, believed or not, in awake ms. */
+  private lastWord = Number.NEGATIVE_INFINITY;
   private lastIncarnation: string | null = null;
   private stranger: { incarnation: string; since: number } | null = null;
   /** Awake ms since the start. */
@@ -113,6 +115,7 @@ class Judge implements Membership {
     const lan = this.lans.get(message.lan);
     if (lan === undefined || this.former.includes(message.incarnation)) return { fresh: false, events: [] };
     this.lastIncarnation = message.incarnation;
+    this.lastWord = this.awake;
     const events: MembershipEvent[] = [];
     if (message.incarnation !== this.incarnation) {
       if (!this.believes(message)) return { fresh: false, events };
@@ -154,7 +157,9 @@ class Judge implements Membership {
     this.silence += counted;
     this.awake += counted;
     const patience = this.limit() * (this.alive === null ? FIRST_TIMEOUTS : 1);
-    if (this.alive !== false && this.silence > patience) {
+    // Somebody speaks who is not yet believed: it will be, or it falls silent, within a timeout.
+    const undecided = this.awake - this.lastWord <= this.config.timeout;
+    if (this.alive !== false && this.silence > patience && !undecided) {
       const first = this.alive === null;
       this.alive = false;
       const where = [...this.lans.keys()].join(", ");

@@ -76,10 +76,12 @@ export class Check {
     this.served++;
     const { copy } = node.disk;
     if (this.forced) return;
+    // It went alone itself when the nodes were parted and both alive: it goes on in its own line, and the loser's writes are kept (G5).
+    const ownRight = this.parted.has(node.disk.record.generations.current);
     if (copy.mixed) this.fail("G3", `${node.name} serves a copy whose reintegration was interrupted`);
     for (const { op, alone, node: by } of this.acknowledged_) {
       if (copy.ops.has(op) || this.given.has(op)) continue;
-      if (alone !== null && (this.saved.has(op) || this.parted.has(alone))) continue;
+      if (alone !== null && (this.saved.has(op) || this.parted.has(alone) || ownRight)) continue;
       this.fail(
         alone === null ? "G1" : "G3",
         `${node.name} serves without operation ${op}, acknowledged by ${alone === null ? "both" : `${by} alone in ${alone}`}`,
