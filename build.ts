@@ -34,6 +34,8 @@ if (process.argv.includes("--if-stale") && isFresh()) process.exit(0);
 mkdirSync("dist", { recursive: true });
 const result = await Bun.build({
   entrypoints: entrypoints.filter((file) => existsSync(file)),
+  // Worker files are found in the binary by their path below this.
+  root: ".",
   minify: { whitespace: true, syntax: true, identifiers: false },
   sourcemap: "inline",
   format: "esm",

@@ -6,6 +6,7 @@ import { EFD_CLOEXEC, EFD_NONBLOCK } from "../platform/linux/constants.ts";
 import { check } from "../platform/linux/errno.ts";
 import { allocate, close, drainEvent, eventfd } from "../platform/linux/libc.ts";
 import type { Memory } from "../platform/linux/memory.ts";
+import { compiled } from "../platform/self.ts";
 import type { WorkerStart } from "./pool_slot.ts";
 import {
   ADDRESS,
@@ -18,6 +19,7 @@ import {
   OFFSET,
   RESULT,
   SLOT_BYTES,
+  STARTING,
   STATE,
 } from "./pool_slot.ts";
 
@@ -28,6 +30,12 @@ export interface Completion {
   completed(cookie: number, result: number, data: Memory): void;
 }
 
+/** Compiled, worker files lie in the binary's own file system, below the root of the build; a relative path would be looked up in the current directory. */
+const workerFile = compiled
+  ? "/$bunfs/root/core/filesystem/pool_worker.js"
+  : new URL("./pool_worker.ts", import.meta.url).href;
+
+const START_LIMIT_MS = 20_000;
 const QUEUE = 1024;
 /** The largest read through a thread's own buffer: what one FUSE request may ask for. */
 export const POOL_BUFFER = 1 << 20;
@@ -57,21 +65,24 @@ export class Pool {
   constructor(threads = 4) {
     this.eventFd = check(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), "cannot make an eventfd for the pool");
     for (let i = 0; i < threads; i++) this.start();
+    // The loop never sees a worker's events: a thread that does not come up must be found here.
+    for (const words of this.words) {
+      Atomics.wait(words, STATE, STARTING, START_LIMIT_MS);
+      if (Atomics.load(words, STATE) === STARTING)
+        throw new Error(`a thread of the pool did not start (${workerFile})`);
+    }
   }
 
   private start(): void {
     const shared = new SharedArrayBuffer(SLOT_BYTES);
     const buffer = allocate(POOL_BUFFER);
-    const worker = new Worker(new URL("./pool_worker.ts", import.meta.url).href);
-    worker.onerror = (event): void => {
-      // A thread that died would leave an fsync unanswered for ever; the guardian replaces a dead process.
-      console.error(`a pool thread died: ${event.message}`);
-      process.exit(70);
-    };
+    const words = new Int32Array(shared);
+    words[STATE] = STARTING;
+    const worker = new Worker(workerFile);
     worker.unref();
     worker.postMessage({ shared, eventFd: this.eventFd, buffer: buffer.address } satisfies WorkerStart);
     this.workers.push(worker);
-    this.words.push(new Int32Array(shared));
+    this.words.push(words);
     this.doubles.push(new Float64Array(shared));
     this.buffers.push(buffer);
     this.running.push(null);

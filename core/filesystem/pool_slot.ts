@@ -1,6 +1,6 @@
 /** How the loop and a pool thread talk: one stretch of shared memory for each thread, as 32-bit words. */
 
-/** FREE, ASKED by the loop, DONE by the thread. The word that both wait and notify on. */
+/** STARTING until the thread runs, FREE, ASKED by the loop, DONE by the thread. The word that both wait and notify on. */
 export const STATE = 0;
 export const KIND = 1;
 export const FD = 2;
@@ -14,6 +14,8 @@ export const SLOT_BYTES = 64;
 export const FREE = 0;
 export const ASKED = 1;
 export const DONE = 2;
+/** Before the thread runs. */
+export const STARTING = 3;
 
 /** What a thread can do. Results are the call's, or -errno. */
 export const Job = {

@@ -8,7 +8,7 @@ import {
 } from "../platform/linux/constants.ts";
 import * as libc from "../platform/linux/libc.ts";
 import type { WorkerStart } from "./pool_slot.ts";
-import { ADDRESS, ASKED, DONE, FD, Job, KIND, LENGTH, OFFSET, RESULT, STATE } from "./pool_slot.ts";
+import { ADDRESS, ASKED, DONE, FD, FREE, Job, KIND, LENGTH, OFFSET, RESULT, STATE } from "./pool_slot.ts";
 
 declare const self: { onmessage: ((event: { data: WorkerStart }) => void) | null };
 
@@ -51,6 +51,8 @@ self.onmessage = ({ data }): void => {
   const doubles = new Float64Array(data.shared);
   // This thread writes back pages that a full machine waits for: it must not wait for them itself. Refused without CAP_SYS_RESOURCE.
   libc.prctl(PR_SET_IO_FLUSHER, 1);
+  Atomics.store(words, STATE, FREE);
+  Atomics.notify(words, STATE);
   for (;;) {
     for (let seen = Atomics.load(words, STATE); seen !== ASKED; seen = Atomics.load(words, STATE))
       Atomics.wait(words, STATE, seen);

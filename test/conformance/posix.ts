@@ -132,10 +132,17 @@ export function seekdirReturnsToWhereItWas(d: string): void {
   const memory = libc.allocate(4096);
   const list = (): { name: string; offset: bigint }[] => {
     const entries: { name: string; offset: bigint }[] = [];
-    for (let got = libc.getdents64(fd, memory.address, 4096); got > 0; got = libc.getdents64(fd, memory.address, 4096)) {
+    for (
+      let got = libc.getdents64(fd, memory.address, 4096);
+      got > 0;
+      got = libc.getdents64(fd, memory.address, 4096)
+    ) {
       for (let at = 0; at < got; at += memory.view.getUint16(at + 16, true)) {
         const end = memory.bytes.indexOf(0, at + 19);
-        entries.push({ name: Buffer.from(memory.bytes.slice(at + 19, end)).toString(), offset: memory.view.getBigInt64(at + 8, true) });
+        entries.push({
+          name: Buffer.from(memory.bytes.slice(at + 19, end)).toString(),
+          offset: memory.view.getBigInt64(at + 8, true),
+        });
       }
     }
     return entries;
@@ -144,7 +151,10 @@ export function seekdirReturnsToWhereItWas(d: string): void {
   assert.equal(all.length, 602);
   for (const place of [0, 1, 299, 598]) {
     assert.equal(libc.seekExactly(fd, all[place]!.offset), 0);
-    assert.deepEqual(list().map((entry) => entry.name), all.slice(place + 1).map((entry) => entry.name));
+    assert.deepEqual(
+      list().map((entry) => entry.name),
+      all.slice(place + 1).map((entry) => entry.name),
+    );
   }
   libc.close(fd);
   libc.release(memory);
@@ -314,7 +324,8 @@ export function unnamedFilesGetNames(d: string): void {
   assert.deepEqual(fs.readdirSync(d), []);
   assert.equal(fs.fstatSync(fd).nlink, 0);
   const linked = withString(`/proc/self/fd/${fd}`, (from) =>
-    withString(`${d}/named`, (to) => libc.linkat(k.AT_FDCWD, from, k.AT_FDCWD, to, k.AT_SYMLINK_FOLLOW)));
+    withString(`${d}/named`, (to) => libc.linkat(k.AT_FDCWD, from, k.AT_FDCWD, to, k.AT_SYMLINK_FOLLOW)),
+  );
   assert.equal(linked, 0);
   fs.closeSync(fd);
   assert.equal(fs.readFileSync(`${d}/named`, "utf8"), "unnamed");
@@ -326,7 +337,10 @@ export function extendedAttributesAreKept(d: string): void {
   run("setfattr", "-n", "user.colour", "-v", "blue", `${d}/f`);
   run("setfattr", "-n", "trusted.secret", "-v", "x", `${d}/f`);
   assert.equal(run("getfattr", "--only-values", "-n", "user.colour", `${d}/f`), "blue");
-  const names = run("getfattr", "--absolute-names", "-m", "-", `${d}/f`).split("\n").slice(1).filter((name) => name !== "");
+  const names = run("getfattr", "--absolute-names", "-m", "-", `${d}/f`)
+    .split("\n")
+    .slice(1)
+    .filter((name) => name !== "");
   assert.deepEqual(names.sort(), ["trusted.secret", "user.colour"]);
   run("setfattr", "-x", "user.colour", `${d}/f`);
   assert.throws(() => run("getfattr", "-n", "user.colour", `${d}/f`));
@@ -487,12 +501,20 @@ export function truncationZeroesWhatComesBack(d: string): void {
   fs.truncateSync(`${d}/f`, 100);
   fs.truncateSync(`${d}/f`, 10_000);
   const data = fs.readFileSync(`${d}/f`);
-  assert.ok(data.subarray(100).every((byte) => byte === 0) && data.subarray(0, 100).every((byte) => byte === 1));
+  assert.ok(
+    data.subarray(100).every((byte) => byte === 0) && data.subarray(0, 100).every((byte) => byte === 1),
+  );
 }
 
 export function fileSystemSpaceIsShown(d: string): void {
   const stat = fs.statfsSync(d);
-  assert.ok(stat.blocks > 0 && stat.bfree <= stat.blocks && stat.bavail <= stat.bfree && stat.bsize >= 512 && stat.files > 0);
+  assert.ok(
+    stat.blocks > 0 &&
+      stat.bfree <= stat.blocks &&
+      stat.bavail <= stat.bfree &&
+      stat.bsize >= 512 &&
+      stat.files > 0,
+  );
 }
 
 export function appendOnlyAndImmutableHold(d: string): void {
