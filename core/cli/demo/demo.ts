@@ -71,11 +71,16 @@ async function runStage(base: string, keep: boolean, root: boolean, output: Outp
 
 const LAST_LINES = 12;
 
-/** The end of a daemon's output: all that is left of the demo when it fails. */
+/** The end of a node's logs: all that is left of the demo when it fails. */
 function lastWords(base: string, node: string): string {
-  const file = join(base, node, "daemon.log");
-  const text = existsSync(file) ? readFileSync(file, "utf8").trimEnd() : "it was never started";
-  return [`the daemon of ${node} said last:`, ...text.split("\n").slice(-LAST_LINES)].join("\n  ");
+  const ends = ["daemon.log", "var/log/guardian.log", "var/log/demo/module.log"].map((name) => {
+    const file = join(base, node, name);
+    const text = existsSync(file) ? readFileSync(file, "utf8").trimEnd() : "";
+    return text === ""
+      ? ""
+      : `${node}, end of ${name}:\n  ${text.split("\n").slice(-LAST_LINES).join("\n  ")}`;
+  });
+  return ends.filter((end) => end !== "").join("\n");
 }
 
 /** Machines hang on this process's pipes: its end is theirs. */
