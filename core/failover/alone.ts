@@ -68,7 +68,8 @@ export function goAlone(draft: Draft): void {
   if (!isServing(draft.state) || draft.main.purpose === "fence") return;
   if (draft.record.role === "ALONE") stayAlone(draft);
   if (draft.record.role !== "PRIM") return;
-  const cause = secondaryGone(draft);
+  // Once asked, the peer may already have recorded that it is outdated: there is no way back.
+  const cause = secondaryGone(draft) ?? (draft.outdating === null ? null : `${peerName(draft)} is outdated`);
   if (cause === null) return;
   if (draft.outdating === null) {
     draft.why.push(`${cause}: goes on alone once that is durable`);

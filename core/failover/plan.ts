@@ -203,8 +203,7 @@ function run(draft: Draft, which: "main" | "data", step: Step, takeBack: (draft:
       emit(draft, { do: "publish" });
       return;
     case "together":
-      if (draft.record.role !== "PRIM" || draft.replication.peerGone !== null || draft.contact !== "heard")
-        takeBack(draft);
+      if (!isTogether(draft)) takeBack(draft);
       return;
     default: {
       const body = freshGenerations(draft, step.body);
@@ -214,6 +213,14 @@ function run(draft: Draft, which: "main" | "data", step: Step, takeBack: (draft:
       if (!WITHOUT_DONE.has(body.do)) wait(draft, which, { ...step, body }, id);
     }
   }
+}
+
+/** Is this primary still one with its secondary? */
+function isTogether(draft: Draft): boolean {
+  const { record, replication, contact, peer, outdating } = draft;
+  const both =
+    contact === "heard" && peer?.state === "SECOND" && peer.outdatedIn !== record.generations.current;
+  return both && record.role === "PRIM" && replication.peerGone === null && outdating === null;
 }
 
 /** The data path begins anew: nothing in sync, nothing held. What keeps it from following by itself stays. */

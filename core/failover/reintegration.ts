@@ -106,6 +106,7 @@ function endSource(draft: Draft): void {
 
 /** Target: the source is durably PRIM in the same generation, so this copy counts from now on. */
 export function endTarget(draft: Draft, peer: PeerView): void {
+  countAgain(draft, peer);
   const caughtUp = draft.replication.caughtUp;
   if (caughtUp === null || draft.state !== "SECOND" || peer.outdate !== null) return;
   if (!isServing(peer.state) || peer.record.role !== "PRIM") return;
@@ -123,6 +124,18 @@ export function endTarget(draft: Draft, peer: PeerView): void {
     effect({ do: "proceed" }),
     change({ outdatedIn: null, trouble: null }),
   ]);
+}
+
+/** The primary asked this copy to be outdated, but never went on alone: in its stream again, in the same generation, nothing is missing. */
+function countAgain(draft: Draft, peer: PeerView): void {
+  const { record, durable, replication } = draft;
+  if (draft.state !== "SECOND" || replication.role !== "following" || !replication.inSync) return;
+  if (record.consistency !== "outdated" && (draft.forbidden === null || record.consistency !== "uptodate"))
+    return;
+  if (peer.state !== "PRIM" || peer.record.role !== "PRIM" || peer.outdate !== null) return;
+  if (relation(durable.generations, peer.record.generations) !== "equal") return;
+  draft.forbidden = null;
+  queueData(draft, [persist({ consistency: "uptodate" }), change({ outdatedIn: null })]);
 }
 
 /** Must everything be copied? A blank copy, or one that was restored from a snapshot. */

@@ -124,9 +124,9 @@ function isEqualAndWhole(draft: Draft, peer: PeerView): boolean {
 }
 
 function sayWho(draft: Draft, why: string): void {
-  const { consistency } = draft.record;
-  if (consistency === "blank") say(draft, `${why}: say which node's data counts`, command(draft, "prim"));
-  else say(draft, why, command(draft, consistency === "uptodate" ? "prim" : "prim --force"));
+  const words = primRefused(draft, false) === null ? "prim" : "prim --force";
+  const blank = draft.record.consistency === "blank";
+  say(draft, blank ? `${why}: say which node's data counts` : why, command(draft, words));
 }
 
 function withoutPeer(draft: Draft): void {

@@ -150,6 +150,7 @@ export class SimNode {
     this.world.tell(`${this.name} loses power`);
     for (const { record } of this.state.writes) if (this.world.chance.is(0.5)) this.disk.record = record;
     this.up = false;
+    this.killed++;
     this.application = false;
     this.epochs.daemon++;
     this.epochs.process++;
