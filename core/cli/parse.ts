@@ -46,9 +46,13 @@ export function parseWords(
         EXIT.usage,
         `unknown command "${first}"${didYouMean(first, firstWords(table))} (holdfast --help lists all)`,
       );
-    if (second === undefined || rest.some((word) => WANTS_HELP.has(word)))
-      return { kind: "help", about: first, json };
+    if (rest.some((word) => WANTS_HELP.has(word))) return { kind: "help", about: first, json };
     const seconds = group.map((entry) => entry.name.slice(first.length + 1));
+    if (second === undefined)
+      throw new CommandError(
+        EXIT.usage,
+        `${first} what? ${seconds.join(", ")} (holdfast ${first} --help tells what they do)`,
+      );
     throw new CommandError(
       EXIT.usage,
       `unknown command "${first} ${second}"${didYouMean(second, seconds)} (holdfast ${first} --help lists all)`,

@@ -17,7 +17,7 @@ export {
   type SignOfLife,
 } from "./heartbeat_socket.ts";
 export { type Cluster, createCluster, loadCluster, nodeOf, replaceClusterYaml } from "./identity.ts";
-export { TOKEN_LIFE_MS } from "./join_token.ts";
+export { parseToken, TOKEN_LIFE_MS } from "./join_token.ts";
 export { AUTHORITY_PATH, admitNode, createToken, JOIN_PATH, joinCluster } from "./joining.ts";
 export type { ClusterKeys } from "./membership_keys.ts";
 export { type Caller, type NodeServer, serveNodes } from "./node_server.ts";

@@ -6,7 +6,15 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import type { ClusterState } from "../../api/api.ts";
-import { type Cluster, createCluster, createToken, joinCluster, loadCluster } from "../../cluster/cluster.ts";
+import {
+  type Cluster,
+  createCluster,
+  createToken,
+  joinCluster,
+  loadCluster,
+  parseClusterYaml,
+  parseToken,
+} from "../../cluster/cluster.ts";
 import type { CommandResult } from "../../daemon/engine.ts";
 import { type Command, CommandError, EXIT, type ExitStatus, type Invocation } from "../command.ts";
 import { fetchDocument, requestIfReachable } from "../node.ts";
@@ -51,6 +59,12 @@ const START_IT = "Start the daemon: holdfast daemon";
 async function create({ arguments: { FILE }, values, varDir, output }: Invocation): Promise<ExitStatus> {
   const node = ownName(values);
   const yaml = readText(FILE!);
+  const { nodes } = parseClusterYaml(yaml, FILE!);
+  if (!Object.hasOwn(nodes, node))
+    throw new CommandError(
+      EXIT.usage,
+      `--as: ${FILE} has no node ${node} (nodes: ${Object.keys(nodes).join(", ")})`,
+    );
   const answered = await requestIfReachable(varDir, "POST", "/cluster/create", { yaml, node, file: FILE! });
   const result = answered ?? made("created", await createCluster(varDir, yaml, node, FILE!));
   return tell(
@@ -63,6 +77,11 @@ async function create({ arguments: { FILE }, values, varDir, output }: Invocatio
 async function join({ arguments: { TOKEN }, values, varDir, output }: Invocation): Promise<ExitStatus> {
   const node = ownName(values);
   const token = TOKEN === "-" || existsSync(TOKEN!) ? readText(TOKEN!).trim() : TOKEN!;
+  try {
+    parseToken(token);
+  } catch (error) {
+    throw new CommandError(EXIT.usage, (error as Error).message);
+  }
   const work = async (): Promise<[CommandResult, string]> => {
     const answered = await requestIfReachable(varDir, "POST", "/cluster/join", { token, node });
     if (answered) return [answered, "holdfast status shows its modules"];
