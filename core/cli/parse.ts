@@ -25,7 +25,7 @@ export function parseWords(
   environment: NodeJS.ProcessEnv,
 ): Request {
   const json = words.includes("--json");
-  const { names, rest } = splitCommonOptions(words);
+  const { names, leading, rest } = splitCommonOptions(words);
   if (names.length === 0) return { kind: "help", about: "", json };
   if (names[0] === "help")
     return {
@@ -58,7 +58,7 @@ export function parseWords(
       `unknown command "${first} ${second}"${didYouMean(second, seconds)} (holdfast ${first} --help lists all)`,
     );
   }
-  const own = wordsAfter(command, rest);
+  const own = [...leading, ...wordsAfter(command, rest)];
   const untilPassedOn = command.passesOn ? own.slice(0, passedOnFrom(own)) : own;
   if (untilPassedOn.some((word) => WANTS_HELP.has(word))) return { kind: "help", about: command.name, json };
   return { kind: "run", command, invocation: parseInvocation(command, own, environment) };
@@ -69,20 +69,29 @@ export function firstWords(table: readonly Command[]): string[] {
   return [...new Set(table.map((command) => command.name.split(" ")[0]!))];
 }
 
-/** Options may stand before the command (`holdfast --var DIR status`): names are the words that are no option of ours. */
-function splitCommonOptions(words: readonly string[]): { names: string[]; rest: readonly string[] } {
-  const leading: string[] = [];
-  let at = 0;
-  while (at < words.length && words[at]!.startsWith("-")) {
-    leading.push(words[at]!);
-    if ((words[at] === "--var" || words[at] === "--node") && at + 1 < words.length)
-      leading.push(words[++at]!);
-    at++;
+/** Options whose value is the next word, wherever they stand. */
+const TAKES_VALUE = new Set(["--var", "--node"]);
+
+/** Options may stand before the command (`holdfast --var DIR status`); `names` are the words that are no options. */
+function splitCommonOptions(words: readonly string[]): {
+  names: string[];
+  leading: string[];
+  rest: string[];
+} {
+  const names: string[] = [];
+  let command = words.length;
+  for (let at = 0; at < words.length; at++) {
+    if (words[at]!.startsWith("-")) {
+      if (TAKES_VALUE.has(words[at]!)) at++;
+      continue;
+    }
+    if (names.length === 0) command = at;
+    names.push(words[at]!);
   }
-  if (at === words.length && leading.includes("--version"))
-    return { names: ["version"], rest: words.filter((w) => w !== "--version") };
-  const names = words.slice(at).filter((word) => !word.startsWith("-"));
-  return { names, rest: [...words.slice(at), ...leading] };
+  const leading = words.slice(0, command);
+  if (names.length > 0 || !leading.includes("--version"))
+    return { names, leading, rest: words.slice(command) };
+  return { names: ["version"], leading: leading.filter((word) => word !== "--version"), rest: [] };
 }
 
 function findCommand(names: readonly string[], table: readonly Command[]): Command | null {

@@ -59,6 +59,17 @@ t.test("what follows the file of run belongs to the file", async (t) => {
   t.strictSame([invocation.arguments["FILE"], ...invocation.rest], ["x.ts", "--json", "--help", "run"]);
 });
 
+t.test("options may stand before, between and after the words of a command", async (t) => {
+  for (const words of ["--var /v module new x", "module --var /v new x", "module new x --var /v"]) {
+    const { command, invocation } = invoke(words.split(" "));
+    t.strictSame([command.name, invocation.arguments["NAME"], invocation.varDir], ["module new", "x", "/v"]);
+  }
+  t.equal(invoke(["--var", "run", "run", "x.ts", "a"]).invocation.varDir, "run");
+  t.strictSame(invoke(["--var", "/v", "run", "x.ts", "a"]).invocation.rest, ["a"]);
+  t.equal(invoke(["--version", "--json"]).command.name, "version");
+  t.match(refusal(["cluster", "--var", "/v"]), /cluster what\? create, token/);
+});
+
 t.test("wrong words are refused with the nearest right one", async (t) => {
   t.match(
     refusal(["statsu"]),
