@@ -37,11 +37,17 @@ export type Step =
   | { kind: "persist"; patch: Partial<DurableRecord> }
   | { kind: "change"; change: Change }
   /** Swap only: go on if nothing changed meanwhile, else take back. */
-  | { kind: "together" };
+  | { kind: "together" }
+  /** Lets the data path go on, if the connection is still the one that asked. */
+  | { kind: "proceed"; after: "reintegrating" | "caughtUp"; connection: number };
 
 /** A step that runs an effect. */
 export function effect(body: Body, onFailure: OnFailure = "go on"): Step {
   return { kind: "effect", body, onFailure };
+}
+/** A step that answers a report of the data path. */
+export function proceed(draft: Draft, after: "reintegrating" | "caughtUp"): Step {
+  return { kind: "proceed", after, connection: draft.replication.connection };
 }
 /** A step that writes the record. */
 export function persist(patch: Partial<DurableRecord>): Step {
@@ -205,6 +211,9 @@ function run(draft: Draft, which: "main" | "data", step: Step, takeBack: (draft:
     case "together":
       if (!isTogether(draft)) takeBack(draft);
       return;
+    case "proceed":
+      if (step.connection === draft.replication.connection) emit(draft, { do: "proceed", after: step.after });
+      return;
     default: {
       const body = freshGenerations(draft, step.body);
       const id = emit(draft, body);
@@ -225,8 +234,16 @@ function isTogether(draft: Draft): boolean {
 
 /** The data path begins anew: nothing in sync, nothing held. What keeps it from following by itself stays. */
 export function resetStream(draft: Draft, role: State["replication"]["role"]): void {
-  const { refused, backOff } = draft.replication;
-  draft.replication = { role, inSync: false, peerGone: null, caughtUp: null, refused, backOff };
+  const { refused, backOff, connection } = draft.replication;
+  draft.replication = {
+    role,
+    inSync: false,
+    connection: connection + 1,
+    peerGone: null,
+    caughtUp: null,
+    refused,
+    backOff,
+  };
 }
 
 /** Steps are made ahead; the generations they carry are those of the moment they run. */

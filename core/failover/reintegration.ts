@@ -5,7 +5,7 @@
  * moment on); only then does the target record that it is up to date. So at no instant can either be started while the other is ahead.
  */
 import { isRestored, relation, together } from "./generations.ts";
-import { change, effect, emit, isCommitted, persist, queueData, resetStream } from "./plan.ts";
+import { change, emit, isCommitted, persist, proceed, queueData, resetStream } from "./plan.ts";
 import { type Draft, heardPeer, isServing, peerName } from "./state.ts";
 import type { Generations, PeerView, ReplicationReport } from "./types.ts";
 
@@ -38,6 +38,7 @@ export function onReport(draft: Draft, report: ReplicationReport): void {
         inSync: false,
         caughtUp: null,
         peerGone: role === "serving" ? report.cause : null,
+        connection: draft.replication.connection + 1,
       };
       return;
     case "diskFailed":
@@ -68,7 +69,7 @@ function backOff(draft: Draft): void {
 function beginTarget(draft: Draft, full: boolean): void {
   queueData(draft, [
     persist({ consistency: "inconsistent", generations: resumable(draft, full) }),
-    effect({ do: "proceed" }),
+    proceed(draft, "reintegrating"),
   ]);
 }
 
@@ -99,7 +100,7 @@ function endSource(draft: Draft): void {
       // What the disk of a source lost is not repaired by having copied the rest.
       consistency: draft.record.consistency,
     }),
-    effect({ do: "proceed" }),
+    proceed(draft, "caughtUp"),
     change({ state: "PRIM", reintegrated: true, reason: `${peerName(draft)} is reintegrated`, remedy: null }),
   ]);
 }
@@ -121,7 +122,7 @@ export function endTarget(draft: Draft, peer: PeerView): void {
       wasPrimaryAtParting: false,
       peerOutdatedIn: null,
     }),
-    effect({ do: "proceed" }),
+    proceed(draft, "caughtUp"),
     change({ outdatedIn: null, trouble: null }),
   ]);
 }

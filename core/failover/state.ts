@@ -49,6 +49,8 @@ export interface State {
   replication: {
     role: "idle" | "serving" | "following";
     inSync: boolean;
+    /** Counts connections that ended: what was to proceed in one does not in the next. */
+    connection: number;
     /** The primary's stream ended: replies are held until this node goes alone. */
     peerGone: string | null;
     /** Why the target cannot go on by itself. */
@@ -130,6 +132,7 @@ export function initialState(config: FailoverConfig): State {
     replication: {
       role: "idle",
       inSync: false,
+      connection: 0,
       peerGone: null,
       refused: null,
       caughtUp: null,

@@ -146,7 +146,10 @@ export type ReplicationReport =
   | { kind: "caughtUp"; side: "source" | "target"; generations: Generations }
   /** The peer does not acknowledge (link cut, time-out, its disk failed). The primary holds sync replies until told to go on. */
   | { kind: "peerGone"; cause: string }
-  /** This node's own disk failed: the copy is suspect since its last durable point. */
+  /**
+   * This node's own disk failed: the copy is suspect since its last durable point. What was touched since then is dirty, and is reintegrated
+   * before this copy is ever `inSync` as a target.
+   */
   | { kind: "diskFailed"; detail: string }
   /** The generations do not allow an incremental or automatic copy. */
   | { kind: "refused"; relation: "split-brain" | "unrelated"; detail: string }
@@ -195,8 +198,8 @@ export type Effect = { id: number } /** Write the record atomically and fsync it
   | { do: "follow"; full: boolean; sacrifice: boolean; generations: Generations }
   /** Primary: unmount (flush), drain to the peer, stop serving. Secondary: apply all received, stop. Done means idle. */
   | { do: "stopReplication" }
-  /** No done event: go on after `reintegrating` or `caughtUp`. */
-  | { do: "proceed" }
+  /** No done event: go on after this report. Ignored when another one is waited for: it belongs to a connection that is over. */
+  | { do: "proceed"; after: "reintegrating" | "caughtUp" }
   /** Secondary: refuse the old primary's stream from now on, apply all that was acknowledged. */
   | { do: "sealStream" }
   /** Kill the application's processes and abort the mount, without hooks. */

@@ -10,7 +10,7 @@
 export interface MembershipConfig {
   node: string;
   /** This daemon's own incarnation: a peer that echoes it is certainly not a datagram from before this start. */
-  incarnation: string;
+  incarnation?: string;
   peer: string;
   /** Names of the lans, in the order in which people list them. */
   lans: readonly string[];
@@ -23,8 +23,8 @@ export interface Heard {
   lan: string;
   /** Random at each start of the peer's daemon. */
   incarnation: string;
-  /** The incarnation of this node that the peer heard last, null when none. */
-  echo: string | null;
+  /** The incarnation of this node that the peer heard last, null when none. Absent: the transport itself proved that the sender lives now. */
+  echo?: string | null;
   /** Grows with each heartbeat of an incarnation, over all lans. */
   sequence: number;
   /** The lans on which the peer hears this node. */
@@ -207,7 +207,7 @@ class Judge implements Membership {
    * hear us, when it was heard for a whole timeout and the one known before is silent.
    */
   private believes({ incarnation, echo }: Heard): boolean {
-    if (echo === this.config.incarnation) return true;
+    if (echo === undefined || echo === this.config.incarnation) return true;
     if (this.stranger?.incarnation !== incarnation) this.stranger = { incarnation, since: this.awake };
     const { timeout } = this.config;
     const isAlone = this.incarnation === null || this.silence >= timeout / 2;

@@ -106,7 +106,8 @@ export class DataPath {
     this.drop();
   }
 
-  proceed(): void {
+  proceed(after: "reintegrating" | "caughtUp"): void {
+    if (this.reported?.kind !== after) return;
     const run = this.onProceed;
     this.onProceed = null;
     run?.();
@@ -220,7 +221,7 @@ export class DataPath {
   private sameAs(source: DataPath): boolean {
     const mine = this.node.disk.copy;
     const theirs = source.node.disk.copy;
-    if (mine.mixed || theirs.mixed) return false;
+    if (mine.mixed || theirs.mixed || mine.touched) return false;
     const waiting = new Set(source.pending.map(({ op }) => op));
     for (const op of theirs.ops) if (!mine.ops.has(op) && !waiting.has(op)) return false;
     for (const op of mine.ops) if (!theirs.ops.has(op)) return false;
@@ -266,7 +267,7 @@ export class DataPath {
       ops.add(pending.op);
       pending.remote = true;
     }
-    this.node.disk.copy = { ops, mixed: source.node.disk.copy.mixed };
+    this.node.disk.copy = { ops, mixed: source.node.disk.copy.mixed, touched: false };
     this.report({ kind: "caughtUp", side: "target", generations: source.generations });
     this.onProceed = () => {
       this.generations = { ...source.generations, parted: null };

@@ -22,7 +22,7 @@ import type { World } from "./failover_world.ts";
 /** What survives a power cut. */
 export interface Disk {
   record: DurableRecord;
-  copy: { ops: Set<number>; mixed: boolean };
+  copy: { ops: Set<number>; mixed: boolean; touched: boolean };
 }
 
 type Scope = "daemon" | "process";
@@ -35,7 +35,7 @@ const TIMEOUT = 1000;
 export class SimNode {
   up = false;
   private daemonUp = false;
-  disk: Disk = { record: blankRecord(), copy: { ops: new Set(), mixed: false } };
+  disk: Disk = { record: blankRecord(), copy: { ops: new Set(), mixed: false, touched: false } };
   state: State;
   data: DataPath;
   application = false;
@@ -306,7 +306,7 @@ export class SimNode {
         this.done(effect.id, chance.between(1, 30));
         return;
       case "proceed":
-        this.data.proceed();
+        this.data.proceed(effect.after);
         return;
       case "publish":
         this.send();

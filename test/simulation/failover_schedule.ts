@@ -174,6 +174,7 @@ function fail(world: World, node: SimNode): void {
   } else if (roll < 0.8) {
     if (!node.up || node.data.role === "idle") return;
     world.tell(`the disk of ${node.name} fails once`);
+    node.disk.copy.touched = true;
     node.report({ kind: "diskFailed", detail: "fsync: input/output error" });
   } else {
     world.tell(`the record cannot be written on ${node.name} for a while`);
