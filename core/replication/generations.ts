@@ -81,7 +81,11 @@ export function begin(generations: Generations, fresh: string): Generations {
 export function rejoin(generations: Generations): Generations {
   const { current, parted, history } = generations;
   if (parted === null) return generations;
-  return { current, parted: null, history: history.includes(parted) ? history : bounded([parted, ...history]) };
+  return {
+    current,
+    parted: null,
+    history: history.includes(parted) ? history : bounded([parted, ...history]),
+  };
 }
 
 /** The generations of a target that holds everything that the source has. */
@@ -144,7 +148,10 @@ function blankVerdict(mine: Lineage, theirs: Lineage): Verdict {
  */
 function marksReachBackTo(generation: string, { parted, history }: Generations): boolean {
   if (parted === null) return false;
-  return generation === parted || (history.includes(parted) && history.indexOf(generation) < history.indexOf(parted));
+  return (
+    generation === parted ||
+    (history.includes(parted) && history.indexOf(generation) < history.indexOf(parted))
+  );
 }
 
 /** Everything that a copy has been, its present state excluded. */

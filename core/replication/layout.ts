@@ -148,7 +148,8 @@ export const LAYOUT: Readonly<Record<FrameType, readonly Field[]>> = {
   [FrameType.FORGET]: [ID],
   [FrameType.SYNC]: [["id", "id0"], FLAGS, TICKET],
   [FrameType.DURABLE_POINT]: [TICKET],
-  [FrameType.PLACE]: [ID, PARENT, FLAGS, NAME],
+  // `parent` 0: a replicated directory itself, or one that was removed; the name says nothing then.
+  [FrameType.PLACE]: [ID, ["parent", "id0"], FLAGS, NAME],
   [FrameType.PLACES_END]: [],
   [FrameType.DIR_NAMES]: [ID, DATA],
   [FrameType.DIR_END]: [ID, ...PARENT_TIMES],

@@ -23,7 +23,10 @@ export interface Entry {
   type: number;
 }
 
-/** What the source tells about a directory: where it is, and whether its names are dirty. Ancestors come first, clean ones too. */
+/**
+ * What the source tells about a directory: where it is, and whether its names are dirty. Ancestors come first, clean ones too.
+ * Parent 0: it is a replicated directory itself, or does not exist any more (its old names still tell the target a place).
+ */
 export interface Announced {
   id: number;
   parent: number;

@@ -32,6 +32,8 @@ export interface SourceTree {
 
 /** What the source does next. */
 export type Step =
+  /** List this directory for `listed`, nothing is sent yet; if it is gone: `gone`. Which directories are dirty is known only after all of these. */
+  | { do: "list"; directory: number }
   /** List this directory and send its names, in one go; then `namesSent`. */
   | { do: "names"; directory: number }
   /** Send OBJECT with all attributes; then `objectSent`. If the object is gone: `gone`. */
@@ -50,6 +52,10 @@ export class Reintegration {
   readonly #full: boolean;
   /** Directories whose names wait to be sent. */
   readonly #unsent = new Set<number>();
+  /** Directories to look through for objects that were made without a peer and have no marks of their own. */
+  readonly #toList = new Set<number>();
+  /** True until all are looked through: nothing is placed before. */
+  #listing = true;
   /** Directories that the target must look for: taken by `takeAnnounced`. */
   readonly #toAnnounce = new Set<number>();
   /** Objects that were wholly dirty without a mark of their own, and have one now. */
@@ -77,6 +83,7 @@ export class Reintegration {
         this.#expand(top, true);
       }
     }
+    this.#endListing(0);
   }
 
   get isFull(): boolean {
@@ -85,7 +92,7 @@ export class Reintegration {
 
   /** Directories to announce (PLACE …, PLACES_END) before anything else is sent: ancestors first. Empty most of the time. */
   takeAnnounced(): Announced[] {
-    if (this.#toAnnounce.size === 0) return [];
+    if (this.#listing || this.#toAnnounce.size === 0) return [];
     const announced = new Map<number, Announced>();
     for (const directory of this.#toAnnounce) this.#announceChain(directory, announced);
     this.#toAnnounce.clear();
@@ -94,11 +101,11 @@ export class Reintegration {
 
   /** What to do next. */
   next(): Step {
+    for (const unlisted of this.#toList) return { do: "list", directory: unlisted };
     const directory = this.#nextDirectory();
     if (directory !== 0) return { do: "names", directory };
     if (!this.#namesReported) {
       this.#namesReported = true;
-      this.#marks.resolveDirtyRanges();
       return { do: "namesDone" };
     }
     if (this.#copying !== 0) return { do: this.#copyingSent ? "data" : "object", id: this.#copying };
@@ -119,12 +126,19 @@ export class Reintegration {
     );
   }
 
+  /** A directory's names, for a step "list". */
+  listed(directory: number, entries: Iterable<Entry>): void {
+    for (const { id, type } of entries) {
+      if (this.#full || this.#marks.isInDirtyRange(id)) this.#expand(id, type === DT_DIR);
+    }
+    this.#endListing(directory);
+  }
+
   /** The names of a directory were sent, as they are at this point of the stream. */
   namesSent(directory: number, entries: Iterable<Entry>): void {
     this.#unsent.delete(directory);
     this.#marks.copiedNames(directory);
-    for (const { id, type, name } of entries) {
-      if (this.#full || this.#marks.isInDirtyRange(id)) this.#expand(id, type === DT_DIR);
+    for (const { id, name } of entries) {
       const object = this.#marks.objects.get(id);
       if (object !== undefined) object.place = { parent: directory, name };
     }
@@ -145,7 +159,7 @@ export class Reintegration {
   gone(id: number): void {
     this.#marks.lapsed(id);
     this.#unsent.delete(id);
-    this.#toAnnounce.delete(id);
+    this.#endListing(id);
     this.#introduced.delete(id);
     this.objectDone(id);
   }
@@ -258,7 +272,16 @@ export class Reintegration {
     return Decision.RESEND;
   }
 
+  /** One directory less to list. After the last, every object made without a peer has a mark of its own. */
+  #endListing(directory: number): void {
+    this.#toList.delete(directory);
+    if (!this.#listing || this.#toList.size > 0) return;
+    this.#listing = false;
+    this.#marks.resolveDirtyRanges();
+  }
+
   #mustSend(directory: number): void {
+    if (this.#listing) this.#toList.add(directory);
     if (this.#unsent.has(directory)) return;
     this.#unsent.add(directory);
     this.#toAnnounce.add(directory);
@@ -277,6 +300,7 @@ export class Reintegration {
 
   /** Has the target the object where the source has it? */
   #isPlaced(id: number): boolean {
+    if (this.#listing) return false;
     let parent = this.#tree.parentOf(id);
     if (parent === -1) return this.#introduced.has(id);
     if (this.#unsent.size === 0) return true;
@@ -309,14 +333,11 @@ export class Reintegration {
   #announceChain(directory: number, announced: Map<number, Announced>): void {
     if (announced.has(directory)) return;
     const parent = this.#tree.parentOf(directory);
-    if (parent <= 0) {
-      if (parent === 0)
-        announced.set(directory, { id: directory, parent: 0, name: "", dirty: this.#unsent.has(directory) });
-      return;
-    }
-    this.#announceChain(parent, announced);
-    const dirty = this.#unsent.has(directory);
-    announced.set(directory, { id: directory, parent, name: this.#tree.nameOf(directory), dirty });
+    if (parent > 0) this.#announceChain(parent, announced);
+    const name = parent > 0 ? this.#tree.nameOf(directory) : "";
+    // One that was removed here is announced too: there the target may still hold what was moved out of it before.
+    const dirty = parent === -1 || this.#unsent.has(directory);
+    announced.set(directory, { id: directory, parent: Math.max(0, parent), name, dirty });
   }
 
   #spoil(id: number, from: number, to: number): void {

@@ -1,0 +1,277 @@
+/**
+ * A file system in memory that loses at a crash what a real one may lose.
+ *
+ * Names and attributes are journaled: a crash keeps a prefix of the transactions. Data is not: of what was not synced,
+ * any of the blocks may survive. fsync(file) commits the journal and the file's data, as on ext4.
+ */
+import { DT_DIR, type Entry, LIMBO } from "../../core/replication/names.ts";
+
+export const DT_REG = 8;
+/** Identity of the replicated directory. */
+export const TOP = 2 ** 45 + 2;
+
+/** What an object is, on one copy. Two names lead to one `Inode` if they are hard links. */
+export interface Inode {
+  readonly number: number;
+  readonly id: number;
+  readonly type: number;
+  mode: number;
+  mtime: number;
+  /** Blocks. */
+  size: number;
+  /** Block number to content; absent: a hole. */
+  readonly blocks: Map<number, number>;
+  /** Names to inode numbers, of directories. */
+  readonly names: Map<string, number>;
+}
+
+/** A change of the journal. */
+type Change =
+  | { do: "make"; number: number; id: number; type: number; mode: number }
+  | { do: "add"; directory: number; name: string; number: number }
+  | { do: "remove"; directory: number; name: string }
+  | { do: "size"; number: number; size: number }
+  | { do: "mode"; number: number; mode: number }
+  | { do: "mtime"; number: number; mtime: number };
+
+/** Inodes by number. */
+class Tree {
+  readonly inodes = new Map<number, Inode>();
+
+  apply(change: Change): void {
+    if (change.do === "make") {
+      const { number, id, type, mode } = change;
+      this.inodes.set(number, {
+        number,
+        id,
+        type,
+        mode,
+        mtime: 0,
+        size: 0,
+        blocks: new Map(),
+        names: new Map(),
+      });
+    } else if (change.do === "add") this.at(change.directory).names.set(change.name, change.number);
+    else if (change.do === "remove") this.at(change.directory).names.delete(change.name);
+    else if (change.do === "mode") this.at(change.number).mode = change.mode;
+    else if (change.do === "mtime") this.at(change.number).mtime = change.mtime;
+    else {
+      const inode = this.at(change.number);
+      inode.size = change.size;
+      for (const block of [...inode.blocks.keys()]) if (block >= change.size) inode.blocks.delete(block);
+    }
+  }
+
+  at(number: number): Inode {
+    const inode = this.inodes.get(number);
+    if (inode === undefined) throw new Error(`no inode ${number}`);
+    return inode;
+  }
+
+  copy(): Tree {
+    const copy = new Tree();
+    for (const inode of this.inodes.values()) {
+      copy.inodes.set(inode.number, { ...inode, blocks: new Map(inode.blocks), names: new Map(inode.names) });
+    }
+    return copy;
+  }
+}
+
+const TOP_INODE = 1;
+const LIMBO_INODE = 2;
+
+/** One node's disk, and the caches before it. */
+export class ModelFileSystem {
+  #live = new Tree();
+  #durable = new Tree();
+  #journal: Change[][] = [];
+  /** inode -> block -> content that was written and not synced. */
+  readonly #pending = new Map<number, Map<number, number>>();
+  #lastNumber = LIMBO_INODE;
+
+  constructor() {
+    this.#transact([
+      { do: "make", number: TOP_INODE, id: TOP, type: DT_DIR, mode: 0o755 },
+      { do: "make", number: LIMBO_INODE, id: LIMBO, type: DT_DIR, mode: 0o700 },
+    ]);
+    this.commit();
+  }
+
+  // ---- reading -------------------------------------------------------------------------------------------------------
+
+  /** All reachable inodes with one place each, from the top and (if asked) from limbo. */
+  *walk(limbo = false): Generator<{ inode: Inode; parent: Inode | null; name: string }> {
+    const seen = new Set<number>();
+    const queue: { inode: Inode; parent: Inode | null; name: string }[] = [
+      { inode: this.#live.at(TOP_INODE), parent: null, name: "" },
+    ];
+    if (limbo) queue.push({ inode: this.#live.at(LIMBO_INODE), parent: null, name: "" });
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+      if (seen.has(next.inode.number)) continue;
+      seen.add(next.inode.number);
+      yield next;
+      for (const [name, number] of next.inode.names)
+        queue.push({ inode: this.#live.at(number), parent: next.inode, name });
+    }
+  }
+
+  /** The reachable object with this identity. */
+  find(id: number, limbo = false): Inode | null {
+    for (const { inode } of this.walk(limbo)) if (inode.id === id) return inode;
+    return null;
+  }
+
+  /** A place of a reachable object; parent 0 for the top, -1 if it has none. */
+  placeOf(id: number): { parent: number; name: string } {
+    for (const { inode, parent, name } of this.walk())
+      if (inode.id === id) return { parent: parent?.id ?? 0, name };
+    return { parent: -1, name: "" };
+  }
+
+  /** A directory by identity: LIMBO, the top, or any other. Throws if it is not there. */
+  directory(id: number): Inode {
+    const inode = id === LIMBO ? this.#live.at(LIMBO_INODE) : this.find(id, true);
+    if (inode === null || inode.type !== DT_DIR) throw new Error(`no directory ${id}`);
+    return inode;
+  }
+
+  list(directory: number): Entry[] {
+    return [...this.directory(directory).names].map(([name, number]) => {
+      const { id, type } = this.#live.at(number);
+      return { name, id, type };
+    });
+  }
+
+  lookup(directory: number, name: string): Inode | null {
+    const number = this.directory(directory).names.get(name);
+    return number === undefined ? null : this.#live.at(number);
+  }
+
+  /** The whole tree as text: two copies are equal if this is. */
+  describe(): string {
+    const aliases = new Map<number, string>();
+    const lines: string[] = [];
+    const visit = (inode: Inode, path: string): void => {
+      const first = aliases.get(inode.number);
+      if (first !== undefined) {
+        lines.push(`${path} = ${first}`);
+        return;
+      }
+      aliases.set(inode.number, path);
+      const blocks = [...inode.blocks].filter(([, content]) => content !== 0).sort((a, b) => a[0] - b[0]);
+      lines.push(
+        `${path} id=${inode.id} mode=${inode.mode} mtime=${inode.mtime} size=${inode.size} ${blocks.join(" ")}`,
+      );
+      for (const name of [...inode.names.keys()].sort())
+        visit(this.#live.at(inode.names.get(name)!), `${path}/${name}`);
+    };
+    visit(this.#live.at(TOP_INODE), "");
+    return lines.join("\n");
+  }
+
+  // ---- changing ------------------------------------------------------------------------------------------------------
+
+  /** Makes an object; without a parent it has no name. */
+  make(id: number, type: number, mode: number, parent: number | null, name = ""): void {
+    const number = ++this.#lastNumber;
+    const changes: Change[] = [{ do: "make", number, id, type, mode }];
+    if (parent !== null) changes.push({ do: "add", directory: this.directory(parent).number, name, number });
+    this.#transact(changes);
+  }
+
+  link(inode: Inode, parent: number, name: string): void {
+    this.#transact([{ do: "add", directory: this.directory(parent).number, name, number: inode.number }]);
+  }
+
+  unlink(parent: number, name: string): void {
+    this.#transact([{ do: "remove", directory: this.directory(parent).number, name }]);
+  }
+
+  rename(from: number, fromName: string, to: number, toName: string, exchange: boolean): void {
+    const source = this.directory(from);
+    const target = this.directory(to);
+    const moved = source.names.get(fromName)!;
+    const met = target.names.get(toName);
+    const changes: Change[] = [{ do: "remove", directory: source.number, name: fromName }];
+    if (exchange && met !== undefined)
+      changes.push({ do: "add", directory: source.number, name: fromName, number: met });
+    changes.push({ do: "add", directory: target.number, name: toName, number: moved });
+    this.#transact(changes);
+  }
+
+  write(inode: Inode, block: number, count: number, content: number): void {
+    let pending = this.#pending.get(inode.number);
+    if (pending === undefined) this.#pending.set(inode.number, (pending = new Map()));
+    if (block + count > inode.size)
+      this.#transact([{ do: "size", number: inode.number, size: block + count }]);
+    for (let at = block; at < block + count; at++) {
+      inode.blocks.set(at, content);
+      pending.set(at, content);
+    }
+  }
+
+  truncate(inode: Inode, size: number): void {
+    this.#transact([{ do: "size", number: inode.number, size }]);
+    const pending = this.#pending.get(inode.number);
+    if (pending) for (const block of [...pending.keys()]) if (block >= size) pending.delete(block);
+  }
+
+  setMode(inode: Inode, mode: number): void {
+    this.#transact([{ do: "mode", number: inode.number, mode }]);
+  }
+
+  setMtime(inode: Inode, mtime: number): void {
+    this.#transact([{ do: "mtime", number: inode.number, mtime }]);
+  }
+
+  emptyLimbo(): void {
+    for (const name of [...this.#live.at(LIMBO_INODE).names.keys()]) this.unlink(LIMBO, name);
+  }
+
+  // ---- what survives -------------------------------------------------------------------------------------------------
+
+  /** fsync of one object. */
+  sync(inode: Inode | null): void {
+    this.commit();
+    if (inode === null) return;
+    for (const [block, content] of this.#pending.get(inode.number) ?? [])
+      this.#durable.at(inode.number).blocks.set(block, content);
+    this.#pending.delete(inode.number);
+  }
+
+  /** fsync of everything. */
+  syncAll(): void {
+    this.commit();
+    for (const number of [...this.#pending.keys()]) this.sync(this.#live.at(number));
+  }
+
+  /** The journal reaches the disk. */
+  commit(): void {
+    for (const transaction of this.#journal) for (const change of transaction) this.#durable.apply(change);
+    this.#journal = [];
+  }
+
+  /** Power cut. `random(n)`: below n. */
+  crash(random: (below: number) => number): void {
+    const kept = random(this.#journal.length + 1);
+    for (const transaction of this.#journal.slice(0, kept))
+      for (const change of transaction) this.#durable.apply(change);
+    const survives = random(3);
+    for (const [number, blocks] of this.#pending) {
+      const inode = this.#durable.inodes.get(number);
+      if (inode === undefined) continue;
+      for (const [block, content] of blocks) {
+        if (block < inode.size && (survives === 0 ? false : survives === 1 || random(2) === 0))
+          inode.blocks.set(block, content);
+      }
+    }
+    this.#journal = [];
+    this.#pending.clear();
+    this.#live = this.#durable.copy();
+  }
+
+  #transact(changes: Change[]): void {
+    for (const change of changes) this.#live.apply(change);
+    this.#journal.push(changes);
+  }
+}
