@@ -43,7 +43,9 @@ function recordOutdated(draft: Draft, generation: string, why: string): void {
   draft.replication = { ...draft.replication, caughtUp: null, inSync: false };
   draft.why.push(why);
   queueData(draft, [
-    ...(draft.record.consistency === "uptodate" ? [persist({ consistency: "outdated" as const })] : []),
+    ...(draft.record.consistency === "uptodate" || draft.durable.consistency === "uptodate"
+      ? [persist({ consistency: "outdated" as const })]
+      : []),
     change({ outdatedIn: generation }),
   ]);
 }

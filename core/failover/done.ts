@@ -1,5 +1,5 @@
 /** An effect was done, or failed: what its step says about failures. */
-import { emit, resetStream, type Step } from "./plan.ts";
+import { emit, isCommitted, resetStream, type Step } from "./plan.ts";
 import type { Draft, Lane } from "./state.ts";
 import { fence, giveUp } from "./stop.ts";
 import { rollBack, takeBack } from "./swap.ts";
@@ -10,6 +10,7 @@ export function onDone(draft: Draft, id: number, ok: boolean, detail: string): v
   if (write !== undefined) {
     draft.writes = draft.writes.filter(({ effect }) => effect !== id);
     if (ok) draft.durable = write.record;
+    else draft.record = draft.durable;
   }
   for (const which of ["main", "data"] as const) {
     const waiting = draft[which].waiting;
@@ -33,7 +34,7 @@ function done(draft: Draft, which: "main" | "data", { step }: Waiting): void {
 function failed(draft: Draft, which: "main" | "data", waiting: Waiting, detail: string): void {
   const { step } = waiting;
   if (step.kind === "persist") {
-    recordFailed(draft, which, detail);
+    recordFailed(draft, which, step, detail);
     return;
   }
   if (step.kind !== "effect") return;
@@ -84,15 +85,20 @@ function waitFor(
   draft[which] = { ...draft[which], waiting: { effect: id, step, attempt } };
 }
 
-/** What cannot be recorded may not be done: this node stops serving. */
-function recordFailed(draft: Draft, which: "main" | "data", detail: string): void {
-  draft[which] = { ...draft[which], waiting: null };
-  draft.record = draft.durable;
+const WRITE_AGAIN = 1000;
+
+/** What cannot be recorded may not be done: a node that serves stops; what can wait is tried again. */
+function recordFailed(draft: Draft, which: "main" | "data", step: Step, detail: string): void {
+  const lane = draft[which];
   const cause = `the state of the module cannot be written on ${draft.config.node}: ${detail}`;
+  if (draft.trouble !== cause) draft.why.push(cause);
   draft.trouble = cause;
-  draft.why.push(cause);
-  if (draft.main.purpose === "stop" && which === "main") return;
-  draft.wanted = false;
-  draft.again = false;
-  fence(draft, cause);
+  draft.writesBlocked = true;
+  emit(draft, { do: "timer", name: "write again", ms: WRITE_AGAIN });
+  if (which === "main" && lane.purpose === "stop") draft[which] = { ...lane, waiting: null };
+  else if (isCommitted(draft) && lane.purpose !== "fence") {
+    draft.wanted = false;
+    draft.again = false;
+    fence(draft, cause);
+  } else draft[which] = { ...lane, steps: [step, ...lane.steps], waiting: null };
 }

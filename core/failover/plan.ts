@@ -179,11 +179,19 @@ export function advance(draft: Draft, which: "main" | "data", takeBack: (draft: 
   while (draft[which].waiting === null && draft[which].steps.length > 0) {
     const lane: Lane = draft[which];
     const step = lane.steps[0]!;
+    if (mustWait(draft, step)) break;
     draft[which] = { ...lane, steps: lane.steps.slice(1) };
     moved = true;
     run(draft, which, step, takeBack);
   }
   return moved;
+}
+
+/** Writes come one after the other, and what tells the data path of a generation comes after them: an effect never runs ahead of the record. */
+function mustWait(draft: Draft, step: Step): boolean {
+  if (step.kind === "persist") return draft.writes.length > 0 || draft.writesBlocked;
+  if (step.kind !== "effect" || draft.writes.length === 0) return false;
+  return step.body.do === "serve" || step.body.do === "follow" || step.body.do === "goAlone";
 }
 
 function run(draft: Draft, which: "main" | "data", step: Step, takeBack: (draft: Draft) => void): void {

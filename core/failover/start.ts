@@ -35,7 +35,7 @@ export function fromWait(draft: Draft): void {
 
 function asSecond(draft: Draft, peer: PeerView | null, full: boolean): void {
   if (peer === null || !isServing(peer.state)) {
-    say(draft, `waits for ${peerName(draft)} to be primary`, command(draft, "prim"));
+    say(draft, `waits for ${peerName(draft)} to be primary`, primCommand(draft));
     return;
   }
   if (full) follow(draft, peer, { full: true });
@@ -114,6 +114,11 @@ function withIdlePeer(draft: Draft, peer: PeerView): void {
   sayWho(draft, election.why);
 }
 
+/** The command that makes this node primary, with force only where it needs it. */
+function primCommand(draft: Draft): string {
+  return command(draft, primRefused(draft, false) === null ? "prim" : "prim --force");
+}
+
 function isEqualAndWhole(draft: Draft, peer: PeerView): boolean {
   const { consistency } = draft.durable;
   return (
@@ -124,9 +129,8 @@ function isEqualAndWhole(draft: Draft, peer: PeerView): boolean {
 }
 
 function sayWho(draft: Draft, why: string): void {
-  const words = primRefused(draft, false) === null ? "prim" : "prim --force";
   const blank = draft.record.consistency === "blank";
-  say(draft, blank ? `${why}: say which node's data counts` : why, command(draft, words));
+  say(draft, blank ? `${why}: say which node's data counts` : why, primCommand(draft));
 }
 
 function withoutPeer(draft: Draft): void {

@@ -38,6 +38,8 @@ export interface State {
   data: Lane;
   /** Persists that were issued and not yet confirmed. */
   writes: readonly { effect: number; record: DurableRecord }[];
+  /** A write failed: the next is tried a little later. */
+  writesBlocked: boolean;
   /** People want it to run. */
   wanted: boolean;
   /** After a stop: start again (`stopstart`). */
@@ -124,6 +126,7 @@ export function initialState(config: FailoverConfig): State {
     main: emptyLane,
     data: emptyLane,
     writes: [],
+    writesBlocked: false,
     wanted: false,
     again: false,
     intent: null,

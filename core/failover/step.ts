@@ -110,6 +110,7 @@ function onAsked(draft: Draft, generation: string): void {
 }
 
 function onTimer(draft: Draft, name: string): void {
+  if (name === "write again") draft.writesBlocked = false;
   if (name === "outdate") draft.outdatingLate = true;
   if (name === "follow again") draft.replication = { ...draft.replication, backOff: false };
   if (name === "swap" && draft.swap?.phase === "asked") {
