@@ -56,7 +56,7 @@ class Daemon implements ApiHost {
   heartbeats(): HeartbeatState {
     if (!this.#member) return { hears: {}, troubles: {}, counters: {} };
     const { troubles, counters } = this.#member.heartbeats.health;
-    return { hears: this.#member.heartbeats.hears(), troubles, counters };
+    return { hears: this.#member.heartbeats.heardOnEachLan(), troubles, counters };
   }
 
   /** Starts what can be started; returns what closes it. */
@@ -65,8 +65,17 @@ class Daemon implements ApiHost {
       makeDirectoryDurably(join(this.varDir, name));
     }
     this.#api = createApi(this);
-    const local = await serveLocal(this.varDir, this.#api);
+    // Its socket is also the lock against a second daemon, so it comes first; but it answers only when the node is whole.
+    const { promise: whole, resolve: becomeWhole } = Promise.withResolvers<void>();
+    const api = this.#api;
+    const local = await serveLocal(this.varDir, {
+      handle: async (request, caller) => {
+        await whole;
+        return await api.handle(request, caller);
+      },
+    });
     await this.clusterChanged();
+    becomeWhole();
     if (!this.#member)
       console.log(
         `holdfast: this node belongs to no cluster yet; type "holdfast cluster create" or "holdfast cluster join"`,
@@ -96,6 +105,7 @@ class Daemon implements ApiHost {
       console.error("holdfast: the guardian is gone; starting another");
       void guardian.open();
     });
+    guardian.on("fenced", (module) => modules.get(module)?.fenced());
     const heartbeats = new Heartbeats(cluster, guardian, modules);
     const own = cluster.nodes[cluster.node]!;
     const lans = Object.fromEntries(Object.entries(own.addresses).map(([lan, { bind }]) => [lan, bind]));

@@ -117,8 +117,11 @@ class Guardian {
     for (const armament of this.#armed.values()) {
       if (silent < armament.timeoutMs * FENCE_BEGINS) continue;
       console.error(`no sign of the daemon for ${Math.round(silent)} ms: fencing ${armament.module}`);
-      void this.#fence(armament.module);
-      this.#fenced.add(armament.module);
+      const { module } = armament;
+      this.#fenced.add(module);
+      void this.#fence(module).then((detail) =>
+        this.#say({ type: "fenced", id: 0, module, ok: detail === "", detail }),
+      );
     }
   }
 

@@ -14,8 +14,8 @@ import { LineReader, toLine } from "./json_lines.ts";
 /** What a guardian tells a new daemon. */
 export type Welcome = Extract<GuardianMessage, { type: "welcome" }>;
 
-/** Emits `exited` (module, detail) when a replication process ends, and `lost` when the guardian itself does. */
-export class GuardianLink extends EventEmitter<{ exited: [string, string]; lost: [] }> {
+/** Emits `exited` (module, detail) when a replication process ends, `fenced` (module) when the guardian fenced on its own, and `lost` when the guardian itself does. */
+export class GuardianLink extends EventEmitter<{ exited: [string, string]; fenced: [string]; lost: [] }> {
   #socket: Socket | null = null;
   #nextFence = 1;
   readonly #fences = new Map<number, (result: { ok: boolean; detail: string }) => void>();
@@ -87,6 +87,7 @@ export class GuardianLink extends EventEmitter<{ exited: [string, string]; lost:
         this.emit("exited", message.module, message.detail);
         return;
       case "fenced":
+        if (message.id === 0) this.emit("fenced", message.module);
         this.#fences.get(message.id)?.(message);
         this.#fences.delete(message.id);
     }

@@ -41,6 +41,7 @@ export type GuardianMessage =
     }
   | { type: "running"; module: string; pid: number }
   | { type: "exited"; module: string; detail: string }
+  /** The answer to `fence`; with id 0 the guardian acted on its own, since the daemon was late. */
   | { type: "fenced"; id: number; module: string; ok: boolean; detail: string };
 
 /** Share of T without a sign of the daemon at which fencing begins; the rest up to 0.8 T is what it may take. */

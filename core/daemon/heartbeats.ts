@@ -71,7 +71,12 @@ export class Heartbeats {
     this.#send();
   }
 
-  /** By lan, the peers heard there now. */
+  /** By lan, the peers heard there within the cluster's timeout: for `cluster state`. */
+  heardOnEachLan(): Readonly<Record<string, readonly string[]>> {
+    return this.#sockets.hears(this.cluster.heartbeat.timeoutMs);
+  }
+
+  /** By lan, the peers that a module hears there. */
   hears(): Record<string, string[]> {
     const hears: Record<string, string[]> = {};
     for (const runtime of this.modules.values()) {

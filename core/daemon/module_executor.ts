@@ -123,7 +123,7 @@ export class ModuleExecutor implements Executor {
   }
 
   async #runHook(effect: Extract<Effect, { do: "hook" }>): Promise<Outcome> {
-    const { definition, cluster, group, journal, peer } = this.parts;
+    const { definition, cluster, group, journal, peer, varDir } = this.parts;
     const hook = definition.hooks.get(effect.hook);
     const isStop = effect.hook.startsWith("stop_") || effect.hook === "poststop";
     if (effect.hook.startsWith("start_")) this.arm();
@@ -154,7 +154,7 @@ export class ModuleExecutor implements Executor {
         peers: peer ? [{ name: peer.name, addresses: addressesOf(peer) }] : [],
       },
       timeoutMs,
-      env: { [MARK]: group.mark },
+      env: { [MARK]: group.mark, HOLDFAST_VAR: varDir },
       cgroupPath: group.path,
       outputFile: this.scriptLog,
       onOutput: (line) => journal.line("script", line),

@@ -13,6 +13,7 @@ import type { VirtualIp } from "../network/virtual_ip.ts";
 import { dissolve, processGroup } from "./cgroup.ts";
 import type { CommandResult, NodeStatus } from "./engine.ts";
 import type { GuardianLink, Welcome } from "./guardian_link.ts";
+import { FENCE_BEGINS } from "./guardian_protocol.ts";
 import { Journal } from "./journal.ts";
 import { ModuleExecutor, replicationOf } from "./module_executor.ts";
 import type { ModuleFacts } from "./module_facts.ts";
@@ -122,6 +123,7 @@ export class ModuleRuntime {
     const { heartbeat } = this.definition.config;
     return createMembership({
       node: this.parts.cluster.node,
+      incarnation: this.parts.incarnation,
       peer: peer.name,
       lans: heartbeat.lans ?? this.parts.cluster.lans,
       interval: heartbeat.interval ?? this.parts.cluster.heartbeat.intervalMs,
@@ -220,6 +222,13 @@ export class ModuleRuntime {
     this.parts.publish();
   }
 
+  /** The guardian fenced the module while this daemon was late. */
+  fenced(): void {
+    const cause = `this node's daemon did not run for ${Math.round(FENCE_BEGINS * this.#timeoutMs)} ms: its guardian stopped the module at once`;
+    this.journal.line("error", cause);
+    this.#supervisor.tell({ type: "fenced", cause });
+  }
+
   /** Once a beat: the clock of membership. */
   tick(now: number): void {
     if (!this.#membership) return;
@@ -248,6 +257,8 @@ export class ModuleRuntime {
     const judged = this.#membership?.heard({
       lan,
       incarnation,
+      // Its datagrams count only after it has echoed this start's challenge: see core/cluster/sealed_datagram.ts.
+      echo: this.parts.incarnation,
       sequence: ++this.#signs,
       hears: this.#peerHears,
     });

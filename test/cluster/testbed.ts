@@ -155,6 +155,7 @@ export class Host {
   /** Any signal, likewise. */
   signal(pid: number, name: NodeJS.Signals): void {
     sendSignal(pid, name);
+    if (name === "SIGCONT") this.on.wakeOuters();
   }
 
   /** The neighbour table on the first lan: address to MAC, without entries that are failed or incomplete. */
@@ -415,6 +416,7 @@ export class Testbed {
     this.#keeper = null;
     if (this.#pid > 0) sendSignal(this.#pid, "SIGKILL");
     else keeper.kill("SIGKILL");
+    for (const { machine } of [...this.nodes, ...this.hosts]) machine?.wakeOuters();
     await keeper.exited;
     await until("the disks are released", () => loopsOf(this.dir).length === 0);
   }

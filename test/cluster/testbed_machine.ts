@@ -143,6 +143,8 @@ function initScript(spec: MachineSpec): string {
 /** A machine that is switched on. */
 export class Machine {
   readonly spec: MachineSpec;
+  /** What waits outside for each spawned command. */
+  readonly #outers: Subprocess[] = [];
   /** Its process 1, as seen from here. */
   readonly pid: number;
   readonly #outer: Subprocess;
@@ -174,9 +176,18 @@ export class Machine {
     return new Machine(spec, pid, outer);
   }
 
+  /**
+   * Lets the outer halves of commands run on: nsenter stops itself when its child is stopped, would not report the end of a child that
+   * was continued, nor bury one that was killed, and the namespaces would never be empty.
+   */
+  wakeOuters(): void {
+    for (const outer of this.#outers) if (outer.exitCode === null) sendSignal(outer.pid, "SIGCONT");
+  }
+
   /** Ends every process of the machine at once and waits until its namespaces are empty. */
   async kill(): Promise<void> {
     sendSignal(this.pid, "SIGKILL");
+    this.wakeOuters();
     await this.#outer.exited;
   }
 
@@ -226,6 +237,7 @@ export class Machine {
       env: { ...machineEnvironment(), ...options.env },
     });
     if (log !== null) closeSync(log);
+    this.#outers.push(outer);
     const pid = await until(`${argv[0]} runs`, () => childOf(outer.pid) ?? outer.exitCode !== null, 5000, 2);
     if (typeof pid !== "number") throw new Error(`${this.spec.name}: ${argv.join(" ")} ended at once`);
     return new MachineProcess(outer, pid);

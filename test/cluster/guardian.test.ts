@@ -1,0 +1,116 @@
+/**
+ * The guardian's timeline (design: fencing complete by 0.8 T, takeover not before 1.0 T), and a daemon that comes back in time.
+ */
+import t from "tap";
+import { createMirror, type Mirror } from "./mirror.ts";
+import { type Node, testbedImpossible, until } from "./testbed.ts";
+
+t.setTimeout(300_000);
+const impossible = testbedImpossible();
+
+/** The process whose command line has this word behind the binary. */
+function pidOf(node: Node, word: string): number {
+  const found = node.processes().find(({ command }) => command.split(" ")[1] === word);
+  if (!found) throw new Error(`${node.name} runs no "${word}"`);
+  return found.pid;
+}
+
+const isApplicationAlive = (node: Node): boolean =>
+  node.processes().some(({ command }) => command.startsWith("sleep 100000"));
+
+/** Asks the lan without pause who answers, until stopped; returns how often more than one node answered at once. */
+function watchForTwo(mirror: Mirror): () => Promise<number> {
+  let stop = false;
+  let both = 0;
+  const watching = (async () => {
+    while (!stop) if ((await mirror.whoAnswers()).length > 1) both++;
+  })();
+  return async () => {
+    stop = true;
+    await watching;
+    return both;
+  };
+}
+
+t.test(
+  "trap 35: a daemon killed and back in time re-adopts what runs",
+  { skip: impossible ?? false },
+  async (t) => {
+    const mirror = await createMirror({ replicate: false });
+    t.teardown(() => mirror.bed.destroy());
+    const { n1, n2 } = mirror;
+    await mirror.start();
+    const before = await mirror.scripts(n1);
+    const daemon = pidOf(n1, "daemon");
+    n1.signal(daemon, "SIGKILL");
+    await until("the daemon is gone", () => !n1.processes().some(({ pid }) => pid === daemon));
+    await n1.startDaemon();
+    await mirror.settled("PRIM", "SECOND");
+    t.equal((await mirror.whoAnswers()).join(), "n1", "the address stayed");
+    t.ok(isApplicationAlive(n1), "the application was not touched");
+    t.same(await mirror.scripts(n1), before, "no hook ran");
+    t.same(await mirror.states(n2), ["PRIM Ready", "SECOND Ready"]);
+  },
+);
+
+t.test(
+  "trap 15: a daemon that is stopped loses its role before the peer takes it",
+  { skip: impossible ?? false },
+  async (t) => {
+    const mirror = await createMirror({ replicate: false });
+    t.teardown(() => mirror.bed.destroy());
+    const { n1, n2 } = mirror;
+    await mirror.start();
+    const answeredTwice = watchForTwo(mirror);
+    const daemon = pidOf(n1, "daemon");
+    n1.signal(daemon, "SIGSTOP");
+    await mirror.answeredBy(n2);
+    t.notOk(isApplicationAlive(n1), "the guardian killed the application");
+    await Bun.sleep(500);
+    n1.signal(daemon, "SIGCONT");
+    await mirror.settled("SECOND", "PRIM");
+    t.equal(await answeredTwice(), 0, "never did two nodes answer for the address");
+  },
+);
+
+t.test(
+  "trap 22: every process of ours stopped, the kernel silences the address",
+  { skip: impossible ?? false },
+  async (t) => {
+    const mirror = await createMirror({ replicate: false });
+    t.teardown(() => mirror.bed.destroy());
+    const { n1, n2 } = mirror;
+    await mirror.start();
+    const answeredTwice = watchForTwo(mirror);
+    const ours = n1.processes().filter(({ command }) => command.includes("holdfast"));
+    for (const { pid } of ours) n1.signal(pid, "SIGSTOP");
+    await mirror.answeredBy(n2);
+    await Bun.sleep(1000);
+    t.same(await mirror.whoAnswers(), ["n2"]);
+    for (const { pid } of ours) n1.signal(pid, "SIGCONT");
+    await until("n1 follows", async () => (await mirror.states(n2))[0] === "SECOND Ready", 20_000);
+    t.equal(await answeredTwice(), 0, "never did two nodes answer for the address");
+  },
+);
+
+t.test(
+  "trap 16: a daemon stopped for 500 ms with T = 1 s loses nothing",
+  { skip: impossible ?? false },
+  async (t) => {
+    const mirror = await createMirror({ replicate: false });
+    t.teardown(() => mirror.bed.destroy());
+    const { n1, n2 } = mirror;
+    await mirror.start();
+    const before = [await mirror.scripts(n1), await mirror.scripts(n2)];
+    for (let i = 0; i < 6; i++) {
+      const node = i % 2 === 0 ? n1 : n2;
+      const daemon = pidOf(node, "daemon");
+      node.signal(daemon, "SIGSTOP");
+      await Bun.sleep(500);
+      node.signal(daemon, "SIGCONT");
+      await Bun.sleep(700);
+    }
+    t.same(await mirror.states(), ["PRIM Ready", "SECOND Ready"]);
+    t.same([await mirror.scripts(n1), await mirror.scripts(n2)], before, "not one hook ran");
+  },
+);

@@ -1,0 +1,153 @@
+/**
+ * A mirror on a test bed: two nodes with a cluster and one module, ready to be broken.
+ */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import type { StatusDocument } from "../../core/daemon/engine.ts";
+import { createTestbed, type Node, type Testbed, until } from "./testbed.ts";
+
+/** The virtual IP of the test modules. */
+export const VIRTUAL_IP = "10.77.0.100";
+
+/** A hook that says its name, and starts or stops a process that holds on to nothing. */
+export const quietHooks: Record<string, string> = {
+  "hooks/start_prim.ts": `import { defineHook, $ } from "holdfast";
+export default defineHook(async ({ node }) => {
+  console.log("serving on", node);
+  await $\`sh -c \${"sleep 100000 & echo $! > /run/holdfast-test-app.pid"}\`;
+});
+`,
+  "hooks/stop_prim.ts": `import { defineHook, $ } from "holdfast";
+export default defineHook(async () => { await $\`sh -c \${"kill $(cat /run/holdfast-test-app.pid) || true"}\`; });
+`,
+};
+
+/** What to build; see `createMirror`. */
+export interface MirrorOptions {
+  /** Lines of module.yaml below the kind; `DATA` stands for the replicated directory. */
+  yaml?: string;
+  /** Files of the module beside module.yaml, in the place of `quietHooks`; `RECORD` stands for a directory outside the nodes. */
+  files?: Record<string, string>;
+  /** Heartbeat of the cluster. */
+  heartbeat?: string;
+  replicate?: boolean;
+}
+
+/** Two running nodes and a module called db, stopped. */
+export class Mirror {
+  constructor(
+    readonly bed: Testbed,
+    readonly n1: Node,
+    readonly n2: Node,
+  ) {}
+
+  /** The replicated directory, the same on both nodes. */
+  get data(): string {
+    return `${this.n1.dataDir}/db`;
+  }
+
+  /** A third machine. */
+  get host(): Testbed["hosts"][number] {
+    return this.bed.hosts[0]!;
+  }
+
+  /** First start ever: n1 becomes primary, n2 follows. */
+  async start(): Promise<void> {
+    await this.n1.holdfast(["start", "db", "--all"]);
+    await this.n1.holdfast(["prim", "db"]);
+    await this.settled("PRIM", "SECOND");
+  }
+
+  /** Waits until n1 and n2 are in these states, Ready where that means something. */
+  async settled(first: string, second: string, timeout = "20s"): Promise<void> {
+    await Promise.all([
+      this.n1.holdfast(["wait", "db", first, "--timeout", timeout]),
+      this.n2.holdfast(["wait", "db", second, "--timeout", timeout]),
+    ]);
+  }
+
+  /** `state readiness` of both nodes, as `from` sees them. */
+  async states(from: Node = this.n1): Promise<[string, string]> {
+    const { modules } = await from.json<StatusDocument>(["status"]);
+    const nodes = modules["db"]!.nodes;
+    const say = (name: string): string => `${nodes[name]!.state} ${nodes[name]!.readiness}`;
+    return [say("n1"), say("n2")];
+  }
+
+  /** Which nodes answer for the virtual IP, asked from the third machine. */
+  whoAnswers(): Promise<string[]> {
+    return this.host.whoAnswers(VIRTUAL_IP);
+  }
+
+  /** Waits until exactly this node answers for the virtual IP; returns how long that took, ms. */
+  async answeredBy(node: Node, timeoutMs = 10_000): Promise<number> {
+    const started = performance.now();
+    await until(
+      `${node.name} answers for ${VIRTUAL_IP}`,
+      async () => (await this.whoAnswers()).join() === node.name,
+      timeoutMs,
+    );
+    return performance.now() - started;
+  }
+
+  /** The hooks that ran on a node, in order, with " force" behind a forced call. */
+  async scripts(node: Node): Promise<string[]> {
+    const { stdout } = await node.holdfast(["log", "db", "--json", "--lines", "2000"]);
+    return stdout
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => /^Script (\S+(?: force)?)$/.exec((JSON.parse(line) as { text: string }).text)?.[1])
+      .filter((name) => name !== undefined);
+  }
+}
+
+/** Builds nodes, cluster and module. Dispose of `bed` afterwards. */
+export async function createMirror(options: MirrorOptions = {}): Promise<Mirror> {
+  const bed = await createTestbed({ nodes: 2, hosts: 1 });
+  const mirror = new Mirror(bed, bed.node(1), bed.node(2));
+  try {
+    await build(mirror, options);
+    return mirror;
+  } catch (error) {
+    await bed.destroy();
+    throw error;
+  }
+}
+
+async function build(mirror: Mirror, options: MirrorOptions): Promise<void> {
+  const { n1, n2 } = mirror;
+  const scratch = mkdtempSync(join(tmpdir(), "holdfast-mirror-"));
+  try {
+    const clusterFile = join(scratch, "cluster.yaml");
+    const place = (number: number): string =>
+      `{ addresses: { lan: 10.77.0.${number}, repl: 10.78.0.${number} } }`;
+    const heartbeat = options.heartbeat ?? "{ interval: 200ms, timeout: 1s }";
+    writeFileSync(
+      clusterFile,
+      `name: test\nnodes:\n  n1: ${place(1)}\n  n2: ${place(2)}\nheartbeat: ${heartbeat}\n`,
+    );
+    await n1.holdfast(["cluster", "create", clusterFile, "--as", "n1"]);
+    await n1.startDaemon();
+    const token = (await n1.json<{ token: string }>(["cluster", "token"])).token;
+    await n2.holdfast(["cluster", "join", token, "--as", "n2"]);
+    await n2.startDaemon();
+    const replicate = options.replicate === false ? "" : "replicate:\n  paths:\n    - path: DATA\n";
+    const yaml = `kind: mirror\nvirtualIps:\n  - address: ${VIRTUAL_IP}/24\n${options.yaml ?? replicate}`;
+    const module = join(scratch, "db");
+    const files = { "module.yaml": yaml, ...(options.files ?? quietHooks) };
+    for (const [name, content] of Object.entries(files)) {
+      mkdirSync(dirname(join(module, name)), { recursive: true });
+      const filled = content.replaceAll("DATA", mirror.data).replaceAll("RECORD", mirror.bed.dir);
+      writeFileSync(join(module, name), filled, { mode: content.startsWith("#!") ? 0o755 : 0o644 });
+    }
+    for (const node of [n1, n2]) await node.exec(["mkdir", "-p", mirror.data]);
+    await until(
+      "n1 and n2 hear each other",
+      async () =>
+        (await n1.holdfast(["module", "apply", "db", "--from", module], { mayFail: true })).status === 0,
+    );
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
