@@ -136,9 +136,12 @@ export class Marks {
     return this.#admit(object, tail) && attributes;
   }
 
-  /** The same for the names (and the mtime) of a directory. */
+  /**
+   * The same for the names (and the mtime) of a directory. One in a dirty range is no exception: if it is removed before the
+   * peer is back, its mark alone tells the peer to look there for what was moved out of it.
+   */
   admitNames(directory: number): boolean {
-    if (this.#isCovered(directory)) return true;
+    if (this.#isNew(directory)) return true;
     const object = this.objectFor(directory);
     return this.#admit(object, object.namesMark());
   }
@@ -196,8 +199,8 @@ export class Marks {
 
   /** Names of a directory were changed. */
   touchNames(directory: number, level: Level): void {
-    if (!this.#isWholeAlready(directory, level))
-      this.#touchFlag(this.objectFor(directory).namesMark(), level);
+    if (this.#alone && level === Level.DIRTY && this.#isNew(directory)) return;
+    this.#touchFlag(this.objectFor(directory).namesMark(), level);
   }
 
   /** Attributes were changed. */
@@ -418,16 +421,19 @@ export class Marks {
     return this.#taken + this.#log.length;
   }
 
-  /** New objects, and those made alone, are dirty after a crash anyway: nothing need become active. */
+  /** Was the object made since the last durable point? Then it is dirty after a crash. */
+  #isNew(id: number): boolean {
+    return id >= this.newFrom && id < this.nextIdentity;
+  }
+
+  /** Is the object's content dirty after a crash anyway? Then nothing need become active. */
   #isCovered(id: number): boolean {
-    if (id >= this.newFrom && id < this.nextIdentity) return true;
-    return this.dirtyRanges.length > 0 && this.isInDirtyRange(id);
+    return this.#isNew(id) || (this.dirtyRanges.length > 0 && this.isInDirtyRange(id));
   }
 
   #isWholeAlready(id: number, level: Level): boolean {
     if (level !== Level.DIRTY) return false;
-    if (this.#alone && id >= this.newFrom && id < this.nextIdentity) return true;
-    return this.dirtyRanges.length > 0 && this.isInDirtyRange(id);
+    return (this.#alone && this.#isNew(id)) || (this.dirtyRanges.length > 0 && this.isInDirtyRange(id));
   }
 
   /** The marks of an object, empty ones if there were none. For this folder only. */

@@ -203,7 +203,7 @@ export class SourceRole {
       return;
     this.#point = null;
     this.node.marks.confirmPoint();
-    this.world.pointConfirmed(point.began);
+    if (this.phase === "inSync" || point.final) this.world.settledUpTo(point.began);
     if (point.final && this.reintegration?.isComplete) this.#sendCaughtUp();
   }
 

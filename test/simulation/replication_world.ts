@@ -105,11 +105,11 @@ export class World {
   reintegrated(): void {
     this.statistics.reintegrations++;
     this.#crashedSince = false;
-    this.#settledAt = this.time;
     this.#mustNotCopy.bounded = false;
   }
 
-  pointConfirmed(began: number): void {
+  /** Both disks hold what was changed before `began`, and nothing was left to copy. */
+  settledUpTo(began: number): void {
     this.#settledAt = Math.max(this.#settledAt, began);
   }
 
