@@ -83,7 +83,7 @@ async function tell(cluster: DemoCluster, display: Display): Promise<void> {
   await n1.boot();
   n1.startDaemon();
   await both(n2, "PRIM", n1, "SECOND");
-  await tellReintegration(n1, n2, display);
+  await tellReintegration(n2, display);
   await calm(ledger);
   display.event(`meanwhile the client waited at most ${durationText(ledger.takeLongest())}`);
 
@@ -144,14 +144,24 @@ async function look(nodes: readonly DemoNode[], display: Display): Promise<void>
   display.live();
 }
 
-async function tellReintegration(target: DemoNode, source: DemoNode, display: Display): Promise<void> {
-  const lines = (await target.holdfast("log", "demo", "--json")).trim().split("\n");
-  const last = lines
-    .map((line) => (JSON.parse(line) as { text: string }).text)
-    .findLast((text) => /reintegrat/i.test(text));
-  display.event(`${last ?? "reintegrated"}; stored: ${formatSize(storedBytes(source.disk))}`, {
-    stored: storedBytes(source.disk),
-  });
+/** What the primary's log says of a reintegration that ended. */
+const REINTEGRATION = /^Reintegration ended \((full|incremental)\): (\d+) files, (\d+) bytes/;
+
+/** Bytes moved against bytes stored; only what changed may have moved. */
+async function tellReintegration(source: DemoNode, display: Display): Promise<void> {
+  const lines = (await source.holdfast("log", "demo", "--json")).trim().split("\n");
+  const found = lines
+    .map((line) => REINTEGRATION.exec((JSON.parse(line) as { text: string }).text))
+    .findLast((match) => match !== null);
+  if (!found) throw new Error(`the log of ${source.name} tells of no reintegration`);
+  const [, kind, files] = found;
+  const moved = Number(found[3]);
+  const stored = storedBytes(source.disk);
+  if (kind === "full") throw new Error("the reintegration copied everything, not only what changed");
+  display.event(
+    `reintegrated: moved ${formatSize(moved)} in ${files} files, of ${formatSize(stored)} stored`,
+    { moved, stored },
+  );
 }
 
 /** Every acknowledged row must be in the application, as a client sees it. */
