@@ -7,10 +7,12 @@ import { CLUSTER_COMMANDS } from "./commands/cluster.ts";
 import { CONTROL_COMMANDS } from "./commands/control.ts";
 import { MODULE_COMMANDS } from "./commands/module.ts";
 import { NODE_COMMANDS } from "./commands/node.ts";
+import { SERVICE_COMMANDS } from "./commands/service.ts";
 import { STATUS_COMMANDS } from "./commands/status.ts";
 
 export const COMMANDS: readonly Command[] = [
   ...NODE_COMMANDS,
+  ...SERVICE_COMMANDS,
   ...CLUSTER_COMMANDS,
   ...MODULE_COMMANDS,
   ...CONTROL_COMMANDS,

@@ -62,6 +62,8 @@ class Guardian {
   }
 
   #handle(request: GuardianRequest): void {
+    // A guardian that was stopped together with its daemon finds the sign and the missed deadline at once: the deadline counts.
+    this.#watch();
     this.#lastSign = performance.now();
     switch (request.op) {
       case "alive":

@@ -15,6 +15,7 @@ const OTHER_HOLDER_MS = 2000;
 export class VirtualAddresses {
   readonly #deadline: Deadline | null;
   #held = false;
+  #heldAt = 0;
 
   constructor(
     module: string,
@@ -37,6 +38,7 @@ export class VirtualAddresses {
     const without = this.#deadline.install(this.timeoutMs * SPEAKS_FOR);
     if (without !== null) this.warn(`no kernel-side deadline for the virtual IP: ${without}`);
     this.#held = without === null;
+    this.#heldAt = performance.now();
     try {
       for (const address of this.addresses) await this.network.up(address, { patienceMs: OTHER_HOLDER_MS });
       return { ok: true, detail: "" };
@@ -70,8 +72,19 @@ export class VirtualAddresses {
     if (!ok) this.warn(`virtual IP: ${detail}`);
   }
 
-  /** Once a beat: the addresses may speak on. */
+  /**
+   * Once a beat: the addresses may speak on. A daemon that slept through the deadline does not move it (trap 16): another node may
+   * have the addresses by now, and who decides will say so.
+   */
   hold(): void {
-    if (this.#held) this.#deadline?.refresh(this.timeoutMs * SPEAKS_FOR);
+    if (!this.#held) return;
+    const now = performance.now();
+    if (now - this.#heldAt > this.timeoutMs * SPEAKS_FOR) {
+      this.#held = false;
+      this.warn("the virtual IP fell silent: this node's daemon did not run in time");
+      return;
+    }
+    this.#heldAt = now;
+    this.#deadline?.refresh(this.timeoutMs * SPEAKS_FOR);
   }
 }

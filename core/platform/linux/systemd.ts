@@ -1,0 +1,77 @@
+/**
+ * The daemon as a systemd service. See systemd.service(5), systemd.kill(5).
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, rmSync, writeFileSync } from "node:fs";
+
+/** Where the unit lies: /etc is the administrator's, and survives packages. */
+export const UNIT_FILE = "/etc/systemd/system/holdfast.service";
+
+/** The text of the unit. `program` and `varDir` are absolute. Throws on a path that a unit file cannot hold. */
+export function unitText(program: string, varDir: string): string {
+  return `# Made by "holdfast service install"; "holdfast service uninstall" removes it.
+[Unit]
+Description=Holdfast: high availability of this node's modules
+Documentation=https://www.freedesktop.org/software/systemd/man/systemd.service.html
+# Stopped in the reverse order: our modules end cleanly while disks, network and the application's own services are still there.
+After=network-online.target local-fs.target remote-fs.target nftables.service
+Wants=network-online.target
+RequiresMountsFor=${quoted(varDir)}
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart=${quoted(program)} daemon --var ${quoted(varDir)}
+# A daemon that dies is back before its guardian fences; what the hooks started goes on (it is not systemd's to kill).
+Restart=always
+RestartSec=50ms
+KillMode=process
+KillSignal=SIGTERM
+TimeoutStopSec=20min
+Delegate=yes
+LimitMEMLOCK=infinity
+LimitNOFILE=1048576
+OOMScoreAdjust=-900
+CPUSchedulingPolicy=other
+Nice=-15
+
+[Install]
+WantedBy=multi-user.target
+`;
+}
+
+/** A word of a unit file: quoted, with systemd's own special characters doubled. */
+function quoted(path: string): string {
+  if (/[\n"\\\0]/.test(path))
+    throw new Error(
+      `${JSON.stringify(path)} cannot stand in a systemd unit: choose a path without quotes and backslashes`,
+    );
+  const safe = path.replaceAll("%", "%%").replaceAll("$", "$$$$");
+  return /\s/.test(safe) ? `"${safe}"` : safe;
+}
+
+/** Does systemd run this machine? See sd_booted(3). */
+export const isSystemd = (): boolean => existsSync("/run/systemd/system");
+
+/** Runs systemctl; returns its exit status and what it printed. Throws when there is no systemctl. */
+export function systemctl(...args: string[]): { status: number; output: string } {
+  const { status, stdout, stderr, error } = spawnSync("systemctl", args, { encoding: "utf8" });
+  if (error) throw new Error(`systemctl cannot be run: ${error.message}`);
+  return { status: status ?? 1, output: `${stdout}${stderr}`.trim() };
+}
+
+/** Writes the unit, then starts the service now and at every boot. Throws with what systemctl said. */
+export function installService(program: string, varDir: string): void {
+  writeFileSync(UNIT_FILE, unitText(program, varDir), { mode: 0o644 });
+  for (const args of [["daemon-reload"], ["enable", "--now", "holdfast.service"]]) {
+    const { status, output } = systemctl(...args);
+    if (status !== 0) throw new Error(`systemctl ${args.join(" ")} failed: ${output}`);
+  }
+}
+
+/** Stops the service (its modules first, cleanly) and removes the unit. Throws with what systemctl said. */
+export function uninstallService(): void {
+  const { status, output } = systemctl("disable", "--now", "holdfast.service");
+  if (status !== 0) throw new Error(`systemctl disable failed: ${output}`);
+  rmSync(UNIT_FILE, { force: true });
+  systemctl("daemon-reload");
+}
