@@ -57,10 +57,10 @@ export class LocalReplicator implements Replicator {
   sync(): number {
     return 0;
   }
-  isAcknowledged(): boolean {
+  isAcknowledged(_sequence: number): boolean {
     return true;
   }
-  isSettled(): boolean {
+  isSettled(_ticket: number): boolean {
     return true;
   }
 }

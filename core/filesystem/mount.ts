@@ -6,12 +6,14 @@
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import {
+  AT_STATX_FORCE_SYNC,
   MS_NODEV,
   MS_NOEXEC,
   MS_NOSUID,
   O_CLOEXEC,
   O_NONBLOCK,
   O_RDWR,
+  STATX_BASIC_STATS,
 } from "../platform/linux/constants.ts";
 import { check, errnos } from "../platform/linux/errno.ts";
 import * as libc from "../platform/linux/libc.ts";
@@ -166,7 +168,10 @@ export class FuseMount implements Completion {
 export function clearDeadMount(path: string): void {
   const top = topMountAt(path);
   if (top === undefined || top.source !== MOUNT_SOURCE || !top.type.startsWith("fuse")) return;
-  const stat = libc.withString(path, (at) => libc.statx(-100, at, 0, 1, statAddress));
+  // Past the kernel's cache, which still knows the top of a dead mount.
+  const stat = libc.withString(path, (at) =>
+    libc.statx(-100, at, AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, statAddress),
+  );
   if (stat !== -errnos.ENOTCONN && stat !== -errnos.ECONNABORTED)
     throw new Error(`${path} is served by another Holdfast process; stop its module first`);
   unmountDead(path);

@@ -447,7 +447,10 @@ export function longNamesFit(d: string): void {
 export function deepPathsWork(d: string): void {
   const depth = 60;
   let path = d;
-  for (let i = 0; i < depth; i++) fs.mkdirSync((path += `/directory-number-${i}`));
+  for (let i = 0; i < depth; i++) {
+    path += `/directory-number-${i}`;
+    fs.mkdirSync(path);
+  }
   fs.writeFileSync(`${path}/f`, "deep");
   assert.equal(fs.readFileSync(`${path}/f`, "utf8"), "deep");
 }
