@@ -139,6 +139,9 @@ export function answerCommands(draft: Draft): void {
   if (draft.again || (draft.wanted && draft.state === "STOP") || (!draft.wanted && draft.state !== "STOP"))
     return;
   if (draft.state === "WAIT" && draft.outdating !== null) return;
+  // The old primary's swap is over when the new one has started, or has given the role back.
+  const theirs = heardPeer(draft)?.swap?.phase;
+  if (draft.state === "SECOND" && (theirs === "stopping" || theirs === "drained")) return;
   if (draft.swap !== null && draft.swap.phase !== "promoted" && draft.swap.phase !== "failed") return;
   for (const { id, name, from } of draft.answers) {
     const ok = isDone(draft, name, from);

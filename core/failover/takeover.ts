@@ -47,7 +47,7 @@ function withPrimary(draft: Draft, peer: PeerView): void {
     plan(draft, "follow", [
       effect({ do: "follow", full: false, sacrifice: false, generations: draft.record.generations }),
     ]);
-  say(draft, draft.replication.inSync ? `follows ${name}` : `catches up with ${name}`);
+  say(draft, following(draft));
 }
 
 function primaryGone(draft: Draft, cause: string, clean: boolean): void {
@@ -72,4 +72,12 @@ function takeOver(draft: Draft, cause: string): void {
     ...steps(draft, "SECOND>ALONE", "SECOND", "ALONE", "failover", reason),
   ]);
   say(draft, reason);
+}
+
+function following(draft: Draft): string {
+  const name = peerName(draft);
+  if (draft.replication.inSync) return `follows ${name}`;
+  return draft.durable.consistency === "uptodate"
+    ? `waits for the stream of ${name}`
+    : `catches up with ${name}`;
 }

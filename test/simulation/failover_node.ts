@@ -217,11 +217,12 @@ export class SimNode {
   /** Takes an event in, through the real core. */
   feed(body: EventBody): void {
     const event = { ...body, now: this.world.clock.now, wall: this.world.clock.now } as Event;
-    const before = this.state;
+    const before = this.world.delude(this.state, event);
     const { state, effects, why } = step(before, event);
     this.state = state;
     this.world.cover(before, event);
     if (why !== "") this.world.tell(`${this.name} ${state.state}: ${why}`);
+    if (before.state !== state.state) this.world.tell(`${this.name} is ${state.state} now`);
     const old = this.ownView;
     const next = view(state);
     const same =
@@ -244,7 +245,7 @@ export class SimNode {
 
   command(command: Command, cause: string, by: "human" | "rule" = "human"): void {
     if (!this.up || !this.daemonUp || this.isFrozen("daemon")) return;
-    this.world.tell(`${this.name}: ${by} says ${JSON.stringify(command)}`);
+    this.world.tell(`${this.name}: ${by} says ${words(command)}`);
     this.commandedFull = command.name === "second" && command.full;
     if (command.name === "prim" && (command.force || this.state.contact !== "heard"))
       this.world.check.forced = true;
@@ -263,7 +264,7 @@ export class SimNode {
   private execute(given: Effect): void {
     const { chance } = this.world;
     const effect = this.world.sabotage(this, given);
-    if (effect === null) return;
+    if (this.world.telling) this.tellOf(effect);
     switch (effect.do) {
       case "persist":
         this.persist(effect.id, effect.record);
@@ -319,6 +320,28 @@ export class SimNode {
     }
   }
 
+  private tellOf(effect: Effect): void {
+    const { name, world } = this;
+    if (effect.do === "persist") {
+      const { role, consistency, generations } = effect.record;
+      world.tell(`${name}   records: ${role}, ${consistency}, generation ${generations.current || "none"}`);
+    } else if (effect.do === "hook")
+      world.tell(
+        `${name}   runs ${effect.hook}${effect.force ? " by force" : ""} (${effect.from} to ${effect.to})`,
+      );
+    else if (effect.do === "virtualIp") world.tell(`${name}   virtual IP ${effect.up ? "up" : "down"}`);
+    else if (effect.do === "serve")
+      world.tell(`${name}   mounts and serves ${effect.alone ? "alone" : "together with the peer"}`);
+    else if (effect.do === "follow")
+      world.tell(
+        `${name}   follows${effect.full ? ", copies everything" : ""}${effect.sacrifice ? ", keeps its own writes aside" : ""}`,
+      );
+    else if (effect.do === "goAlone") world.tell(`${name}   releases what waited for the peer`);
+    else if (effect.do === "sealStream") world.tell(`${name}   refuses the old primary's stream`);
+    else if (effect.do === "stopReplication") world.tell(`${name}   unmounts, drains`);
+    else if (effect.do === "fence") world.tell(`${name}   is fenced: application killed, mount aborted`);
+  }
+
   private persist(id: number, record: DurableRecord): void {
     if (record.role === "ALONE") this.world.check.decidesAlone(this, record.generations.current);
     const at = Math.max(this.world.clock.now, this.diskFree) + this.world.chance.between(0.5, 12);
@@ -332,9 +355,6 @@ export class SimNode {
 
   private hook(effect: Extract<Effect, { do: "hook" }>): void {
     const takes = this.world.chance.between(1, 60);
-    this.world.tell(
-      `${this.name} runs ${effect.hook}${effect.force ? " by force" : ""} (${effect.from} to ${effect.to})`,
-    );
     const fails = this.failing.has(effect.hook) && !effect.force;
     const starts = effect.hook === "start_prim";
     const epoch = this.epochs.process;
@@ -436,4 +456,10 @@ export class SimNode {
     this.take(this.membership.tick(this.world.clock.now));
     this.after("daemon", INTERVAL / 2, () => this.tick());
   }
+}
+
+function words(command: Command): string {
+  if (command.name === "prim") return command.force ? "prim --force" : "prim";
+  if (command.name === "second") return command.full ? "second --full" : "second";
+  return command.name;
 }

@@ -67,6 +67,7 @@ function live(world: World, profile: Profile): void {
   for (const node of nodes)
     clock.at(600 + chance.between(0, 800), () => node.command({ name: "start" }, "admin"));
   clock.at(2600, () => nodes[0].command({ name: "prim", force: false }, "admin"));
+  let lastAt = 3000;
   const faults = 2 + Math.floor(chance.next() * 9);
   for (let index = 0; index < faults; index++) {
     // Faults come in bursts: the second strikes while the first is being dealt with.
@@ -79,7 +80,6 @@ function live(world: World, profile: Profile): void {
   }
   clock.runUntil(FAULTS_END);
 }
-let lastAt = 3000;
 
 function fate(world: World, profile: Profile): void {
   const { chance, nodes } = world;
@@ -118,7 +118,7 @@ function randomCommand(world: World, any: boolean): Command {
 }
 
 function tear(world: World, node: SimNode): void {
-  const { chance, clock, network } = world;
+  const { chance, clock } = world;
   const lasts = chance.between(100, 5000);
   const roll = chance.next();
   if (roll < 0.25) node.stun(chance.between(100, 4000));
@@ -130,7 +130,6 @@ function tear(world: World, node: SimNode): void {
   else
     for (let times = 0; times < 6; times++)
       clock.after(times * 700, () => cut(world, LANS, [0, 1], chance.between(100, 600)));
-  void network;
 }
 
 function cut(

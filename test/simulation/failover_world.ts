@@ -7,15 +7,19 @@ import type { Session } from "./failover_datapath.ts";
 import { Network } from "./failover_network.ts";
 import { SimNode } from "./failover_node.ts";
 
-/** A guarantee that is broken on purpose, to show that it is caught. */
-export type Mutant =
-  | "goes alone before it is durable"
-  | "forgets that it is outdated"
-  | "does not wait for the peer's outdatedIn"
-  | "changes the target before inconsistent is durable"
-  | "does not keep the loser's writes"
-  | "counts as whole before the source is PRIM"
-  | "starts cold whatever its role";
+/** Guarantees that are broken on purpose, to show that each is caught. */
+export const MUTANTS = [
+  "goes alone before it is durable",
+  "forgets that it is outdated",
+  "does not wait for the peer's outdatedIn",
+  "promotes a copy that is outdated",
+  "changes the target before inconsistent is durable",
+  "counts as whole before it is",
+  "does not keep the loser's writes",
+  "starts cold whatever its role",
+] as const;
+/** One of them. */
+export type Mutant = (typeof MUTANTS)[number];
 
 /** How one run is set up. */
 export interface Settings {
@@ -62,9 +66,13 @@ export class World {
     ];
   }
 
+  /** Is the story written down? */
+  get telling(): boolean {
+    return this.settings.story === true;
+  }
+
   tell(text: string): void {
-    if (this.settings.story === true)
-      this.story.push(`${(this.clock.now / 1000).toFixed(3).padStart(8)}  ${text}`);
+    if (this.telling) this.story.push(`${(this.clock.now / 1000).toFixed(3).padStart(8)}  ${text}`);
   }
 
   newOperation(): number {
@@ -105,39 +113,58 @@ export class World {
     this.clock.at(at, attempt);
   }
 
-  /** Lets a mutant change or swallow an effect. */
-  sabotage(node: SimNode, effect: Effect): Effect | null {
-    switch (this.settings.mutant) {
-      case "goes alone before it is durable":
-        if (effect.do === "persist" && effect.record.role === "ALONE" && node.state.state === "PRIM")
-          node.data.goAlone(effect.record.generations);
-        return effect;
-      case "forgets that it is outdated":
-        return effect.do === "persist" && effect.record.consistency === "outdated"
-          ? { ...effect, record: { ...effect.record, consistency: "uptodate" } }
-          : effect;
-      case "does not wait for the peer's outdatedIn":
-        if (effect.do === "timer" && effect.name === "outdate" && effect.ms !== null)
-          return { ...effect, ms: 0 };
-        return effect;
-      case "changes the target before inconsistent is durable":
-        return effect.do === "persist" && effect.record.consistency === "inconsistent"
-          ? { ...effect, record: node.disk.record }
-          : effect;
-      case "does not keep the loser's writes":
-        return effect.do === "follow"
-          ? { ...effect, full: effect.sacrifice || effect.full, sacrifice: false }
-          : effect;
-      case "counts as whole before the source is PRIM":
-        return effect.do === "persist" && effect.record.consistency === "inconsistent"
-          ? { ...effect, record: { ...effect.record, consistency: "uptodate" } }
-          : effect;
-      case "starts cold whatever its role":
-        return effect.do === "persist" && effect.record.role === "SECOND"
-          ? { ...effect, record: { ...effect.record, role: "ALONE" } }
-          : effect;
-      default:
-        return effect;
-    }
+  /** Lets a mutant change an effect on its way to the node. */
+  sabotage(node: SimNode, effect: Effect): Effect {
+    const { mutant } = this.settings;
+    if (mutant === undefined) return effect;
+    if (effect.do === "follow" && mutant === "does not keep the loser's writes")
+      return { ...effect, full: effect.sacrifice || effect.full, sacrifice: false };
+    if (effect.do !== "persist") return effect;
+    const { record } = effect;
+    if (
+      mutant === "goes alone before it is durable" &&
+      record.role === "ALONE" &&
+      node.state.state === "PRIM"
+    )
+      node.data.goAlone(record.generations);
+    if (mutant === "forgets that it is outdated" && record.consistency === "outdated")
+      return { ...effect, record: { ...record, consistency: "uptodate" } };
+    if (
+      mutant === "changes the target before inconsistent is durable" &&
+      record.consistency === "inconsistent"
+    )
+      return { ...effect, record: node.disk.record };
+    if (
+      mutant === "counts as whole before it is" &&
+      record.consistency === "inconsistent" &&
+      node.state.durable.consistency === "inconsistent"
+    )
+      return { ...effect, record: { ...record, consistency: "uptodate" } };
+    if (mutant === "starts cold whatever its role" && record.role === "SECOND")
+      return { ...effect, record: { ...record, role: "ALONE" } };
+    return effect;
+  }
+
+  /** Lets a mutant change what a node believes before it takes an event in. */
+  delude(state: State, event: Event): State {
+    const { mutant } = this.settings;
+    if (
+      mutant === "does not wait for the peer's outdatedIn" &&
+      state.peer !== null &&
+      state.outdating !== null
+    )
+      return { ...state, peer: { ...state.peer, outdatedIn: state.outdating } };
+    if (
+      mutant === "promotes a copy that is outdated" &&
+      event.type === "peerLost" &&
+      state.state === "SECOND"
+    )
+      return {
+        ...state,
+        forbidden: null,
+        peer: null,
+        durable: { ...state.durable, consistency: "uptodate" },
+      };
+    return state;
   }
 }
