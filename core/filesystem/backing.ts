@@ -65,8 +65,10 @@ export class Backing {
     tableFd: number,
     nodeNumber: 1 | 2,
     readonly excludes: Exclusion | null,
+    /** The number of this directory among the module's. */
+    root = 0,
   ) {
-    this.identities = new Identities(rootFd, nodeNumber);
+    this.identities = new Identities(rootFd, nodeNumber, root);
     this.table = new NodeTable(tableFd);
     this.descriptors = new Descriptors(rootFd, this.table, handlesWork(rootFd));
     check(this.statDescriptor(rootFd), "cannot read the attributes of the replicated directory");

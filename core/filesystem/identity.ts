@@ -1,7 +1,7 @@
 /**
  * Identities: the number, below 2^48, that both copies of an object share and that applications see as its inode number.
  *
- * An object that was there before has its node's number and its backing inode number. Any other carries its identity in an
+ * An object that was there before has its node's number, its directory's, and its backing inode number. Any other carries its identity in an
  * extended attribute, together with the backing inode number that it was written for: an attribute that a tool copied
  * to another object does not match and does not count.
  */
@@ -14,6 +14,10 @@ import { childPath, descriptorPath, fixedName, IDENTITY_VALUE, identityAddress, 
 /** Our directory at the top of a replicated directory; applications do not see it. */
 export const PRIVATE_NAME = ".holdfast";
 const TWO_44 = 2 ** 44;
+const TWO_40 = 2 ** 40;
+/** Identities have four bits for the directory and forty for its inode number. */
+const MAX_ROOTS = 16;
+const MAX_INO_HIGH = 256;
 const TWO_45 = 2 ** 45;
 const TWO_32 = 2 ** 32;
 const VALUE_LENGTH = 16;
@@ -45,12 +49,17 @@ export function openPrivate(rootFd: number): number {
 /** Reads and writes the identities of one replicated directory. Calls return -errno where they say so and do not throw. */
 export class Identities {
   private readonly attribute: number;
+  private readonly base: number;
 
   /** `rootFd` is the top of the directory. Finds out which attribute may be used: `trusted.*` needs CAP_SYS_ADMIN. */
   constructor(
     rootFd: number,
     readonly nodeNumber: 1 | 2,
+    /** Which of the module's directories this is: two of them may be on disks that number their inodes alike. */
+    root = 0,
   ) {
+    if (root >= MAX_ROOTS) throw new Error(`a module can replicate ${MAX_ROOTS} directories, not more`);
+    this.base = nodeNumber * TWO_45 + root * TWO_40;
     const directory = openPrivate(rootFd);
     const probe = libc.fsetxattr(directory, trusted, identityAddress, 0, 0);
     libc.close(directory);
@@ -61,7 +70,11 @@ export class Identities {
 
   /** The identity of an object of this node that carries none. `inoHigh` is the upper half of the backing inode number. */
   local(inoLow: number, inoHigh: number): number {
-    return this.nodeNumber * TWO_45 + inoHigh * TWO_32 + inoLow;
+    if (inoHigh >= MAX_INO_HIGH)
+      throw new Error(
+        `inode number ${inoHigh * TWO_32 + inoLow} is above 2^40: this file system cannot be replicated`,
+      );
+    return this.base + inoHigh * TWO_32 + inoLow;
   }
 
   /** The identity of the open object `fd` (`pathOnly`: opened with O_PATH). */

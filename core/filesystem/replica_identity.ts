@@ -24,7 +24,7 @@ export class ReplicaRoots {
     this.fds = paths.map((path) =>
       check(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), `cannot open the replicated directory ${path}`),
     );
-    this.identities = this.fds.map((fd) => new Identities(fd, nodeNumber));
+    this.identities = this.fds.map((fd, root) => new Identities(fd, nodeNumber, root));
   }
 
   /** The identity of an open object of the directory number `root`. `pathOnly`: opened with O_PATH. Returns -errno when it cannot be read. */
