@@ -40,8 +40,8 @@ for (const page of pages) {
   });
 
   t.test(`${page} links to what is there`, async (t) => {
-    for (const [, target] of text.matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g))
-      t.ok(existsSync(join(repository, dirname(page), target!)), target);
+    for (const match of text.matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g))
+      t.ok(existsSync(join(repository, dirname(page), match[1]!)), match[0]);
   });
 
   t.test(`${page} shows a cluster.yaml that is one`, async (t) => {
