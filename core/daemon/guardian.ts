@@ -30,6 +30,8 @@ class Guardian {
   readonly #settled = new Map<string, ModuleState>();
   #daemon: Socket | null = null;
   #lastSign = performance.now();
+  /** The daemon said farewell: the last to go puts out the light. */
+  #ending = false;
 
   constructor(private readonly socketPath: string) {}
 
@@ -42,6 +44,7 @@ class Guardian {
   #welcome(socket: Socket): void {
     this.#daemon?.destroy();
     this.#daemon = socket;
+    this.#ending = false;
     const reader = new LineReader((object) => this.#handle(object as GuardianRequest));
     socket.on("data", (chunk: Buffer) => reader.push(chunk));
     socket.on("error", () => socket.destroy());
@@ -87,11 +90,14 @@ class Guardian {
         );
         return;
       case "farewell":
-        if (this.#armed.size === 0 && this.#children.size === 0) this.#end();
+        this.#ending = true;
+        this.#endWhenIdle();
     }
   }
 
-  #end(): void {
+  /** What is still armed is fenced first, since no daemon says "alive" any more. */
+  #endWhenIdle(): void {
+    if (!this.#ending || this.#armed.size > 0 || this.#children.size > 0) return;
     rmSync(this.socketPath, { force: true });
     process.exit(0);
   }
@@ -109,6 +115,7 @@ class Guardian {
     child.on("exit", (code, signal) => {
       this.#children.delete(module);
       this.#say({ type: "exited", module, detail: signal ? `killed by ${signal}` : `exit status ${code}` });
+      this.#endWhenIdle();
     });
     if (child.pid) this.#say({ type: "running", module, pid: child.pid });
   }
@@ -121,9 +128,10 @@ class Guardian {
       console.error(`no sign of the daemon for ${Math.round(silent)} ms: fencing ${armament.module}`);
       const { module } = armament;
       this.#fenced.add(module);
-      void this.#fence(module).then((detail) =>
-        this.#say({ type: "fenced", id: 0, module, ok: detail === "", detail }),
-      );
+      void this.#fence(module).then((detail) => {
+        this.#say({ type: "fenced", id: 0, module, ok: detail === "", detail });
+        this.#endWhenIdle();
+      });
     }
   }
 

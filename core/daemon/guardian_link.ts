@@ -105,8 +105,7 @@ export class GuardianLink extends EventEmitter<{ exited: [string, string]; fence
   }
 
   disarm(module: string): void {
-    this.#armed.delete(module);
-    this.#say({ op: "disarm", module });
+    if (this.#armed.delete(module)) this.#say({ op: "disarm", module });
   }
 
   /** Starts the replication process of a module, or finds it running. Returns its process id. */

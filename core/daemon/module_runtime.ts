@@ -5,10 +5,9 @@ import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { followOutput, stopFollowing } from "../../hooks/output.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
-import type { Beat, Cluster, ClusterNode, SignOfLife } from "../cluster/cluster.ts";
+import type { Cluster, ClusterNode } from "../cluster/cluster.ts";
 import type { Command, DurableRecord, PeerView } from "../failover/types.ts";
 import type { ReintegrationProgress, ReplicationCounters, VerifyResult } from "../filesystem/control.ts";
-import { createMembership, type Membership } from "../membership/membership.ts";
 import type { VirtualIp } from "../network/virtual_ip.ts";
 import { dissolve, processGroup } from "./cgroup.ts";
 import type { CommandResult, NodeStatus } from "./engine.ts";
@@ -17,6 +16,7 @@ import { FENCE_BEGINS } from "./guardian_protocol.ts";
 import { Journal } from "./journal.ts";
 import { ModuleExecutor, replicationOf } from "./module_executor.ts";
 import type { ModuleFacts } from "./module_facts.ts";
+import { PeerWatch } from "./peer_watch.ts";
 import { RecordFile } from "./record.ts";
 import { ReplicationLink } from "./replication_link.ts";
 import { Supervisor } from "./supervisor.ts";
@@ -46,16 +46,11 @@ export class ModuleRuntime {
   readonly #recordFile: RecordFile;
   readonly #supervisor: Supervisor;
   readonly #executor: ModuleExecutor;
-  readonly #membership: Membership | null;
+  /** Null for a module without a peer. */
+  readonly watch: PeerWatch | null;
   readonly #addresses: VirtualAddresses;
   readonly #peer: ClusterNode | null;
   readonly #timeoutMs: number;
-  #peerView: PeerView | null = null;
-  /** The lans on which the peer says that it hears us. */
-  #peerHears: readonly string[] = [];
-  #lastSign: SignOfLife | null = null;
-  #signs = 0;
-  #lostSince = new Date().toISOString();
   #reintegration: ReintegrationProgress | null = null;
   #counters: ReplicationCounters | null = null;
   #resources: Record<string, { state: string; since: string; detail?: string }> = {};
@@ -110,7 +105,7 @@ export class ModuleRuntime {
       this.#executor,
       this.journal,
     );
-    this.#membership = this.#peer ? this.#watch(this.#peer) : null;
+    this.watch = this.#peer ? this.#watch(this.#peer) : null;
     this.#listen();
   }
 
@@ -119,15 +114,24 @@ export class ModuleRuntime {
     return this.definition.config.nodes ?? Object.keys(this.parts.cluster.nodes);
   }
 
-  #watch(peer: ClusterNode): Membership {
+  #watch(peer: ClusterNode): PeerWatch {
     const { heartbeat } = this.definition.config;
-    return createMembership({
-      node: this.parts.cluster.node,
-      incarnation: this.parts.incarnation,
+    const { cluster, incarnation } = this.parts;
+    const config = {
+      node: cluster.node,
+      incarnation,
       peer: peer.name,
-      lans: heartbeat.lans ?? this.parts.cluster.lans,
-      interval: heartbeat.interval ?? this.parts.cluster.heartbeat.intervalMs,
+      lans: heartbeat.lans ?? cluster.lans,
+      interval: heartbeat.interval ?? cluster.heartbeat.intervalMs,
       timeout: this.#timeoutMs,
+    };
+    return new PeerWatch(config, {
+      onView: (view) => this.#supervisor.tell({ type: "peer", view }),
+      onLost: (cause) => {
+        this.journal.line("warning", cause);
+        this.#supervisor.tell({ type: "peerLost", cause });
+      },
+      onLan: (text) => this.journal.line("info", text),
     });
   }
 
@@ -218,7 +222,11 @@ export class ModuleRuntime {
   /** Something that people or the peer can see has changed. */
   #changed(): void {
     const { state, readiness } = this.#supervisor.status();
-    this.parts.guardian.settled(this.definition.name, readiness === "Ready" ? state : null);
+    const { guardian } = this.parts;
+    guardian.settled(this.definition.name, readiness === "Ready" ? state : null);
+    // At rest there is nothing that a late daemon could endanger.
+    if (readiness === "NotReady" && (state === "STOP" || state === "WAIT"))
+      guardian.disarm(this.definition.name);
     this.parts.publish();
   }
 
@@ -231,60 +239,8 @@ export class ModuleRuntime {
 
   /** Once a beat: the clock of membership. */
   tick(now: number): void {
-    if (!this.#membership) return;
-    for (const event of this.#membership.tick(now)) this.#onMembership(event);
+    this.watch?.tick(now);
     this.#noteResources();
-  }
-
-  #onMembership(event: ReturnType<Membership["tick"]>[number]): void {
-    if (event.type === "peerLost") {
-      this.#lostSince = new Date().toISOString();
-      this.#peerView = null;
-      this.journal.line("warning", event.cause);
-      this.#supervisor.tell({ type: "peerLost", cause: event.cause });
-    } else if (event.type === "lan")
-      this.journal.line("info", `${event.lan}: ${event.state}: ${event.cause}`);
-  }
-
-  /** A datagram of some peer counted. */
-  onSign(sign: SignOfLife): void {
-    if (sign.from !== this.#peer?.name) return;
-    this.#lastSign = sign;
-    this.#heard(sign);
-  }
-
-  #heard({ lan, incarnation }: SignOfLife): void {
-    const judged = this.#membership?.heard({
-      lan,
-      incarnation,
-      // Its datagrams count only after it has echoed this start's challenge: see core/cluster/sealed_datagram.ts.
-      echo: this.parts.incarnation,
-      sequence: ++this.#signs,
-      hears: this.#peerHears,
-    });
-    for (const event of judged?.events ?? []) this.#onMembership(event);
-  }
-
-  /** What a peer says. */
-  onBeat(from: string, beat: Beat, view: PeerView | null): void {
-    if (from !== this.#peer?.name) return;
-    const { node } = this.parts.cluster;
-    this.#peerHears = Object.entries(beat.hears).flatMap(([lan, nodes]) =>
-      nodes.includes(node) ? [lan] : [],
-    );
-    if (this.#lastSign) this.#heard(this.#lastSign);
-    if (!view) return;
-    const changed =
-      JSON.stringify({ ...view, note: null }) !== JSON.stringify({ ...this.#peerView, note: null });
-    this.#peerView = view;
-    if (changed) this.#supervisor.tell({ type: "peer", view });
-  }
-
-  /** By lan, whom of this module's peers this node hears. */
-  hears(): Record<string, string[]> {
-    const peer = this.#peer?.name;
-    if (!peer || !this.#membership) return {};
-    return Object.fromEntries(this.#membership.hears().map((lan) => [lan, [peer]]));
   }
 
   /** What the peers are told of this module. */
@@ -310,7 +266,7 @@ export class ModuleRuntime {
   }
 
   #noteResources(): void {
-    for (const { name, state, detail } of this.#membership?.resources() ?? []) {
+    for (const { name, state, detail } of this.watch?.resources() ?? []) {
       if (this.#resources[name]?.state === state) continue;
       this.#resources[name] = { state, since: new Date().toISOString(), ...(detail ? { detail } : {}) };
       this.journal.line("event", `Resource ${name} set to ${state}`);
@@ -324,30 +280,8 @@ export class ModuleRuntime {
   }
 
   /** What the peer last said, or UNKNOWN. */
-  peerStatus(): NodeStatus {
-    const view = this.#peerView;
-    if (!view)
-      return {
-        state: "UNKNOWN",
-        readiness: "NotReady",
-        upToDate: null,
-        reason: "does not answer",
-        since: this.#lostSince,
-        resources: {},
-      };
-    const { reason = "", since = "", remedy, reintegration } = view.note ?? {};
-    return {
-      state: view.state,
-      readiness: view.readiness,
-      upToDate: view.record.consistency === "uptodate",
-      reason,
-      since,
-      ...(remedy ? { remedy } : {}),
-      reintegration: (reintegration as ReintegrationProgress | undefined) ?? null,
-      resources: Object.fromEntries(
-        Object.entries(view.resources).map(([name, state]) => [name, { state, since: "" }]),
-      ),
-    };
+  peerStatus(): NodeStatus | null {
+    return this.watch?.status() ?? null;
   }
 
   get record(): DurableRecord {

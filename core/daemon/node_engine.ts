@@ -124,6 +124,9 @@ export class NodeEngine implements Engine {
     const running = [...this.modulesByName.values()].filter(({ record }) => record.running);
     await this.shutdown("the daemon, which was told to stop");
     for (const runtime of running) await runtime.rememberRunning();
+    // What would not stop stays armed: its guardian fences it once this daemon is gone.
+    for (const runtime of this.modulesByName.values())
+      if (runtime.status().state === "STOP") await runtime.dispose();
   }
 
   async wait(name: string, states: readonly ModuleState[], timeoutMs: number): Promise<CommandResult> {
