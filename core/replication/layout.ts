@@ -41,6 +41,7 @@ export const FrameType = {
   CAUGHT_UP: 56,
   IN_SYNC: 57,
   VERIFY: 58,
+  PLACE_RANGE: 59,
   // Target to source.
   ACK: 80,
   SYNC_DONE: 81,
@@ -150,6 +151,8 @@ export const LAYOUT: Readonly<Record<FrameType, readonly Field[]>> = {
   [FrameType.DURABLE_POINT]: [TICKET],
   // `parent` 0: a replicated directory itself, or one that was removed; the name says nothing then.
   [FrameType.PLACE]: [ID, ["parent", "id0"], FLAGS, NAME],
+  // Directories with identities from `id` to before `parent` are dirty, also those that the source does not have any more.
+  [FrameType.PLACE_RANGE]: [ID, PARENT],
   [FrameType.PLACES_END]: [],
   [FrameType.DIR_NAMES]: [ID, DATA],
   [FrameType.DIR_END]: [ID, ...PARENT_TIMES],

@@ -53,13 +53,17 @@ export class Locations {
   readonly #types = new Map<number, number>();
   readonly #idAt = new Map<string, number>();
   readonly #announced = new Map<number, Announced>();
+  readonly #ranges: { from: number; to: number }[] = [];
   readonly #listed = new Set<number>();
 
-  /** `tops`: the replicated directories themselves. What an interrupted reintegration left in limbo is found at once. */
+  /**
+   * `tops`: the replicated directories themselves. What an interrupted reintegration left in limbo is found at once, whole:
+   * the source may not know any more of the directories in which it lay.
+   */
   constructor(tops: Iterable<number>, reader: TreeReader) {
     this.#reader = reader;
     this.#tops = new Set(tops);
-    this.#list(LIMBO);
+    this.#listAll(LIMBO);
   }
 
   /**
@@ -81,6 +85,14 @@ export class Locations {
         }
       }
     }
+  }
+
+  /**
+   * Every directory with an identity from `from` to before `to` is dirty. The source does not know them one by one: some were
+   * removed there before it had marks for them. Before the first `announce`.
+   */
+  announceRange(from: number, to: number): void {
+    this.#ranges.push({ from, to });
   }
 
   /** Has this copy the directory, and is it known where? */
@@ -154,11 +166,21 @@ export class Locations {
     return true;
   }
 
-  #list(directory: number): void {
+  #listAll(directory: number): void {
+    for (const { id, type } of this.#list(directory)) if (type === DT_DIR && id !== 0) this.#listAll(id);
+  }
+
+  #list(directory: number): Entry[] {
     this.#listed.add(directory);
-    for (const { id, type, name } of this.#reader.list(directory)) {
-      if (id !== 0) this.added(id, type, { parent: directory, name });
+    const entries = [...this.#reader.list(directory)];
+    for (const { id, type, name } of entries) {
+      if (id === 0) continue;
+      this.added(id, type, { parent: directory, name });
+      const isNew = type === DT_DIR && this.#ranges.some((range) => id >= range.from && id < range.to);
+      if (isNew && !this.#announced.has(id))
+        this.#announced.set(id, { id, parent: directory, name, dirty: true });
     }
+    return entries;
   }
 }
 

@@ -7,7 +7,7 @@
  * the source's in dirty blocks and dirty attributes only.
  */
 
-import { Level, type Marks } from "./marks.ts";
+import { type IdentityRange, Level, type Marks } from "./marks.ts";
 import { type Announced, DT_DIR, type Entry } from "./names.ts";
 import type { DataRange } from "./object_marks.ts";
 
@@ -68,6 +68,8 @@ export class Reintegration {
   #namesReported = false;
   /** A stretch being read by somebody else while live operations go on. */
   #reading: { id: number; range: DataRange; spoiled: boolean } | null = null;
+  /** Identities of objects made without a peer: to be announced (PLACE_RANGE) before any directory. */
+  readonly ranges: readonly IdentityRange[];
   /** Directories to send again, after a RESEND. */
   readonly resend: number[] = [];
 
@@ -77,6 +79,7 @@ export class Reintegration {
     this.#tree = tree;
     this.#full = full || marks.everything;
     marks.peerBack();
+    this.ranges = [...marks.dirtyRanges];
     for (const directory of marks.dirtyDirectories()) this.#mustSend(directory);
     if (this.#full) {
       for (const top of tops) {

@@ -39,6 +39,7 @@ export class SourceRole {
   readonly #tickets = new SyncTickets();
   #window = this.#newWindow();
   #connection = 0;
+  #rangesSent = false;
   #syncs: OpenSync[] = [];
   #point: { number: number; began: number; localDone: boolean; targetDone: boolean; final: boolean } | null =
     null;
@@ -117,6 +118,7 @@ export class SourceRole {
       nameOf: (id: number) => fs.placeOf(id).name,
     };
     this.reintegration = new Reintegration(marks, tree, [TOP], verdict.full);
+    this.#rangesSent = false;
     this.phase = "reintegrating";
   }
 
@@ -221,9 +223,9 @@ export class SourceRole {
     const [offset, length] = [block * BLOCK_BYTES, count * BLOCK_BYTES];
     if (!this.#admitted(marks.admitData(inode.id, offset, length))) return false;
     fs.write(inode, block, count, content);
-    if (this.node.mutant === "marksNothing" && this.reintegration === null) return true;
     const decision = this.reintegration?.data(inode.id, offset, length);
-    if (decision === undefined) marks.touchData(inode.id, offset, length, this.#level);
+    if (decision === undefined && this.node.mutant !== "marksNothing")
+      marks.touchData(inode.id, offset, length, this.#level);
     if (!this.#isSent(decision)) return true;
     this.#frame.id = inode.id;
     this.#frame.offset = offset;
@@ -374,6 +376,14 @@ export class SourceRole {
 
   #announce(): void {
     const announced: Announced[] = this.reintegration?.takeAnnounced() ?? [];
+    if (announced.length > 0 && !this.#rangesSent) {
+      this.#rangesSent = true;
+      for (const { from, to } of this.reintegration!.ranges) {
+        this.#frame.id = from;
+        this.#frame.parent = to;
+        this.#send(FrameType.PLACE_RANGE);
+      }
+    }
     for (const { id, parent, name, dirty } of announced) {
       this.#frame.id = id;
       this.#frame.parent = parent;

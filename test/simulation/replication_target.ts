@@ -132,6 +132,9 @@ export class TargetRole {
           dirty: frame.flags === 1,
         });
         return;
+      case FrameType.PLACE_RANGE:
+        this.#located().announceRange(frame.id, frame.parent);
+        return;
       case FrameType.PLACES_END:
         this.#announce();
         return;
@@ -181,12 +184,16 @@ export class TargetRole {
   }
 
   #announce(): void {
+    this.#located().announce(this.#announced);
+    this.#announced = [];
+  }
+
+  #located(): Locations {
     this.#locations ??= new Locations([TOP], {
       list: (directory) => this.#fs.list(directory),
       lookup: (directory, name) => this.#fs.lookup(directory, name)?.id ?? 0,
     });
-    this.#locations.announce(this.#announced);
-    this.#announced = [];
+    return this.#locations;
   }
 
   #reconcile(directory: number): void {

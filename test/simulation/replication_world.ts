@@ -17,6 +17,8 @@ export interface Link {
   toSource: Uint8Array[];
   /** A full copy is due. */
   full: boolean;
+  /** Nobody crashed since the copies were in sync: exactly what changed must move. */
+  bounded: boolean;
 }
 
 /** What a run saw, to know that it saw something. */
@@ -68,7 +70,6 @@ export class World {
   /** Since when a change may have to be copied, as long as nobody crashed. */
   #settledAt = 0;
   #crashedSince = true;
-  readonly #mustNotCopy = { bounded: false };
 
   constructor(
     readonly seed: number,
@@ -105,7 +106,6 @@ export class World {
   reintegrated(): void {
     this.statistics.reintegrations++;
     this.#crashedSince = false;
-    this.#mustNotCopy.bounded = false;
   }
 
   /** Both disks hold what was changed before `began`, and nothing was left to copy. */
@@ -115,7 +115,7 @@ export class World {
 
   copiedObject(id: number): void {
     if (
-      !this.#mustNotCopy.bounded ||
+      !this.#link?.bounded ||
       this.#writes.some((write) => write.id === id && write.time >= this.#settledAt)
     )
       return;
@@ -124,7 +124,7 @@ export class World {
 
   copiedBlocks(id: number, blocks: number[]): void {
     this.statistics.copiedBlocks += blocks.length;
-    if (!this.#mustNotCopy.bounded) return;
+    if (!this.#link?.bounded) return;
     for (const block of blocks) {
       const changed = this.#writes.some(
         (write) =>
@@ -196,7 +196,6 @@ export class World {
     if (!node.up) return;
     this.statistics.crashes++;
     this.#crashedSince = true;
-    this.#mustNotCopy.bounded = false;
     if (node.role?.kind === "source") node.role.link = null;
     const wasSource = node.role?.kind === "source";
     if (wasSource && this.#link !== null) {
@@ -252,13 +251,11 @@ export class World {
   }
 
   #connect(source: SourceRole, target: SimNode): void {
-    this.#link = { target, toTarget: [], toSource: [], full: target.record.consistency === "blank" };
-    const blank = this.#link.full;
-    this.#mustNotCopy.bounded = !this.#crashedSince && !blank;
-    // A blank copy stays blank until it has caught up: a target that broke off in the middle of the first copy starts it again.
-    if (blank) this.#link.target = target;
+    const blank = target.record.consistency === "blank";
+    this.#link = { target, toTarget: [], toSource: [], full: blank, bounded: !(this.#crashedSince || blank) };
     source.connect(this.#link);
     target.role = new TargetRole(target, this.#link);
+    // A blank copy stays blank until it has caught up: broken off in the middle, the first copy starts again.
     if (blank) target.record = { ...target.record, consistency: "blank" };
   }
 
@@ -295,8 +292,7 @@ export class World {
     const name = any(NAMES)!;
     const file = any(files);
     const draw = this.random(20);
-    if (draw < 5 && !parent.names.has(name) && objects.length < 40)
-      source.create(parent, name, this.random(3) === 0 ? DT_DIR : DT_REG);
+    if (draw < 5 && !parent.names.has(name) && objects.length < 40) this.#create(source, parent, name);
     else if (draw < 10 && file) this.#write(source, file.inode);
     else if (draw === 10 && file) {
       const size = any(BLOCKS)!;
@@ -309,6 +305,11 @@ export class World {
       source.link_(file.inode, file.parent!, parent, name);
     else if (draw === 15) this.#unlink(source, any(named));
     else if (draw < 20) this.#rename(source, any(named), parent, name);
+  }
+
+  #create(source: SourceRole, parent: Inode, name: string): void {
+    const id = source.create(parent, name, this.random(3) === 0 ? DT_DIR : DT_REG);
+    if (id !== 0) this.#note(id, 0, Number.POSITIVE_INFINITY, 0);
   }
 
   #write(source: SourceRole, inode: Inode): void {
