@@ -32,6 +32,8 @@ export interface MirrorOptions {
   /** Heartbeat of the cluster. */
   heartbeat?: string;
   replicate?: boolean;
+  /** Size of each node's disk in MiB; sparse. */
+  diskMiB?: number;
 }
 
 /** Two running nodes and a module called db, stopped. */
@@ -104,7 +106,11 @@ export class Mirror {
 
 /** Builds nodes, cluster and module. Dispose of `bed` afterwards. */
 export async function createMirror(options: MirrorOptions = {}): Promise<Mirror> {
-  const bed = await createTestbed({ nodes: 2, hosts: 1 });
+  const bed = await createTestbed({
+    nodes: 2,
+    hosts: 1,
+    ...(options.diskMiB === undefined ? {} : { diskMiB: options.diskMiB }),
+  });
   const mirror = new Mirror(bed, bed.node(1), bed.node(2));
   try {
     await build(mirror, options);

@@ -1,0 +1,99 @@
+/**
+ * `npm run bench -- [--quick] [--rounds N] [--only WORD]… [--json]`: how much of a bare directory's speed is left when it is replicated.
+ *
+ * Real nodes, the real binary, PRIM with SECOND in sync, both disks on this machine's. Every round runs each workload in every
+ * place, one after the other and in another order each time; ratios are taken within a round. It judges nothing: the exit status is 0
+ * when everything could be measured.
+ */
+import { loadavg } from "node:os";
+import { parseArgs } from "node:util";
+import { testbedImpossible } from "../cluster/testbed.ts";
+import { makePlaces, type Places } from "./places.ts";
+import { condense, type Row, table } from "./report.ts";
+import { type Effort, type Workload, workloads } from "./workloads.ts";
+
+const FULL: Effort = { seconds: 2, mebibytes: 512, smallFiles: 2000, scale: 10 };
+const QUICK: Effort = { seconds: 0.5, mebibytes: 64, smallFiles: 200, scale: 1 };
+
+const usage = "usage: npm run bench -- [--quick] [--rounds N] [--only WORD]... [--json]";
+
+function options() {
+  try {
+    return parseArgs({
+      options: {
+        quick: { type: "boolean", default: false },
+        json: { type: "boolean", default: false },
+        rounds: { type: "string" },
+        only: { type: "string", multiple: true, default: [] },
+      },
+    }).values;
+  } catch (error) {
+    console.error(`bench: ${(error as Error).message}\n${usage}`);
+    process.exit(2);
+  }
+}
+
+/** All rounds of one workload. */
+async function measure(workload: Workload, places: Places, effort: Effort, rounds: number): Promise<Row[]> {
+  const rows = workload.measures.map((one): Row => {
+    return { measure: one, figures: Object.fromEntries(places.all.map(({ name }) => [name, []])) };
+  });
+  for (const place of places.all) await workload.prepare?.(place, effort);
+  for (let round = 0; round < rounds; round++) {
+    const turn = round % places.all.length;
+    for (const place of [...places.all.slice(turn), ...places.all.slice(0, turn)]) {
+      await places.settle();
+      const figures = await workload.run(place, effort);
+      for (const [i, row] of rows.entries()) row.figures[place.name]!.push(figures[i]!);
+    }
+  }
+  for (const place of places.all) await workload.clean?.(place);
+  return rows;
+}
+
+const { quick, json, rounds: wanted, only } = options();
+const rounds = Number(wanted ?? (quick ? 1 : 5));
+const chosen = workloads.filter(
+  ({ measures }) =>
+    only.length === 0 || measures.some(({ name }) => only.some((word) => name.includes(word))),
+);
+if (!Number.isInteger(rounds) || rounds < 1 || chosen.length === 0) {
+  const names = workloads.flatMap(({ measures }) => measures.map(({ name }) => name));
+  console.error(`${usage}\nwhat can be measured: ${names.join("; ")}`);
+  process.exit(2);
+}
+const impossible = testbedImpossible();
+if (impossible !== null) {
+  console.error(`bench: cannot run here: ${impossible}`);
+  process.exit(1);
+}
+const effort = quick ? QUICK : FULL;
+const tell = (text: string): void => {
+  if (!json) console.log(text);
+};
+const load = (): string =>
+  loadavg()
+    .map((value) => value.toFixed(1))
+    .join(" ");
+
+tell(`two nodes on one machine, one disk; load at the start ${load()}`);
+const places = await makePlaces();
+const rows: Row[] = [];
+try {
+  for (const workload of chosen) {
+    tell(`measures ${workload.measures.map(({ name }) => name).join(", ")}`);
+    rows.push(...(await measure(workload, places, effort, rounds)));
+  }
+} finally {
+  await places.close();
+}
+const condensed = rows.map(condense);
+const { missing } = places;
+if (json) console.log(JSON.stringify({ version: 1, rounds, effort, missing, rows: condensed, raw: rows }));
+else {
+  console.log(`\n${table(condensed)}\n`);
+  console.log(
+    `medians of ${rounds}; the aims are those for the replicated directory; load at the end ${load()}`,
+  );
+  for (const line of missing) console.log(`not compared: ${line}`);
+}
