@@ -61,7 +61,8 @@ t.test(
       mkdirSync(dirname(join(module, path)), { recursive: true });
       writeFileSync(join(module, path), content);
     }
-    mkdirSync(dirname(data));
+    // What an initdb left whose machine lost its power.
+    mkdirSync(`${data}.new/base`, { recursive: true });
     const { definition, problems } = readModule(module);
     t.strictSame(problems, []);
     const outputFile = join(scratch, "output");
@@ -109,6 +110,7 @@ t.test(
     t.match(first.said, "is empty: making a database cluster");
     query("create table kept (id int); insert into kept values (42)");
     t.equal(query("show data_checksums"), "on");
+    t.notOk(existsSync(`${data}.new`), "the cluster got its name when it was whole");
 
     const again = await call("start_prim");
     t.ok(again.ok, "a start of what runs is harmless");

@@ -1,7 +1,7 @@
 /**
  * Starts PostgreSQL, after making its cluster when there is none, and returns when it accepts connections.
  */
-import { existsSync, readFileSync, readlinkSync, realpathSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, readlinkSync, realpathSync, renameSync, rmSync } from "node:fs";
 import { appendFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { $, defineHook, log } from "holdfast";
@@ -26,13 +26,24 @@ function removeStaleLocks(data: string, socketLock: string): void {
   if (lines(socketLock)[1] === data) rmSync(socketLock);
 }
 
+/** Makes the database cluster beside its place: it gets its name when all of it is on disk, so that a power cut leaves all or none. */
+async function makeCluster({ bin, user, data, allow, auth }: Record<string, string>): Promise<void> {
+  const fresh = `${data}.new`;
+  rmSync(fresh, { recursive: true, force: true });
+  await $`install -d -o ${user} -g ${user} -m 700 ${fresh}`;
+  const options = ["--data-checksums", "--auth-local=peer", `--auth-host=${auth}`];
+  await $`runuser -u ${user} -- ${bin}/initdb -D ${fresh} ${options}`.cwd("/");
+  await appendFile(`${fresh}/pg_hba.conf`, `host all all ${allow} ${auth}\n`);
+  await $`sync ${fresh}/pg_hba.conf`;
+  renameSync(fresh, data!);
+  await $`sync ${dirname(data!)}`;
+}
+
 export default defineHook(async ({ vars }) => {
-  const { bin, user, data, port, sockets, allow, auth } = vars;
+  const { bin, user, data, port, sockets } = vars;
   if (!existsSync(`${data}/PG_VERSION`)) {
     log(`${data} is empty: making a database cluster`);
-    await $`install -d -o ${user} -g ${user} -m 700 ${data}`;
-    await $`runuser -u ${user} -- ${bin}/initdb -D ${data} --data-checksums --auth-local=peer --auth-host=${auth}`;
-    await appendFile(`${data}/pg_hba.conf`, `host all all ${allow} ${auth}\n`);
+    await makeCluster(vars);
   }
   if (runsHere(data)) {
     log("PostgreSQL runs already");
@@ -45,7 +56,9 @@ export default defineHook(async ({ vars }) => {
   const options = `-p ${port} -c listen_addresses=* -c unix_socket_directories=${sockets}`;
   // No time limit of pg_ctl's own: recovery after a power cut may be long, and timeouts.start bounds it.
   try {
-    await $`runuser -u ${user} -- ${bin}/pg_ctl start -D ${data} -w -t 86400 -s -l ${logFile} -o ${options}`;
+    await $`runuser -u ${user} -- ${bin}/pg_ctl start -D ${data} -w -t 86400 -s -l ${logFile} -o ${options}`.cwd(
+      "/",
+    );
   } catch (error) {
     log.error(`the end of ${logFile}:`);
     await $`tail -n 15 ${logFile}`;

@@ -11,6 +11,6 @@ export default defineHook(async ({ vars, force }) => {
     return;
   }
   const mode = force ? "immediate" : "fast";
-  await $`runuser -u ${user} -- ${bin}/pg_ctl stop -D ${data} -w -t 86400 -s -m ${mode}`;
+  await $`runuser -u ${user} -- ${bin}/pg_ctl stop -D ${data} -w -t 86400 -s -m ${mode}`.cwd("/");
   log(`PostgreSQL stopped (${mode})`);
 });
