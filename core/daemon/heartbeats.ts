@@ -80,7 +80,7 @@ export class Heartbeats {
   hears(): Record<string, string[]> {
     const hears: Record<string, string[]> = {};
     for (const runtime of this.modules.values()) {
-      for (const [lan, nodes] of Object.entries(runtime.hears())) {
+      for (const [lan, nodes] of Object.entries(runtime.watch?.hears() ?? {})) {
         hears[lan] = [...new Set([...(hears[lan] ?? []), ...nodes])];
       }
     }
@@ -96,10 +96,10 @@ export class Heartbeats {
   }
 
   #onSign(sign: SignOfLife): void {
-    for (const runtime of this.modules.values()) runtime.onSign(sign);
+    for (const runtime of this.modules.values()) runtime.watch?.onSign(sign);
   }
 
   #onBeat(from: string, beat: Beat): void {
-    for (const [name, runtime] of this.modules) runtime.onBeat(from, beat, beat.views[name] ?? null);
+    for (const [name, runtime] of this.modules) runtime.watch?.onBeat(from, beat, beat.views[name] ?? null);
   }
 }

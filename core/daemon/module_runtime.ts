@@ -16,7 +16,7 @@ import { FENCE_BEGINS } from "./guardian_protocol.ts";
 import { Journal } from "./journal.ts";
 import { ModuleExecutor, replicationOf } from "./module_executor.ts";
 import type { ModuleFacts } from "./module_facts.ts";
-import { PeerWatch } from "./peer_watch.ts";
+import { PeerWatch, silentStatus } from "./peer_watch.ts";
 import { RecordFile } from "./record.ts";
 import { ReplicationLink } from "./replication_link.ts";
 import { Supervisor } from "./supervisor.ts";
@@ -280,8 +280,8 @@ export class ModuleRuntime {
   }
 
   /** What the peer last said, or UNKNOWN. */
-  peerStatus(): NodeStatus | null {
-    return this.watch?.status() ?? null;
+  peerStatus(): NodeStatus {
+    return this.watch?.status() ?? silentStatus("");
   }
 
   get record(): DurableRecord {

@@ -158,6 +158,11 @@ export class Host {
     if (name === "SIGCONT") this.on.wakeOuters();
   }
 
+  /** Lets stopped commands be buried; harmless when it is off. */
+  wakeOuters(): void {
+    this.machine?.wakeOuters();
+  }
+
   /** The neighbour table on the first lan: address to MAC, without entries that are failed or incomplete. */
   async arpTable(): Promise<Record<string, string>> {
     const { stdout } = await this.exec(["ip", "neigh", "show", "dev", this.#lans[0]!]);
@@ -416,7 +421,7 @@ export class Testbed {
     this.#keeper = null;
     if (this.#pid > 0) sendSignal(this.#pid, "SIGKILL");
     else keeper.kill("SIGKILL");
-    for (const { machine } of [...this.nodes, ...this.hosts]) machine?.wakeOuters();
+    for (const machine of [...this.nodes, ...this.hosts]) machine.wakeOuters();
     await keeper.exited;
     await until("the disks are released", () => loopsOf(this.dir).length === 0);
   }

@@ -1,0 +1,122 @@
+/**
+ * What one module knows of its peer: is it alive, on which lans, and what did it say last.
+ */
+import type { Beat, SignOfLife } from "../cluster/cluster.ts";
+import type { PeerView } from "../failover/types.ts";
+import type { ReintegrationProgress } from "../filesystem/control.ts";
+import {
+  createMembership,
+  type Membership,
+  type MembershipConfig,
+  type MembershipEvent,
+} from "../membership/membership.ts";
+import type { NodeStatus } from "./engine.ts";
+
+/** Who is told of the peer. */
+export interface PeerListener {
+  /** The peer's word changed. */
+  onView(view: PeerView): void;
+  onLost(cause: string): void;
+  /** Something for the log. */
+  onLan(text: string): void;
+}
+
+/** The status of a node that does not answer since that time (ISO). */
+export function silentStatus(since: string): NodeStatus {
+  const reason = "does not answer";
+  return { state: "UNKNOWN", readiness: "NotReady", upToDate: null, reason, since, resources: {} };
+}
+
+/** See the top of the file. */
+export class PeerWatch {
+  readonly #membership: Membership;
+  #view: PeerView | null = null;
+  /** The lans on which the peer says that it hears us. */
+  #hearsUs: readonly string[] = [];
+  #lastSign: SignOfLife | null = null;
+  #signs = 0;
+  #lostSince = new Date().toISOString();
+
+  constructor(
+    private readonly config: MembershipConfig & { incarnation: string },
+    private readonly listener: PeerListener,
+  ) {
+    this.#membership = createMembership(config);
+  }
+
+  /** Once a beat: time passes. `now` is monotonic, ms. */
+  tick(now: number): void {
+    this.#take(this.#membership.tick(now));
+  }
+
+  /** A datagram counted. */
+  onSign(sign: SignOfLife): void {
+    if (sign.from !== this.config.peer) return;
+    this.#lastSign = sign;
+    this.#heard(sign);
+  }
+
+  /** The peer's newest beat, and what it says of this module. */
+  onBeat(from: string, beat: Beat, view: PeerView | null): void {
+    if (from !== this.config.peer) return;
+    const { node } = this.config;
+    this.#hearsUs = Object.entries(beat.hears).flatMap(([lan, nodes]) => (nodes.includes(node) ? [lan] : []));
+    if (this.#lastSign) this.#heard(this.#lastSign);
+    if (!view) return;
+    const essence = (said: PeerView | null): string => JSON.stringify({ ...said, note: null });
+    const changed = essence(view) !== essence(this.#view);
+    this.#view = view;
+    if (changed) this.listener.onView(view);
+  }
+
+  #heard({ lan, incarnation }: SignOfLife): void {
+    const { events } = this.#membership.heard({
+      lan,
+      incarnation,
+      // Its datagrams count only after it has echoed this start's challenge: see core/cluster/sealed_datagram.ts.
+      echo: this.config.incarnation,
+      sequence: ++this.#signs,
+      hears: this.#hearsUs,
+    });
+    this.#take(events);
+  }
+
+  #take(events: readonly MembershipEvent[]): void {
+    for (const event of events) {
+      if (event.type === "peerLost") {
+        this.#lostSince = new Date().toISOString();
+        this.#view = null;
+        this.listener.onLost(event.cause);
+      } else if (event.type === "lan") this.listener.onLan(`${event.lan}: ${event.state}: ${event.cause}`);
+    }
+  }
+
+  /** By lan, the peer where it is heard. */
+  hears(): Record<string, string[]> {
+    return Object.fromEntries(this.#membership.hears().map((lan) => [lan, [this.config.peer]]));
+  }
+
+  /** `heartbeat.LAN` and its state. */
+  resources(): ReturnType<Membership["resources"]> {
+    return this.#membership.resources();
+  }
+
+  /** What the peer last said, or UNKNOWN. */
+  status(): NodeStatus {
+    const view = this.#view;
+    if (!view) return silentStatus(this.#lostSince);
+    const { reason = "", since = "", remedy, reintegration } = view.note ?? {};
+    return {
+      state: view.state,
+      readiness: view.readiness,
+      upToDate: view.record.consistency === "uptodate",
+      reason,
+      since,
+      ...(remedy ? { remedy } : {}),
+      reintegration: (reintegration as ReintegrationProgress | undefined) ?? null,
+      resources: Object.fromEntries(
+        Object.entries(view.resources).map(([name, state]) => [name, { state, since: "" }]),
+      ),
+    };
+  }
+}
