@@ -91,7 +91,7 @@ export function goAlone(draft: Draft): void {
       peerOutdatedIn: confirmed ? generation : null,
     }),
     ...(draft.config.replicated ? [effect({ do: "goAlone", generations: draft.record.generations })] : []),
-    change({ state: "ALONE", outdating: null, reason: cause, remedy: null }),
+    change({ state: "ALONE", outdating: null, reason: `${cause}: serves alone`, remedy: null }),
   ]);
 }
 

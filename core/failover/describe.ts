@@ -1,5 +1,5 @@
 /** What the core tells others: the peer in every heartbeat, and people in `status`. */
-import { type Draft, isBusy, peerName, type State } from "./state.ts";
+import { command, type Draft, isBusy, peerName, type State } from "./state.ts";
 import type { ModuleState, PeerView, Readiness } from "./types.ts";
 
 /** How settled the state is. */
@@ -65,6 +65,8 @@ export function describe(state: State): Description {
         : state.durable.consistency === "uptodate" && state.forbidden === null,
     reason: sentence(state, ready),
   };
+  if (state.state === "STOP" && ready === "NotReady" && state.trouble !== null)
+    told.remedy = command(state, "start");
   if (state.remedy !== null && ready === "NotReady" && state.state === "WAIT") told.remedy = state.remedy;
   return told;
 }

@@ -171,6 +171,9 @@ export function emit(draft: Draft, body: Body): number {
   return next.id;
 }
 
+/** How long a primary that does not write alone waits for its secondary to join, ms. */
+const JOIN_PATIENCE = 5000;
+
 const WITHOUT_DONE: ReadonlySet<Effect["do"]> = new Set(["proceed", "timer", "publish", "answer"]);
 
 /** Runs a lane until a step waits, it is empty, or a check diverts it. Returns true when something was done. */
@@ -226,7 +229,10 @@ function run(draft: Draft, which: "main" | "data", step: Step, takeBack: (draft:
       const body = freshGenerations(draft, step.body);
       const id = emit(draft, body);
       if (body.do === "follow") resetStream(draft, "following");
-      if (body.do === "serve") resetStream(draft, "serving");
+      if (body.do === "serve") {
+        resetStream(draft, "serving");
+        if (!body.alone) emit(draft, { do: "timer", name: "join", ms: JOIN_PATIENCE });
+      }
       if (!WITHOUT_DONE.has(body.do)) wait(draft, which, { ...step, body }, id);
     }
   }

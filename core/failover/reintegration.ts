@@ -20,6 +20,7 @@ export function onReport(draft: Draft, report: ReplicationReport): void {
     case "inSync":
       if (role === "idle" || draft.outdating !== null) return;
       draft.replication = { ...draft.replication, inSync: true, peerGone: null };
+      emit(draft, { do: "timer", name: "join", ms: null });
       return;
     case "reintegrating":
       if (report.side === "target" && role === "following") beginTarget(draft, report.full);
@@ -37,7 +38,7 @@ export function onReport(draft: Draft, report: ReplicationReport): void {
         ...draft.replication,
         inSync: false,
         caughtUp: null,
-        peerGone: role === "serving" ? report.cause : null,
+        peerGone: role === "serving" && report.held !== false ? report.cause : null,
         connection: draft.replication.connection + 1,
       };
       return;
@@ -67,6 +68,9 @@ function backOff(draft: Draft): void {
 }
 
 function beginTarget(draft: Draft, full: boolean): void {
+  // A new connection, even if nobody told that the last one is over.
+  const connection = draft.replication.connection + 1;
+  draft.replication = { ...draft.replication, connection, inSync: false, caughtUp: null };
   queueData(draft, [
     persist({ consistency: "inconsistent", generations: resumable(draft, full) }),
     proceed(draft, "reintegrating"),

@@ -20,7 +20,7 @@ export function rightToTakeOver(state: State, clean: boolean): Right {
   if (!clean && state.config.onIsolation === "wait")
     return {
       granted: false,
-      why: `${peerName(state)} is silent, which may be its crash or a cut network, and onIsolation is wait`,
+      why: "that may be a crash or a cut network, and onIsolation is wait",
     };
   return { granted: true, why: clean ? `${peerName(state)} does not serve` : `${peerName(state)} is silent` };
 }

@@ -110,6 +110,7 @@ function onAsked(draft: Draft, generation: string): void {
 }
 
 function onTimer(draft: Draft, name: string): void {
+  if (name === "join") onNobodyJoined(draft);
   if (name === "write again") draft.writesBlocked = false;
   if (name === "outdate") draft.outdatingLate = true;
   if (name === "follow again") draft.replication = { ...draft.replication, backOff: false };
@@ -117,6 +118,12 @@ function onTimer(draft: Draft, name: string): void {
     draft.swap = null;
     draft.trouble = `${peerName(draft)} did not begin the swap in time`;
   }
+}
+
+function onNobodyJoined(draft: Draft): void {
+  const { role, inSync, peerGone } = draft.replication;
+  if (role === "serving" && draft.record.role === "PRIM" && !inSync && peerGone === null)
+    draft.replication = { ...draft.replication, peerGone: "it did not join in time" };
 }
 
 /** The replication process of a serving node died: the mount is dead, and with it the application. */

@@ -53,7 +53,7 @@ function withPrimary(draft: Draft, peer: PeerView): void {
 function primaryGone(draft: Draft, cause: string, clean: boolean): void {
   const right = rightToTakeOver(draft, clean);
   if (right.granted) takeOver(draft, cause);
-  else toWait(draft, `${cause}, but ${right.why}`);
+  else toWait(draft, `${cause}: no takeover, since ${right.why}`);
   if (!right.granted) draft.remedy = command(draft, "prim");
 }
 

@@ -144,8 +144,10 @@ export type ReplicationReport =
    * once PRIM, parted null, is durable. From before the target's report on, the source acknowledges nothing alone.
    */
   | { kind: "caughtUp"; side: "source" | "target"; generations: Generations }
-  /** The peer does not acknowledge (link cut, time-out, its disk failed). The primary holds sync replies until told to go on. */
-  | { kind: "peerGone"; cause: string }
+  /** The peer does not acknowledge (link cut, time-out, its disk failed). The primary holds sync replies until told to go on, unless
+   * `held` is false: it was alone all the time, and the target that went did not count yet.
+   */
+  | { kind: "peerGone"; cause: string; held?: boolean }
   /**
    * This node's own disk failed: the copy is suspect since its last durable point. What was touched since then is dirty, and is reintegrated
    * before this copy is ever `inSync` as a target.

@@ -24,7 +24,7 @@ export interface Heard {
   /** Random at each start of the peer's daemon. */
   incarnation: string;
   /** The incarnation of this node that the peer heard last, null when none. Absent: the transport itself proved that the sender lives now. */
-  echo?: string | null;
+  echo?: string | null | undefined;
   /** Grows with each heartbeat of an incarnation, over all lans. */
   sequence: number;
   /** The lans on which the peer hears this node. */

@@ -42,7 +42,6 @@ export class DataPath {
   private sacrifice = false;
   private reported: ReplicationReport | null = null;
   private onProceed: (() => void) | null = null;
-  private served = 0;
   /** Promised not to acknowledge alone any more: the target may already count as whole. */
   private bound = false;
   /** Grows whenever the process begins anew: what was under way is forgotten. */
@@ -81,7 +80,6 @@ export class DataPath {
     this.alone = alone;
     this.bound = false;
     this.generations = generations;
-    this.served = this.world.clock.now;
   }
 
   follow(generations: Generations, full: boolean, sacrifice: boolean): void {
@@ -160,9 +158,11 @@ export class DataPath {
 
   private lost(cause: string): void {
     if (this.session === null) return;
-    const counted = this.role === "serving" && (!this.alone || this.bound);
+    const held = !this.alone || this.bound;
     this.drop();
-    if (counted || this.role === "following") this.report({ kind: "peerGone", cause });
+    // A target tells it sometimes; the core must not depend on it.
+    if (this.role === "serving") this.report({ kind: "peerGone", cause, held });
+    else if (this.world.chance.is(0.5)) this.report({ kind: "peerGone", cause });
   }
 
   /** Called often: dials, notices silence. */
@@ -176,13 +176,6 @@ export class DataPath {
       return;
     }
     if (this.role === "following") this.dial();
-    if (
-      this.role === "serving" &&
-      !this.alone &&
-      this.reported?.kind !== "peerGone" &&
-      now - this.served > PATIENCE
-    )
-      this.report({ kind: "peerGone", cause: "no secondary joined" });
   }
 
   private peerAwake(): boolean {
@@ -194,7 +187,6 @@ export class DataPath {
     const source = this.node.peer().data;
     if (!this.world.network.isRoundTrip("repl") || !this.peerAwake()) return;
     if (source.role !== "serving" || source.session !== null || this.onProceed !== null) return;
-    if (!source.alone && source.reported?.kind === "peerGone") return;
     const related = relation(this.generations, source.generations);
     const session: Session = {
       source,
