@@ -121,8 +121,8 @@ export class Descriptors {
   /** Closes all. */
   close(): void {
     for (let slot = 0; slot < this.limit; slot++) if (this.fds[slot]! >= 0) libc.close(this.fds[slot]!);
-    for (let index = 0; index < this.table.capacity && this.table.size > 0; index++)
-      if (this.table.lookups(index) > 0 && this.kept[index]! > 0) libc.close(this.kept[index]! - 1);
+    for (let index = 1; index < this.table.end; index++)
+      if (this.kept[index]! > 0) libc.close(this.kept[index]! - 1);
   }
 
   private openNode(index: number, type: number, keptFd: number): number {

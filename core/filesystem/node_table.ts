@@ -81,6 +81,11 @@ export class NodeTable {
     return this.count;
   }
 
+  /** Every index in use is below this. */
+  get end(): number {
+    return this.doubles[USED]!;
+  }
+
   identity(index: number): number {
     return this.doubles[index * 8 + IDENTITY]!;
   }

@@ -80,6 +80,7 @@ export function write(s: Session): number {
   if (fd < 0) return fd;
   const written = writeAll(fd, request.address + WRITE_DATA, size, offset);
   const kept = written < 0 ? lastKept : written;
+  if (written < 0) s.reportDisk(written, "write");
   let sequence = 0;
   if (replicated && kept > 0) {
     sequence = replicator.write(identity, offset, request.bytes, WRITE_DATA, kept);

@@ -442,6 +442,8 @@ function renameOpen(
 ): number {
   const { backing, request, replicator } = s;
   let victim = flags === 0 ? openVictim(s, toParent, toDir, to) : -errnos.ENOENT;
+  // Without a descriptor the file that is replaced would vanish under who has it open.
+  if (victim === -errnos.EMFILE || victim === -errnos.ENFILE || victim === -errnos.ENOMEM) return victim;
   const index = victimIndex;
   const renamed = libc.renameat2(dir, request.address + from, toDir, request.address + to, flags);
   // Two names of one object: rename does nothing, and nothing lost a name.

@@ -94,15 +94,18 @@ export class PendingReplies implements Completion {
 
   /** The pool did a line's job. */
   completed(line: number, result: number, data: Memory): void {
+    if (this.session.ended) return;
     this.session.backing.descriptors.release(this.held[line]!);
     this.held[line] = -1;
     if (this.waits[line] === READ) {
+      if (result < 0) this.session.reportDisk(result, "read");
       if (result > 0) this.session.reply.bytes.set(data.bytes.subarray(0, result), REPLY_HEADER);
       this.reply(line, result);
       return;
     }
     this.waits[line]! &= ~LOCAL;
     this.results[line] = result;
+    if (result < 0) this.session.reportDisk(result, "fsync");
     if (this.waits[line] === 0) this.reply(line, result);
     else if (result < 0) {
       // This disk failed: the peer's word cannot mend it.

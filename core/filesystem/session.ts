@@ -11,7 +11,7 @@ import * as libc from "../platform/linux/libc.ts";
 import type { Memory } from "../platform/linux/memory.ts";
 import type { Replicator } from "../replication/replicator.ts";
 import type { Backing } from "./backing.ts";
-import { IN_NODE_WORD, IN_OPCODE, IN_UNIQUE_WORD, NOTIFY_RESEND, Op, REPLY_HEADER } from "./fuse_protocol.ts";
+import { IN_NODE_WORD, IN_OPCODE, IN_UNIQUE_WORD, NOTIFY_RESEND, REPLY_HEADER } from "./fuse_protocol.ts";
 import { UNLINKED } from "./node_table.ts";
 import { operate } from "./operations.ts";
 import { PendingReplies } from "./pending.ts";
@@ -44,6 +44,8 @@ export class Session {
   readonly pending: PendingReplies;
   /** True after the connection ended: unmounted or aborted. */
   ended = false;
+  /** Hears that this disk failed a call: the copy is suspect from then on. The application gets the error in any case. */
+  onDiskFailure: ((errno: number, call: string) => void) | null = null;
   /** Requests answered, for statistics. */
   served = 0;
   /** Stream sequence of the last write told to the replicator. */
@@ -94,6 +96,7 @@ export class Session {
 
   /** Tries parked requests again, in the order in which they came, and answers what was only waiting for the peer. */
   resume(): void {
+    if (this.ended) return;
     this.pending.settle();
     let kept = 0;
     for (let i = 0; i < this.parked.length; i++) {
@@ -107,6 +110,7 @@ export class Session {
 
   /** Once a second: what no request announces. */
   tick(): void {
+    if (this.ended) return;
     this.pending.reportTimes();
   }
 
@@ -137,6 +141,7 @@ export class Session {
 
   /** Answers the request with this `unique`. `result`: length of the payload in the reply buffer, or -errno. */
   send(uniqueLow: number, uniqueHigh: number, result: number): void {
+    if (this.ended) return;
     const length = result < 0 ? REPLY_HEADER : REPLY_HEADER + result;
     const { words } = this.reply;
     words[0] = length;
@@ -152,6 +157,12 @@ export class Session {
       console.error(
         `FUSE refused a reply of ${length} bytes to opcode ${this.request.view.getUint32(IN_OPCODE, true)}: ${errnoName(written)}`,
       );
+  }
+
+  /** Tells that the disk failed, when the error says so: not when it is full or a file is out of reach. */
+  reportDisk(error: number, call: string): void {
+    const failed = error === -errnos.EIO || error === -errnos.EROFS || error === -errnos.EUCLEAN;
+    if (failed) this.onDiskFailure?.(-error, call);
   }
 
   /** True when reading should stop. */
@@ -186,11 +197,6 @@ export class Session {
     if ((table.flags(index) & UNLINKED) !== 0 && !this.backing.isExcluded(index))
       this.replicator.forget(table.identity(index));
     this.backing.free(index);
-  }
-
-  /** Is this opcode one that the kernel expects no reply to? */
-  static isSilent(opcode: number): boolean {
-    return opcode === Op.FORGET || opcode === Op.BATCH_FORGET || opcode === Op.INTERRUPT;
   }
 
   /** Closes the connection and everything under it. The mount must be gone. */
