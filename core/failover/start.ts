@@ -5,7 +5,7 @@ import { change, newGeneration, persist, plan, steps } from "./plan.ts";
 import { needsFullCopy } from "./reintegration.ts";
 import { isConfirmed, rightToStartCold } from "./right_to_run.ts";
 import { command, type Draft, heardPeer, isServing, peerName, type State, say } from "./state.ts";
-import type { Consistency, Generations, PeerView } from "./types.ts";
+import type { Generations, PeerView } from "./types.ts";
 
 /** STOP to WAIT: prestart cleans up. */
 export function startUp(draft: Draft): void {
@@ -66,21 +66,23 @@ function follow(draft: Draft, peer: PeerView, how: { full?: boolean; sacrifice?:
   draft.outdating = null;
   draft.replication = { ...draft.replication, refused: null };
   plan(draft, "follow", [
-    persist({ role: "SECOND", consistency: asFollower(draft, peer), running: true }),
+    persist({
+      role: "SECOND",
+      running: true,
+      ...(countsBeside(draft, peer) ? {} : { consistency: "outdated" }),
+    }),
     change({ state: "SECOND", intent: null }),
     ...steps(draft, "WAIT>SECOND", "WAIT", "SECOND", "start", cause, how),
   ]);
   say(draft, cause);
 }
 
-/** A follower counts as up to date only beside a primary that cannot have written alone. */
-function asFollower(draft: Draft, peer: PeerView): Consistency {
+/** A copy that counts as up to date keeps doing so only beside a primary that cannot have written alone. */
+function countsBeside(draft: Draft, peer: PeerView): boolean {
   const { consistency, generations } = draft.record;
-  if (consistency !== "uptodate") return consistency;
+  if (consistency !== "uptodate") return true;
   const equal = relation(generations, peer.record.generations) === "equal";
-  return equal && peer.record.role === "PRIM" && !isRestored(draft.record, peer.record)
-    ? "uptodate"
-    : "outdated";
+  return equal && peer.record.role === "PRIM" && !isRestored(draft.record, peer.record);
 }
 
 function withIdlePeer(draft: Draft, peer: PeerView): void {
