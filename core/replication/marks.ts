@@ -93,6 +93,10 @@ export class Marks {
   #now: Mark[] = [];
   #before: Mark[] = [];
   #pointIdentity: number | null = null;
+  #resolved: IdentityRange[] = [];
+  #everythingResolved = false;
+  /** How many resolved ranges the durable point under way settles; -1: none was, and not everything either. */
+  #resolvedBefore = -1;
   #newObjects: ObjectMarks[] = [];
 
   /** Empty marks. To go on from files, use `recoverMarks` (marks_recovery.ts). `epoch`: of the last files, 0 if there are none. */
@@ -231,6 +235,7 @@ export class Marks {
   beginPoint(): boolean {
     if (this.#pointIdentity !== null) return false;
     this.#pointIdentity = this.nextIdentity;
+    this.#resolvedBefore = this.dirtyRanges.length > 0 || this.everything ? -1 : this.#resolved.length;
     this.wantsPoint = false;
     for (const mark of this.#now) {
       mark.age();
@@ -242,9 +247,13 @@ export class Marks {
     return true;
   }
 
-  /** The objects that the durable point under way must make durable, each with whether its names changed. */
+  /**
+   * What the durable point under way must make durable on this disk: what was touched, and all directories with dirty names,
+   * since what was removed from them may be forgotten afterwards. An object that does not exist any more needs nothing.
+   */
   *pointObjects(): Generator<{ id: number; kind: MarkKind }> {
     for (const mark of this.#before) yield { id: mark.id, kind: mark.kind };
+    for (const id of this.dirtyDirectories()) yield { id, kind: MarkKind.NAMES };
   }
 
   /** Both disks hold everything from before `beginPoint`. */
@@ -257,6 +266,7 @@ export class Marks {
     }
     this.#before = [];
     this.#advanceNew(this.#pointIdentity);
+    this.#settleResolved();
     this.#pointIdentity = null;
   }
 
@@ -301,11 +311,23 @@ export class Marks {
     if (logged) for (const mark of object.marks()) writeMark(this.#log, mark, false);
   }
 
-  /** Every object made without a peer now has a mark of its own: the source listed all dirty directories. */
+  /**
+   * Every object made without a peer that exists now has a mark of its own. Those that were removed do not; a crash may still
+   * undo that, so on disk the ranges stay until a durable point.
+   */
   resolveDirtyRanges(): void {
-    if (this.dirtyRanges.length > 0) this.#mustRewrite = true;
+    this.#resolved.push(...this.dirtyRanges);
     this.dirtyRanges.length = 0;
+    this.#everythingResolved ||= this.everything;
     this.everything = false;
+  }
+
+  /** What dirty.map must still say: the ranges in force, and those that are resolved in memory only. */
+  get rangesOnDisk(): readonly IdentityRange[] {
+    return [...this.dirtyRanges, ...this.#resolved];
+  }
+  get everythingOnDisk(): boolean {
+    return this.everything || this.#everythingResolved;
   }
 
   /** Directories whose names are dirty. */
@@ -370,7 +392,8 @@ export class Marks {
     this.#pointIdentity = null;
     this.#newObjects = [];
     this.dirtyRanges.length = 0;
-    this.everything = false;
+    this.#resolved = [];
+    this.everything = this.#everythingResolved = false;
     this.newFrom = this.nextIdentity;
     this.#mustRewrite = true;
   }
@@ -444,6 +467,13 @@ export class Marks {
       this.objects.set(id, object);
     }
     return object;
+  }
+
+  #settleResolved(): void {
+    if (this.#resolvedBefore < 0) return;
+    if (this.#resolvedBefore > 0 || this.#everythingResolved) this.#mustRewrite = true;
+    this.#resolved.splice(0, this.#resolvedBefore);
+    this.#everythingResolved = false;
   }
 
   #setOf(mark: Mark): ActiveSet {

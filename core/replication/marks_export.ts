@@ -1,6 +1,6 @@
 /** Writes marks: the dirty map of a node's disk, and the MARKS frames that tell the peer. Read again by marks_recovery.ts. */
 import { ExtentMark, type Mark, TailMark } from "./mark.ts";
-import type { Marks } from "./marks.ts";
+import type { IdentityRange, Marks } from "./marks.ts";
 import type { ObjectMarks } from "./object_marks.ts";
 import { ACTIVE, DIRTY, FILE_HEADER_BYTES, fileHeader, RecordType, RecordWriter } from "./records.ts";
 
@@ -22,7 +22,7 @@ export function writeMap(marks: Marks, epoch: number): Uint8Array {
   const writer = new RecordWriter(epoch, 0);
   writer.add(RecordType.NEW_FROM, marks.newFrom);
   writer.add(RecordType.RESERVED, marks.reservedTo);
-  writeRanges(writer, marks);
+  writeRanges(writer, marks.rangesOnDisk, marks.everythingOnDisk);
   for (const object of marks.objects.values()) {
     writePlace(writer, object);
     for (const mark of object.marks()) {
@@ -43,7 +43,7 @@ export function writeMap(marks: Marks, epoch: number): Uint8Array {
 /** Everything that is dirty on this copy, for the peer: the bytes of its MARKS frames. */
 export function* exportMarks(marks: Marks): Generator<Uint8Array> {
   const writer = new RecordWriter(0, 0);
-  writeRanges(writer, marks);
+  writeRanges(writer, marks.dirtyRanges, marks.everything);
   if (marks.nextIdentity > marks.newFrom)
     writer.add(RecordType.DIRTY_RANGE, marks.newFrom, marks.nextIdentity);
   for (const object of marks.objects.values()) {
@@ -54,9 +54,9 @@ export function* exportMarks(marks: Marks): Generator<Uint8Array> {
   yield writer.take(0);
 }
 
-function writeRanges(writer: RecordWriter, marks: Marks): void {
-  if (marks.everything) writer.add(RecordType.EVERYTHING, 0);
-  for (const range of marks.dirtyRanges) writer.add(RecordType.DIRTY_RANGE, range.from, range.to);
+function writeRanges(writer: RecordWriter, ranges: readonly IdentityRange[], everything: boolean): void {
+  if (everything) writer.add(RecordType.EVERYTHING, 0);
+  for (const range of ranges) writer.add(RecordType.DIRTY_RANGE, range.from, range.to);
 }
 
 function writePlace(writer: RecordWriter, object: ObjectMarks): void {
