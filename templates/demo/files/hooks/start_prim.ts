@@ -16,9 +16,9 @@ async function writeArchive(file: string, mebibytes: number): Promise<void> {
 }
 
 export default defineHook(async ({ vars, dir }) => {
-  const { data, address, port, archive } = vars;
+  const { data, address, port, archive, journal } = vars;
   if (!existsSync(`${data}/archive.bin`)) await writeArchive(`${data}/archive.bin`, Number(archive));
-  spawn(process.execPath, ["run", `${dir}/app.ts`, `${data}/orders.db`, address!, port!], {
+  spawn(process.execPath, ["run", `${dir}/app.ts`, `${data}/orders.db`, address!, port!, journal!], {
     detached: true,
     stdio: "ignore",
   }).unref();

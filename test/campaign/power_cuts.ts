@@ -1,0 +1,103 @@
+/**
+ * The loop that the campaigns share: PRIM's power goes at a random moment, the other node takes over, the dead one comes back
+ * and follows; then the other way round.
+ */
+import { readFileSync } from "node:fs";
+import type { Mirror } from "../cluster/mirror.ts";
+import { type Node, until } from "../cluster/testbed.ts";
+
+/** Numbers from 0 to 1 that a seed repeats (mulberry32). */
+export function randomFrom(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** What to do with a mirror whose PRIM loses its power again and again. */
+export interface PowerCuts {
+  mirror: Mirror;
+  cuts: number;
+  seed: number;
+  /** PRIM runs for a random time between these two, ms, before its power goes. */
+  calmMs: readonly [number, number];
+  /** Runs when the survivor is ALONE. What it throws ends the loop. */
+  afterFailover(survivor: Node): Promise<string>;
+  /** Runs when both are together again. */
+  afterReintegration(prim: Node): Promise<string>;
+  /** Takes a line for people. */
+  tell(line: string): void;
+}
+
+/** Longest that taking over or coming back may take here, on a machine that does much else. */
+const PATIENCE = "60s";
+
+/** The node that is PRIM or ALONE. */
+async function primary(mirror: Mirror): Promise<Node> {
+  const [first] = await mirror.states();
+  return first.startsWith("PRIM") || first.startsWith("ALONE") ? mirror.n1 : mirror.n2;
+}
+
+/** Runs the loop; throws, with both nodes' last words, when something is not as it must be. */
+export async function cutPowerRepeatedly(campaign: PowerCuts): Promise<void> {
+  const { mirror, cuts, seed, calmMs, tell } = campaign;
+  const random = randomFrom(seed);
+  tell(`${cuts} power cuts, seed ${seed}`);
+  for (let cut = 1; cut <= cuts; cut++) {
+    const prim = await primary(mirror);
+    const survivor = prim === mirror.n1 ? mirror.n2 : mirror.n1;
+    try {
+      await Bun.sleep(calmMs[0] + random() * (calmMs[1] - calmMs[0]));
+      await prim.powerCut();
+      await survivor.holdfast(["wait", "db", "ALONE", "--timeout", PATIENCE]);
+      const found = await campaign.afterFailover(survivor);
+      const began = performance.now();
+      await comesBack(mirror, prim, survivor);
+      const back = Math.round(performance.now() - began);
+      const equal = await campaign.afterReintegration(survivor);
+      tell(`cut ${cut} of ${prim.name}: ${found}; back as SECOND after ${back} ms; ${equal}`);
+    } catch (error) {
+      throw new Error(
+        `cut ${cut} of ${prim.name}, seed ${seed}: ${(error as Error).message}\n${lastWords(mirror)}`,
+      );
+    }
+  }
+}
+
+/** The machine boots and its node follows the survivor. */
+async function comesBack(mirror: Mirror, node: Node, survivor: Node): Promise<void> {
+  await node.powerOn();
+  await node.startDaemon();
+  await Promise.all([
+    survivor.holdfast(["wait", "db", "PRIM", "--timeout", PATIENCE]),
+    node.holdfast(["wait", "db", "SECOND", "--timeout", PATIENCE]),
+  ]);
+  await until("both are settled", async () => {
+    const states = await mirror.states(survivor);
+    return states.includes("PRIM Ready") && states.includes("SECOND Ready");
+  });
+}
+
+/** The end of each node's log. */
+export function lastWords(mirror: Mirror): string {
+  return [mirror.n1, mirror.n2].map((node) => `--- ${node.name}\n${endOfLog(node)}`).join("\n");
+}
+
+function endOfLog(node: Node): string {
+  try {
+    const text = readFileSync(node.on.path(`${node.varDir}/log/db/module.log`), "utf8");
+    return text.trim().split("\n").slice(-40).join("\n");
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+/** `holdfast verify`: throws with the differences. */
+export async function verifyEqual(prim: Node): Promise<string> {
+  const { status, stdout, stderr } = await prim.holdfast(["verify", "db"], { mayFail: true });
+  if (status !== 0) throw new Error(`verify: status ${status}: ${stdout}${stderr}`);
+  return "verify: equal";
+}
