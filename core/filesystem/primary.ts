@@ -5,7 +5,7 @@
  * the daemon's word that this node is durably alone, whatever asks for stable storage waits (G3, G4).
  */
 import type { Generations } from "../failover/types.ts";
-import { relation } from "../replication/generations.ts";
+import { rejoin, relation } from "../replication/generations.ts";
 import { unionMarks } from "../replication/marks_recovery.ts";
 import { type Frame, FrameType } from "../replication/operation.ts";
 import {
@@ -24,6 +24,7 @@ import { Outbound } from "./outbound.ts";
 import { Job } from "./pool.ts";
 import { Listener } from "./prim_link.ts";
 import { SourceCopy } from "./source_copy.ts";
+import type { TreeRoot } from "./source_tree.ts";
 import { StreamReader, StreamWriter } from "./stream_buffers.ts";
 
 /** A durable point at least this often, ms, or after this many bytes. */
@@ -35,12 +36,6 @@ const GRACE = 1000;
 
 type Phase = "closed" | "greeting" | "waiting" | "copying" | "catchingUp" | "confirming" | "inSync";
 
-/** What a root is to the primary: its descriptor, and its identity. */
-export interface ServedRoot {
-  fd: number;
-  id: number;
-}
-
 /** The source of a stream. */
 export class Primary implements LinkOwner {
   readonly outbound: Outbound;
@@ -48,7 +43,7 @@ export class Primary implements LinkOwner {
   phase: Phase = "closed";
   readonly #host: Host;
   readonly #store: MarksStore;
-  readonly #roots: readonly ServedRoot[];
+  readonly #roots: readonly TreeRoot[];
   readonly #writer = new StreamWriter();
   readonly #listener: Listener;
   #reader = new StreamReader();
@@ -72,7 +67,7 @@ export class Primary implements LinkOwner {
     host: Host,
     store: MarksStore,
     places: KnownPlaces,
-    roots: readonly ServedRoot[],
+    roots: readonly TreeRoot[],
     generations: Generations,
     alone: boolean,
   ) {
@@ -84,6 +79,9 @@ export class Primary implements LinkOwner {
     this.outbound = new Outbound(this.#store.marks, this.#writer, places);
     this.outbound.alone = alone;
     for (const { id } of roots) places.set(id, 0, "");
+    this.outbound.unreachable = (id): void => {
+      this.#link?.close(`object ${id.toString(16)} has no known name: the copies are compared again`);
+    };
     this.#listener = new Listener(host, this);
   }
 
@@ -105,9 +103,9 @@ export class Primary implements LinkOwner {
     this.outbound.send(FrameType.IN_SYNC);
     this.outbound.settlement.settleAll();
     this.outbound.acknowledged = this.outbound.sequence;
-    this.#generations = { ...this.#generations, parted: null };
+    this.#generations = rejoin(this.#generations);
     const statistics = this.#copy?.statistics;
-    this.#copy = null;
+    this.#endCopy();
     this.#host.progress(null);
     if (statistics !== undefined) {
       this.#host.finished(
@@ -136,7 +134,7 @@ export class Primary implements LinkOwner {
     wake = Math.min(wake, this.#watch(now), this.#schedule(now));
     if (this.#link === null) return now;
     if (this.phase === "copying" && this.#copy !== null) {
-      wake = Math.min(wake, this.#copy.step(now, this.#writer.queued));
+      wake = Math.min(wake, this.#copy.step(now));
       if (this.#copy.isDone) this.#catchUp();
     }
     this.#host.counters.queueBytes = this.#writer.queued;
@@ -157,9 +155,12 @@ export class Primary implements LinkOwner {
     this.#checkDrained();
   }
   #whenDrained: (() => void) | null = null;
+  /** This side ends the stream, on purpose: nobody is missing. */
+  #closing = false;
 
   /** Closes connection and listener; the marks are on disk. The log must not be busy in the pool. */
   close(): void {
+    this.#closing = true;
     this.#link?.close("the primary stops");
     this.#listener.close();
     this.#store.flush();
@@ -189,7 +190,7 @@ export class Primary implements LinkOwner {
     this.#link = null;
     const was = this.phase;
     this.phase = "closed";
-    this.#copy = null;
+    this.#endCopy();
     this.#hello = null;
     this.#pointWaits = 0;
     this.#writer.clear();
@@ -198,8 +199,8 @@ export class Primary implements LinkOwner {
     this.#lostAt = this.#now;
     this.#host.connectedTo(null);
     this.#host.progress(null);
-    if (was === "greeting" || was === "waiting") return;
-    this.#host.report({ kind: "peerGone", cause: why });
+    if (was === "greeting" || was === "waiting" || this.#closing) return;
+    this.#host.report({ kind: "peerGone", cause: why, held: !this.outbound.alone });
     this.#checkDrained();
   }
 
@@ -224,7 +225,10 @@ export class Primary implements LinkOwner {
         this.#ready();
         return;
       case FrameType.ACK:
-        this.outbound.acknowledged = Math.max(this.outbound.acknowledged, frame.inHands);
+        this.outbound.applied = Math.max(this.outbound.applied, frame.applied);
+        // A copy that is being brought up to date is nobody's safety yet.
+        if (this.phase !== "copying")
+          this.outbound.acknowledged = Math.max(this.outbound.acknowledged, frame.inHands);
         this.#silentSince = 0;
         return;
       case FrameType.SYNC_DONE:
@@ -340,7 +344,7 @@ export class Primary implements LinkOwner {
     });
     this.outbound.streaming = true;
     this.#pointAt = this.#now + POINT_INTERVAL;
-    this.#copy = new SourceCopy(
+    const copy = new SourceCopy(
       this.#host,
       this.outbound,
       this.#store.marks,
@@ -349,6 +353,16 @@ export class Primary implements LinkOwner {
       this.#roots,
       this.#now,
     );
+    this.#copy = copy;
+    this.outbound.reintegration = copy.reintegration;
+    this.outbound.resend = (): void => {
+      copy.resend();
+    };
+  }
+
+  #endCopy(): void {
+    this.#copy?.close();
+    this.#copy = null;
   }
 
   /** Nothing is dirty any more. From here on nothing is acknowledged without the peer's word. */
