@@ -49,6 +49,8 @@ export class Outbound implements Replicator {
   sequence = 0;
   /** Everything up to here is in the peer's hands, or needs not be. */
   acknowledged = 0;
+  /** Everything up to here is applied by the peer, whatever its copy is worth yet. */
+  applied = 0;
   /** The peer applies operations as they are sent. */
   streaming = false;
   /** This node is durably the only one: nobody's word is waited for. */

@@ -447,6 +447,7 @@ export class Primary implements LinkOwner {
     if (!this.#store.marks.beginPoint()) return this.#pointAt;
     if (this.#store.marks.pointObjects().next().done === true && !this.#store.marks.wantsPoint) {
       this.#store.marks.confirmPoint();
+      this.#host.counters.durablePoints++;
       return this.#pointAt;
     }
     this.#pointWaits = 2;

@@ -68,7 +68,7 @@ export function modeOf(fd: number): number {
  * Opens the object called by the name at `name` in `directory`, as usefully as its type allows: directories to list, files
  * to read and write (to read only when an immutable or append-only flag forbids more), all else by O_PATH. Returns -errno.
  */
-export function openObject(directory: number, name: number): number {
+export function openObject(directory: number, name: number, readOnly = false): number {
   const handle = openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
   if (handle < 0) return handle;
   const type = modeOf(handle) & S_IFMT;
@@ -76,6 +76,7 @@ export function openObject(directory: number, name: number): number {
   const path = descriptorPath(handle);
   let fd: number;
   if (type === S_IFDIR) fd = openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  else if (readOnly) fd = openat(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0);
   else {
     fd = openat(AT_FDCWD, path, O_RDWR | O_NONBLOCK | O_CLOEXEC, 0);
     if (fd === -errnos.EPERM) fd = openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
@@ -182,6 +183,12 @@ export class ReplicaObjects {
     object.nameless = true;
     this.#byName.delete(ReplicaObjects.key(object.parent, object.name));
     return 0;
+  }
+
+  /** Closes an object's descriptor: the next use opens what its name leads to then. */
+  reopen(id: number): void {
+    const object = this.#objects.get(id);
+    if (object !== undefined && !object.nameless) this.#close(object);
   }
 
   /** Forgets an object and closes it. */

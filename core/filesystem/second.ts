@@ -11,6 +11,7 @@ import { dialTo } from "../platform/linux/sockets.ts";
 import { exportMarks } from "../replication/marks_export.ts";
 import { FrameType } from "../replication/operation.ts";
 import { Applier } from "./applier.ts";
+import { nameFilter } from "./exclusion.ts";
 import { encodeHello, parseSourceHello, STREAM_VERSION, wireGenerations } from "./hello.ts";
 import type { Host } from "./host.ts";
 import { Link, type LinkOwner } from "./link.ts";
@@ -76,7 +77,7 @@ export class Second implements LinkOwner {
     this.#full = full;
     this.#sacrifice = sacrifice;
     this.#applier = new Applier(this.#objects, roots);
-    this.#copy = new TargetCopy(this.#applier, this.#objects, roots);
+    this.#copy = new TargetCopy(this.#applier, this.#objects, roots, host.config.paths.map(nameFilter));
     this.#syncs = new SyncQueue(host.pool, (ticket, errno) => this.#synced(ticket, errno));
     this.#touched = new TouchedObjects(this.#objects, host.pool, roots.fds);
   }
@@ -238,6 +239,7 @@ export class Second implements LinkOwner {
         this.#applied = frame.sequence;
         this.#source = parseSourceHello(frame.data.copy()).generations;
         this.#caughtUpTicket = frame.ticket;
+        this.#finishCopy();
         this.#durablePoint(frame.ticket, FrameType.CAUGHT_UP_DONE);
         return;
       case FrameType.IN_SYNC:
@@ -261,7 +263,10 @@ export class Second implements LinkOwner {
     this.#applier.dataAddress = this.#reader.memory.address;
     const result = this.#applier.apply(frame);
     if (result < 0) this.#failed(link, result);
-    else this.#progressed();
+    else {
+      this.#copy.follow(frame);
+      this.#progressed();
+    }
   }
 
   #progressed(): void {
@@ -278,6 +283,11 @@ export class Second implements LinkOwner {
     const result = this.#copy.take(frame, this.#writer);
     if (result < 0) this.#failed(link, result);
     else this.#progressed();
+  }
+
+  #finishCopy(): void {
+    const result = this.#copy.finish();
+    if (result < 0) this.#host.log("warning", `.holdfast/limbo could not be emptied: ${errnoName(result)}`);
   }
 
   /** The copies differ from here on: says so, and stops following. */
@@ -350,7 +360,7 @@ export class Second implements LinkOwner {
   /** Everything applied so far goes to disk; the answer when it is there. */
   #durablePoint(ticket: number, answer: FrameType): void {
     const link = this.#link;
-    this.#touched.sync((errno) => {
+    this.#touched.sync(answer === FrameType.CAUGHT_UP_DONE, (errno) => {
       if (this.#link !== link || link === null) return;
       if (errno !== 0) {
         this.#host.report({

@@ -3,16 +3,19 @@
  */
 
 import { MNT_DETACH } from "../platform/linux/constants.ts";
-import { check, errnoName, errnos } from "../platform/linux/errno.ts";
+import { check, errnoName } from "../platform/linux/errno.ts";
 import { kill, memfdCreate, umount2 } from "../platform/linux/libc.ts";
 import { POLLIN } from "../platform/linux/sockets.ts";
 import type { Replicator } from "../replication/replicator.ts";
 import { Backing, openRoot } from "./backing.ts";
+import { type NameFilter, nameFilter } from "./exclusion.ts";
 import type { Host } from "./host.ts";
+import { nameText } from "./known_places.ts";
 import { FuseMount } from "./mount.ts";
 import { ROOT } from "./node_table.ts";
 import type { PollSource } from "./poll_loop.ts";
 import { Session } from "./session.ts";
+import type { TreeRoot } from "./source_tree.ts";
 
 /** After this long, who keeps the mount busy in spite of SIGKILL loses it anyway, ms. */
 const UNMOUNT_LIMIT = 10_000;
@@ -41,7 +44,7 @@ class Served implements PollSource {
 /** All served directories of a module. */
 export class Service {
   readonly #host: Host;
-  readonly #backings: { path: string; backing: Backing }[] = [];
+  readonly #backings: { path: string; backing: Backing; filter: NameFilter | null }[] = [];
   readonly #served: Served[] = [];
   #tickAt = 0;
   #unmounting: { done: (problem: string) => void; since: number; retryAt: number } | null = null;
@@ -49,17 +52,24 @@ export class Service {
   /** Opens the directories; nothing is mounted yet. `seen` hears each object that the kernel meets. Throws. */
   constructor(host: Host, seen: (id: number, parent: number, name: Uint8Array, at: number) => void) {
     this.#host = host;
-    for (const { path, exclude, only } of host.config.paths) {
+    for (const [index, replicated] of host.config.paths.entries()) {
+      const { path } = replicated;
+      const filter = nameFilter(replicated);
       const table = check(memfdCreate(`holdfast-${host.config.module}`), "cannot make the node table");
-      const backing = new Backing(openRoot(path), table, host.config.nodeNumber, exclusionOf(exclude, only));
+      const backing = new Backing(openRoot(path), table, host.config.nodeNumber, exclusionOf(filter), index);
       backing.onSeen = seen;
-      this.#backings.push({ path, backing });
+      this.#backings.push({ path, backing, filter });
     }
   }
 
   /** The directories, as the primary's stream needs them. */
-  get roots(): { fd: number; id: number }[] {
-    return this.#backings.map(({ backing }) => ({ fd: backing.rootFd, id: backing.table.identity(ROOT) }));
+  get roots(): TreeRoot[] {
+    return this.#backings.map(({ backing, filter }) => ({
+      fd: backing.rootFd,
+      id: backing.table.identity(ROOT),
+      identities: backing.identities,
+      filter,
+    }));
   }
 
   /** Mounts and serves. Throws; what was mounted by then is unmounted. */
@@ -155,28 +165,10 @@ export class Service {
   }
 }
 
-/** Whether a name is left out: `exclude` and `only` are patterns of names, with * and ?. */
+/** The same judgement in the form that the file system asks for. */
 function exclusionOf(
-  exclude: readonly string[],
-  only: readonly string[],
+  filter: NameFilter | null,
 ): ((parent: number, name: Uint8Array, at: number) => boolean) | null {
-  if (exclude.length === 0 && only.length === 0) return null;
-  const pattern = (text: string): RegExp =>
-    new RegExp(
-      `^${text
-        .replace(/[.+^${}()|[\]\\]/g, "\\$&")
-        .replace(/\*/g, ".*")
-        .replace(/\?/g, ".")}$`,
-      "s",
-    );
-  const out = exclude.map(pattern);
-  const wanted = only.map(pattern);
-  return (parent, name, at) => {
-    const text = Buffer.from(name.buffer, name.byteOffset + at, name.indexOf(0, at) - at).toString("latin1");
-    if (out.some((expression) => expression.test(text))) return true;
-    return parent === ROOT && wanted.length > 0 && !wanted.some((expression) => expression.test(text));
-  };
+  if (filter === null) return null;
+  return (parent, name, at) => filter(nameText(name, at, name.indexOf(0, at) - at), parent === ROOT);
 }
-
-/** EBUSY, for who compares. */
-export const busy = -errnos.EBUSY;

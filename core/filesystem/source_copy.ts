@@ -1,37 +1,331 @@
-/** PRIM's side of reintegration. */
+/**
+ * PRIM's side of reintegration: reads what core/replication says is next and puts it into the stream, between live operations, never so
+ * much at once that those wait.
+ */
+import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../platform/linux/constants.ts";
+import { allocate, close, pread } from "../platform/linux/libc.ts";
 import type { Marks } from "../replication/marks.ts";
-import type { Frame } from "../replication/operation.ts";
+import { type Frame, FrameType } from "../replication/operation.ts";
+import { entryBytes, putEntry } from "../replication/packed.ts";
+import { Reintegration } from "../replication/reintegration.ts";
+import { packXattrs, readAttributes, readTarget, readXattrs } from "./attributes.ts";
 import type { Host } from "./host.ts";
-import type { KnownPlaces } from "./known_places.ts";
+import { type KnownPlaces, nameBytes } from "./known_places.ts";
 import type { Outbound } from "./outbound.ts";
-import type { ServedRoot } from "./primary.ts";
+import { monotonic } from "./poll_loop.ts";
+import { BackingTree, sizeOf, type TreeRoot } from "./source_tree.ts";
 import type { StreamWriter } from "./stream_buffers.ts";
+
+/** Bytes of reintegration that may wait in the queue: live operations come after them. */
+const IN_FLIGHT = 4 << 20;
+/** Longest time of one turn, ms. */
+const SLICE = 4;
+const PIECE = 256 << 10;
+const NAMES_PIECE = 128 << 10;
+const PROGRESS_INTERVAL = 500;
+/** What stands for a name in PLACE where there is none. */
+export const TOP_NAME = Uint8Array.of(116, 111, 112);
+
+const room = allocate(PIECE);
+const zeros = new Uint8Array(PIECE);
 
 /** See the top of the file. */
 export class SourceCopy {
   isDone = false;
+  /** Of what was moved, for the last line. */
   readonly statistics: { bytes: number; files: number; startedAt: number; full: boolean };
+  readonly reintegration: Reintegration;
+  readonly #tree: BackingTree;
+  #bytesTotal = 0;
+  #filesTotal = 0;
+  #namesDone = false;
+  #rangesSent = false;
+  /** Objects that were sent from their first byte on. */
+  readonly #sentWhole = new Set<number>();
+  #waitFor = -1;
+  #object = 0;
+  #fd = -1;
+  #toldAt = 0;
+  readonly #startedWall = Date.now();
+
   constructor(
     readonly host: Host,
     readonly outbound: Outbound,
     readonly marks: Marks,
-    readonly places: KnownPlaces,
+    places: KnownPlaces,
     readonly writer: StreamWriter,
-    readonly roots: readonly ServedRoot[],
+    readonly roots: readonly TreeRoot[],
     now: number,
   ) {
+    this.#tree = new BackingTree(roots, places, marks);
     this.statistics = { bytes: 0, files: 0, startedAt: now, full: marks.everything };
+    this.#tree.verify([...marks.dirtyDirectories(), ...marks.dirtyObjects()]);
+    const tops = roots.map(({ id }) => id);
+    this.reintegration = new Reintegration(marks, this.#tree, tops, false);
   }
-  hasNames(): boolean {
-    return true;
+
+  /** Sends what there is room and time for. Returns when to go on by itself; Infinity: when the peer has taken or said something. */
+  step(now: number): number {
+    const { bandwidth } = this.host.config;
+    const end = now + SLICE;
+    while (this.writer.queued < IN_FLIGHT) {
+      if (bandwidth > 0) {
+        const due = this.statistics.startedAt + (this.statistics.bytes / bandwidth) * 1000;
+        if (due > now) return due;
+      }
+      if (!this.#advance()) break;
+      if (monotonic() > end) {
+        this.#tell(now);
+        return now;
+      }
+    }
+    this.#tell(now);
+    return Number.POSITIVE_INFINITY;
   }
-  hasObject(): boolean {
-    return true;
+
+  /** Takes what the target says about the reintegration. */
+  take(frame: Frame): void {
+    // Asked for when its name was made, which was before all of it was sent: it has it by now.
+    if (frame.type !== FrameType.NEED || this.#sentWhole.has(frame.id)) return;
+    this.#waitFor = -1;
+    this.reintegration.needed(frame.id, this.#isDirectory(frame.id));
   }
-  onCreated(): void {}
-  step(now: number, _queued: number): number {
-    this.isDone = true;
-    return now;
+
+  /** Sends the names of directories again, at this point of the stream: a live operation mixed what the target has with what it lacks. */
+  resend(): void {
+    for (const directory of this.reintegration.resend.splice(0)) {
+      this.#announce();
+      this.#sendNames(directory);
+    }
   }
-  take(_: Frame): void {}
+
+  /** Lets go of what is open. */
+  close(): void {
+    this.#closeObject();
+    this.#tree.close();
+  }
+
+  /** One step; false when there is nothing to do but wait. */
+  #advance(): boolean {
+    this.#announce();
+    const step = this.reintegration.next();
+    switch (step.do) {
+      case "list":
+        this.#list(step.directory);
+        return true;
+      case "names":
+        this.#sendNames(step.directory);
+        return true;
+      case "namesDone":
+        this.#namesDone = true;
+        this.#count();
+        return true;
+      case "object":
+        this.#sendObject(step.id);
+        return true;
+      case "data":
+        this.#sendData(step.id);
+        return true;
+      case "wait":
+        return this.#wait();
+    }
+  }
+
+  #wait(): boolean {
+    if (this.#waitFor < 0) {
+      this.writer.frame.ticket = 0;
+      this.#waitFor = this.outbound.send(FrameType.PING);
+    }
+    // NEED comes before the acknowledgement of what it was caused by: nothing is asked for any more.
+    if (this.outbound.applied >= this.#waitFor) {
+      if (this.reintegration.isComplete) this.isDone = true;
+      else {
+        this.#waitFor = -1;
+        return true;
+      }
+    }
+    return false;
+  }
+
+  #list(directory: number): void {
+    const entries = this.#tree.list(directory);
+    if (typeof entries === "number") this.reintegration.gone(directory);
+    else this.reintegration.listed(directory, entries);
+  }
+
+  #announce(): void {
+    const announced = this.reintegration.takeAnnounced();
+    if (announced.length === 0) return;
+    const { frame } = this.writer;
+    if (!this.#rangesSent) {
+      this.#rangesSent = true;
+      for (const { from, to } of this.reintegration.ranges) {
+        frame.id = from;
+        frame.parent = to;
+        this.outbound.send(FrameType.PLACE_RANGE);
+      }
+    }
+    for (const { id, parent, name, dirty } of announced) {
+      frame.id = id;
+      frame.parent = parent;
+      frame.flags = dirty ? 1 : 0;
+      frame.name.set(parent === 0 ? TOP_NAME : nameBytes(name));
+      this.outbound.send(FrameType.PLACE);
+    }
+    this.outbound.send(FrameType.PLACES_END);
+  }
+
+  #sendNames(directory: number): void {
+    const entries = this.#tree.list(directory);
+    const opened = typeof entries === "number" ? entries : this.#tree.directory(directory);
+    if (typeof entries === "number" || typeof opened === "number") {
+      this.reintegration.gone(directory);
+      return;
+    }
+    const { frame } = this.writer;
+    const piece = new Uint8Array(NAMES_PIECE);
+    let filled = 0;
+    const flush = (): void => {
+      frame.id = directory;
+      frame.data.set(piece, 0, filled);
+      this.outbound.send(FrameType.DIR_NAMES);
+      filled = 0;
+    };
+    for (const { id, type, name } of entries) {
+      if (filled + entryBytes(name.length) > NAMES_PIECE) flush();
+      filled = putEntry(piece, filled, id, type, nameBytes(name));
+    }
+    flush();
+    readAttributes(opened.fd, frame);
+    frame.parentSeconds = frame.mtime;
+    frame.parentNanos = frame.mtimeNanos;
+    this.outbound.send(FrameType.DIR_END);
+    this.reintegration.namesSent(directory, entries);
+  }
+
+  #sendObject(id: number): void {
+    this.#closeObject();
+    const fd = this.#tree.open(id);
+    if (fd < 0 || !this.outbound.bind(id)) {
+      if (fd >= 0) close(fd);
+      this.reintegration.gone(id);
+      return;
+    }
+    this.#object = id;
+    this.#fd = fd;
+    const { frame } = this.writer;
+    const attributes = readXattrs(fd);
+    if (readAttributes(fd, frame) < 0 || typeof attributes === "number") {
+      this.host.report({
+        kind: "diskFailed",
+        detail: `the attributes of object ${id.toString(16)} cannot be read`,
+      });
+      this.reintegration.gone(id);
+      return;
+    }
+    frame.id = id;
+    frame.offset = Math.min(this.marks.worthlessFrom(id), Number.MAX_SAFE_INTEGER);
+    if (frame.offset === 0) this.#sentWhole.add(id);
+    frame.data.set(packXattrs(attributes));
+    this.outbound.send(FrameType.OBJECT);
+    if ((frame.mode & S_IFMT) === S_IFLNK) this.#sendTarget(id, fd);
+    this.reintegration.objectSent(id);
+  }
+
+  #sendTarget(id: number, fd: number): void {
+    const target = readTarget(fd);
+    if (typeof target === "number") return;
+    const { frame } = this.writer;
+    frame.id = id;
+    frame.offset = 0;
+    frame.data.set(target);
+    this.outbound.send(FrameType.DATA);
+  }
+
+  #sendData(id: number): void {
+    const { frame } = this.writer;
+    if (this.#object !== id || readAttributes(this.#fd, frame) < 0) {
+      this.reintegration.gone(id);
+      return;
+    }
+    const size = sizeOf(this.#fd);
+    const range = (frame.mode & S_IFMT) === S_IFREG ? this.marks.nextDirty(id, size, PIECE) : null;
+    if (range === null) {
+      this.#endObject(id, (frame.mode & S_IFMT) === S_IFREG);
+      return;
+    }
+    const count = pread(this.#fd, room.address, range.length, range.offset);
+    if (count < 0) {
+      this.host.report({
+        kind: "diskFailed",
+        detail: `object ${id.toString(16)} cannot be read at ${range.offset} (errno ${-count})`,
+      });
+      this.reintegration.gone(id);
+      return;
+    }
+    frame.id = id;
+    frame.offset = range.offset;
+    if (Buffer.compare(room.bytes.subarray(0, count), zeros.subarray(0, count)) === 0) {
+      frame.length = count;
+      this.outbound.send(FrameType.ZERO);
+    } else {
+      frame.data.set(room.bytes, 0, count);
+      this.outbound.send(FrameType.DATA);
+      this.statistics.bytes += count;
+    }
+    this.marks.copiedData(id, range, size);
+  }
+
+  #endObject(id: number, regular: boolean): void {
+    if (!regular) this.marks.nextDirty(id, 0, PIECE);
+    this.writer.frame.id = id;
+    this.outbound.send(FrameType.OBJECT_END);
+    this.statistics.files++;
+    this.reintegration.objectDone(id);
+    this.#closeObject();
+  }
+
+  #closeObject(): void {
+    if (this.#fd >= 0) close(this.#fd);
+    this.#fd = -1;
+    this.#object = 0;
+  }
+
+  #isDirectory(id: number): boolean {
+    const fd = this.#tree.open(id);
+    if (fd < 0) return false;
+    readAttributes(fd, this.writer.frame);
+    close(fd);
+    return (this.writer.frame.mode & S_IFMT) === S_IFDIR;
+  }
+
+  #count(): void {
+    this.#bytesTotal = 0;
+    this.#filesTotal = 0;
+    for (const id of this.marks.dirtyObjects()) {
+      this.#filesTotal++;
+      const fd = this.#tree.open(id);
+      if (fd < 0) continue;
+      this.#bytesTotal += this.marks.dirtyBytes(id, sizeOf(fd));
+      close(fd);
+    }
+  }
+
+  #tell(now: number): void {
+    if (now - this.#toldAt < PROGRESS_INTERVAL && !this.isDone) return;
+    this.#toldAt = now;
+    const { bytes, files, startedAt, full } = this.statistics;
+    const elapsed = now - startedAt;
+    this.host.progress({
+      phase: this.isDone ? "finishing" : this.#namesDone ? "data" : "names",
+      full,
+      bytesDone: bytes,
+      bytesTotal: Math.max(this.#bytesTotal, bytes),
+      filesDone: files,
+      filesTotal: Math.max(this.#filesTotal, files),
+      startedAt: this.#startedWall,
+      etaMs:
+        bytes === 0 || !this.#namesDone ? null : Math.max(0, (elapsed * (this.#bytesTotal - bytes)) / bytes),
+    });
+  }
 }

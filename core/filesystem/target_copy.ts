@@ -1,24 +1,434 @@
 /** SECOND's side of reintegration: makes the names and the bytes of what is dirty as the source says. */
+import {
+  AT_EMPTY_PATH,
+  AT_REMOVEDIR,
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+} from "../platform/linux/constants.ts";
 import { errnos } from "../platform/linux/errno.ts";
-import type { Frame } from "../replication/operation.ts";
-import type { Applier } from "./applier.ts";
+import {
+  allocate,
+  close,
+  cString,
+  fallocate,
+  fchownat,
+  ftruncate,
+  linkat,
+  mkdirat,
+  mknodat,
+  removexattr,
+  renameat2,
+  symlinkat,
+  unlinkat,
+} from "../platform/linux/libc.ts";
+import {
+  type Announced,
+  DT_DIR,
+  type Entry,
+  LIMBO,
+  Locations,
+  type NameAction,
+  reconcile,
+} from "../replication/names.ts";
+import { Frame, FrameType, Stretch } from "../replication/operation.ts";
+import { EntryReader, XattrReader } from "../replication/packed.ts";
+import { ATTR_ATIME, ATTR_GID, ATTR_MODE, ATTR_MTIME, ATTR_UID } from "../replication/replicator.ts";
+import { type Applier, applyAttributes, writeAll, writeFlags, writeXattr } from "./applier.ts";
+import { readAttributes, readFlags, readXattrs } from "./attributes.ts";
+import type { NameFilter } from "./exclusion.ts";
+import { nameBytes, nameText } from "./known_places.ts";
+import { emptyDirectory } from "./limbo.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";
-import type { ReplicaObjects } from "./replica_objects.ts";
+import {
+  descriptorPath,
+  emptyPath,
+  kernelName,
+  modeOf,
+  openObject,
+  type ReplicaObjects,
+} from "./replica_objects.ts";
+import { sizeOf } from "./source_tree.ts";
 import type { StreamWriter } from "./stream_buffers.ts";
+import { type TargetDirectory, TargetTree } from "./target_tree.ts";
+
+const DT_REG = 8;
+const DT_LNK = 10;
+const ZEROS = 1 << 20;
+const placeholder = cString("?").address;
+const temporary = cString(".holdfast-new").address;
+const name = (text: string, second = false): number => {
+  const bytes = nameBytes(text);
+  return kernelName(bytes, 0, bytes.length, second);
+};
 
 /** See the top of the file. */
 export class TargetCopy {
-  constructor(
-    readonly applier: Applier,
-    readonly objects: ReplicaObjects,
-    readonly roots: ReplicaRoots,
-  ) {}
+  readonly #applier: Applier;
+  readonly #objects: ReplicaObjects;
+  readonly #roots: ReplicaRoots;
+  readonly #tree: TargetTree;
+  readonly #announced: Announced[] = [];
+  #wanted: Entry[] = [];
+  readonly #entries = new EntryReader();
+  readonly #xattrs = new XattrReader();
+  #zeros: ReturnType<typeof allocate> | null = null;
+  /** Of what was copied here. */
+  bytes = 0;
+  files = 0;
 
-  /** Takes one frame of a reintegration. Returns 0 or -errno. */
-  take(_frame: Frame, _writer: StreamWriter): number {
-    return -errnos.EINVAL;
+  constructor(
+    applier: Applier,
+    objects: ReplicaObjects,
+    roots: ReplicaRoots,
+    filters: readonly (NameFilter | null)[],
+  ) {
+    this.#applier = applier;
+    this.#objects = objects;
+    this.#roots = roots;
+    this.#tree = new TargetTree(roots, filters);
   }
 
-  /** The connection is over. */
-  reset(): void {}
+  /** Takes one frame of a reintegration. Returns 0 or -errno. */
+  take(frame: Frame, writer: StreamWriter): number {
+    switch (frame.type) {
+      case FrameType.PLACE:
+        this.#announced.push({
+          id: frame.id,
+          parent: frame.parent,
+          name: frame.name.key(),
+          dirty: frame.flags === 1,
+        });
+        return 0;
+      case FrameType.PLACE_RANGE:
+        this.#locations().announceRange(frame.id, frame.parent);
+        return 0;
+      case FrameType.PLACES_END:
+        this.#locations().announce(this.#announced.splice(0));
+        return 0;
+      case FrameType.DIR_NAMES:
+        this.#entries.open(frame.data);
+        while (this.#entries.next()) {
+          this.#wanted.push({
+            id: this.#entries.id,
+            type: this.#entries.type,
+            name: this.#entries.name.key(),
+          });
+        }
+        return 0;
+      case FrameType.DIR_END:
+        return this.#names(frame, writer);
+      case FrameType.OBJECT:
+        return this.#object(frame);
+      case FrameType.DATA:
+        return this.#data(frame);
+      case FrameType.ZERO:
+        return this.#zero(frame);
+      case FrameType.OBJECT_END:
+        return this.#end(frame);
+      default:
+        return -errnos.EINVAL;
+    }
+  }
+
+  /** A live operation was applied: names moved that a later step may look for. */
+  follow(frame: Frame): void {
+    const { locations } = this.#tree;
+    if (frame.type === FrameType.ROOT) this.#tree.setTop(frame.ticket, frame.id);
+    if (locations === null) return;
+    const place = { parent: frame.parent, name: frame.name.key() };
+    switch (frame.type) {
+      case FrameType.CREATE:
+        locations.added(frame.id, (frame.mode & S_IFMT) >>> 12, place);
+        return;
+      case FrameType.LINK:
+        locations.added(frame.id, locations.typeOf(frame.id) ?? DT_REG, place);
+        return;
+      case FrameType.UNLINK:
+        locations.removed(place);
+        return;
+      case FrameType.RENAME:
+        locations.renamed(
+          place,
+          { parent: frame.toParent, name: frame.toName.key() },
+          (frame.flags & 2) !== 0,
+        );
+        return;
+      default:
+    }
+  }
+
+  /** Everything is there: what is left in limbo was deleted on the source. Returns 0 or -errno. */
+  finish(): number {
+    if (this.#tree.locations === null) return 0;
+    let failed = 0;
+    for (const [root, identities] of this.#roots.identities.entries()) {
+      const limbo = this.#tree.limbo(root);
+      const result = emptyDirectory(limbo, identities);
+      close(limbo);
+      if (result < 0) failed ||= result;
+    }
+    this.reset();
+    return failed;
+  }
+
+  /** The connection is over, or the reintegration. */
+  reset(): void {
+    this.#tree.locations = null;
+    this.#announced.length = 0;
+    this.#wanted = [];
+  }
+
+  #locations(): Locations {
+    this.#tree.locations ??= new Locations(this.#tree.tops, this.#tree);
+    return this.#tree.locations;
+  }
+
+  /** Makes a directory hold the names that the source sent. */
+  #names(frame: Frame, writer: StreamWriter): number {
+    const wanted = this.#wanted;
+    this.#wanted = [];
+    const locations = this.#locations();
+    const directory = this.#tree.open(frame.id);
+    if (typeof directory === "number") return directory;
+    // Read before the actions are made: `reconcile` moves locations ahead of what is done here.
+    const actions = reconcile(frame.id, wanted, this.#tree.list(frame.id), locations);
+    let result = 0;
+    for (const action of actions) {
+      result = this.#act(directory, frame.id, action, writer);
+      if (result < 0) break;
+    }
+    if (result >= 0) result = this.#applier.parentTimes(directory.fd, frame.parentSeconds, frame.parentNanos);
+    close(directory.fd);
+    return result;
+  }
+
+  #act(directory: TargetDirectory, id: number, action: NameAction, writer: StreamWriter): number {
+    switch (action.do) {
+      case "toLimbo":
+        return this.#toLimbo(directory, id, action.name, action.limboName, action.id);
+      case "remove":
+        this.#detach(id, action.name);
+        return unlinkat(directory.fd, name(action.name), 0);
+      case "take":
+      case "link":
+        return this.#bring(directory, id, action);
+      case "make":
+        return this.#make(directory, action, writer);
+    }
+  }
+
+  #toLimbo(directory: TargetDirectory, parent: number, from: string, to: string, id: number): number {
+    this.#detach(parent, from);
+    const limbo = this.#tree.limbo(directory.root);
+    let result = renameat2(directory.fd, name(from), limbo, name(to, true), 0);
+    if (
+      result === -errnos.ENOTEMPTY ||
+      result === -errnos.EEXIST ||
+      result === -errnos.ENOTDIR ||
+      result === -errnos.EISDIR
+    ) {
+      // What a former reintegration left there under the same identity is of no use any more.
+      const bytes = nameBytes(to);
+      const old = openObject(limbo, kernelName(bytes, 0, bytes.length), true);
+      if (old >= 0 && modeOf(old) >>> 12 === DT_DIR)
+        emptyDirectory(old, this.#roots.identities[directory.root]!);
+      if (old >= 0) close(old);
+      if (unlinkat(limbo, name(to), 0) < 0) unlinkat(limbo, name(to), AT_REMOVEDIR);
+      result = renameat2(directory.fd, name(from), limbo, name(to, true), 0);
+    }
+    close(limbo);
+    if (result === -errnos.EPERM)
+      return this.#unlock(directory, from) ? this.#toLimbo(directory, parent, from, to, id) : result;
+    return result;
+  }
+
+  /** Takes immutable and append-only flags away, which would forbid a change that the source made. True if there were any. */
+  #unlock(directory: TargetDirectory, at: string): boolean {
+    const fd = openObject(directory.fd, name(at), true);
+    if (fd < 0) return false;
+    const locked = readFlags(fd, modeOf(fd)) !== 0 && writeFlags(fd, 0) >= 0;
+    close(fd);
+    return locked;
+  }
+
+  #bring(
+    directory: TargetDirectory,
+    parent: number,
+    action: Extract<NameAction, { do: "take" | "link" }>,
+  ): number {
+    const source =
+      action.from.parent === LIMBO
+        ? { fd: this.#tree.limbo(directory.root), root: directory.root }
+        : this.#tree.open(action.from.parent);
+    if (typeof source === "number") return source;
+    const result =
+      action.do === "take"
+        ? renameat2(source.fd, name(action.from.name), directory.fd, name(action.name, true), 0)
+        : linkat(source.fd, name(action.from.name), directory.fd, name(action.name, true), 0);
+    close(source.fd);
+    const object = this.#objects.get(action.id);
+    if (result >= 0 && object !== undefined) {
+      this.#objects.move(object, parent, nameBytes(action.name));
+      object.nameless = false;
+    }
+    return result;
+  }
+
+  /** Makes an empty object and asks for the rest. */
+  #make(
+    directory: TargetDirectory,
+    action: Extract<NameAction, { do: "make" }>,
+    writer: StreamWriter,
+  ): number {
+    const { fd, root } = directory;
+    const { type } = action;
+    const made =
+      type === DT_DIR
+        ? mkdirat(fd, name(action.name), 0o700)
+        : type === DT_LNK
+          ? symlinkat(placeholder, fd, name(action.name))
+          : mknodat(fd, name(action.name), (type << 12) | 0o600, 0);
+    if (made < 0) return made;
+    const object = openObject(fd, name(action.name));
+    if (object < 0) return object;
+    const result = this.#roots.write(root, object, type !== DT_DIR && type !== DT_REG, action.id);
+    close(object);
+    if (result < 0) return result;
+    this.#objects.drop(action.id);
+    writer.frame.type = FrameType.NEED;
+    writer.frame.id = action.id;
+    writer.frame.sequence = 0;
+    writer.add();
+    return 0;
+  }
+
+  /** What was introduced by this name is about to lose it. */
+  #detach(parent: number, text: string): void {
+    const object = this.#objects.named(parent, nameBytes(text));
+    if (object !== undefined) this.#objects.detach(object);
+  }
+
+  #object(frame: Frame): number {
+    let fd = this.#objects.fd(frame.id);
+    if (fd < 0) return fd;
+    if (readFlags(fd, frame.mode) !== 0) {
+      // Opened while it was immutable or append-only: only a new descriptor may write.
+      writeFlags(fd, 0);
+      this.#objects.reopen(frame.id);
+      fd = this.#objects.fd(frame.id);
+      if (fd < 0) return fd;
+    }
+    const type = frame.mode & S_IFMT;
+    const own = modeOf(fd) & S_IFMT;
+    if (own !== type) return -errnos.ESTALE;
+    if (type !== S_IFREG && type !== S_IFLNK && frame.rdev !== 0) {
+      const result = this.#replace(frame, (directory, at) => mknodat(directory, at, frame.mode, frame.rdev));
+      if (result < 0) return result;
+      fd = this.#objects.fd(frame.id);
+    }
+    if (type === S_IFREG) {
+      const size = sizeOf(fd);
+      let result = frame.offset < size ? ftruncate(fd, frame.offset) : 0;
+      if (result >= 0 && (frame.offset < size || size !== frame.size)) result = ftruncate(fd, frame.size);
+      if (result < 0) return result;
+    }
+    frame.valid = ATTR_UID | ATTR_GID | (type === S_IFLNK ? 0 : ATTR_MODE);
+    const result = applyAttributes(fd, frame);
+    return result < 0 ? result : this.#attributes(fd, frame);
+  }
+
+  /** Makes the extended attributes those of the frame. */
+  #attributes(fd: number, frame: Frame): number {
+    const mine = readXattrs(fd);
+    if (typeof mine === "number") return mine;
+    const left = new Map(mine.map((attribute) => [nameText(attribute.name), attribute]));
+    this.#xattrs.open(frame.data);
+    while (this.#xattrs.next()) {
+      const text = this.#xattrs.name.key();
+      const same = left.get(text);
+      left.delete(text);
+      if (same !== undefined && Buffer.compare(same.value, this.#xattrs.value.copy()) === 0) continue;
+      const result = writeXattr(fd, this.#xattrs.name, this.#xattrs.value);
+      if (result < 0) return result;
+    }
+    for (const { name: extra } of left.values()) {
+      const result = removexattr(descriptorPath(fd), kernelName(extra, 0, extra.length));
+      if (result < 0 && result !== -errnos.ENODATA) return result;
+    }
+    return 0;
+  }
+
+  #data(frame: Frame): number {
+    const fd = this.#objects.fd(frame.id);
+    if (fd < 0) return fd;
+    this.bytes += frame.data.length;
+    if ((modeOf(fd) & S_IFMT) !== S_IFLNK) {
+      return writeAll(fd, this.#applier.dataAddress + frame.data.at, frame.data.length, frame.offset);
+    }
+    const target = cString(frame.data.copy());
+    return this.#replace(frame, (directory, at) => symlinkat(target.address, directory, at));
+  }
+
+  /** An object that cannot be changed, only made: makes it anew beside the old one and puts it in its place. */
+  #replace(frame: Frame, make: (directory: number, at: number) => number): number {
+    const object = this.#objects.get(frame.id)!;
+    const directory = this.#objects.fd(object.parent);
+    if (directory < 0) return directory;
+    const old = this.#objects.fd(frame.id);
+    const attributes = readXattrs(old);
+    const parent = new Frame();
+    const owner = new Frame();
+    const known = readAttributes(directory, parent) < 0 ? -errnos.EIO : readAttributes(old, owner);
+    if (known < 0) return known;
+    unlinkat(directory, temporary, 0);
+    const made = make(directory, temporary);
+    if (made < 0) return made;
+    const fresh = openObject(directory, temporary);
+    if (fresh < 0) return fresh;
+    let result = this.#roots.write(object.root, fresh, true, frame.id);
+    if (result >= 0) result = fchownat(fresh, emptyPath, owner.uid, owner.gid, AT_EMPTY_PATH);
+    if (typeof attributes !== "number") {
+      for (const attribute of attributes) {
+        const label = new Stretch();
+        label.set(attribute.name);
+        const value = new Stretch();
+        value.set(attribute.value);
+        if (result >= 0) result = writeXattr(fresh, label, value);
+      }
+    }
+    close(fresh);
+    if (result < 0) return result;
+    const renamed = renameat2(
+      directory,
+      temporary,
+      directory,
+      kernelName(object.name, 0, object.name.length),
+      0,
+    );
+    this.#objects.reopen(frame.id);
+    return renamed < 0 ? renamed : this.#applier.parentTimes(directory, parent.mtime, parent.mtimeNanos);
+  }
+
+  #zero(frame: Frame): number {
+    const fd = this.#objects.fd(frame.id);
+    if (fd < 0) return fd;
+    const result = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, frame.offset, frame.length);
+    if (result !== -errnos.EOPNOTSUPP) return result;
+    this.#zeros ??= allocate(ZEROS);
+    return writeAll(fd, this.#zeros.address, Math.min(frame.length, ZEROS), frame.offset);
+  }
+
+  #end(frame: Frame): number {
+    const fd = this.#objects.fd(frame.id);
+    if (fd < 0) return fd;
+    this.files++;
+    // The owner may have had to be written again with the object.
+    frame.valid = ATTR_ATIME | ATTR_MTIME;
+    const result = applyAttributes(fd, frame);
+    if (result < 0 || frame.flags === 0) return result;
+    return writeFlags(fd, frame.flags);
+  }
 }

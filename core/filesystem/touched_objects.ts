@@ -15,6 +15,7 @@ const IN_FLIGHT = 16;
 
 /** One durable point under way. */
 interface Point {
+  everything: boolean;
   ids: number[];
   next: number;
   running: number;
@@ -65,9 +66,9 @@ export class TouchedObjects implements Completion {
     }
   }
 
-  /** Syncs all that was noted so far; `done` hears 0 or the first errno. Points end in the order begun. */
-  sync(done: (errno: number) => void): void {
-    this.#points.push({ ids: [...this.#ids], next: 0, running: 0, errno: 0, done });
+  /** Syncs all that was noted so far; `everything`: whatever else is on those disks too. `done` hears 0 or the first errno. Points end in the order begun. */
+  sync(everything: boolean, done: (errno: number) => void): void {
+    this.#points.push({ everything, ids: [...this.#ids], next: 0, running: 0, errno: 0, done });
     this.#ids = new Set();
     if (this.#points.length === 1) this.#begin();
   }
@@ -92,7 +93,7 @@ export class TouchedObjects implements Completion {
 
   #begin(): void {
     const point = this.#points[0]!;
-    if (point.ids.length > MOST_SINGLE_SYNCS) {
+    if (point.everything || point.ids.length > MOST_SINGLE_SYNCS) {
       point.next = point.ids.length;
       for (const fd of this.#roots) {
         point.running++;

@@ -2,7 +2,7 @@
  * Two real replication processes on one machine, driven as their daemons would drive them: a control socket each, real mounts, the
  * stream over loopback. What a daemon records durably is a variable here.
  */
-import { spawn, type ChildProcess } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
@@ -15,7 +15,11 @@ type Hello = Extract<ControlMessage, { type: "hello" }>;
 type Done = Extract<ControlMessage, { type: "done" }>;
 
 /** A generation and its past. */
-export const generation = (current: string, parted: string | null = null, history: string[] = []): Generations => ({ current, parted, history });
+export const generation = (
+  current: string,
+  parted: string | null = null,
+  history: string[] = [],
+): Generations => ({ current, parted, history });
 
 /** One node: directory, state, process, and the daemon's end of its control socket. */
 export class LabNode {
@@ -50,7 +54,14 @@ export class LabNode {
   async start(): Promise<void> {
     this.hello = null;
     const entry = new URL("../../core/cli/main.ts", import.meta.url).pathname;
-    const args = [entry, "__replication", "--module", this.config.module, "--control", join(this.base, "control.sock")];
+    const args = [
+      entry,
+      "__replication",
+      "--module",
+      this.config.module,
+      "--control",
+      join(this.base, "control.sock"),
+    ];
     this.process = spawn(process.execPath, args, { stdio: ["ignore", "inherit", "inherit"] });
     await this.until(() => this.hello !== null, "hello");
     await this.must({ op: "configure", config: this.config });
@@ -87,7 +98,9 @@ export class LabNode {
     const deadline = performance.now() + ms;
     while (!condition()) {
       if (performance.now() > deadline) {
-        throw new Error(`${this.name}: waited ${ms} ms for ${what}; reports ${JSON.stringify(this.reports)}; log ${this.logs.join(" | ")}`);
+        throw new Error(
+          `${this.name}: waited ${ms} ms for ${what}; reports ${JSON.stringify(this.reports)}; log ${this.logs.join(" | ")}`,
+        );
       }
       await new Promise<void>((resolve) => {
         this.#waiters.push(resolve);
@@ -98,7 +111,8 @@ export class LabNode {
 
   /** Waits for a report of this kind, from the `from`th report on. */
   async reported(kind: ReplicationReport["kind"], from = 0): Promise<ReplicationReport> {
-    const find = (): ReplicationReport | undefined => this.reports.slice(from).find((report) => report.kind === kind);
+    const find = (): ReplicationReport | undefined =>
+      this.reports.slice(from).find((report) => report.kind === kind);
     await this.until(() => find() !== undefined, kind);
     return find()!;
   }
@@ -143,7 +157,11 @@ export class LabNode {
 }
 
 /** Two nodes that replicate one directory, made under `base`, which is emptied. */
-export function makeLab(base: string, port: number, options: Partial<ReplicationConfig> = {}): { n1: LabNode; n2: LabNode; close(): Promise<void> } {
+export function makeLab(
+  base: string,
+  port: number,
+  options: Partial<ReplicationConfig> = {},
+): { n1: LabNode; n2: LabNode; close(): Promise<void> } {
   rmSync(base, { recursive: true, force: true });
   const node = (name: string, number: 1 | 2): LabNode => {
     const home = join(base, name);

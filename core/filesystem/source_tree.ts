@@ -1,0 +1,185 @@
+/**
+ * The source's own tree, by identity: opened underneath the mount, by the places that the file system and the marks remember.
+ *
+ * A place may be unknown (the process was replaced, the peer marked it) or stale. What is opened is always checked against the identity
+ * asked for; when that fails, one walk through the whole tree finds where everything is.
+ */
+import {
+  AT_EMPTY_PATH,
+  O_CLOEXEC,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_RDONLY,
+  STATX_BASIC_STATS,
+} from "../platform/linux/constants.ts";
+import { errnos } from "../platform/linux/errno.ts";
+import { close, openat, statx } from "../platform/linux/libc.ts";
+import { getU64 } from "../platform/linux/memory.ts";
+import type { Marks, Place } from "../replication/marks.ts";
+import { DT_DIR, type Entry } from "../replication/names.ts";
+import type { SourceTree } from "../replication/reintegration.ts";
+import type { NameFilter } from "./exclusion.ts";
+import type { Identities } from "./identity.ts";
+import { type KnownPlaces, nameBytes } from "./known_places.ts";
+import { listDirectory } from "./listing.ts";
+import { emptyString, STAT, STX_SIZE, scratch, statAddress } from "./places.ts";
+import { kernelName, modeOf, openObject } from "./replica_objects.ts";
+
+const DT_REG = 8;
+/** Directories kept open. */
+const KEPT = 512;
+
+/** A replicated directory of this node. */
+export interface TreeRoot {
+  fd: number;
+  id: number;
+  identities: Identities;
+  filter: NameFilter | null;
+}
+
+interface OpenDirectory {
+  fd: number;
+  root: TreeRoot;
+}
+
+/** See the top of the file. */
+export class BackingTree implements SourceTree {
+  readonly #roots: readonly TreeRoot[];
+  readonly #places: KnownPlaces;
+  readonly #marks: Marks;
+  readonly #directories = new Map<number, OpenDirectory>();
+  #walked = false;
+
+  constructor(roots: readonly TreeRoot[], places: KnownPlaces, marks: Marks) {
+    this.#roots = roots;
+    this.#places = places;
+    this.#marks = marks;
+  }
+
+  parentOf(id: number): number {
+    if (this.#roots.some((root) => root.id === id)) return 0;
+    return this.#place(id)?.parent ?? -1;
+  }
+
+  nameOf(id: number): string {
+    return this.#place(id)?.name ?? "";
+  }
+
+  /** Makes sure that every place asked for is true, walking through the tree when one is not. */
+  verify(ids: Iterable<number>): void {
+    for (const id of ids) {
+      const fd = this.open(id);
+      if (fd >= 0) close(fd);
+      if (this.#walked) return;
+    }
+  }
+
+  /** Opens an object for reading: a descriptor that the caller closes, or -errno (ENOENT: it has no name). */
+  open(id: number): number {
+    const fd = this.#openKnown(id);
+    if (fd >= 0 || this.#walked) return fd;
+    this.#walk();
+    return this.#openKnown(id);
+  }
+
+  /** Opens a directory: a descriptor that stays ours, good until the next call, or -errno. */
+  directory(id: number): OpenDirectory | number {
+    const root = this.#roots.find((candidate) => candidate.id === id);
+    if (root !== undefined) return { fd: root.fd, root };
+    const kept = this.#directories.get(id);
+    if (kept !== undefined) return kept;
+    const place = this.#place(id);
+    if (place === null) return -errnos.ENOENT;
+    const parent = this.directory(place.parent);
+    if (typeof parent === "number") return parent;
+    const fd = openat(parent.fd, textName(place.name), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    if (fd < 0) return fd;
+    if (identityOf(fd, parent.root, false) !== id) {
+      close(fd);
+      return -errnos.ESTALE;
+    }
+    this.#makeRoom();
+    const opened = { fd, root: parent.root };
+    this.#directories.set(id, opened);
+    return opened;
+  }
+
+  /** The names in a directory, as they are now. */
+  list(id: number): Entry[] | number {
+    let directory = this.directory(id);
+    if (typeof directory === "number" && !this.#walked) {
+      this.#walk();
+      directory = this.directory(id);
+    }
+    if (typeof directory === "number") return directory;
+    const { fd, root } = directory;
+    const entries = listDirectory(fd, root.identities, root.id === id, root.filter);
+    if (typeof entries === "number") return entries;
+    for (const entry of entries) this.#places.set(entry.id, id, entry.name);
+    return entries;
+  }
+
+  /** Closes what was kept open. */
+  close(): void {
+    for (const { fd } of this.#directories.values()) close(fd);
+    this.#directories.clear();
+  }
+
+  #place(id: number): Place | null {
+    return this.#places.get(id) ?? this.#marks.objects.get(id)?.place ?? null;
+  }
+
+  #openKnown(id: number): number {
+    const root = this.#roots.find((candidate) => candidate.id === id);
+    if (root !== undefined) return openat(root.fd, textName("."), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    const place = this.#place(id);
+    if (place === null) return -errnos.ENOENT;
+    const parent = this.directory(place.parent);
+    if (typeof parent === "number") return parent;
+    const fd = openObject(parent.fd, textName(place.name), true);
+    if (fd < 0) return fd;
+    const type = modeOf(fd) >>> 12;
+    if (identityOf(fd, parent.root, type !== DT_REG && type !== DT_DIR) === id) return fd;
+    close(fd);
+    return -errnos.ESTALE;
+  }
+
+  #walk(): void {
+    this.#walked = true;
+    const ahead = this.#roots.map(({ id }) => id);
+    for (let id = ahead.pop(); id !== undefined; id = ahead.pop()) {
+      const entries = this.list(id);
+      if (typeof entries === "number") continue;
+      for (const entry of entries) if (entry.type === DT_DIR) ahead.push(entry.id);
+    }
+  }
+
+  #makeRoom(): void {
+    if (this.#directories.size < KEPT) return;
+    for (const [id, { fd }] of this.#directories) {
+      // Ancestors of what is being opened were opened last: the oldest half goes.
+      close(fd);
+      this.#directories.delete(id);
+      if (this.#directories.size <= KEPT / 2) return;
+    }
+  }
+}
+
+/** A path component (one character per byte) where the kernel can read it. */
+function textName(name: string): number {
+  const bytes = nameBytes(name);
+  return kernelName(bytes, 0, bytes.length);
+}
+
+/** Fills STAT and reads the identity of an open object. */
+function identityOf(fd: number, root: TreeRoot, pathOnly: boolean): number {
+  if (statx(fd, emptyString, AT_EMPTY_PATH, STATX_BASIC_STATS, statAddress) < 0) return 0;
+  const low = scratch.view.getUint32(STAT + 32, true);
+  return root.identities.ofDescriptor(fd, pathOnly, low, scratch.view.getUint32(STAT + 36, true));
+}
+
+/** Fills STAT from an open object; returns its size or -errno. */
+export function sizeOf(fd: number): number {
+  const result = statx(fd, emptyString, AT_EMPTY_PATH, STATX_BASIC_STATS, statAddress);
+  return result < 0 ? result : getU64(scratch.view, STAT + STX_SIZE);
+}
