@@ -65,7 +65,8 @@ export class Check {
   acknowledged(node: SimNode, op: number, byBoth: boolean): void {
     if (!byBoth) {
       const { record } = node.disk;
-      if (record.role !== "ALONE" || record.generations.current !== node.data.generations.current)
+      // A generation of the same parting may have taken the place of the one that the data path still has.
+      if (record.role !== "ALONE" || record.generations.parted !== node.data.generations.parted)
         this.fail("G3", `${node.name} acknowledges ${op} alone; durable is ${record.role}`);
     }
     this.acknowledged_.push({ op, node: node.name, alone: byBoth ? null : node.data.generations.current });

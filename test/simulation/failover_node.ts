@@ -176,8 +176,8 @@ export class SimNode {
   /** The whole machine stands still: a hypervisor's stun. */
   stun(ms: number): void {
     this.world.tell(`${this.name} stands still for ${ms.toFixed(0)} ms`);
-    this.frozen.daemon = this.world.clock.now + ms;
-    this.frozen.process = this.world.clock.now + ms;
+    this.frozen.daemon = Math.max(this.frozen.daemon, this.world.clock.now + ms);
+    this.frozen.process = Math.max(this.frozen.process, this.world.clock.now + ms);
   }
 
   /** SIGSTOP of the daemon: the guardian fences at 0.8 of the timeout, and a daemon that wakes later begins anew. */

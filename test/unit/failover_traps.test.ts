@@ -1,0 +1,368 @@
+/** The traps that fall into the failover core, each with its remedy. */
+import t from "tap";
+import { elect, relation } from "../../core/failover/generations.ts";
+import { step } from "../../core/failover/step.ts";
+import { Driver, primary, primView, recordOf, secondary, secondView, viewOf } from "./failover_driver.ts";
+
+const generations = (current: string, ...history: string[]) => ({ current, parted: null, history });
+
+t.test("trap 1: which copy is newer is read from the generations", async (t) => {
+  t.equal(relation(generations("a"), generations("a")), "equal");
+  t.equal(relation(generations("a"), generations("b", "a")), "theirsNewer");
+  t.equal(relation(generations("b", "a"), generations("a")), "mineNewer");
+  t.equal(relation(generations("b", "a"), generations("c", "a")), "split-brain");
+  t.equal(relation(generations("b"), generations("c", "a")), "unrelated");
+  t.equal(relation(generations(""), generations("c")), "blank");
+  const pairs = ["NONE", "SECOND", "PRIM", "ALONE"] as const;
+  for (const mine of pairs)
+    for (const theirs of pairs) {
+      const a = elect(recordOf({ role: mine }), recordOf({ role: theirs }), "n1", "n2").winner;
+      const b = elect(recordOf({ role: theirs }), recordOf({ role: mine }), "n2", "n1").winner;
+      t.not(a, b, `${mine} and ${theirs}: one wins, and both nodes say the same`);
+    }
+});
+
+t.test("trap 4: PRIM does not go on alone in secret", async (t) => {
+  const n1 = primary();
+  n1.report({ kind: "peerGone", cause: "link cut" });
+  t.same(n1.since(), [], "nothing is released while SECOND is heard and has not answered");
+  const asked = n1.view.outdate!;
+  t.ok(asked);
+  n1.hold = /^persist/;
+  n1.peer(secondView({ outdatedIn: asked }));
+  t.same(n1.since(), ["persist ALONE uptodate"]);
+  t.notOk(n1.since().includes("goAlone"), "not before it is on disk");
+  n1.release();
+  t.same(n1.since(), ["goAlone", "transition PRIM ALONE"]);
+  t.match(n1.state.durable, {
+    generations: { current: asked, parted: "g1" },
+    peerOutdatedIn: asked,
+    wasPrimaryAtParting: true,
+  });
+});
+
+t.test(
+  "trap 4: SECOND answers durably, and can never be promoted from the moment it reads the request",
+  async (t) => {
+    const n2 = secondary();
+    n2.hold = /^persist/;
+    n2.peer(primView({ outdate: "g2" }));
+    t.same(n2.since(), ["persist SECOND outdated"]);
+    t.equal(n2.view.outdatedIn, null, "not said before it is durable");
+    n2.lost();
+    t.same(n2.since(), [], "the crash of PRIM right now promotes nobody");
+    n2.hold = null;
+    n2.release();
+    t.equal(n2.view.outdatedIn, "g2");
+    t.equal(n2.short, "WAIT NotReady");
+    t.match(n2.told, { remedy: "holdfast prim db --force" });
+  },
+);
+
+t.test("trap 5: a half-done reintegration is not a copy", async (t) => {
+  const n2 = new Driver();
+  const source = recordOf({
+    role: "ALONE",
+    generations: { current: "g2", parted: "g1", history: ["g1", "g0"] },
+  });
+  n2.boot(recordOf()).peer(viewOf("ALONE", source));
+  n2.since();
+  n2.hold = /^persist/;
+  n2.report({ kind: "reintegrating", side: "target", full: false });
+  t.same(n2.since(), ["persist SECOND inconsistent"], "the data path waits");
+  n2.hold = null;
+  n2.release();
+  t.same(n2.since(), ["proceed after reintegrating"]);
+  n2.lost();
+  t.equal(n2.short, "WAIT NotReady");
+  n2.command({ name: "prim", force: false });
+  t.match(n2.answers.at(-1), { ok: false, message: /half old, half new.*prim db --force/ });
+  const rebooted = new Driver().boot(n2.state.durable).lost();
+  t.equal(rebooted.short, "WAIT NotReady");
+  rebooted.command({ name: "prim", force: true });
+  t.equal(rebooted.short, "ALONE Ready");
+  t.same(rebooted.state.durable.generations.history, [], "nobody may be reintegrated from it by differences");
+});
+
+t.test("trap 5: a target counts only once the source is durably PRIM", async (t) => {
+  const n2 = new Driver();
+  const alone = recordOf({
+    role: "ALONE",
+    generations: { current: "g2", parted: "g1", history: ["g1", "g0"] },
+  });
+  n2.boot(recordOf())
+    .peer(viewOf("ALONE", alone))
+    .report({ kind: "reintegrating", side: "target", full: false });
+  n2.since();
+  n2.report({ kind: "caughtUp", side: "target", generations: alone.generations });
+  t.same(n2.since(), []);
+  t.equal(n2.view.caughtUp, "g2");
+  n2.peer(viewOf("ALONE", { ...alone, role: "PRIM" }));
+  t.same(n2.since(), ["persist SECOND uptodate", "proceed after caughtUp"]);
+  t.match(n2.state.durable.generations, { current: "g2", parted: null });
+});
+
+t.test(
+  "trap 15, 15a: who sees a higher generation running fences itself at once, without hooks",
+  async (t) => {
+    const n1 = primary();
+    const newer = recordOf({
+      role: "ALONE",
+      generations: { current: "g9", parted: "g1", history: ["g1", "g0"] },
+    });
+    n1.peer(viewOf("ALONE", newer));
+    t.same(n1.since().slice(0, 2), ["fence", "address down"]);
+    t.equal(n1.state.state, "SECOND", "and then it follows");
+  },
+);
+
+t.test("trap 15a: outdate and promote race: the one that is durable first wins", async (t) => {
+  const n2 = secondary();
+  n2.hold = /^persist/;
+  n2.lost();
+  t.same(n2.since(), ["persist ALONE uptodate"]);
+  n2.peer(primView({ outdate: "g2" }));
+  t.equal(n2.view.outdatedIn, null, "a node past its decision does not consent");
+  n2.hold = null;
+  n2.release();
+  t.equal(n2.state.state, "ALONE");
+  const n1 = primary();
+  n1.report({ kind: "peerGone", cause: "sealed" });
+  n1.since();
+  n1.peer(n2.view);
+  t.equal(n1.since()[0], "fence", "the old primary never goes alone");
+});
+
+t.test("trap 18: alive and useless: heartbeats flow, the stream does not", async (t) => {
+  const n1 = primary();
+  n1.report({ kind: "peerGone", cause: "no answer" });
+  t.ok(n1.view.outdate);
+  n1.timer("outdate");
+  t.ok(
+    n1.since().includes("goAlone"),
+    "a peer that is heard and never answers does not freeze the application for ever",
+  );
+});
+
+t.test("going alone does not wait for a start hook that waits for an fsync", async (t) => {
+  const n1 = secondary();
+  n1.hold = /start_prim/;
+  n1.peer(secondView({ swap: { id: "x", phase: "drained" } }));
+  n1.since();
+  n1.lost();
+  t.same(n1.since(), ["persist ALONE uptodate", "goAlone"]);
+});
+
+t.test("trap 19: every prefix of a transition leads to a correct state at the next start", async (t) => {
+  const lives: [string, (n: Driver) => void, () => Driver][] = [
+    ["takeover", (n) => n.lost(), () => secondary()],
+    ["swap out", (n) => n.command({ name: "swap" }), () => primary()],
+    ["swap in", (n) => n.peer(secondView({ swap: { id: "x", phase: "drained" } })), () => secondary()],
+    ["stop", (n) => n.command({ name: "stop" }), () => primary()],
+  ];
+  for (const [name, act, make] of lives)
+    for (let prefix = 0; prefix < 9; prefix++) {
+      const n = make();
+      let left = prefix;
+      n.hold = { test: () => left-- <= 0 } as unknown as RegExp;
+      act(n);
+      for (const record of [n.state.durable, n.state.record]) {
+        const next = new Driver().boot({ ...record, running: true }).lost();
+        const may = record.role === "ALONE";
+        t.equal(
+          next.state.state,
+          may ? "ALONE" : "WAIT",
+          `${name}, ${prefix} effects, ${record.role}: alone only where it was ALONE`,
+        );
+      }
+    }
+});
+
+t.test("trap 20: a cold start alone", async (t) => {
+  const cold = (record: Parameters<typeof recordOf>[0], config = {}) =>
+    new Driver(config).boot(recordOf(record)).lost();
+  t.equal(cold({ role: "ALONE" }).short, "ALONE Ready");
+  t.equal(cold({ role: "PRIM" }).short, "WAIT NotReady");
+  t.equal(cold({ role: "SECOND" }).short, "WAIT NotReady");
+  t.equal(cold({ role: "ALONE", consistency: "outdated" }).short, "WAIT NotReady");
+  t.equal(cold({ role: "ALONE" }, { onIsolation: "wait" }).short, "WAIT NotReady");
+  t.equal(cold({ role: "ALONE", peerOutdatedIn: "g1" }, { onIsolation: "wait" }).short, "ALONE Ready");
+  t.match(cold({ role: "PRIM" }).told, { remedy: "holdfast prim db", reason: /n2 may have gone further/ });
+  t.match(cold({ consistency: "outdated" }).told, { remedy: "holdfast prim db --force" });
+});
+
+t.test(
+  "trap 20: both boot: former roles, and nobody starts before the other consented durably",
+  async (t) => {
+    const n1 = new Driver().boot(recordOf({ role: "PRIM" })).peer(viewOf("WAIT", recordOf()));
+    t.equal(n1.short, "WAIT Transient");
+    t.ok(n1.view.outdate);
+    n1.peer(viewOf("WAIT", recordOf({ consistency: "outdated" }), { outdatedIn: n1.view.outdate }));
+    t.equal(n1.short, "ALONE Ready");
+    const n2 = new Driver().boot(recordOf()).peer(viewOf("WAIT", recordOf({ role: "PRIM" })));
+    t.equal(n2.view.outdate, null, "the former secondary does not ask");
+    const newer = new Driver()
+      .boot(recordOf())
+      .peer(viewOf("STOP", recordOf({ role: "ALONE", generations: generations("g7", "g1") })));
+    t.match(newer.told, { remedy: "holdfast start db --node n2" });
+  },
+);
+
+t.test("trap 12a: a restored snapshot is not taken for good", async (t) => {
+  const restored = new Driver().boot(recordOf({ role: "PRIM", counter: 3 }));
+  restored.peer(viewOf("WAIT", recordOf({ peerCounter: 9 })));
+  t.equal(
+    restored.view.outdate,
+    null,
+    "it was primary, but its peer remembers more of it than it does itself",
+  );
+});
+
+t.test("trap 24: the flapping node comes to rest, with the reason", async (t) => {
+  const n1 = primary();
+  for (let times = 0; times < 3; times++) n1.command({ name: "restart" }, "rule");
+  t.equal(n1.short, "PRIM Ready");
+  n1.command({ name: "restart" }, "rule");
+  t.equal(n1.short, "STOP NotReady");
+  t.match(n1.told.reason, /maxLoop/);
+  const human = primary();
+  for (let times = 0; times < 3; times++) human.command({ name: "restart" }, "rule");
+  human.command({ name: "restart" });
+  human.command({ name: "restart" }, "rule");
+  t.equal(human.short, "PRIM Ready", "a person's command begins the count anew");
+});
+
+t.test("G5: split brain: the former secondary stops, keeps its writes aside, and follows", async (t) => {
+  const n2 = secondary();
+  n2.lost();
+  n2.since();
+  const stays = recordOf({
+    role: "ALONE",
+    generations: { current: "h2", parted: "g1", history: ["g1", "g0"] },
+    wasPrimaryAtParting: true,
+  });
+  n2.peer(viewOf("ALONE", stays));
+  t.equal(n2.since()[0], "stop_prim");
+  t.equal(n2.state.state, "SECOND");
+  const n1 = primary();
+  n1.lost();
+  n1.since();
+  n1.peer(
+    viewOf(
+      "ALONE",
+      recordOf({ role: "ALONE", generations: { current: "h2", parted: "g1", history: ["g1", "g0"] } }),
+    ),
+  );
+  t.same(n1.since(), []);
+  t.match(n1.told, { state: "ALONE", reason: /n1 stays/ });
+});
+
+t.test("the loser's follow says sacrifice, and an interrupted one resumes without a second", async (t) => {
+  const winner = recordOf({
+    role: "ALONE",
+    generations: { current: "h2", parted: "g1", history: ["g1", "g0"] },
+    wasPrimaryAtParting: true,
+  });
+  const n2 = new Driver();
+  n2.boot(recordOf({ role: "ALONE", generations: { current: "k2", parted: "g1", history: ["g1", "g0"] } }));
+  n2.peer(viewOf("ALONE", winner));
+  t.ok(n2.since().includes("follow sacrifice"));
+  n2.report({ kind: "reintegrating", side: "target", full: false });
+  t.match(n2.state.durable, { consistency: "inconsistent", generations: { current: "g1" } });
+  const again = new Driver().boot(n2.state.durable).peer(viewOf("ALONE", winner));
+  t.ok(again.since().includes("follow"));
+});
+
+t.test("onIsolation: wait: PRIM goes on, SECOND waits unless PRIM said goodbye", async (t) => {
+  t.equal(secondary({ onIsolation: "wait" }).lost().short, "WAIT NotReady");
+  t.equal(
+    secondary({ onIsolation: "wait" }).peer(primView({ state: "WAIT", leaving: true })).short,
+    "ALONE Ready",
+  );
+  t.equal(primary({ onIsolation: "wait" }).lost().short, "ALONE Ready");
+});
+
+t.test("failover: manual: SECOND waits for a person", async (t) => {
+  const n2 = secondary({ failover: "manual" }).lost();
+  t.equal(n2.short, "WAIT NotReady");
+  t.equal(n2.told.remedy, "holdfast prim db");
+  n2.command({ name: "prim", force: false });
+  t.equal(n2.short, "ALONE Ready");
+});
+
+t.test("prim is refused where data would be lost, and says what forces it", async (t) => {
+  const beside = new Driver().boot(recordOf(), false).peer(primView());
+  beside.command({ name: "prim", force: true });
+  t.match(beside.answers.at(-1), { ok: false, message: /n2 is primary already/ });
+  const outdated = new Driver().boot(recordOf({ consistency: "outdated" })).lost();
+  outdated.command({ name: "prim", force: false });
+  t.match(outdated.answers.at(-1), { ok: false, message: /prim db --force/ });
+});
+
+t.test("second --full copies everything over unrelated data; second needs a primary", async (t) => {
+  const n2 = new Driver().boot(recordOf({ generations: generations("z") })).peer(primView());
+  t.match(n2.told, { readiness: "NotReady", remedy: "holdfast second db --full" });
+  n2.since();
+  n2.command({ name: "second", full: true });
+  t.ok(n2.since().includes("follow full"));
+  const alone = new Driver().boot(recordOf()).lost();
+  alone.command({ name: "second", full: false });
+  t.match(alone.answers.at(-1), { ok: false, message: /nothing to follow/ });
+});
+
+t.test(
+  "the primary's disk fails: its good secondary takes over; without one it goes on and says so",
+  async (t) => {
+    const n1 = primary();
+    n1.report({ kind: "diskFailed", detail: "EIO" });
+    t.equal(n1.state.state, "WAIT");
+    t.equal(n1.state.durable.consistency, "suspect");
+    t.ok(n1.since().includes("stop_prim"));
+    const alone = primary().lost();
+    alone.report({ kind: "diskFailed", detail: "EIO" });
+    t.equal(alone.state.state, "ALONE");
+    t.match(alone.told.reason, /suspect/);
+  },
+);
+
+t.test("the secondary's disk fails: it says why, waits a little, and follows again by itself", async (t) => {
+  const n2 = secondary();
+  n2.report({ kind: "diskFailed", detail: "ENOSPC" });
+  t.same(n2.since(), ["persist SECOND suspect", "stopReplication"]);
+  t.match(n2.told, { state: "SECOND", readiness: "Transient", reason: /the disk of n1 failed: ENOSPC/ });
+  n2.timer("follow again");
+  t.same(n2.since(), ["follow"]);
+});
+
+t.test("the replication process of the primary dies: fenced, and the secondary may take over", async (t) => {
+  const n1 = primary();
+  n1.report({ kind: "died", detail: "signal 9" });
+  t.equal(n1.since()[0], "fence");
+  t.equal(n1.state.state, "WAIT");
+  t.equal(secondary().peer(primView({ state: "WAIT" })).short, "ALONE Ready");
+});
+
+t.test("a record that cannot be written stops a node that serves", async (t) => {
+  const n1 = primary();
+  n1.fail = /^persist/;
+  n1.lost();
+  t.ok(n1.since().includes("fence"));
+  t.notOk(n1.acts.includes("goAlone"));
+  t.match(n1.told.reason, /cannot be written on n1/);
+});
+
+t.test("a daemon that is back in time adopts what runs", async (t) => {
+  const n1 = new Driver();
+  const record = recordOf({ role: "PRIM" });
+  n1.tell({ type: "boot", record, start: true, incarnation: "me", adopt: { state: "PRIM", inSync: true } });
+  n1.peer(secondView());
+  t.same(n1.since(), []);
+  t.equal(n1.short, "PRIM Ready");
+});
+
+t.test("step is pure: it changes nothing that it was given", async (t) => {
+  const n1 = primary();
+  const before = JSON.stringify(n1.state);
+  step(n1.state, { type: "peerLost", cause: "x", now: 1, wall: 1 });
+  t.equal(JSON.stringify(n1.state), before);
+});
