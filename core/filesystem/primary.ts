@@ -21,6 +21,7 @@ import type { KnownPlaces } from "./known_places.ts";
 import type { Link, LinkOwner } from "./link.ts";
 import type { MarksStore } from "./marks_store.ts";
 import { Outbound } from "./outbound.ts";
+import { monotonic } from "./poll_loop.ts";
 import { Job } from "./pool.ts";
 import { Listener } from "./prim_link.ts";
 import { SourceCopy } from "./source_copy.ts";
@@ -57,7 +58,8 @@ export class Primary implements LinkOwner {
   #pointBytes = 0;
   #pointTicket = 0;
   #pointWaits = 0;
-  #lostAt = 0;
+  /** The peer has as long to come at first as it has to come back. */
+  #lostAt = monotonic();
   #now = 0;
   #syncing = 0;
   #afterSync: ((errno: number) => void) | null = null;
@@ -131,6 +133,7 @@ export class Primary implements LinkOwner {
       this.outbound.held = !this.outbound.alone && now - this.#lostAt > GRACE;
       return this.outbound.alone ? wake : Math.min(wake, this.#lostAt + GRACE + 1);
     }
+    this.outbound.held = false;
     wake = Math.min(wake, this.#watch(now), this.#schedule(now));
     if (this.#link === null) return now;
     if (this.phase === "copying" && this.#copy !== null) {

@@ -156,6 +156,38 @@ export class LabNode {
   }
 }
 
+/** Runs a shell in a directory without blocking this process, which plays the daemon. Throws with what it said. */
+export async function shell(directory: string, script: string): Promise<string> {
+  const child = Bun.spawn(["sh", "-ec", script], { cwd: directory, stdout: "pipe", stderr: "pipe" });
+  const [out, errors] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+  ]);
+  if ((await child.exited) !== 0) throw new Error(`${script}: ${out}${errors}`);
+  return out;
+}
+
+/** What differs between the two directories, compared in a process of its own. */
+export async function compare(a: LabNode, b: LabNode): Promise<string[]> {
+  const module = new URL("./replication_compare.ts", import.meta.url).pathname;
+  const code = `import { differences } from ${JSON.stringify(module)};
+    console.log(JSON.stringify(differences(process.argv[1], process.argv[2])))`;
+  const command = [process.execPath, "-e", code, a.directory, b.directory];
+  const child = Bun.spawn(command, { stdout: "pipe", stderr: "inherit" });
+  return JSON.parse(await new Response(child.stdout).text()) as string[];
+}
+
+/** Waits until the copies are equal: modification times follow their data within a second. Returns what still differs. */
+export async function becomesEqual(a: LabNode, b: LabNode): Promise<string[]> {
+  let left: string[] = [];
+  for (let tries = 0; tries < 6; tries++) {
+    left = await compare(a, b);
+    if (left.length === 0) break;
+    await Bun.sleep(500);
+  }
+  return left;
+}
+
 /** Two nodes that replicate one directory, made under `base`, which is emptied. */
 export function makeLab(
   base: string,

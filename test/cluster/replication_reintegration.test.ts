@@ -3,8 +3,7 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { differences } from "./replication_compare.ts";
-import { generation, type LabNode, makeLab } from "./replication_lab.ts";
+import { becomesEqual, compare, generation, makeLab, shell } from "./replication_lab.ts";
 
 if (process.getuid?.() !== 0) t.plan(0, "needs root: mounts");
 t.setTimeout(120_000);
@@ -13,17 +12,6 @@ const lab = makeLab(`/tmp/holdfast-reintegration-${process.pid}`, port);
 const { n1, n2 } = lab;
 t.teardown(() => lab.close());
 
-/** Runs a shell in a directory without blocking this process, which plays the daemon. */
-async function shell(node: LabNode, script: string): Promise<string> {
-  const child = Bun.spawn(["sh", "-ec", script], { cwd: node.directory, stdout: "pipe", stderr: "pipe" });
-  const [out, errors] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-  ]);
-  if ((await child.exited) !== 0) throw new Error(`${script}: ${out}${errors}`);
-  return out;
-}
-
 /** Waits until nothing is left that only a durable point makes clean, then kills SECOND. */
 async function part(): Promise<void> {
   const points = n1.counters?.durablePoints ?? 0;
@@ -31,28 +19,6 @@ async function part(): Promise<void> {
   const from = n1.reports.length;
   await n2.kill();
   await n1.reported("peerGone", from);
-}
-
-/** Compares in a process of its own. */
-async function equal(): Promise<string[]> {
-  const code = `import { differences } from ${JSON.stringify(new URL("./replication_compare.ts", import.meta.url).pathname)};
-    console.log(JSON.stringify(differences(process.argv[1], process.argv[2])))`;
-  const child = Bun.spawn([process.execPath, "-e", code, n1.directory, n2.directory], {
-    stdout: "pipe",
-    stderr: "inherit",
-  });
-  return JSON.parse(await new Response(child.stdout).text()) as string[];
-}
-
-/** Waits until the copies are equal: modification times follow their data within a second. */
-async function becomesEqual(): Promise<string[]> {
-  let left: string[] = [];
-  for (let tries = 0; tries < 6; tries++) {
-    left = await equal();
-    if (left.length === 0) break;
-    await Bun.sleep(500);
-  }
-  return left;
 }
 
 t.test("a first copy takes everything, whatever its kind", async (t) => {
@@ -80,20 +46,20 @@ t.test("a first copy takes everything, whatever its kind", async (t) => {
   await n2.must({ op: "follow", full: true, sacrifice: false, generations: generation("") });
   await n2.reported("inSync");
   await n1.reported("inSync");
-  t.same(await equal(), []);
+  t.same(await compare(n1, n2), []);
   t.end();
 });
 
 t.test("only what changed is moved; renames as renames", async (t) => {
   await shell(
-    n1,
+    n1.directory,
     "for i in $(seq 50); do head -c 100000 /dev/urandom > f$i; done; mkdir -p a/b/c z; echo inner > a/b/c/inner; sync -f .",
   );
-  t.same(await becomesEqual(), []);
+  t.same(await becomesEqual(n1, n2), []);
   await part();
   await n1.must({ op: "goAlone", generations: generation("g2", "g1") });
   await shell(
-    n1,
+    n1.directory,
     `printf CHANGED | dd of=big bs=1 seek=1500000 conv=notrunc,fsync 2>/dev/null; mv a/b z/moved; rm f1; mv f2 f3; ln f4 z/f4link; mv deep deeper
      echo new > new; mkdir newdir; echo in > newdir/in; rm -r empty; ln -sf other sym; chmod 600 f5; setfattr -n user.later -v 1 f6; truncate -s 100 f7; mv z/moved/c/inner z/out`,
   );
@@ -103,7 +69,7 @@ t.test("only what changed is moved; renames as renames", async (t) => {
   await n2.must({ op: "follow", full: false, sacrifice: false, generations: generation("g1") });
   await n2.reported("inSync", before);
   await n1.reported("inSync", told);
-  t.same(await becomesEqual(), []);
+  t.same(await becomesEqual(n1, n2), []);
   const moved = n1.finished.at(-1)!;
   t.equal(moved.full, false);
   t.ok(moved.bytes < 300_000, `${moved.bytes} bytes were moved`);
@@ -113,20 +79,23 @@ t.test("only what changed is moved; renames as renames", async (t) => {
 t.test("live operations during a reintegration", async (t) => {
   await part();
   await n1.must({ op: "goAlone", generations: generation("g3", "g2", ["g1"]) });
-  await shell(n1, "mkdir many; for i in $(seq 300); do head -c 200000 /dev/urandom > many/$i; done");
+  await shell(
+    n1.directory,
+    "mkdir many; for i in $(seq 300); do head -c 200000 /dev/urandom > many/$i; done",
+  );
   const before = n2.reports.length;
   const told = n1.reports.length;
   await n2.start();
   await n2.must({ op: "follow", full: false, sacrifice: false, generations: generation("g2", null, ["g1"]) });
   await shell(
-    n1,
+    n1.directory,
     `i=0; while [ $i -lt 150 ]; do i=$((i+1)); echo live >> many/$i; mv many/$((i+150)) many/moved$i; echo $i > fresh$i; rm -f fresh$((i-3)); mkdir -p tree/$i; mv tree/$i tree/t$i; done
      mv many renamed; rm -r tree; ln renamed/5 five`,
   );
   await n2.reported("inSync", before);
   await n1.reported("inSync", told);
-  await shell(n1, "echo after > after");
-  t.same(await becomesEqual(), []);
+  await shell(n1.directory, "echo after > after");
+  t.same(await becomesEqual(n1, n2), []);
   t.end();
 });
 
@@ -134,7 +103,7 @@ t.test("an interrupted reintegration resumes", async (t) => {
   await part();
   await n1.must({ op: "goAlone", generations: generation("g4", "g3", ["g2", "g1"]) });
   await shell(
-    n1,
+    n1.directory,
     "mkdir more; for i in $(seq 100); do head -c 500000 /dev/urandom > more/$i; done; mv five six",
   );
   const from = n1.reports.length;
@@ -148,7 +117,7 @@ t.test("an interrupted reintegration resumes", async (t) => {
   await n1.reported("reintegrating", from);
   await Bun.sleep(60);
   await n2.kill();
-  await shell(n1, "echo between > between; rm more/1; mv more/2 more/two");
+  await shell(n1.directory, "echo between > between; rm more/1; mv more/2 more/two");
   const before = n2.reports.length;
   await n2.start();
   await n2.must({
@@ -158,9 +127,6 @@ t.test("an interrupted reintegration resumes", async (t) => {
     generations: generation("g3", null, ["g2", "g1"]),
   });
   await n2.reported("inSync", before);
-  t.same(await becomesEqual(), []);
+  t.same(await becomesEqual(n1, n2), []);
   t.end();
 });
-
-/** Referenced so that a failure can be looked at by hand. */
-export const compare = differences;
