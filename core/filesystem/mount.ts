@@ -44,6 +44,7 @@ export class FuseMount implements Completion {
   private readonly pathText: Memory;
   private flushing = false;
   private unmountWanted = false;
+  private unmounted = false;
 
   private constructor(
     readonly path: string,
@@ -51,7 +52,6 @@ export class FuseMount implements Completion {
     readonly fd: number,
     /** The minor number of the mount's device, by which the kernel names the connection. */
     readonly connection: number,
-    private readonly mountId: number,
     private readonly pool: Pool,
   ) {
     this.pathText = libc.cString(path);
@@ -81,7 +81,7 @@ export class FuseMount implements Completion {
     const entry = topMountAt(path);
     if (entry === undefined) throw new Error(`${path} was mounted, and is not in /proc/self/mountinfo`);
     raiseDirtyLimit(entry.device);
-    return new FuseMount(path, fd, Number(entry.device.split(":")[1]), entry.id, pool);
+    return new FuseMount(path, fd, Number(entry.device.split(":")[1]), pool);
   }
 
   /** Takes over a mount that a former process made, whose descriptor was kept. Throws when `path` is not mounted. */
@@ -89,7 +89,7 @@ export class FuseMount implements Completion {
     const entry = topMountAt(path);
     if (entry?.source !== MOUNT_SOURCE)
       throw new Error(`${path} is not mounted by Holdfast: nothing to take over`);
-    return new FuseMount(path, fd, Number(entry.device.split(":")[1]), entry.id, pool);
+    return new FuseMount(path, fd, Number(entry.device.split(":")[1]), pool);
   }
 
   /**
@@ -101,27 +101,37 @@ export class FuseMount implements Completion {
     this.flushing = this.pool.submit(Job.SYNC_PATH, -1, 0, 0, this.pathText.address, this, FLUSHED);
   }
 
-  /** Begins to unmount: flushes everything, which the loop must go on serving. The outcome appears in `unmountResult`. */
+  /**
+   * Begins to unmount: flushes everything, which the loop must go on serving. The outcome appears in `unmountResult`: 0 when nobody
+   * uses the mount any more. Another mount namespace (a container's) may keep an idle copy of it: that one dies with the descriptor.
+   */
   startUnmount(): void {
     this.unmountResult = null;
     this.unmountWanted = true;
-    if (!this.flushing) this.submitUnmount();
+    if (this.unmounted) this.finish(0);
+    else if (!this.flushing) this.submit(Job.SYNC_PATH, FLUSHED);
   }
 
-  private submitUnmount(): void {
-    if (!this.pool.submit(Job.UMOUNT, -1, 0, 0, this.pathText.address, this, UNMOUNTED))
-      this.unmountResult = -errnos.EAGAIN;
+  private submit(job: number, cookie: number): void {
+    const taken = this.pool.submit(job, -1, 0, 0, this.pathText.address, this, cookie);
+    if (!taken) this.finish(-errnos.EAGAIN);
   }
 
   /** The pool did what was asked. */
   completed(cookie: number, result: number): void {
-    if (cookie === FLUSHED) {
+    if (cookie === UNMOUNTED) this.finish(result);
+    else {
       this.flushing = false;
-      if (this.unmountWanted) this.submitUnmount();
-      return;
+      // Flushed first: where a copy of the mount stays in another namespace, unmounting ours writes nothing out.
+      if (this.unmountWanted) this.submit(Job.UMOUNT, UNMOUNTED);
     }
-    this.unmountResult = result;
-    this.unmountWanted = result === 0;
+  }
+
+  private finish(result: number): void {
+    this.unmounted ||= result === 0;
+    // A process in another namespace may have files open: unmounting here did not ask it.
+    this.unmountResult = this.unmounted && this.holders().length > 0 ? -errnos.EBUSY : result;
+    this.unmountWanted = this.unmountResult === 0;
   }
 
   /** Ends the connection at once: all requests fail, pages not handed over are lost. The mount itself stays, dead. Throws. */
@@ -129,37 +139,53 @@ export class FuseMount implements Completion {
     abortConnection(this.connection);
   }
 
-  /** Processes that keep the mount busy: an open file, the current directory, a mapping. */
+  /** Processes, in whatever mount namespace, that keep the mount busy: an open file, the current directory, a mapping. */
   holders(): MountHolder[] {
     const holders: MountHolder[] = [];
+    const seen = new Map<string, MountCopy[]>();
     for (const entry of readdirSync("/proc")) {
       const pid = Number(entry);
-      const file = Number.isInteger(pid) ? this.fileOf(pid) : null;
+      if (!Number.isInteger(pid) || pid === process.pid) continue;
+      const namespace = linkOf(`/proc/${pid}/ns/mnt`);
+      const copies = seen.get(namespace) ?? this.copiesIn(pid);
+      seen.set(namespace, copies);
+      const file = fileInside(pid, copies);
       if (file !== null) holders.push({ pid, command: textOf(`/proc/${pid}/comm`).trim(), file });
     }
     return holders;
   }
 
-  /** The first file of the process in this mount. Only names and numbers are compared: a stat would ask this very server. */
-  private fileOf(pid: number): string | null {
-    for (const fd of namesIn(`/proc/${pid}/fd`)) {
-      if (!textOf(`/proc/${pid}/fdinfo/${fd}`).includes(`mnt_id:\t${this.mountId}\n`)) continue;
-      return linkOf(`/proc/${pid}/fd/${fd}`);
-    }
-    for (const link of ["cwd", "root", "exe"]) {
-      const target = linkOf(`/proc/${pid}/${link}`);
-      if (this.isInside(target)) return target;
-    }
-    const mapped = textOf(`/proc/${pid}/maps`)
+  /** This mount and its copies in the mount namespace of a process. */
+  private copiesIn(pid: number): MountCopy[] {
+    const fields = textOf(`/proc/${pid}/mountinfo`)
       .split("\n")
-      .map((line) => line.slice(73))
-      .find((file) => this.isInside(file));
-    return mapped ?? null;
+      .map((line) => line.split(" "));
+    return fields
+      .filter((field) => field[2] === `0:${this.connection}`)
+      .map((field) => ({ id: field[0] ?? "", path: field[4] ?? "" }));
   }
+}
 
-  private isInside(file: string): boolean {
-    return file === this.path || file.startsWith(`${this.path}/`);
+/** The mount as one namespace knows it. */
+interface MountCopy {
+  id: string;
+  path: string;
+}
+
+/** The first file of the process in one of the mounts. Only names and numbers are compared: a stat would ask this very server. */
+function fileInside(pid: number, copies: readonly MountCopy[]): string | null {
+  if (copies.length === 0) return null;
+  for (const fd of namesIn(`/proc/${pid}/fd`)) {
+    const info = textOf(`/proc/${pid}/fdinfo/${fd}`);
+    if (copies.some(({ id }) => info.includes(`mnt_id:\t${id}\n`))) return linkOf(`/proc/${pid}/fd/${fd}`);
   }
+  const inside = (file: string): boolean =>
+    copies.some(({ path }) => file === path || file.startsWith(`${path}/`));
+  const links = ["cwd", "root", "exe"].map((link) => linkOf(`/proc/${pid}/${link}`));
+  const mapped = textOf(`/proc/${pid}/maps`)
+    .split("\n")
+    .map((line) => line.slice(73));
+  return [...links, ...mapped].find(inside) ?? null;
 }
 
 /**

@@ -125,6 +125,28 @@ await t.test("trap 21: a busy mount is not unmounted, and who holds it is named"
   tt.notOk(topMountAt(path));
 });
 
+await t.test(
+  "trap 21: a process in a mount namespace of its own counts; an idle namespace does not",
+  { skip },
+  async (tt) => {
+    const { path, under } = directory(tt);
+    const mounted = await mountLocally({ path });
+    const command = `exec 3> ${path}/f; echo data >&3; read line; exec 3>&-; read line`;
+    const container = spawn("unshare", ["-m", "--propagation", "private", "sh", "-c", command], {
+      stdio: ["pipe", "ignore", "ignore"],
+    });
+    tt.teardown(() => container.kill("SIGKILL"));
+    await sleep(300);
+    const stopped = mounted.stop();
+    await sleep(700);
+    tt.ok(fs.existsSync(`/proc/${mounted.pid}`));
+    tt.equal(fs.readFileSync(`${under}/f`, "utf8"), "data\n");
+    container.stdin.write("\n");
+    tt.match(await stopped, new RegExp(`busy: ${container.pid} sh ${path}/f`));
+    tt.equal(container.exitCode, null);
+  },
+);
+
 await t.test("a dead mount left by kill -9 is cleared at the next start", { skip }, async (tt) => {
   const { path } = directory(tt);
   const first = await mountLocally({ path });
