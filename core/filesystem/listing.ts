@@ -7,17 +7,16 @@ import {
   STATX_BASIC_STATS,
 } from "../platform/linux/constants.ts";
 import { allocate, close, cString, getdents64, openat, statx } from "../platform/linux/libc.ts";
-import type { Entry } from "../replication/names.ts";
+import { DT_DIR, type Entry } from "../replication/names.ts";
 import type { NameFilter } from "./exclusion.ts";
 import { type Identities, PRIVATE_NAME } from "./identity.ts";
 import { nameText } from "./known_places.ts";
-import { STAT, STX_MODE, scratch, statAddress } from "./places.ts";
+import { STAT, STX_MODE, STX_NLINK, scratch, statAddress } from "./places.ts";
 
 const ROOM = 256 * 1024;
 const room = allocate(ROOM);
 const dot = cString(".").address;
 const D_RECLEN = 16;
-const D_TYPE = 18;
 const D_NAME = 19;
 
 /** The entries of the open directory `fd`, ours and excluded ones left out. `top`: it is a replicated directory itself. Returns -errno when it cannot be read. */
@@ -53,13 +52,12 @@ function entryAt(
   const name = nameText(room.bytes, start, room.bytes.indexOf(0, start) - start);
   if (name === "." || name === ".." || (top && name === PRIVATE_NAME)) return null;
   if (filter?.(name, top) === true) return null;
-  let type = room.bytes[at + D_TYPE]!;
-  if (type === 0) {
-    if (statx(directory, room.address + start, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, statAddress) < 0)
-      return null;
-    type = scratch.view.getUint16(STAT + STX_MODE, true) >>> 12;
-  }
+  const stat = statx(directory, room.address + start, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, statAddress);
+  // Gone since it was listed: nobody but this process changes the directory, so a damaged one says so elsewhere.
+  if (stat < 0) return null;
+  const type = scratch.view.getUint16(STAT + STX_MODE, true) >>> 12;
+  const hasOthers = type !== DT_DIR && scratch.view.getUint32(STAT + STX_NLINK, true) > 1;
   const low = room.view.getUint32(at, true);
   const high = room.view.getUint32(at + 4, true);
-  return { name, type, id: identities.ofName(directory, room.bytes, start, low, high) };
+  return { name, type, hasOthers, id: identities.ofName(directory, room.bytes, start, low, high) };
 }

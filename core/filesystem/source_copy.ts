@@ -191,9 +191,9 @@ export class SourceCopy {
       this.outbound.send(FrameType.DIR_NAMES);
       filled = 0;
     };
-    for (const { id, type, name } of entries) {
+    for (const { id, type, name, hasOthers } of entries) {
       if (filled + entryBytes(name.length) > NAMES_PIECE) flush();
-      filled = putEntry(piece, filled, id, type, nameBytes(name));
+      filled = putEntry(piece, filled, id, type, nameBytes(name), hasOthers);
     }
     flush();
     readAttributes(opened.fd, frame);

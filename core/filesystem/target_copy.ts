@@ -111,11 +111,8 @@ export class TargetCopy {
       case FrameType.DIR_NAMES:
         this.#entries.open(frame.data);
         while (this.#entries.next()) {
-          this.#wanted.push({
-            id: this.#entries.id,
-            type: this.#entries.type,
-            name: this.#entries.name.key(),
-          });
+          const { id, type, hasOthers } = this.#entries;
+          this.#wanted.push({ id, type, hasOthers, name: this.#entries.name.key() });
         }
         return 0;
       case FrameType.DIR_END:

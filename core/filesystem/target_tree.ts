@@ -2,7 +2,7 @@
 import { O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY } from "../platform/linux/constants.ts";
 import { errnos } from "../platform/linux/errno.ts";
 import { close, openat } from "../platform/linux/libc.ts";
-import { type Entry, LIMBO, type Locations, type TreeReader } from "../replication/names.ts";
+import { DT_DIR, type Entry, LIMBO, type Locations, type TreeReader } from "../replication/names.ts";
 import type { NameFilter } from "./exclusion.ts";
 import { nameBytes } from "./known_places.ts";
 import { openLimbo } from "./limbo.ts";
@@ -43,6 +43,29 @@ export class TargetTree implements TreeReader {
     const opened = this.open(directory);
     if (typeof opened === "number") return [];
     return this.#listAndClose(opened, this.#tops.includes(directory));
+  }
+
+  *listHardLinks(): Generator<Entry & { parent: number }> {
+    for (const [root, top] of this.#tops.entries()) {
+      const fd = this.#descend(root, this.#roots.fds[root]!, [], false);
+      if (typeof fd !== "number") yield* this.#hardLinksBelow(fd, top, true);
+    }
+  }
+
+  *#hardLinksBelow(
+    opened: TargetDirectory,
+    parent: number,
+    top: boolean,
+  ): Generator<Entry & { parent: number }> {
+    const { fd, root } = opened;
+    const entries = listDirectory(fd, this.#roots.identities[root]!, top, this.#filters[root] ?? null);
+    for (const entry of typeof entries === "number" ? [] : entries) {
+      if (entry.hasOthers === true) yield { ...entry, parent };
+      if (entry.type !== DT_DIR) continue;
+      const below = this.#descend(root, fd, [entry.name], false);
+      if (typeof below !== "number") yield* this.#hardLinksBelow(below, entry.id, false);
+    }
+    close(fd);
   }
 
   lookup(directory: number, name: string): number {
