@@ -25,7 +25,8 @@ t.test(`${SCHEDULES} schedules hold every guarantee`, async (t) => {
   t.comment(`${acknowledged} acknowledged operations, ${served} times served`);
   t.ok(acknowledged > 50 * SCHEDULES, "the application worked");
   t.ok(served > 2 * SCHEDULES, "the role moved");
-  for (const [pair, count] of [...coverage].sort()) t.comment(`${String(count).padStart(9)}  ${pair}`);
+  for (const [pair, count] of [...coverage].sort(([a], [b]) => (a < b ? -1 : 1)))
+    t.comment(`${String(count).padStart(9)}  ${pair}`);
   const states = ["STOP", "WAIT", "ALONE", "PRIM", "SECOND"];
   const events = ["peer", "peerLost", "command stop", "command start", "command forcestop", "done failed"];
   for (const state of states)

@@ -208,7 +208,7 @@ export class SimNode {
   }
 
   private poll(): void {
-    this.after("process", 60, () => {
+    this.after("process", 90, () => {
       this.data.poll();
       this.poll();
     });

@@ -192,7 +192,7 @@ function peace(world: World): string | null {
   for (const node of nodes) {
     node.failing.clear();
     node.writesFail = false;
-    clock.after(7000, () => node.boot());
+    clock.after(1000, () => node.boot());
   }
   let round = 0;
   const help = () => {
@@ -204,7 +204,7 @@ function peace(world: World): string | null {
     else if (remedy !== undefined) obey(world, node, remedy);
     clock.after(2500, help);
   };
-  clock.after(9000, help);
+  clock.after(4000, help);
   const end = clock.now + PEACE;
   let settled = 0;
   while (clock.now < end && settled < 3) {
