@@ -10,6 +10,8 @@ export interface Host {
   readonly key: Uint8Array;
   readonly loop: PollLoop;
   readonly pool: Pool;
+  /** For what waits for this process's own mounts; its thread holds none of this process's descriptors. */
+  readonly mountPool: Pool;
   readonly counters: ReplicationCounters;
   /** Tells the daemon; repeated to a new daemon until the next report. */
   report(report: ReplicationReport): void;

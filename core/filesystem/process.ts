@@ -62,6 +62,7 @@ function protectProcess(): string[] {
 class ReplicationProcess implements Host, TurnEnd {
   readonly loop = new PollLoop();
   readonly pool = new Pool(THREADS);
+  readonly mountPool = new Pool(1, true);
   readonly counters: ReplicationCounters = {
     operations: 0,
     bytesSent: 0,
@@ -92,9 +93,9 @@ class ReplicationProcess implements Host, TurnEnd {
         this.#handle(request);
       },
     );
-    const events: PollSource = { fd: this.pool.eventFd, events: forInput, onReady: () => this.pool.drain() };
     this.loop.add(this.#control);
-    this.loop.add(events);
+    for (const pool of [this.pool, this.mountPool])
+      this.loop.add({ fd: pool.eventFd, events: forInput, onReady: () => pool.drain() });
     this.#refused = refused;
   }
   readonly #refused: readonly string[];

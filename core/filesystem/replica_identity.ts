@@ -11,8 +11,10 @@ import {
 } from "../platform/linux/constants.ts";
 import { check, errnos } from "../platform/linux/errno.ts";
 import { close, fcntl, open, statx } from "../platform/linux/libc.ts";
+import type { NameFilter } from "./exclusion.ts";
 import { Identities } from "./identity.ts";
 import { emptyString, STAT, STX_INO, scratch, statAddress } from "./places.ts";
+import type { TreeRoot } from "./source_tree.ts";
 
 /** The replicated directories of one module on this node, opened underneath whatever covers them later. */
 export class ReplicaRoots {
@@ -57,6 +59,16 @@ export class ReplicaRoots {
     if (fd === undefined) return -errnos.EINVAL;
     const result = this.write(root, fd, false, id);
     return result < 0 ? result : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  }
+
+  /** The directories with their identities, to be walked through. */
+  tops(filters: readonly (NameFilter | null)[]): TreeRoot[] {
+    return this.fds.map((fd, root) => ({
+      fd,
+      id: this.identityOf(root, fd, false),
+      identities: this.identities[root]!,
+      filter: filters[root] ?? null,
+    }));
   }
 
   /** Closes all. */

@@ -14,12 +14,15 @@ import { Applier } from "./applier.ts";
 import { nameFilter } from "./exclusion.ts";
 import { encodeHello, parseSourceHello, STREAM_VERSION, wireGenerations } from "./hello.ts";
 import type { Host } from "./host.ts";
+import { KnownPlaces } from "./known_places.ts";
 import { Link, type LinkOwner } from "./link.ts";
 import type { MarksStore } from "./marks_store.ts";
 import { coverReadOnly, uncover } from "./read_only_view.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";
 import { ReplicaObjects } from "./replica_objects.ts";
+import { saveChanges } from "./saved_copy.ts";
 import { rememberPlaces, touch } from "./second_marks.ts";
+import { BackingTree } from "./source_tree.ts";
 import { StreamReader, StreamWriter } from "./stream_buffers.ts";
 import { SyncQueue } from "./sync_queue.ts";
 import { TargetCopy } from "./target_copy.ts";
@@ -49,6 +52,7 @@ export class Second implements LinkOwner {
   readonly #syncs: SyncQueue;
   #full: boolean;
   readonly #sacrifice: boolean;
+  #saved = false;
   #link: Link | null = null;
   #dialAt = 0;
   #dialDelay = DIAL_FIRST;
@@ -324,9 +328,28 @@ export class Second implements LinkOwner {
       link.close(hello.detail);
       return;
     }
+    if (this.#sacrifice && hello.relation === "split-brain") this.#saveChanges();
     this.phase = "waiting";
     if (hello.mode === "equal") this.#ready();
     else this.#host.report({ kind: "reintegrating", side: "target", full: hello.mode === "full" });
+  }
+
+  /** Both wrote alone, and this copy gives way: what it has is kept aside before its first byte changes. Throws, and nothing is lost. */
+  #saveChanges(): void {
+    if (this.#saved) return;
+    const { paths, savedDir } = this.#host.config;
+    const roots = this.#roots.tops(paths.map(nameFilter));
+    const tree = new BackingTree(roots, new KnownPlaces(), this.#store.marks);
+    const tops = roots.map(({ id }, index) => ({ id, path: paths[index]!.path }));
+    const saved = saveChanges(savedDir, this.#store.marks, tree, tops);
+    tree.close();
+    this.#saved = true;
+    if (saved === null) this.#host.log("info", "both nodes went on alone, but this one had changed nothing");
+    else
+      this.#host.log(
+        "warning",
+        `both nodes had written alone; what this one wrote is kept in ${saved.directory} (${saved.files} objects, ${saved.bytes} bytes; see report.json)`,
+      );
   }
 
   #ready(): void {

@@ -77,7 +77,7 @@ export class Service {
     const { durability, close } = this.#host.config;
     try {
       for (const { path, backing } of this.#backings) {
-        const mount = FuseMount.make(path, backing.rootFd, this.#host.pool);
+        const mount = FuseMount.make(path, backing.rootFd, this.#host.mountPool);
         const session = new Session(mount.fd, backing, replicator, this.#host.pool, { durability, close });
         const served = new Served(path, backing, mount, session);
         this.#served.push(served);

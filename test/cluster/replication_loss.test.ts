@@ -1,5 +1,5 @@
 /** Loss of a peer: what is acknowledged, what is held, and who has what afterwards. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { becomesEqual, generation, makeLab, shell } from "./replication_lab.ts";
@@ -106,19 +106,55 @@ t.test("a swap in good order: PRIM drains and follows, SECOND serves, without a 
   t.end();
 });
 
-t.test("a peer with the wrong key, and a peer of a split brain, are refused", async (t) => {
-  await n2.must({ op: "stop" });
-  const from = n1.reports.length;
-  await n1.until(() => n1.reports.slice(from - 1).some(({ kind }) => kind === "peerGone"), "peerGone");
-  await n1.must({ op: "goAlone", generations: generation("g5", "g4", ["g3"]) });
-  const before = n1.reports.length;
-  await n2.must({
-    op: "follow",
-    full: false,
-    sacrifice: false,
-    generations: generation("g5b", "g4", ["g3"]),
-  });
-  const refused = await n1.reported("refused", before);
-  t.match(refused, { relation: "split-brain" });
-  t.end();
-});
+t.test(
+  "split brain: refused; then given way to, with what the loser wrote kept file by file (G5)",
+  async (t) => {
+    const from = n1.reports.length;
+    await n2.kill();
+    await n1.reported("peerGone", from);
+    await n1.must({ op: "goAlone", generations: generation("g5", "g4", ["g3"]) });
+    await shell(n1.directory, "echo winner > both; echo winner > won");
+    await n2.start();
+    // Cut off, promoted by force, and written to: what a partition without a witness leads to.
+    await n2.must({ op: "serve", alone: true, generations: generation("g5b", "g4", ["g3"]) });
+    await shell(
+      n2.directory,
+      "echo loser > both; mkdir -p lost/deep; echo precious > lost/deep/file; echo x >> slow; sync -f .",
+    );
+    await n2.must({ op: "stop" });
+
+    let told = n1.reports.length;
+    await n2.must({
+      op: "follow",
+      full: false,
+      sacrifice: false,
+      generations: generation("g5b", "g4", ["g3"]),
+    });
+    t.match(await n1.reported("refused", told), { relation: "split-brain" });
+    t.match(readFileSync(join(n2.directory, "both"), "utf8"), "loser");
+
+    told = n1.reports.length;
+    const heard = n2.reports.length;
+    await n2.must({
+      op: "follow",
+      full: false,
+      sacrifice: true,
+      generations: generation("g5b", "g4", ["g3"]),
+    });
+    await n2.reported("inSync", heard);
+    await n1.reported("inSync", told);
+    t.same(await becomesEqual(n1, n2), []);
+    const saved = join(n2.config.savedDir, readdirSync(n2.config.savedDir)[0]!);
+    t.equal(readFileSync(join(saved, "0/both"), "utf8"), "loser\n");
+    t.equal(readFileSync(join(saved, "0/lost/deep/file"), "utf8"), "precious\n");
+    const report = JSON.parse(readFileSync(join(saved, "report.json"), "utf8")) as {
+      objects: { path: string }[];
+    };
+    t.ok(report.objects.some(({ path }) => path === "0/slow"));
+    t.notOk(
+      report.objects.some(({ path }) => path === "0/db/three"),
+      "what it did not change is not kept",
+    );
+    t.end();
+  },
+);
