@@ -45,14 +45,15 @@ export class TargetTree implements TreeReader {
     return this.#listAndClose(opened, this.#tops.includes(directory));
   }
 
-  *listHardLinks(): Generator<Entry & { parent: number }> {
+  *search(ids: ReadonlySet<number>): Generator<Entry & { parent: number }> {
     for (const [root, top] of this.#tops.entries()) {
       const fd = this.#descend(root, this.#roots.fds[root]!, [], false);
-      if (typeof fd !== "number") yield* this.#hardLinksBelow(fd, top, true);
+      if (typeof fd !== "number") yield* this.#searchBelow(ids, fd, top, true);
     }
   }
 
-  *#hardLinksBelow(
+  *#searchBelow(
+    ids: ReadonlySet<number>,
     opened: TargetDirectory,
     parent: number,
     top: boolean,
@@ -60,10 +61,10 @@ export class TargetTree implements TreeReader {
     const { fd, root } = opened;
     const entries = listDirectory(fd, this.#roots.identities[root]!, top, this.#filters[root] ?? null);
     for (const entry of typeof entries === "number" ? [] : entries) {
-      if (entry.hasOthers === true) yield { ...entry, parent };
+      if (ids.has(entry.id)) yield { ...entry, parent };
       if (entry.type !== DT_DIR) continue;
       const below = this.#descend(root, fd, [entry.name], false);
-      if (typeof below !== "number") yield* this.#hardLinksBelow(below, entry.id, false);
+      if (typeof below !== "number") yield* this.#searchBelow(ids, below, entry.id, false);
     }
     close(fd);
   }

@@ -8,6 +8,8 @@
  * It finds an identity because of one property of the marks: whoever adds or removes a name dirties that directory, and
  * whoever adds a hard link also the directory of the name that it was made from. So each object that changed its names has
  * its old place in a dirty directory; and a dirty directory is found through directories that are clean, therefore equal.
+ * One exception: a hard link's removal that a crash undid on one side. Then the object has another name somewhere clean, and
+ * the target looks through its whole tree.
  */
 import type { Place } from "./records.ts";
 
@@ -21,6 +23,8 @@ export interface Entry {
   name: string;
   id: number;
   type: number;
+  /** The source says that the object has other names too (a hard link). */
+  hasOthers?: boolean;
 }
 
 /**
@@ -40,6 +44,8 @@ export interface TreeReader {
   list(directory: number): Iterable<Entry>;
   /** The identity behind a name; 0 if there is none. */
   lookup(directory: number, name: string): number;
+  /** All names of these objects, wherever in the whole tree. Slow, and rarely needed. */
+  search(ids: ReadonlySet<number>): Iterable<Entry & { parent: number }>;
 }
 
 /** A place, as a key. Names hold no slash. */
@@ -105,6 +111,17 @@ export class Locations {
     return this.#places.get(id)?.at(-1) ?? null;
   }
 
+  /** Searches the whole tree for those of a directory's objects that have other names at the source and none known here. */
+  findHardLinks(wanted: readonly Entry[]): void {
+    const missing = new Set<number>();
+    for (const { id, hasOthers } of wanted) {
+      if (hasOthers && !this.#places.has(id) && !this.#isInRange(id)) missing.add(id);
+    }
+    if (missing.size === 0) return;
+    for (const { id, type, parent, name } of this.#reader.search(missing))
+      this.added(id, type, { parent, name });
+  }
+
   /** Does limbo hold the object under one of its names? */
   isInLimbo(id: number): boolean {
     return this.#places.get(id)?.some((place) => place.parent === LIMBO) ?? false;
@@ -166,6 +183,10 @@ export class Locations {
     return true;
   }
 
+  #isInRange(id: number): boolean {
+    return this.#ranges.some((range) => id >= range.from && id < range.to);
+  }
+
   #listAll(directory: number): void {
     for (const { id, type } of this.#list(directory)) if (type === DT_DIR && id !== 0) this.#listAll(id);
   }
@@ -176,7 +197,7 @@ export class Locations {
     for (const { id, type, name } of entries) {
       if (id === 0) continue;
       this.added(id, type, { parent: directory, name });
-      const isNew = type === DT_DIR && this.#ranges.some((range) => id >= range.from && id < range.to);
+      const isNew = type === DT_DIR && this.#isInRange(id);
       if (isNew && !this.#announced.has(id))
         this.#announced.set(id, { id, parent: directory, name, dirty: true });
     }
@@ -213,6 +234,7 @@ export function reconcile(
   const actions: NameAction[] = [];
   const wantedAt = new Map(wanted.map((entry) => [entry.name, entry]));
   const kept = new Set<string>();
+  locations.findHardLinks(wanted);
   for (const entry of mine) {
     const place = { parent: directory, name: entry.name };
     const want = wantedAt.get(entry.name);
@@ -245,8 +267,8 @@ function makeWay(entry: Entry, place: Place, locations: Locations): NameAction {
 
 function bringHere(entry: Entry, place: Place, locations: Locations): NameAction {
   const { id, name, type } = entry;
-  const from = locations.typeOf(id) === type ? locations.placeOf(id) : null;
-  if (from === null) return { do: "make", id, type, name };
+  const from = locations.placeOf(id);
+  if (from === null || locations.typeOf(id) !== type) return { do: "make", id, type, name };
   if (type !== DT_DIR) return { do: "link", id, from, name };
   locations.removed(from);
   locations.added(id, type, place);

@@ -8,11 +8,24 @@ const ENTRY_BYTES = 10;
 /** Bytes that an entry with a name of this length takes. */
 export const entryBytes = (nameLength: number): number => ENTRY_BYTES + nameLength;
 
-/** Writes `id, type, name` and returns the position after it. `type` is d_type (DT_*). The caller made sure of the room. */
-export function putEntry(out: Uint8Array, at: number, id: number, type: number, name: Uint8Array): number {
+/** In an entry's type byte: the object has other names too. */
+const HAS_OTHERS = 0x80;
+
+/**
+ * Writes `id, type, name` and returns the position after it. `type` is d_type (DT_*), `hasOthers` whether the object has
+ * other names too (st_nlink > 1, no directory). The caller made sure of the room.
+ */
+export function putEntry(
+  out: Uint8Array,
+  at: number,
+  id: number,
+  type: number,
+  name: Uint8Array,
+  hasOthers = false,
+): number {
   checkName(name, 0, name.length, "entry");
   putI64(out, at, id);
-  out[at + 8] = type;
+  out[at + 8] = type | (hasOthers ? HAS_OTHERS : 0);
   out[at + 9] = name.length;
   out.set(name, at + ENTRY_BYTES);
   return at + ENTRY_BYTES + name.length;
@@ -22,6 +35,7 @@ export function putEntry(out: Uint8Array, at: number, id: number, type: number, 
 export class EntryReader {
   id = 0;
   type = 0;
+  hasOthers = false;
   readonly name = new Stretch();
   #bytes: Uint8Array = this.name.bytes;
   #at = 0;
@@ -40,7 +54,8 @@ export class EntryReader {
     if (this.#at + ENTRY_BYTES > this.#end) throw new WireError("FieldCutOff", "directory entry");
     this.id = getI64(this.#bytes, this.#at);
     if (!(this.id > 0 && this.id < IDENTITY_LIMIT)) throw new WireError("BadIdentity", `entry ${this.id}`);
-    this.type = this.#bytes[this.#at + 8]!;
+    this.type = this.#bytes[this.#at + 8]! & ~HAS_OTHERS;
+    this.hasOthers = (this.#bytes[this.#at + 8]! & HAS_OTHERS) !== 0;
     const length = this.#bytes[this.#at + 9]!;
     const start = this.#at + ENTRY_BYTES;
     if (start + length > this.#end) throw new WireError("FieldCutOff", "name of a directory entry");

@@ -138,8 +138,22 @@ export class ModelFileSystem {
   list(directory: number): Entry[] {
     return [...this.directory(directory).names].map(([name, number]) => {
       const { id, type } = this.#live.at(number);
-      return { name, id, type };
+      return { name, id, type, hasOthers: type !== DT_DIR && this.#countNames(number) > 1 };
     });
+  }
+
+  *search(ids: ReadonlySet<number>): Generator<Entry & { parent: number }> {
+    for (const { inode } of [...this.walk()]) {
+      if (inode.type !== DT_DIR) continue;
+      for (const entry of this.list(inode.id)) if (ids.has(entry.id)) yield { ...entry, parent: inode.id };
+    }
+  }
+
+  #countNames(number: number): number {
+    let count = 0;
+    for (const { inode } of this.walk())
+      for (const named of inode.names.values()) if (named === number) count++;
+    return count;
   }
 
   lookup(directory: number, name: string): Inode | null {

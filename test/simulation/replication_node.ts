@@ -22,7 +22,6 @@ export type Mutant =
   | "noUnion"
   | "sendsUnplaced"
   | "noFinalPoint"
-  | "clearsMarksFirst"
   | "forgetsPeer";
 
 /** A broken guarantee. The world adds the seed. */

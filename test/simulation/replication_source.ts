@@ -398,7 +398,8 @@ export class SourceRole {
     const entries = this.node.fs.list(directory);
     const packed = new Uint8Array(entries.reduce((sum, { name }) => sum + entryBytes(name.length), 0));
     let at = 0;
-    for (const { id, type, name } of entries) at = putEntry(packed, at, id, type, nameBytes(name));
+    for (const { id, type, name, hasOthers } of entries)
+      at = putEntry(packed, at, id, type, nameBytes(name), hasOthers);
     this.#frame.id = directory;
     this.#frame.data.set(packed);
     this.#send(FrameType.DIR_NAMES);

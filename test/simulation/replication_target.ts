@@ -145,6 +145,7 @@ export class TargetRole {
             id: this.#entries.id,
             type: this.#entries.type,
             name: this.#entries.name.key(),
+            hasOthers: this.#entries.hasOthers,
           });
         }
         return;
@@ -171,16 +172,11 @@ export class TargetRole {
   }
 
   #caughtUp(generations: Generations): void {
-    if (this.node.mutant === "clearsMarksFirst") this.#clearMarks();
     this.node.record = { ...this.node.record, consistency: "uptodate", generations: adopt(generations) };
-    this.#clearMarks();
+    this.node.marks.clear();
     this.#fs.emptyLimbo();
     this.#locations = null;
     this.#send(FrameType.CAUGHT_UP_DONE);
-  }
-
-  #clearMarks(): void {
-    this.node.marks.clear();
   }
 
   #announce(): void {
@@ -192,6 +188,7 @@ export class TargetRole {
     this.#locations ??= new Locations([TOP], {
       list: (directory) => this.#fs.list(directory),
       lookup: (directory, name) => this.#fs.lookup(directory, name)?.id ?? 0,
+      search: (ids) => this.#fs.search(ids),
     });
     return this.#locations;
   }

@@ -70,6 +70,8 @@ export class World {
   /** Since when a change may have to be copied, as long as nobody crashed. */
   #settledAt = 0;
   #crashedSince = true;
+  /** How busy the application is, and how quickly the marks reach the disk: one pace for each run. */
+  readonly #pace: { application: number; marks: number };
 
   constructor(
     readonly seed: number,
@@ -77,6 +79,8 @@ export class World {
   ) {
     this.random = seeded(seed);
     this.nodes = [new SimNode("n1", 1, this.random, mutant), new SimNode("n2", 2, this.random, mutant)];
+    const application = 150 + this.random(150);
+    this.#pace = { application, marks: application + 15 + this.random(85) };
     const [first, second] = this.nodes;
     first.role = new SourceRole(first, this);
     if (this.random(4) === 0) {
@@ -140,14 +144,15 @@ export class World {
     this.time++;
     const draw = this.random(1000);
     const source = this.#source();
-    if (draw < 4) this.#misfortune();
+    const inSync = source?.phase === "inSync";
+    if (draw < (inSync ? 10 : 2)) this.#misfortune(inSync);
     else if (source === null || source.phase === "held") this.#recover();
-    else if (draw < 330) this.#application(source);
-    else if (draw < 500) source.node.stepMarks();
-    else if (draw < 520) source.beginPoint();
-    else if (draw < 560) source.syncPoint();
-    else if (draw < 640) source.stepSyncs();
-    else if (draw < 650) this.#recover();
+    else if (draw < this.#pace.application) this.#application(source);
+    else if (draw < this.#pace.marks) source.node.stepMarks();
+    else if (draw < 420) source.beginPoint();
+    else if (draw < 450) source.syncPoint();
+    else if (draw < 550) source.stepSyncs();
+    else if (draw < 580) this.#recover();
     else this.#stepLink(source);
     this.#checkEqual();
   }
@@ -169,12 +174,12 @@ export class World {
     if (this.random(3) === 0) link.target.stepMarks();
   }
 
-  #misfortune(): void {
+  #misfortune(inSync: boolean): void {
     const draw = this.random(8);
-    if (this.#link !== null && draw < 4) this.#cut();
-    else if (draw === 4) this.#crash(this.nodes[0]);
-    else if (draw === 5) this.#crash(this.nodes[1]);
-    else if (draw === 6) for (const node of this.nodes) this.#crash(node);
+    if (draw < (inSync ? 1 : 4)) this.#cut();
+    else if (draw < 5) this.#crash(this.#source()?.node ?? this.nodes[0]);
+    else if (draw < 6) this.#crash(this.nodes[this.random(2)]!);
+    else for (const node of this.nodes) this.#crash(node);
   }
 
   #cut(): void {
@@ -292,7 +297,7 @@ export class World {
     const name = any(NAMES)!;
     const file = any(files);
     const draw = this.random(20);
-    if (draw < 5 && !parent.names.has(name) && objects.length < 40) this.#create(source, parent, name);
+    if (draw < 5 && !parent.names.has(name) && objects.length < 16) this.#create(source, parent, name);
     else if (draw < 10 && file) this.#write(source, file.inode);
     else if (draw === 10 && file) {
       const size = any(BLOCKS)!;
