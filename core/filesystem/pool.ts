@@ -61,8 +61,15 @@ export class Pool {
   private head = 0;
   private queued = 0;
 
-  /** Starts `threads` of them; each costs a few MB. */
-  constructor(threads = 4) {
+  private readonly apart: boolean;
+
+  /**
+   * Starts `threads` of them; each costs a few MB. Threads that are `apart` hold no descriptor of this process. What waits for a
+   * mount runs there: killed in the middle, a thread that shared the descriptors would keep the mount's own open, and wait for ever
+   * for a server that is dead.
+   */
+  constructor(threads = 4, apart = false) {
+    this.apart = apart;
     this.eventFd = check(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), "cannot make an eventfd for the pool");
     for (let i = 0; i < threads; i++) this.start();
     // The loop never sees a worker's events: a thread that does not come up must be found here.
@@ -80,7 +87,12 @@ export class Pool {
     words[STATE] = STARTING;
     const worker = new Worker(workerFile);
     worker.unref();
-    worker.postMessage({ shared, eventFd: this.eventFd, buffer: buffer.address } satisfies WorkerStart);
+    worker.postMessage({
+      shared,
+      eventFd: this.eventFd,
+      buffer: buffer.address,
+      apart: this.apart,
+    } satisfies WorkerStart);
     this.workers.push(worker);
     this.words.push(words);
     this.doubles.push(new Float64Array(shared));

@@ -41,4 +41,6 @@ export interface WorkerStart {
   eventFd: number;
   /** The thread's own buffer. */
   buffer: number;
+  /** The thread shares no descriptors: its jobs are those that name paths. */
+  apart: boolean;
 }

@@ -51,6 +51,7 @@ self.onmessage = ({ data }): void => {
   const doubles = new Float64Array(data.shared);
   // This thread writes back pages that a full machine waits for: it must not wait for them itself. Refused without CAP_SYS_RESOURCE.
   libc.prctl(PR_SET_IO_FLUSHER, 1);
+  if (data.apart) libc.keepOnly(data.eventFd);
   Atomics.store(words, STATE, FREE);
   Atomics.notify(words, STATE);
   for (;;) {

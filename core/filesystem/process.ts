@@ -20,7 +20,7 @@ import { prepareDirectories } from "./guards.ts";
 import { type Host, messageOf } from "./host.ts";
 import { KnownPlaces } from "./known_places.ts";
 import { MarksStore } from "./marks_store.ts";
-import { forInput, monotonic, PollLoop, type PollSource, type TurnEnd } from "./poll_loop.ts";
+import { forInput, monotonic, PollLoop, type TurnEnd } from "./poll_loop.ts";
 import { Pool } from "./pool.ts";
 import { Primary } from "./primary.ts";
 import { uncover } from "./read_only_view.ts";

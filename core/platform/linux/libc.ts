@@ -61,6 +61,7 @@ const symbols = {
   fsync: { args: [i32], returns: i32 },
   fdatasync: { args: [i32], returns: i32 },
   syncfs: { args: [i32], returns: i32 },
+  close_range: { args: [u32, u32, i32], returns: i32 },
   fstatfs: { args: [i32, address], returns: i32 },
   lseek: { args: [i32, i64, i32], returns: i64 },
   ioctl: { args: [i32, i64, i64], returns: i32 },
@@ -205,6 +206,13 @@ export const openByHandleAt = (mount: number, handle: number, flags: number): nu
   outcome(c.open_by_handle_at(mount, handle, flags));
 export const fsync = (fd: number): number => outcome(c.fsync(fd));
 export const fdatasync = (fd: number): number => outcome(c.fdatasync(fd));
+const CLOSE_RANGE_UNSHARE = 2;
+const LAST_DESCRIPTOR = 0xffff_ffff;
+/** Gives the calling thread a table of descriptors of its own: the standard ones and `kept`. Returns 0 or -errno. */
+export const keepOnly = (kept: number): number => {
+  const above = outcome(c.close_range(kept + 1, LAST_DESCRIPTOR, CLOSE_RANGE_UNSHARE));
+  return above < 0 || kept === 3 ? above : outcome(c.close_range(3, kept - 1, 0));
+};
 export const syncfs = (fd: number): number => outcome(c.syncfs(fd));
 export const fstatfs = (fd: number, to: number): number => outcome(c.fstatfs(fd, to));
 export const lseek = (fd: number, offset: number, whence: number): number =>
