@@ -7,9 +7,9 @@ import { join } from "node:path";
 import { TEMPLATES } from "../../templates/catalog.ts";
 import { instantiate, parseSetting } from "../../templates/instantiate.ts";
 import { createMirror, type Mirror, VIRTUAL_IP } from "../cluster/mirror.ts";
-import type { Node } from "../cluster/testbed.ts";
+import type { Host, Node } from "../cluster/testbed.ts";
 import { Ledger } from "./ledger.ts";
-import { cutPowerRepeatedly, verifyEqual } from "./power_cuts.ts";
+import { compareDirectories, cutPowerRepeatedly, primary, verifyEqual } from "./power_cuts.ts";
 
 const BIN = "/usr/lib/postgresql/15/bin";
 /** A connection to a machine that is gone must not hold pgbench for minutes. */
@@ -62,19 +62,44 @@ async function examine(ledger: Ledger, prim: Node): Promise<string> {
 }
 
 /** pgbench without pause, through the virtual IP; what it does is in the database, and a failover ends its connections. */
-async function startLoad(mirror: Mirror): Promise<void> {
-  await mirror.host.exec([`${BIN}/pgbench`, "--initialize", "--quiet", "--scale=2", CONNECTION]);
-  const loop = `while :; do ${BIN}/pgbench --no-vacuum --client=4 --time=3600 "$1" >/dev/null 2>&1; sleep 0.1; done`;
-  await mirror.host.spawn(["bash", "-c", loop, "load", CONNECTION], {
-    log: join(mirror.bed.dir, "pgbench.log"),
-  });
+class Load {
+  #ending = false;
+  readonly #rounds: Promise<void>;
+
+  private constructor(host: Host) {
+    this.#rounds = this.#run(host);
+  }
+
+  static async start(host: Host): Promise<Load> {
+    await host.exec([`${BIN}/pgbench`, "--initialize", "--quiet", "--scale=2", CONNECTION]);
+    return new Load(host);
+  }
+
+  async #run(host: Host): Promise<void> {
+    while (!this.#ending) {
+      await host.exec([`${BIN}/pgbench`, "--no-vacuum", "--client=4", "--time=10", CONNECTION], {
+        mayFail: true,
+      });
+      await Bun.sleep(100);
+    }
+  }
+
+  /** Lets the last round end. */
+  async ends(): Promise<void> {
+    this.#ending = true;
+    await this.#rounds;
+  }
 }
 
-/** Both copies on disk, stopped cleanly, read by PostgreSQL's own tool. */
+/** Both copies on disk, each after a clean stop of its own, read by PostgreSQL's own tool. */
 async function checkStopped(mirror: Mirror): Promise<string> {
-  await mirror.n1.holdfast(["stop", "db", "--all"]);
-  for (const node of [mirror.n1, mirror.n2])
+  const prim = await primary(mirror);
+  const second = prim === mirror.n1 ? mirror.n2 : mirror.n1;
+  for (const node of [prim, second]) {
+    await node.holdfast(["wait", "db", "PRIM,ALONE", "--timeout", "60s"]);
+    await node.holdfast(["stop", "db"]);
     await asPostgres(node, `${BIN}/pg_checksums`, "--check", "--pgdata", `${mirror.data}/data`);
+  }
   return "pg_checksums: no bad block in either copy";
 }
 
@@ -85,7 +110,7 @@ export async function cutPostgresql({ cuts, seed, tell }: DatabaseCuts): Promise
   // User postgres must reach the disk.
   chmodSync(bed.dir, 0o755);
   await mirror.start();
-  await startLoad(mirror);
+  const load = await Load.start(mirror.host);
   const ledger = await Ledger.open(mirror.host, [
     process.execPath,
     join(import.meta.dir, "postgresql_client.ts"),
@@ -101,7 +126,8 @@ export async function cutPostgresql({ cuts, seed, tell }: DatabaseCuts): Promise
     afterFailover: (survivor) => examine(ledger, survivor),
     afterReintegration: verifyEqual,
   });
-  await ledger.close();
+  await Promise.all([ledger.close(), load.ends()]);
+  const equal = await compareDirectories(mirror);
   const stopped = await checkStopped(mirror);
-  return `PostgreSQL: ${cuts} power cuts of PRIM, ${ledger.committed.length} transactions committed, none lost; ${stopped}`;
+  return `PostgreSQL: ${cuts} power cuts of PRIM, ${ledger.committed.length} transactions committed, none lost; ${equal}; ${stopped}`;
 }

@@ -3,6 +3,7 @@
  * and follows; then the other way round.
  */
 import { readFileSync } from "node:fs";
+import { differences, fingerprint } from "../../core/cli/demo/compare.ts";
 import type { Mirror } from "../cluster/mirror.ts";
 import { type Node, until } from "../cluster/testbed.ts";
 
@@ -36,7 +37,7 @@ export interface PowerCuts {
 const PATIENCE = "60s";
 
 /** The node that is PRIM or ALONE. */
-async function primary(mirror: Mirror): Promise<Node> {
+export async function primary(mirror: Mirror): Promise<Node> {
   const [first] = await mirror.states();
   return first.startsWith("PRIM") || first.startsWith("ALONE") ? mirror.n1 : mirror.n2;
 }
@@ -93,6 +94,24 @@ function endOfLog(node: Node): string {
   } catch (error) {
     return (error as Error).message;
   }
+}
+
+/** Both directories as they can be read, file by file: a judge that trusts nothing of the product. Nothing may write to them. */
+export async function compareDirectories(mirror: Mirror): Promise<string> {
+  const read = (node: Node): Map<string, string> => fingerprint(node.on.path(mirror.data));
+  let different: string[] = [];
+  await until(
+    "both directories hold the same",
+    () => {
+      different = differences(read(mirror.n1), read(mirror.n2));
+      return different.length === 0;
+    },
+    30_000,
+    500,
+  ).catch(() => {
+    throw new Error(`${different.length} files differ: ${different.slice(0, 10).join(", ")}`);
+  });
+  return `${read(mirror.n1).size} files and directories, all equal`;
 }
 
 /** `holdfast verify`: throws with the differences. */

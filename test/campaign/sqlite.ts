@@ -8,7 +8,7 @@ import { createMirror, VIRTUAL_IP } from "../cluster/mirror.ts";
 import type { Node } from "../cluster/testbed.ts";
 import { Ledger } from "./ledger.ts";
 import type { DatabaseCuts } from "./postgresql.ts";
-import { cutPowerRepeatedly, verifyEqual } from "./power_cuts.ts";
+import { compareDirectories, cutPowerRepeatedly, verifyEqual } from "./power_cuts.ts";
 
 const PORT = "8080";
 
@@ -62,5 +62,6 @@ export async function cutSqlite({
     afterReintegration: verifyEqual,
   });
   await ledger.close();
-  return `SQLite, journal mode ${journal}: ${cuts} power cuts of PRIM, ${ledger.committed.length} rows committed, none lost`;
+  const equal = await compareDirectories(mirror);
+  return `SQLite, journal mode ${journal}: ${cuts} power cuts of PRIM, ${ledger.committed.length} rows committed, none lost; ${equal}`;
 }
