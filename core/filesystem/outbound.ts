@@ -35,6 +35,12 @@ export class Settlement {
     this.#floor = this.tickets;
     this.#done.clear();
   }
+  /** Every ticket up to this one is good. Later ones wait for the peer's own word. */
+  settleTo(ticket: number): void {
+    this.#floor = Math.max(this.#floor, ticket);
+    for (const done of this.#done) if (done <= this.#floor) this.#done.delete(done);
+    while (this.#done.delete(this.#floor + 1)) this.#floor++;
+  }
   isSettled(ticket: number): boolean {
     return ticket <= this.#floor || this.#done.has(ticket);
   }

@@ -103,8 +103,9 @@ export class Primary implements LinkOwner {
     this.phase = "inSync";
     this.#store.marks.confirmPoint();
     this.outbound.send(FrameType.IN_SYNC);
-    this.outbound.settlement.settleAll();
-    this.outbound.acknowledged = this.outbound.sequence;
+    // Both disks hold what came before the catch-up; what came after it has the peer's own word, or waits for it.
+    this.outbound.settlement.settleTo(this.#caughtUpTo.ticket);
+    this.outbound.acknowledged = Math.max(this.outbound.acknowledged, this.#caughtUpTo.sequence);
     this.#generations = rejoin(this.#generations);
     const statistics = this.#copy?.statistics;
     this.#endCopy();
@@ -158,6 +159,8 @@ export class Primary implements LinkOwner {
     this.#checkDrained();
   }
   #whenDrained: (() => void) | null = null;
+  /** Where the reintegration ended: what is younger was sent as it happened. */
+  #caughtUpTo = { ticket: 0, sequence: 0 };
   /** This side ends the stream, on purpose: nobody is missing. */
   #closing = false;
 
@@ -373,6 +376,7 @@ export class Primary implements LinkOwner {
     this.phase = "catchingUp";
     this.outbound.alone = false;
     this.outbound.reintegration = null;
+    this.#caughtUpTo = { ticket: this.outbound.settlement.tickets, sequence: this.outbound.sequence };
     this.#pointWaits = 0;
     this.#store.marks.beginPoint();
     this.#syncLocally((errno) => {
