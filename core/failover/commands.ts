@@ -5,7 +5,7 @@ import { primRefused } from "./start.ts";
 import { type Draft, heardPeer, isBusy, isServing, command as line, peerName, say } from "./state.ts";
 import { forceStop, giveUp, restart } from "./stop.ts";
 import { askSwap, canSwapOut, newSwapId, swapOut } from "./swap.ts";
-import type { Command, Event } from "./types.ts";
+import type { Command, Event, ModuleState } from "./types.ts";
 
 type CommandEvent = Extract<Event, { type: "command" }>;
 
@@ -26,7 +26,10 @@ export function onCommand(draft: Draft, event: CommandEvent): void {
     emit(draft, { do: "answer", command: event.id, ok: false, message: draft.reason });
     return;
   }
-  draft.answers = [...draft.answers, { id: event.id, name: command.name, from: draft.state }];
+  draft.answers = [
+    ...draft.answers,
+    { id: event.id, name: command.name, from: draft.state, trouble: draft.trouble },
+  ];
   draft.why.push(`${command.name} (${cause})`);
   act(draft, command, cause);
 }
@@ -143,17 +146,30 @@ export function answerCommands(draft: Draft): void {
   const theirs = heardPeer(draft)?.swap?.phase;
   if (draft.state === "SECOND" && (theirs === "stopping" || theirs === "drained")) return;
   if (draft.swap !== null && draft.swap.phase !== "promoted" && draft.swap.phase !== "failed") return;
-  for (const { id, name, from } of draft.answers) {
-    const ok = isDone(draft, name, from);
-    const message = ok
-      ? `${draft.config.node}: ${draft.state}. ${draft.reason}`
-      : (draft.trouble ?? draft.reason);
+  for (const { id, name, from, trouble } of draft.answers) {
+    const ok = isDone(draft, name, from, draft.trouble !== null && draft.trouble !== trouble);
+    const message = ok ? whatFollows(draft, name, from) : (draft.trouble ?? draft.reason);
     emit(draft, { do: "answer", command: id, ok, message });
   }
   draft.answers = [];
 }
 
-function isDone(draft: Draft, name: string, from: string): boolean {
+/** What a command did, and what follows from it. */
+function whatFollows(draft: Draft, name: string, from: ModuleState): string {
+  const { node } = draft.config;
+  const peer = heardPeer(draft);
+  const other = peerName(draft);
+  if (name === "stop" || name === "forcestop") {
+    if (peer === null || (peer.state !== "SECOND" && !isServing(peer.state))) return `stopped on ${node}`;
+    const follows = isServing(from) ? "takes over" : "goes on";
+    return `stopped on ${node}; ${other} ${follows} (--all stops it everywhere)`;
+  }
+  if (name === "swap") return `${node} is ${draft.state} now, ${other} is ${peer?.state ?? "silent"}`;
+  const help = draft.state === "WAIT" && draft.remedy !== null ? `; it may help: ${draft.remedy}` : "";
+  return `${node} is ${draft.state}: ${draft.reason}${help}`;
+}
+
+function isDone(draft: Draft, name: string, from: ModuleState, troubled: boolean): boolean {
   switch (name) {
     case "stop":
     case "forcestop":
@@ -163,9 +179,9 @@ function isDone(draft: Draft, name: string, from: string): boolean {
     case "second":
       return draft.state === "SECOND" || draft.state === "WAIT";
     case "swap":
-      return draft.state !== from && draft.trouble === null;
+      return draft.state !== from && !troubled;
     case "restart":
-      return draft.trouble === null;
+      return !troubled;
     default:
       return draft.state !== "STOP";
   }

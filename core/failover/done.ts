@@ -9,8 +9,10 @@ export function onDone(draft: Draft, id: number, ok: boolean, detail: string): v
   const write = draft.writes.find(({ effect }) => effect === id);
   if (write !== undefined) {
     draft.writes = draft.writes.filter(({ effect }) => effect !== id);
-    if (ok) draft.durable = write.record;
-    else draft.record = draft.durable;
+    if (ok) {
+      draft.durable = write.record;
+      if (draft.trouble?.startsWith(NOT_WRITTEN) === true) draft.trouble = null;
+    } else draft.record = draft.durable;
   }
   for (const which of ["main", "data"] as const) {
     const waiting = draft[which].waiting;
@@ -85,12 +87,13 @@ function waitFor(
   draft[which] = { ...draft[which], waiting: { effect: id, step, attempt } };
 }
 
+const NOT_WRITTEN = "the state of the module cannot be written";
 const WRITE_AGAIN = 1000;
 
 /** What cannot be recorded may not be done: a node that serves stops; what can wait is tried again. */
 function recordFailed(draft: Draft, which: "main" | "data", step: Step, detail: string): void {
   const lane = draft[which];
-  const cause = `the state of the module cannot be written on ${draft.config.node}: ${detail}`;
+  const cause = `${NOT_WRITTEN} on ${draft.config.node}: ${detail}`;
   if (draft.trouble !== cause) draft.why.push(cause);
   draft.trouble = cause;
   draft.writesBlocked = true;

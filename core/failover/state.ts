@@ -83,7 +83,7 @@ export interface State {
   trouble: string | null;
   resources: Readonly<Record<string, string>>;
   /** Commands to answer when the main lane is idle again. */
-  answers: readonly { id: string; name: string; from: ModuleState }[];
+  answers: readonly { id: string; name: string; from: ModuleState; trouble: string | null }[];
 }
 
 /** A step's working copy: the next state, what to do, and why. */
