@@ -129,5 +129,5 @@ export async function cutPostgresql({ cuts, seed, tell }: DatabaseCuts): Promise
   await Promise.all([ledger.close(), load.ends()]);
   const equal = await compareDirectories(mirror);
   const stopped = await checkStopped(mirror);
-  return `PostgreSQL: ${cuts} power cuts of PRIM, ${ledger.committed.length} transactions committed, none lost; ${equal}; ${stopped}`;
+  return `PostgreSQL: ${cuts} power cuts of PRIM, in the last one of both, ${ledger.committed.length} transactions committed, none lost; ${equal}; ${stopped}`;
 }

@@ -22,6 +22,8 @@ export function randomFrom(seed: number): () => number {
 export interface PowerCuts {
   mirror: Mirror;
   cuts: number;
+  /** The number of the cut that takes the power of both nodes at once, if any. */
+  both?: number;
   seed: number;
   /** PRIM runs for a random time between these two, ms, before its power goes. */
   calmMs: readonly [number, number];
@@ -52,7 +54,8 @@ export async function cutPowerRepeatedly(campaign: PowerCuts): Promise<void> {
     const survivor = prim === mirror.n1 ? mirror.n2 : mirror.n1;
     try {
       await Bun.sleep(calmMs[0] + random() * (calmMs[1] - calmMs[0]));
-      await prim.powerCut();
+      if (cut === campaign.both) await onlySecondReturns(prim, survivor);
+      else await prim.powerCut();
       await survivor.holdfast(["wait", "db", "ALONE", "--timeout", PATIENCE]);
       const found = await campaign.afterFailover(survivor);
       const began = performance.now();
@@ -66,6 +69,14 @@ export async function cutPowerRepeatedly(campaign: PowerCuts): Promise<void> {
       );
     }
   }
+}
+
+/** Both lose their power, and only the old SECOND returns: now it counts what had reached its disk, not its memory. */
+async function onlySecondReturns(prim: Node, second: Node): Promise<void> {
+  await Promise.all([second.powerCut(), prim.powerCut()]);
+  await second.powerOn();
+  await second.startDaemon();
+  await second.holdfast(["prim", "db", "--force"]);
 }
 
 /** The machine boots and its node follows the survivor. */

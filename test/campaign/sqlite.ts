@@ -63,5 +63,5 @@ export async function cutSqlite({
   });
   await ledger.close();
   const equal = await compareDirectories(mirror);
-  return `SQLite, journal mode ${journal}: ${cuts} power cuts of PRIM, ${ledger.committed.length} rows committed, none lost; ${equal}`;
+  return `SQLite, journal mode ${journal}: ${cuts} power cuts of PRIM, in the last one of both, ${ledger.committed.length} rows committed, none lost; ${equal}`;
 }
