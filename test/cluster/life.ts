@@ -14,27 +14,34 @@ export const onRealNodes = { skip: testbedImpossible() ?? false };
 
 const HOOKS =
   "prestart start_prim stop_prim start_second stop_second start_both stop_both poststop transition";
+const APPLICATION = `${process.execPath} ${import.meta.dir}/life_writer.ts DATA RECORD $HOLDFAST_NODE`;
+const PID_FILE = "/run/holdfast-test-app.pid";
 
 /** The record lies outside the nodes: a power cut does not lose it. */
-function hook(name: string): string {
+function hook(name: string, application: string): string {
   const what = name === "transition" ? `${name} $HOLDFAST_FROM $HOLDFAST_TO` : name;
-  const run = { start_prim: "sleep 100000 &", stop_prim: "kill $(cat /run/holdfast-test-app.pid) || true" }[
-    name
-  ];
-  return [
-    "#!/bin/bash",
-    `force=; [ "$HOLDFAST_FORCE" = 1 ] && force=" force"`,
-    `echo "${what}$force" >> RECORD/$HOLDFAST_NODE.hooks`,
-    ...(name === "start_prim" ? [`${run}`, "echo $! > /run/holdfast-test-app.pid"] : run ? [run] : []),
-    "exit 0",
-    "",
-  ].join("\n");
+  const work: Record<string, string> = {
+    start_prim: `${application} & echo $! > ${PID_FILE}`,
+    stop_prim: `kill $(cat ${PID_FILE}); while kill -0 $(cat ${PID_FILE}); do sleep 0.01; done 2>/dev/null`,
+  };
+  return `#!/bin/bash
+force=; [ "$HOLDFAST_FORCE" = 1 ] && force=" force"
+echo "${what}$force" >> RECORD/$HOLDFAST_NODE.hooks
+${work[name] ?? ""}
+exit 0
+`;
 }
 
-/** Every hook, each writing its name down; the application is a process that sleeps. */
-export const everyHook: Record<string, string> = Object.fromEntries(
-  HOOKS.split(" ").map((name) => [`hooks/${name}`, hook(name)]),
-);
+/** What the test wants, beside a mirror. */
+export interface LifeOptions extends MirrorOptions {
+  /** A command in the place of life_writer.ts. */
+  application?: string;
+}
+
+/** Every hook, each writing its name down. */
+function everyHook(application = APPLICATION): Record<string, string> {
+  return Object.fromEntries(HOOKS.split(" ").map((name) => [`hooks/${name}`, hook(name, application)]));
+}
 
 /** A mirror whose hooks are recorded. */
 export class Life {
@@ -51,14 +58,14 @@ export class Life {
     return this.mirror.n2;
   }
 
-  #hooks(node: Node): string[] {
-    const file = `${this.mirror.bed.dir}/${node.name}.hooks`;
+  #lines(record: string): string[] {
+    const file = `${this.mirror.bed.dir}/${record}`;
     return existsSync(file) ? readFileSync(file, "utf8").trimEnd().split("\n") : [];
   }
 
   /** The hooks that ran on a node since this was last asked, in order: `transition FROM TO`, `stop_prim force`. */
   ran(node: Node): string[] {
-    const all = this.#hooks(node);
+    const all = this.#lines(`${node.name}.hooks`);
     const before = this.#seen.get(node) ?? 0;
     this.#seen.set(node, all.length);
     return all.slice(before);
@@ -113,6 +120,40 @@ export class Life {
     return mac === undefined ? undefined : this.mirror.bed.nameOfMac(mac);
   }
 
+  /** Lines that the application was promised so far, in order. */
+  acknowledged(): string[] {
+    return this.#lines("acknowledged");
+  }
+
+  /** Every line that the application was ever promised is in this node's journal. */
+  nothingLost(what: string, node: Node, promised = this.acknowledged()): void {
+    const file = node.on.path(`${this.mirror.data}/journal`);
+    const there = new Set(readFileSync(file, "utf8").split("\n"));
+    const lost = promised.filter((line) => !there.has(line));
+    this.t.ok(promised.length > 0, `${what}: ${promised.length} lines were acknowledged`);
+    this.t.same(
+      lost.slice(0, 5),
+      [],
+      `${what}: ${lost.length} acknowledged lines are missing on ${node.name}`,
+    );
+  }
+
+  /** Waits until the application has been promised more than it was. */
+  async writesGoOn(what: string, timeoutMs = 10_000): Promise<void> {
+    const before = this.acknowledged().length;
+    await until(
+      `${what}: writes are acknowledged again`,
+      () => this.acknowledged().length > before + 20,
+      timeoutMs,
+    );
+  }
+
+  /** `verify` on the primary finds no difference. */
+  async verified(what: string, prim: Node): Promise<void> {
+    const { status, stdout, stderr } = await prim.holdfast(["verify", "db"], { mayFail: true });
+    this.t.equal(status, 0, `${what}: verify finds no difference: ${stdout}${stderr}`);
+  }
+
   /** A new daemon on a node that was off, or whose daemon ended. */
   async boot(node: Node): Promise<void> {
     await node.powerOn();
@@ -131,9 +172,30 @@ export class Life {
     return found.pid;
   }
 
+  /** The pid of the application there, or null. */
+  application(node: Node): number | null {
+    return node.processes().find(({ command }) => command.includes("life_writer.ts"))?.pid ?? null;
+  }
+
   /** Is the application alive there? */
   isAppAlive(node: Node): boolean {
-    return node.processes().some(({ command }) => command.startsWith("sleep 100000"));
+    return this.application(node) !== null;
+  }
+
+  /** A resource's state, as its node tells it. */
+  async resource(node: Node, name: string): Promise<string | undefined> {
+    return (await quickStatus(node)).modules["db"]?.nodes[node.name]?.resources[name]?.state;
+  }
+
+  /** Parted nodes come to these states, each as it tells of itself. */
+  async comesToApart(what: string, first: string, second: string): Promise<void> {
+    const own = async (node: Node): Promise<string> => {
+      const status = (await quickStatus(node)).modules["db"]?.nodes[node.name];
+      return `${status?.state} ${status?.readiness}`;
+    };
+    const both = (): Promise<string[]> => Promise.all([own(this.n1), own(this.n2)]);
+    await until(what, async () => Bun.deepEquals(await both(), [first, second])).catch(() => undefined);
+    this.t.same(await both(), [first, second], `${what}: ${first} and ${second}, parted`);
   }
 }
 
@@ -152,15 +214,18 @@ async function quickStatus(node: Node): Promise<StatusDocument> {
 }
 
 /** Builds a mirror whose hooks are recorded, stopped; destroyed with the test. */
-export async function createLife(t: Test, options: MirrorOptions = {}): Promise<Life> {
+export async function createLife(t: Test, options: LifeOptions = {}): Promise<Life> {
   if (process.env["LIFE_PLAIN"] === "1") options = { ...options, replicate: false };
-  const mirror = await createMirror({ ...options, files: { ...everyHook, ...options.files } });
+  const mirror = await createMirror({
+    ...options,
+    files: { ...everyHook(options.application), ...options.files },
+  });
   t.teardown(() => mirror.bed.destroy());
   return new Life(t, mirror);
 }
 
 /** Builds one and makes n1 primary for the first time. */
-export async function startLife(t: Test, options: MirrorOptions = {}): Promise<Life> {
+export async function startLife(t: Test, options: LifeOptions = {}): Promise<Life> {
   const life = await createLife(t, options);
   await life.mirror.start();
   await life.comesTo("started", "PRIM Ready", "SECOND Ready", life.n1);
