@@ -214,8 +214,8 @@ export class ModelFileSystem {
   }
 
   write(inode: Inode, block: number, count: number, content: number): void {
-    let pending = this.#pending.get(inode.number);
-    if (pending === undefined) this.#pending.set(inode.number, (pending = new Map()));
+    const pending = this.#pending.get(inode.number) ?? new Map<number, number>();
+    this.#pending.set(inode.number, pending);
     if (block + count > inode.size)
       this.#transact([{ do: "size", number: inode.number, size: block + count }]);
     for (let at = block; at < block + count; at++) {
