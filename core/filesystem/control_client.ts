@@ -58,7 +58,8 @@ const request = v.variant("op", [
   v.object({ id, op: v.literal("serve"), alone: v.boolean(), generations }),
   v.object({ id, op: v.literal("goAlone"), generations }),
   v.object({ id, op: v.literal("follow"), full: v.boolean(), sacrifice: v.boolean(), generations }),
-  v.object({ id, op: v.picklist(["proceed", "sealStream", "stop", "abort", "verify", "exit"]) }),
+  v.object({ id, op: v.literal("proceed"), after: v.picklist(["reintegrating", "caughtUp"]) }),
+  v.object({ id, op: v.picklist(["sealStream", "stop", "abort", "verify", "exit"]) }),
 ]);
 
 /** Bytes of the longest line that is taken. */

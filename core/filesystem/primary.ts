@@ -8,6 +8,7 @@ import type { Generations } from "../failover/types.ts";
 import { rejoin, relation } from "../replication/generations.ts";
 import { unionMarks } from "../replication/marks_recovery.ts";
 import { type Frame, FrameType } from "../replication/operation.ts";
+import type { VerifyResult } from "./control.ts";
 import {
   encodeHello,
   type FollowerHello,
@@ -25,8 +26,9 @@ import { monotonic } from "./poll_loop.ts";
 import { Job } from "./pool.ts";
 import { Listener } from "./prim_link.ts";
 import { SourceCopy } from "./source_copy.ts";
-import type { TreeRoot } from "./source_tree.ts";
+import { BackingTree, type TreeRoot } from "./source_tree.ts";
 import { StreamReader, StreamWriter } from "./stream_buffers.ts";
+import { Verification } from "./verify.ts";
 
 /** A durable point at least this often, ms, or after this many bytes. */
 const POINT_INTERVAL = 5000;
@@ -49,6 +51,8 @@ export class Primary implements LinkOwner {
   readonly #listener: Listener;
   #reader = new StreamReader();
   #copy: SourceCopy | null = null;
+  #verification: Verification | null = null;
+  #verified: ((result: VerifyResult | string) => void) | null = null;
   #generations: Generations;
   #link: Link | null = null;
   #hello: FollowerHello | null = null;
@@ -121,6 +125,32 @@ export class Primary implements LinkOwner {
     this.#host.report({ kind: "inSync" });
   }
 
+  /** Compares both copies while they are served; `done` hears the result, or why there is none. */
+  verify(done: (result: VerifyResult | string) => void): void {
+    if (this.phase !== "inSync") {
+      done("there is no secondary in sync to compare with");
+      return;
+    }
+    if (this.#verification !== null) {
+      done("a verification is under way already");
+      return;
+    }
+    const tree = new BackingTree(this.#roots, this.places, this.#store.marks);
+    const paths = this.#host.config.paths.map(({ path }) => path);
+    this.#verified = done;
+    this.#verification = new Verification(this.outbound, this.#writer, tree, this.#roots, paths, (result) => {
+      this.#endVerification(result);
+    });
+  }
+
+  #endVerification(result: VerifyResult | string): void {
+    this.#verification?.close();
+    this.#verification = null;
+    const done = this.#verified;
+    this.#verified = null;
+    done?.(result);
+  }
+
   /** Once a turn. Returns when it wants to be called again. */
   afterTurn(now: number): number {
     this.#now = now;
@@ -141,6 +171,7 @@ export class Primary implements LinkOwner {
       wake = Math.min(wake, this.#copy.step(now));
       if (this.#copy.isDone) this.#catchUp();
     }
+    if (this.#verification !== null) wake = Math.min(wake, this.#verification.step(now));
     this.#host.counters.queueBytes = this.#writer.queued;
     this.#host.counters.bytesSent += this.#writer.flush(this.#link);
     return this.#writer.queued > 0 ? wake : wake;
@@ -197,6 +228,7 @@ export class Primary implements LinkOwner {
     const was = this.phase;
     this.phase = "closed";
     this.#endCopy();
+    if (this.#verification !== null) this.#endVerification("the secondary went away");
     this.#hello = null;
     this.#pointWaits = 0;
     this.#writer.clear();
@@ -252,6 +284,9 @@ export class Primary implements LinkOwner {
         return;
       case FrameType.APPLY_FAILED:
         link.close(`the peer could not apply an operation: ${new TextDecoder().decode(frame.data.copy())}`);
+        return;
+      case FrameType.VERIFIED:
+        this.#verification?.answered(frame, this.#now);
         return;
       default:
         this.#copy?.take(frame);

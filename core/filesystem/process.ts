@@ -201,8 +201,8 @@ class ReplicationProcess implements Host, TurnEnd {
         return;
       case "proceed":
         this.#control.stand(null);
-        this.#primary?.proceed();
-        this.#second?.proceed();
+        if (request.after === "caughtUp") this.#primary?.proceed();
+        this.#second?.proceed(request.after);
         done();
         return;
       case "sealStream":
@@ -217,7 +217,12 @@ class ReplicationProcess implements Host, TurnEnd {
         done();
         return;
       case "verify":
-        answer(false, "verify needs a primary in sync with its secondary");
+        if (this.#primary === null) answer(false, "verify runs on the primary, and this node does not serve");
+        else
+          this.#primary.verify((result) => {
+            if (typeof result === "string") answer(false, result);
+            else answer(true, "", result);
+          });
         return;
       case "exit":
         this.#stop((problem) => {

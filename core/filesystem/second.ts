@@ -7,16 +7,19 @@
  */
 import type { Generations } from "../failover/types.ts";
 import { errnoName, errnos } from "../platform/linux/errno.ts";
+import { allocate, pread } from "../platform/linux/libc.ts";
+import type { Memory } from "../platform/linux/memory.ts";
 import { dialTo } from "../platform/linux/sockets.ts";
 import { exportMarks } from "../replication/marks_export.ts";
 import { FrameType } from "../replication/operation.ts";
 import { Applier } from "./applier.ts";
-import { nameFilter } from "./exclusion.ts";
+import { type NameFilter, nameFilter } from "./exclusion.ts";
 import { encodeHello, parseSourceHello, STREAM_VERSION, wireGenerations } from "./hello.ts";
 import type { Host } from "./host.ts";
 import { KnownPlaces } from "./known_places.ts";
 import { Link, type LinkOwner } from "./link.ts";
 import type { MarksStore } from "./marks_store.ts";
+import { describe } from "./object_description.ts";
 import { coverReadOnly, uncover } from "./read_only_view.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";
 import { ReplicaObjects } from "./replica_objects.ts";
@@ -27,6 +30,7 @@ import { StreamReader, StreamWriter } from "./stream_buffers.ts";
 import { SyncQueue } from "./sync_queue.ts";
 import { TargetCopy } from "./target_copy.ts";
 import { TouchedObjects } from "./touched_objects.ts";
+import { hashOf, ZONE } from "./verify.ts";
 
 const DIAL_FIRST = 50;
 const DIAL_MOST = 2000;
@@ -53,6 +57,8 @@ export class Second implements LinkOwner {
   #full: boolean;
   readonly #sacrifice: boolean;
   #saved = false;
+  #zone: Memory | null = null;
+  readonly #filters: readonly (NameFilter | null)[];
   #link: Link | null = null;
   #dialAt = 0;
   #dialDelay = DIAL_FIRST;
@@ -80,8 +86,9 @@ export class Second implements LinkOwner {
     this.#source = generations;
     this.#full = full;
     this.#sacrifice = sacrifice;
+    this.#filters = host.config.paths.map(nameFilter);
     this.#applier = new Applier(this.#objects, roots);
-    this.#copy = new TargetCopy(this.#applier, this.#objects, roots, host.config.paths.map(nameFilter));
+    this.#copy = new TargetCopy(this.#applier, this.#objects, roots, this.#filters);
     this.#syncs = new SyncQueue(host.pool, (ticket, errno) => this.#synced(ticket, errno));
     this.#touched = new TouchedObjects(this.#objects, host.pool, roots.fds);
   }
@@ -95,9 +102,9 @@ export class Second implements LinkOwner {
   }
 
   /** The daemon let this copy go on, after `reintegrating` or `caughtUp`. */
-  proceed(): void {
-    if (this.phase === "waiting") this.#ready();
-    else if (this.phase === "catchingUp") {
+  proceed(after: "reintegrating" | "caughtUp"): void {
+    if (this.phase === "waiting" && after === "reintegrating") this.#ready();
+    else if (this.phase === "catchingUp" && after === "caughtUp") {
       // Equal and durable on both disks: nothing of the past is owed any more.
       this.#store.marks.clear();
       this.#store.flush();
@@ -231,6 +238,10 @@ export class Second implements LinkOwner {
       case FrameType.SYNC:
         this.#applied = frame.sequence;
         this.#sync();
+        return;
+      case FrameType.VERIFY:
+        this.#applied = frame.sequence;
+        this.#verify();
         return;
       case FrameType.DURABLE_POINT:
         this.#applied = frame.sequence;
@@ -378,6 +389,37 @@ export class Second implements LinkOwner {
     frame.ticket = ticket;
     frame.errno = errno;
     this.#add();
+  }
+
+  /** Compares what the source says of an object with this copy, at this point of the stream. */
+  #verify(): void {
+    const { frame } = this.#reader;
+    const fd = this.#objects.fd(frame.id);
+    const mine = fd < 0 ? `missing: ${errnoName(fd)}` : this.#own(fd);
+    const hash = typeof mine === "string" ? hashOf(new TextEncoder().encode(mine)) : hashOf(mine);
+    const out = this.#writer.frame;
+    out.type = FrameType.VERIFIED;
+    out.ticket = frame.ticket;
+    out.errno = fd >= 0 && Buffer.compare(hash, frame.data.copy()) === 0 ? 0 : 1;
+    out.data.set(
+      out.errno === 0 || typeof mine !== "string"
+        ? new Uint8Array(0)
+        : new TextEncoder().encode(mine.slice(0, 1 << 20)),
+    );
+    this.#add();
+  }
+
+  /** This copy of what a VERIFY is about: its description, or the bytes of the zone. */
+  #own(fd: number): string | Uint8Array {
+    const { id, length, offset } = this.#reader.frame;
+    if (length === 0) {
+      const object = this.#objects.get(id)!;
+      const filter = this.#filters[object.root] ?? null;
+      return describe(fd, this.#roots.identities[object.root]!, object.parent === 0, filter);
+    }
+    this.#zone ??= allocate(ZONE);
+    const count = pread(fd, this.#zone.address, Math.min(length, ZONE), offset);
+    return this.#zone.bytes.slice(0, Math.max(0, count));
   }
 
   /** Everything applied so far goes to disk; the answer when it is there. */

@@ -1,0 +1,58 @@
+/** verify: quiet about two equal copies under load, and exact about what differs (traps 12 and 13). */
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import t from "tap";
+import type { VerifyResult } from "../../core/filesystem/control.ts";
+import { generation, makeLab, shell } from "./replication_lab.ts";
+
+if (process.getuid?.() !== 0) t.plan(0, "needs root: mounts");
+t.setTimeout(120_000);
+const lab = makeLab(`/tmp/holdfast-replication-verify-${process.pid}`, 21000 + (process.pid % 20000));
+const { n1, n2 } = lab;
+t.teardown(() => lab.close());
+
+t.test("equal copies, while the application writes, renames and deletes", async (t) => {
+  await n1.start();
+  await n2.start();
+  await n1.must({ op: "serve", alone: true, generations: generation("g1") });
+  await n2.must({ op: "follow", full: true, sacrifice: false, generations: generation("") });
+  await n1.reported("inSync");
+  await shell(
+    n1.directory,
+    `mkdir -p a/b; for i in $(seq 100); do head -c 70000 /dev/urandom > a/f$i; done; ln a/f1 a/b/hard; ln -s x a/sym; mkfifo a/pipe
+     setfattr -n user.color -v blue a/f2; truncate -s 20M a/sparse; touch -d 1960-01-01 a/f3`,
+  );
+  const load = shell(
+    n1.directory,
+    "i=0; while [ $i -lt 400 ]; do i=$((i+1)); echo $i >> a/f$((i % 50 + 1)); mv a/f99 a/g99; mv a/g99 a/f99; echo x > tmp$i; rm tmp$i; done",
+  );
+  const { result } = await n1.must({ op: "verify" });
+  await load;
+  const verdict = result as VerifyResult;
+  t.same(verdict.differences, []);
+  t.ok(verdict.objects >= 106, `${verdict.objects} objects`);
+  t.ok(verdict.bytes > 27_000_000, `${verdict.bytes} bytes`);
+  t.end();
+});
+
+t.test("what somebody changed underneath is named: bytes, mode, names, attributes", async (t) => {
+  // An administrator on the underlying path: reached here by opening the disk below SECOND's read-only view.
+  const below = join(n2.base, "below");
+  spawnSync("sh", ["-ec", `mkdir -p ${below}; mount --bind ${n2.base} ${below}`]);
+  t.teardown(() => spawnSync("umount", [below]));
+  const damage = `cd ${below}/data/a; printf X | dd of=f10 bs=1 seek=30000 conv=notrunc 2>/dev/null; chmod 600 f11
+    setfattr -n user.color -v red f2; echo stray > stray; rm sym`;
+  const done = spawnSync("sh", ["-ec", damage]);
+  t.equal(done.status, 0, done.stderr.toString());
+  const { result } = await n1.must({ op: "verify" });
+  const found = new Map(
+    (result as VerifyResult).differences.map(({ path, what }) => [path.slice(n1.directory.length), what]),
+  );
+  t.match(found.get("/a/f11"), /mode: 100644.*mode: 100600/);
+  t.match(found.get("/a/f2"), /user.color/);
+  t.match(found.get("/a"), /stray/);
+  t.match(found.get("/a"), /sym/);
+  t.ok([...found].some(([path, what]) => path === "/a/f10" && /bytes 0 to|mtime/.test(what)));
+  t.notOk(found.has("/a/f12"));
+  t.end();
+});
