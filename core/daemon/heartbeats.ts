@@ -91,7 +91,7 @@ export class Heartbeats {
     this.guardian.alive();
     for (const runtime of this.modules.values()) runtime.holdAddresses();
     const views: Record<string, Beat["views"][string]> = {};
-    for (const [name, runtime] of this.modules) views[name] = runtime.view();
+    for (const [name, runtime] of this.modules) if (runtime.booted) views[name] = runtime.view();
     this.#sockets.send({ hears: this.hears(), leaving: this.#leaving, views });
   }
 

@@ -66,8 +66,8 @@ export class ModuleExecutor implements Executor {
     return join(this.parts.varDir, "log", this.parts.definition.name, "script.log");
   }
 
-  proceed(): void {
-    void this.#ask({ op: "proceed" });
+  proceed(after: "reintegrating" | "caughtUp"): void {
+    void this.#ask({ op: "proceed", after });
   }
 
   /** Carries one effect out; a failure is an outcome, never an exception. */

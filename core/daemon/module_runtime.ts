@@ -46,6 +46,8 @@ export class ModuleRuntime {
   readonly #recordFile: RecordFile;
   readonly #supervisor: Supervisor;
   readonly #executor: ModuleExecutor;
+  /** Until then the core knows nothing, and nothing is told to the peer: a blank view would look like a lost copy. */
+  booted = false;
   /** Null for a module without a peer. */
   readonly watch: PeerWatch | null;
   readonly #addresses: VirtualAddresses;
@@ -166,6 +168,7 @@ export class ModuleRuntime {
     if (!adopt) await this.#clearAway();
     const setting = this.facts.boot ?? this.definition.config.boot;
     const start = setting === "always" || (setting === "auto" && record.running);
+    this.booted = true;
     this.#supervisor.tell({
       type: "boot",
       record,
@@ -240,6 +243,7 @@ export class ModuleRuntime {
   /** Once a beat: the clock of membership. */
   tick(now: number): void {
     this.watch?.tick(now);
+    if (this.link.tick(now)) this.journal.line("error", "the replication process did not run for 5 s: killed");
     this.#noteResources();
   }
 

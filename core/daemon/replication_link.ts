@@ -23,6 +23,13 @@ export interface ReplicationAnswer {
 }
 type Hello = Extract<ControlMessage, { type: "hello" }>;
 
+/** A process that works says something every half second; silent for this long, it hangs, ms. */
+const HANGS_AFTER_MS = 5000;
+/** A tick that comes later than this is our own lateness, not the process's, ms. */
+const LATEST_TICK_MS = 500;
+const BEGINS: ReadonlySet<string> = new Set(["serve", "follow"]);
+const ENDS: ReadonlySet<string> = new Set(["stop", "abort", "exit"]);
+
 /** One module's replication process, as the daemon sees it. */
 export class ReplicationLink extends EventEmitter<{
   hello: [Hello];
@@ -36,6 +43,11 @@ export class ReplicationLink extends EventEmitter<{
   #next = 1;
   readonly #pending = new Map<number, (answer: ReplicationAnswer) => void>();
 
+  /** Does the process serve or follow? Only then it speaks without being asked. */
+  #works = false;
+  #silentMs = 0;
+  #tickedAt = 0;
+
   /** What the connected process said of itself first; null when none is connected. */
   lastHello: Hello | null = null;
 
@@ -48,6 +60,8 @@ export class ReplicationLink extends EventEmitter<{
     const old = this.#socket;
     this.#socket = socket;
     this.lastHello = hello;
+    this.#works = hello.role !== "idle";
+    this.#silentMs = 0;
     old?.destroy();
     socket.on("close", () => {
       if (this.#socket !== socket) return;
@@ -63,6 +77,7 @@ export class ReplicationLink extends EventEmitter<{
 
   /** Takes one message of the process. */
   handle(message: ControlMessage): void {
+    this.#silentMs = 0;
     switch (message.type) {
       case "done":
         this.#pending.get(message.id)?.(message);
@@ -82,15 +97,43 @@ export class ReplicationLink extends EventEmitter<{
     }
   }
 
+  /**
+   * Once a beat; `now` is monotonic, ms. A process that hangs holds the application for ever, since nobody else answers its file system:
+   * it is killed, and reported lost. Returns true when that happened.
+   */
+  tick(now: number): boolean {
+    this.#silentMs += Math.min(now - this.#tickedAt, LATEST_TICK_MS);
+    this.#tickedAt = now;
+    const socket = this.#socket;
+    if (!this.#works || socket === null || this.#silentMs < HANGS_AFTER_MS) return false;
+    this.#works = false;
+    kill(this.lastHello!.pid);
+    socket.destroy();
+    return true;
+  }
+
   /** Asks; never rejects. An answer may take as long as the work does. */
   request(request: ReplicationRequest): Promise<ReplicationAnswer> {
     const socket = this.#socket;
     if (!socket) return Promise.resolve({ ok: false, detail: "the replication process does not run" });
     const id = this.#next++;
+    if (ENDS.has(request.op)) this.#works = false;
     return new Promise((resolve) => {
-      this.#pending.set(id, resolve);
+      this.#pending.set(id, (answer) => {
+        if (BEGINS.has(request.op) && answer.ok) this.#works = true;
+        resolve(answer);
+      });
       socket.write(toLine({ id, ...request }));
     });
+  }
+}
+
+/** SIGKILL; a process that is gone is no error. */
+function kill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }
 }
 

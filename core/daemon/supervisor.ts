@@ -24,7 +24,7 @@ export interface Outcome {
 export interface Executor {
   execute(effect: Effect): Promise<Outcome>;
   /** No result: lets the replication process go on. */
-  proceed(): void;
+  proceed(after: "reintegrating" | "caughtUp"): void;
   /** No result: sends the view to the peer now. */
   publish(): void;
 }
@@ -170,7 +170,7 @@ export class Supervisor {
         this.executor.publish();
         return;
       case "proceed":
-        this.executor.proceed();
+        this.executor.proceed(effect.after);
         return;
       case "answer":
         this.#commands.get(effect.command)?.({ status: effect.ok ? 0 : 1, message: effect.message });

@@ -44,7 +44,8 @@ export type ControlRequest = { id: number } & (
   | { op: "serve"; alone: boolean; generations: Generations }
   | { op: "goAlone"; generations: Generations }
   | { op: "follow"; full: boolean; sacrifice: boolean; generations: Generations }
-  | { op: "proceed" }
+  /** Go on after this report; ignored when it is not what is waited for. */
+  | { op: "proceed"; after: "reintegrating" | "caughtUp" }
   | { op: "sealStream" }
   | { op: "stop" }
   | { op: "abort" }

@@ -150,7 +150,7 @@ export class LabNode {
       this.reports.push(message.report);
       const { kind } = message.report;
       const waits = kind === "caughtUp" || (kind === "reintegrating" && message.report.side === "target");
-      if (waits && this.proceeds) void this.ask({ op: "proceed" });
+      if (waits && this.proceeds) void this.ask({ op: "proceed", after: kind });
     }
     for (const wake of this.#waiters.splice(0)) wake();
   }
