@@ -88,7 +88,7 @@ function changedObjects(marks: Marks, tree: BackingTree, tops: readonly number[]
     const entries: Entry[] | number = tree.list(directory);
     if (typeof entries === "number") continue;
     for (const { id, type } of entries) {
-      if (!marks.everything && !marks.isInDirtyRange(id)) continue;
+      if (!marks.everything && !marks.mayLack(id)) continue;
       changed.add(id);
       if (type === DT_DIR) ahead.push(id);
     }

@@ -299,6 +299,11 @@ export class Marks {
     return false;
   }
 
+  /** Was the object made while the peer was away, or since the last durable point? Then the peer may not have it at all. */
+  mayLack(id: number): boolean {
+    return this.isInDirtyRange(id) || this.#isNew(id);
+  }
+
   /**
    * The peer lacks this object altogether. `logged`: no record on disk says so yet; the bytes of `takeLog` must be durable
    * before anybody forgets why.
