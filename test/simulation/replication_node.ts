@@ -57,7 +57,7 @@ export class SimNode {
       const place = this.fs.placeOf(id);
       return place.parent === -1 ? null : place;
     };
-    this.#options = { nodeNumber, placeOf, activeExtents: 3, activeItems: 7 };
+    this.#options = { nodeNumber, placeOf, activeExtents: 6, activeItems: 7 };
     this.record = {
       generations: { current: "g0", parted: null, history: [] },
       consistency: "uptodate",

@@ -236,7 +236,7 @@ export class World {
   /** The primary goes on without its peer: that the peer is outdated is durable first. */
   #goAlone(source: SourceRole): void {
     const peer = this.#peerOf(source.node);
-    peer.record = { ...peer.record, consistency: "outdated" };
+    this.#outdate(peer);
     source.node.record = {
       ...source.node.record,
       generations: begin(source.node.record.generations, this.#fresh()),
@@ -249,10 +249,15 @@ export class World {
     if (old !== null) old.node.role = null;
     for (const id of this.#promises.keys()) this.#checkPromise(node, id, "at a promotion");
     const peer = this.#peerOf(node);
-    peer.record = { ...peer.record, consistency: "outdated" };
+    this.#outdate(peer);
     node.record = { ...node.record, generations: begin(node.record.generations, this.#fresh()) };
     node.role = new SourceRole(node, this);
     this.#crashedSince = true;
+  }
+
+  /** A copy that is worth less stays what it is. */
+  #outdate(node: SimNode): void {
+    if (node.record.consistency === "uptodate") node.record = { ...node.record, consistency: "outdated" };
   }
 
   #connect(source: SourceRole, target: SimNode): void {
