@@ -257,8 +257,7 @@ export function createUnnamed(s: Session): number {
       table.identity(index),
       backing.mode(),
       view.getUint32(STAT + 20, true),
-      view.getUint32(STAT + STX_GID, true),
-    );
+      view.getUint32(STAT + STX_GID, true), table.identity(parent));
   backing.writeEntry(s.reply, REPLY_HEADER, index);
   s.reply.bytes.fill(0, REPLY_HEADER + ENTRY_SIZE, REPLY_HEADER + ENTRY_SIZE + OPEN_SIZE);
   return ENTRY_SIZE + OPEN_SIZE;

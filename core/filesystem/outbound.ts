@@ -168,10 +168,10 @@ export class Outbound implements Replicator {
     return this.setAttributes(id, ATTR_MTIME, 0, 0, 0, 0, 0, 0, times.objectSeconds, times.objectNanos);
   }
 
-  createUnnamed(id: number, mode: number, uid: number, gid: number): number {
+  createUnnamed(id: number, mode: number, uid: number, gid: number, directory: number): number {
     this.#nameless.add(id);
     this.#marks.created(id, false, this.streaming ? Level.TOUCHED : Level.DIRTY);
-    const root = this.#anyRoot;
+    const root = this.#topOf(directory);
     if (!this.streaming || root === 0) return this.#skip();
     this.reintegration?.createUnnamed(id);
     const { frame } = this.#writer;
@@ -370,8 +370,13 @@ export class Outbound implements Replicator {
     return true;
   }
 
-  get #anyRoot(): number {
-    for (const id of this.#bound) return id;
+  /** The replicated directory in which `id` lies; 0 when that is not known. */
+  #topOf(id: number): number {
+    let at = id;
+    for (let place = this.#places.get(at); place !== null; place = this.#places.get(at)) {
+      if (place.parent === 0) return at;
+      at = place.parent;
+    }
     return 0;
   }
 

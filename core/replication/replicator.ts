@@ -35,8 +35,8 @@ export interface Replicator {
   allocate(id: number, mode: number, offset: number, length: number): number;
   /** mode includes the type; `target` for symlinks; xattrs that creation made (ACLs inherited) follow as setXattr. */
   create(parent: number, name: Uint8Array, id: number, mode: number, rdev: number, uid: number, gid: number, target: Uint8Array | null, times: ResultTimes): number;
-  /** O_TMPFILE: an object without a name. */
-  createUnnamed(id: number, mode: number, uid: number, gid: number): number;
+  /** O_TMPFILE: an object without a name, on the disk of `directory`. */
+  createUnnamed(id: number, mode: number, uid: number, gid: number, directory: number): number;
   link(id: number, parent: number, name: Uint8Array, times: ResultTimes): number;
   /** `last`: the object has no other name. */
   unlink(parent: number, name: Uint8Array, directory: boolean, id: number, times: ResultTimes, last: boolean): number;
