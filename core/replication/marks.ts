@@ -14,37 +14,22 @@
  * New objects get identities in order, so "everything from this identity on is new" replaces a mark for each.
  */
 import { ActiveSet } from "./active_set.ts";
+import { ActivityLog, type LogPiece } from "./activity_log.ts";
 import { BLOCK_BYTES, BLOCKS_PER_EXTENT, EXTENT_BYTES, Level, type Mark, type TailMark } from "./mark.ts";
 import { writeMap, writeMark } from "./marks_export.ts";
+import { type IdentityRange, NewObjects } from "./new_objects.ts";
 import { type DataRange, ObjectMarks } from "./object_marks.ts";
-import {
-  ACTIVE,
-  FILE_HEADER_BYTES,
-  fileHeader,
-  INACTIVE,
-  MarkKind,
-  type Place,
-  RecordType,
-  RecordWriter,
-} from "./records.ts";
+import { ACTIVE, INACTIVE, MarkKind, type Place, RecordType } from "./records.ts";
+import { TouchedMarks } from "./touched_marks.ts";
 
 export { BLOCK_BYTES, EXTENT_BYTES, Level } from "./mark.ts";
+export { firstNewIdentity, IDENTITY_BLOCK, type IdentityRange } from "./new_objects.ts";
 export { MarkKind, type Place } from "./records.ts";
 
-/** Identities are reserved on disk in blocks of this many. */
-export const IDENTITY_BLOCK = 4096;
 /** A change of more extents than this marks everything from its start on. */
 const MOST_EXTENTS_AT_ONCE = 64;
 const DEFAULT_ACTIVE_EXTENTS = 256;
 const DEFAULT_ACTIVE_ITEMS = 4096;
-/** A log shorter than this is not worth rewriting. */
-const SMALL_LOG_BYTES = 1024 * 1024;
-
-/** Identities from `from` to before `to`. */
-export interface IdentityRange {
-  from: number;
-  to: number;
-}
 
 /** How marks are kept. */
 export interface MarksOptions {
@@ -57,22 +42,11 @@ export interface MarksOptions {
   activeItems?: number;
 }
 
-/** The first identity that a node gives to objects made through the mount. */
-export const firstNewIdentity = (nodeNumber: 1 | 2): number => nodeNumber * 2 ** 45 + 2 ** 44;
-
 /** The marks of one node's copy. */
 export class Marks {
   readonly objects = new Map<number, ObjectMarks>();
-  /** Objects made while there was no peer: wholly dirty, without a mark for each. */
-  readonly dirtyRanges: IdentityRange[] = [];
-  /** The marks do not tell (first copy, a damaged file): everything is dirty. */
-  everything = false;
-  /** Identities from here on are new since the last durable point. */
-  newFrom: number;
-  /** The next identity to give out. */
-  nextIdentity: number;
-  /** Identities below this are reserved in the log. */
-  reservedTo: number;
+  /** Objects made through the mount. For this folder only. */
+  readonly made: NewObjects;
   /** The active set is full of what waits for a durable point: make one now. */
   wantsPoint = false;
 
@@ -80,23 +54,13 @@ export class Marks {
   readonly #data: ActiveSet;
   readonly #items: ActiveSet;
   readonly #mostAtOnce: number;
-  readonly #log: RecordWriter;
-  /** Log bytes are counted through all rewrites: a position never comes twice. */
-  #loggedTo = 0;
-  #taken = 0;
-  #reservedAt = 0;
-  #epochStart = 0;
-  #mapBytes = 0;
-  #rewriting = false;
-  #mustRewrite = true;
+  readonly #log: ActivityLog;
+  readonly #touched = new TouchedMarks();
+  /** No peer is there to be sent anything. */
   #alone = true;
-  #now: Mark[] = [];
-  #before: Mark[] = [];
+  /** The first identity that is not before the durable point under way; null: none is under way. */
   #pointIdentity: number | null = null;
-  #resolved: IdentityRange[] = [];
-  #everythingResolved = false;
-  /** How many resolved ranges the durable point under way settles; -1: none was, and not everything either. */
-  #resolvedBefore = -1;
+  /** Objects made since the last durable point that have marks of their own. */
   #newObjects: ObjectMarks[] = [];
 
   /** Empty marks. To go on from files, use `recoverMarks` (marks_recovery.ts). `epoch`: of the last files, 0 if there are none. */
@@ -105,8 +69,20 @@ export class Marks {
     this.#data = new ActiveSet(options.activeExtents ?? DEFAULT_ACTIVE_EXTENTS);
     this.#items = new ActiveSet(options.activeItems ?? DEFAULT_ACTIVE_ITEMS);
     this.#mostAtOnce = Math.max(1, Math.min(MOST_EXTENTS_AT_ONCE, this.#data.capacity >> 1));
-    this.#log = new RecordWriter(epoch, 0);
-    this.newFrom = this.nextIdentity = this.reservedTo = firstNewIdentity(options.nodeNumber);
+    this.#log = new ActivityLog(epoch);
+    this.made = new NewObjects(options.nodeNumber, this.#log);
+  }
+
+  /** The marks do not tell (first copy, a damaged file): everything is dirty. */
+  get everything(): boolean {
+    return this.made.everything;
+  }
+  set everything(value: boolean) {
+    this.made.everything = value;
+  }
+  /** Objects made while there was no peer: wholly dirty, without a mark for each. */
+  get dirtyRanges(): readonly IdentityRange[] {
+    return this.made.dirtyRanges;
   }
 
   // ---- before a change -------------------------------------------------------------------------------------------------
@@ -145,7 +121,7 @@ export class Marks {
    * peer is back, its mark alone tells the peer to look there for what was moved out of it.
    */
   admitNames(directory: number): boolean {
-    if (this.#isNew(directory)) return true;
+    if (this.made.isNew(directory)) return true;
     const object = this.objectFor(directory);
     return this.#admit(object, object.namesMark());
   }
@@ -159,13 +135,7 @@ export class Marks {
 
   /** An identity that was never used, already reserved on disk; 0: append `takeLog` first. */
   newIdentity(): number {
-    if (this.reservedTo - this.nextIdentity <= IDENTITY_BLOCK / 4) {
-      this.reservedTo += IDENTITY_BLOCK;
-      this.#log.add(RecordType.RESERVED, this.reservedTo);
-      this.#reservedAt = this.#position();
-    }
-    const durable = this.#reservedAt <= this.#loggedTo ? this.reservedTo : this.reservedTo - IDENTITY_BLOCK;
-    return this.nextIdentity < durable ? this.nextIdentity++ : 0;
+    return this.made.take();
   }
 
   // ---- after a change --------------------------------------------------------------------------------------------------
@@ -188,7 +158,7 @@ export class Marks {
       const base = index * BLOCKS_PER_EXTENT;
       const extent = object.extentMark(index);
       extent.set(level, Math.max(0, firstBlock - base), Math.min(BLOCKS_PER_EXTENT, endBlock - base));
-      if (level === Level.TOUCHED) this.#list(extent);
+      if (level === Level.TOUCHED) this.#touched.add(extent);
     }
   }
 
@@ -198,12 +168,12 @@ export class Marks {
     const object = this.objectFor(id);
     this.#touchFlag(object.attributesMark(), level);
     object.tailMark().set(level, Math.floor(offset / BLOCK_BYTES));
-    if (level === Level.TOUCHED) this.#list(object.tailMark());
+    if (level === Level.TOUCHED) this.#touched.add(object.tailMark());
   }
 
   /** Names of a directory were changed. */
   touchNames(directory: number, level: Level): void {
-    if (this.#alone && level === Level.DIRTY && this.#isNew(directory)) return;
+    if (this.#alone && level === Level.DIRTY && this.made.isNew(directory)) return;
     this.#touchFlag(this.objectFor(directory).namesMark(), level);
   }
 
@@ -226,7 +196,7 @@ export class Marks {
     const object = this.objects.get(id);
     if (object === undefined) return;
     object.place = place;
-    this.#log.add(RecordType.PLACE, id, place.parent, place.name);
+    this.#log.records.add(RecordType.PLACE, id, place.parent, place.name);
   }
 
   // ---- durable points --------------------------------------------------------------------------------------------------
@@ -234,16 +204,10 @@ export class Marks {
   /** A durable point begins: sync what `touched` lists on both disks, then `confirmPoint`. False: one is under way. */
   beginPoint(): boolean {
     if (this.#pointIdentity !== null) return false;
-    this.#pointIdentity = this.nextIdentity;
-    this.#resolvedBefore = this.dirtyRanges.length > 0 || this.everything ? -1 : this.#resolved.length;
+    this.#pointIdentity = this.made.next;
     this.wantsPoint = false;
-    for (const mark of this.#now) {
-      mark.age();
-      mark.listedNow = false;
-      if (!mark.listedBefore) this.#before.push(mark);
-      mark.listedBefore = true;
-    }
-    this.#now = [];
+    this.made.beginPoint();
+    this.#touched.age();
     return true;
   }
 
@@ -252,56 +216,45 @@ export class Marks {
    * since what was removed from them may be forgotten afterwards. An object that does not exist any more needs nothing.
    */
   *pointObjects(): Generator<{ id: number; kind: MarkKind }> {
-    for (const mark of this.#before) yield { id: mark.id, kind: mark.kind };
+    for (const mark of this.#touched.before) yield { id: mark.id, kind: mark.kind };
     for (const id of this.dirtyDirectories()) yield { id, kind: MarkKind.NAMES };
   }
 
   /** Both disks hold everything from before `beginPoint`. */
   confirmPoint(): void {
     if (this.#pointIdentity === null) return;
-    for (const mark of this.#before) {
-      mark.settle();
-      mark.listedBefore = false;
-      this.#dropIfIdle(mark);
-    }
-    this.#before = [];
+    for (const mark of this.#touched.settle()) this.#dropIfIdle(mark);
     this.#advanceNew(this.#pointIdentity);
-    this.#settleResolved();
+    this.made.confirmPoint();
     this.#pointIdentity = null;
   }
 
   /** The peer is gone, or its disk is in doubt: what was sent since the last durable point is dirty. */
   peerGone(): void {
-    for (const mark of [...this.#now, ...this.#before]) {
-      mark.lose();
-      mark.listedNow = mark.listedBefore = false;
-      this.#dropIfIdle(mark);
-    }
-    this.#now = [];
-    this.#before = [];
+    this.#touched.lose();
     this.#pointIdentity = null;
     this.wantsPoint = false;
+    this.#newObjects = [];
     this.#alone = true;
-    this.#newObjectsAreDirty();
+    this.made.becomeDirty();
   }
 
   /** A peer is connected: from here on new objects are marked one by one. */
   peerBack(): void {
     this.#alone = false;
-    this.#newObjectsAreDirty();
+    this.made.becomeDirty();
   }
 
   // ---- what is to be copied --------------------------------------------------------------------------------------------
 
   /** Is everything about this object dirty, without a mark of its own? */
   isInDirtyRange(id: number): boolean {
-    for (const range of this.dirtyRanges) if (id >= range.from && id < range.to) return true;
-    return false;
+    return this.made.isInDirtyRange(id);
   }
 
   /** Was the object made while the peer was away, or since the last durable point? Then the peer may not have it at all. */
   mayLack(id: number): boolean {
-    return this.isInDirtyRange(id) || this.#isNew(id);
+    return this.made.isInDirtyRange(id) || this.made.isNew(id);
   }
 
   /**
@@ -313,26 +266,12 @@ export class Marks {
     object.tailMark().set(Level.DIRTY, 0);
     object.attributesMark().set(Level.DIRTY);
     if (directory) object.namesMark().set(Level.DIRTY);
-    if (logged) for (const mark of object.marks()) writeMark(this.#log, mark, false);
+    if (logged) for (const mark of object.marks()) writeMark(this.#log.records, mark, false);
   }
 
-  /**
-   * Every object made without a peer that exists now has a mark of its own. Those that were removed do not; a crash may still
-   * undo that, so on disk the ranges stay until a durable point.
-   */
+  /** The source listed all dirty directories: every object made without a peer has a mark of its own now. */
   resolveDirtyRanges(): void {
-    this.#resolved.push(...this.dirtyRanges);
-    this.dirtyRanges.length = 0;
-    this.#everythingResolved ||= this.everything;
-    this.everything = false;
-  }
-
-  /** What dirty.map must still say: the ranges in force, and those that are resolved in memory only. */
-  get rangesOnDisk(): readonly IdentityRange[] {
-    return [...this.dirtyRanges, ...this.#resolved];
-  }
-  get everythingOnDisk(): boolean {
-    return this.everything || this.#everythingResolved;
+    this.made.resolve();
   }
 
   /** Directories whose names are dirty. */
@@ -360,7 +299,7 @@ export class Marks {
     return Math.min(from * BLOCK_BYTES, Number.MAX_SAFE_INTEGER);
   }
   nextDirty(id: number, size: number, most: number): DataRange | null {
-    return this.objects.get(id)?.nextDirty(size, most, (mark) => this.#list(mark)) ?? null;
+    return this.objects.get(id)?.nextDirty(size, most, (mark) => this.#touched.add(mark)) ?? null;
   }
   dirtyBytes(id: number, size: number): number {
     return this.objects.get(id)?.dirtyBytes(size) ?? 0;
@@ -368,7 +307,7 @@ export class Marks {
 
   /** What was dirty was sent: touched now. `size`: of the object. */
   copiedData(id: number, range: DataRange, size: number): void {
-    this.objects.get(id)?.copied(range, size, (mark) => this.#list(mark));
+    this.objects.get(id)?.copied(range, size, (mark) => this.#touched.add(mark));
   }
   copiedAttributes(id: number): void {
     this.#copiedFlag(this.objects.get(id)?.attributes);
@@ -385,83 +324,58 @@ export class Marks {
     const object = this.objects.get(id);
     if (object === undefined) return;
     object.lapse();
-    for (const mark of object.marks()) if (mark.isTouched) this.#list(mark);
+    for (const mark of object.marks()) if (mark.isTouched) this.#touched.add(mark);
   }
 
   /** Everything is equal and durable on both copies: no marks are left, on disk neither after the next rewrite. */
   clear(): void {
     for (const object of this.objects.values()) for (const mark of object.marks()) this.#deactivate(mark);
     this.objects.clear();
-    this.#now = [];
-    this.#before = [];
+    this.#touched.forget();
     this.#pointIdentity = null;
     this.#newObjects = [];
-    this.dirtyRanges.length = 0;
-    this.#resolved = [];
-    this.everything = this.#everythingResolved = false;
-    this.newFrom = this.nextIdentity;
-    this.#mustRewrite = true;
+    this.made.clear();
+    this.#log.demandRewrite();
   }
 
   // ---- the files -------------------------------------------------------------------------------------------------------
 
-  /** Bytes to append to activity.log at `at`; call `logged(upTo)` after fdatasync. Null: nothing to write, or a rewrite is under way. */
-  takeLog(): { bytes: Uint8Array; at: number; upTo: number } | null {
-    if (this.#log.length === 0 || this.#rewriting || this.#mustRewrite) return null;
-    const at = FILE_HEADER_BYTES + this.#taken - this.#epochStart;
-    this.#taken = this.#position();
-    return { bytes: this.#log.take(this.#taken - this.#epochStart), at, upTo: this.#taken };
+  /** Bytes to append to activity.log; call `logged(upTo)` after fdatasync. Null: nothing to write, or a rewrite comes first. */
+  takeLog(): LogPiece | null {
+    return this.#log.take();
   }
 
   /** Everything up to here is durable: what waited for it is admitted now. */
   logged(upTo: number): void {
-    this.#loggedTo = Math.max(this.#loggedTo, upTo);
+    this.#log.written(upTo);
   }
 
   /** Is a new dirty.map due? Always at first, and when the log has grown. Until it is written, nothing new is admitted. */
   get wantsRewrite(): boolean {
-    const logBytes = this.#taken - this.#epochStart;
-    return this.#mustRewrite || (logBytes > SMALL_LOG_BYTES && logBytes > 4 * this.#mapBytes);
+    return this.#log.wantsRewrite;
   }
 
   /** The bytes of a new dirty.map: write to a temporary file, fsync, rename, fsync the directory. Then `rewritten`. */
   startRewrite(): Uint8Array {
-    this.#rewriting = true;
-    this.#taken = this.#position();
-    this.#log.epoch++;
-    this.#log.take(0);
-    const map = writeMap(this, this.#log.epoch);
-    this.#mapBytes = map.length;
-    return map;
+    this.#forgetPlaces();
+    return this.#log.startRewrite((epoch) => writeMap(this, epoch));
   }
 
   /** The new map is durable. Returns the header with which activity.log starts anew (truncate, write, fdatasync; then `takeLog` goes on). */
   rewritten(): Uint8Array {
-    this.#rewriting = false;
-    this.#mustRewrite = false;
-    this.#epochStart = this.#loggedTo = this.#taken;
-    return fileHeader(this.#log.epoch);
+    return this.#log.rewritten();
   }
 
   // ---- inside ----------------------------------------------------------------------------------------------------------
 
-  #position(): number {
-    return this.#taken + this.#log.length;
-  }
-
-  /** Was the object made since the last durable point? Then it is dirty after a crash. */
-  #isNew(id: number): boolean {
-    return id >= this.newFrom && id < this.nextIdentity;
-  }
-
   /** Is the object's content dirty after a crash anyway? Then nothing need become active. */
   #isCovered(id: number): boolean {
-    return this.#isNew(id) || (this.dirtyRanges.length > 0 && this.isInDirtyRange(id));
+    return this.made.isNew(id) || (this.dirtyRanges.length > 0 && this.isInDirtyRange(id));
   }
 
   #isWholeAlready(id: number, level: Level): boolean {
     if (level !== Level.DIRTY) return false;
-    return (this.#alone && this.#isNew(id)) || (this.dirtyRanges.length > 0 && this.isInDirtyRange(id));
+    return (this.#alone && this.made.isNew(id)) || (this.dirtyRanges.length > 0 && this.isInDirtyRange(id));
   }
 
   /** The marks of an object, empty ones if there were none. For this folder only. */
@@ -474,13 +388,6 @@ export class Marks {
     return object;
   }
 
-  #settleResolved(): void {
-    if (this.#resolvedBefore < 0) return;
-    if (this.#resolvedBefore > 0 || this.#everythingResolved) this.#mustRewrite = true;
-    this.#resolved.splice(0, this.#resolvedBefore);
-    this.#everythingResolved = false;
-  }
-
   #setOf(mark: Mark): ActiveSet {
     return mark.kind === MarkKind.DATA ? this.#data : this.#items;
   }
@@ -489,7 +396,7 @@ export class Marks {
     const set = this.#setOf(mark);
     if (mark.activeAt >= 0) {
       set.use(mark);
-      return mark.activeAt <= this.#loggedTo;
+      return this.#log.isDurable(mark.activeAt);
     }
     if (set.isFull && !this.#evict(set)) {
       this.wantsPoint = true;
@@ -502,12 +409,12 @@ export class Marks {
   }
 
   #activate(mark: Mark): void {
-    this.#log.add(
+    this.#log.records.add(
       ACTIVE | mark.kind,
       mark.id,
       mark.kind === MarkKind.TAIL ? (mark as TailMark).activeFrom : mark.index,
     );
-    mark.activeAt = this.#position();
+    mark.activeAt = this.#log.position;
     this.#setOf(mark).add(mark);
   }
 
@@ -520,8 +427,8 @@ export class Marks {
   #evict(set: ActiveSet): boolean {
     const mark = set.victim();
     if (mark === null) return false;
-    writeMark(this.#log, mark, false);
-    this.#log.add(INACTIVE | mark.kind, mark.id, mark.index);
+    writeMark(this.#log.records, mark, false);
+    this.#log.records.add(INACTIVE | mark.kind, mark.id, mark.index);
     this.#deactivate(mark);
     if (mark.kind === MarkKind.TAIL) (mark as TailMark).activeFrom = Number.POSITIVE_INFINITY;
     this.#dropIfIdle(mark);
@@ -534,7 +441,7 @@ export class Marks {
       const place = this.#options.placeOf(next.id);
       if (place === null) return;
       next.place = place;
-      this.#log.add(RecordType.PLACE, next.id, place.parent, place.name);
+      this.#log.records.add(RecordType.PLACE, next.id, place.parent, place.name);
       if (place.parent === 0) return;
       next = this.objectFor(place.parent);
     }
@@ -542,19 +449,13 @@ export class Marks {
 
   #touchFlag(mark: { set(level: Level): void } & Mark, level: Level): void {
     mark.set(level);
-    if (level === Level.TOUCHED) this.#list(mark);
+    if (level === Level.TOUCHED) this.#touched.add(mark);
   }
 
   #copiedFlag(mark: ({ copied(): void } & Mark) | null | undefined): void {
     if (!mark) return;
     mark.copied();
-    this.#list(mark);
-  }
-
-  #list(mark: Mark): void {
-    if (mark.listedNow) return;
-    mark.listedNow = true;
-    this.#now.push(mark);
+    this.#touched.add(mark);
   }
 
   #dropIfIdle(mark: Mark): void {
@@ -564,27 +465,27 @@ export class Marks {
     if (object?.isEmpty && object.place === null) this.objects.delete(mark.id);
   }
 
-  #newObjectsAreDirty(): void {
-    this.#newObjects = [];
-    if (this.nextIdentity === this.newFrom) return;
-    this.dirtyRanges.push({ from: this.newFrom, to: this.nextIdentity });
-    this.#log.add(RecordType.DIRTY_RANGE, this.newFrom, this.nextIdentity);
-    this.newFrom = this.nextIdentity;
-    this.#log.add(RecordType.NEW_FROM, this.newFrom);
+  /** Places are kept for what is marked and for the directories above it. */
+  #forgetPlaces(): void {
+    const needed = new Set<number>();
+    for (const object of this.objects.values()) {
+      let next: ObjectMarks | undefined = object.isEmpty ? undefined : object;
+      for (; next !== undefined && !needed.has(next.id); next = this.objects.get(next.place?.parent ?? 0))
+        needed.add(next.id);
+    }
+    for (const id of this.objects.keys()) if (!needed.has(id)) this.objects.delete(id);
   }
 
   /** Objects below `identity` are new no more. What is still to say about them is said one by one, in the log, first. */
   #advanceNew(identity: number): void {
-    if (identity === this.newFrom) return;
     const settled = this.#newObjects.filter((object) => object.id < identity);
     this.#newObjects = this.#newObjects.filter((object) => object.id >= identity);
     for (const object of settled) {
       for (const mark of object.marks()) {
-        if (mark.isDirty) writeMark(this.#log, mark, false);
+        if (mark.isDirty) writeMark(this.#log.records, mark, false);
         if (mark.isTouched && mark.activeAt < 0) this.#activate(mark);
       }
     }
-    this.newFrom = identity;
-    this.#log.add(RecordType.NEW_FROM, identity);
+    this.made.advance(identity);
   }
 }

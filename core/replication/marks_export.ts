@@ -1,6 +1,7 @@
 /** Writes marks: the dirty map of a node's disk, and the MARKS frames that tell the peer. Read again by marks_recovery.ts. */
 import { ExtentMark, type Mark, TailMark } from "./mark.ts";
-import type { IdentityRange, Marks } from "./marks.ts";
+import type { Marks } from "./marks.ts";
+import type { IdentityRange } from "./new_objects.ts";
 import type { ObjectMarks } from "./object_marks.ts";
 import { ACTIVE, DIRTY, FILE_HEADER_BYTES, fileHeader, RecordType, RecordWriter } from "./records.ts";
 
@@ -20,9 +21,9 @@ export function writeMark(writer: RecordWriter, mark: Mark, withTouched: boolean
 /** The whole dirty.map of this epoch. */
 export function writeMap(marks: Marks, epoch: number): Uint8Array {
   const writer = new RecordWriter(epoch, 0);
-  writer.add(RecordType.NEW_FROM, marks.newFrom);
-  writer.add(RecordType.RESERVED, marks.reservedTo);
-  writeRanges(writer, marks.rangesOnDisk, marks.everythingOnDisk);
+  writer.add(RecordType.NEW_FROM, marks.made.newFrom);
+  writer.add(RecordType.RESERVED, marks.made.reservedTo);
+  writeRanges(writer, marks.made.rangesOnDisk, marks.made.everythingOnDisk);
   for (const object of marks.objects.values()) {
     writePlace(writer, object);
     for (const mark of object.marks()) {
@@ -44,8 +45,8 @@ export function writeMap(marks: Marks, epoch: number): Uint8Array {
 export function* exportMarks(marks: Marks): Generator<Uint8Array> {
   const writer = new RecordWriter(0, 0);
   writeRanges(writer, marks.dirtyRanges, marks.everything);
-  if (marks.nextIdentity > marks.newFrom)
-    writer.add(RecordType.DIRTY_RANGE, marks.newFrom, marks.nextIdentity);
+  if (marks.made.next > marks.made.newFrom)
+    writer.add(RecordType.DIRTY_RANGE, marks.made.newFrom, marks.made.next);
   for (const object of marks.objects.values()) {
     writePlace(writer, object);
     for (const mark of object.marks()) writeMark(writer, mark, true);

@@ -40,9 +40,9 @@ export function recoverMarks(
     if (type === RecordType.END) ended = true;
     else applyRecord(marks, type, id, extra, blob);
   });
-  if (!ended) return worthless(options, log, "dirty.map is damaged", epoch, marks.reservedTo);
+  if (!ended) return worthless(options, log, "dirty.map is damaged", epoch, marks.made.reservedTo);
   const fault = applyLog(marks, epoch, log);
-  if (fault !== null) return worthless(options, log, fault, epoch, marks.reservedTo);
+  if (fault !== null) return worthless(options, log, fault, epoch, marks.made.reservedTo);
   crashed(marks);
   return { marks, fault: null };
 }
@@ -81,15 +81,15 @@ function worthless(
 ): Recovered {
   const logEpoch = log === null ? null : readHeader(log);
   const marks = new Marks(options, Math.max(epoch, logEpoch ?? 0));
-  marks.everything = true;
-  marks.reservedTo = Math.max(marks.reservedTo, reservedTo);
+  marks.made.everything = true;
+  marks.made.reservedTo = Math.max(marks.made.reservedTo, reservedTo);
   if (log !== null && logEpoch !== null) {
     readRecords(log, FILE_HEADER_BYTES, logEpoch, 0, (type, id) => {
-      if (type === RecordType.RESERVED) marks.reservedTo = Math.max(marks.reservedTo, id);
+      if (type === RecordType.RESERVED) marks.made.reservedTo = Math.max(marks.made.reservedTo, id);
     });
   }
-  marks.reservedTo += IDENTITIES_SKIPPED;
-  marks.newFrom = marks.nextIdentity = marks.reservedTo;
+  marks.made.reservedTo += IDENTITIES_SKIPPED;
+  marks.made.newFrom = marks.made.next = marks.made.reservedTo;
   return { marks, fault: why };
 }
 
@@ -106,23 +106,24 @@ function crashed(marks: Marks): void {
       if (mark.isIdle) object.drop(mark);
     }
   }
-  if (marks.reservedTo > marks.newFrom) marks.dirtyRanges.push({ from: marks.newFrom, to: marks.reservedTo });
-  marks.newFrom = marks.nextIdentity = marks.reservedTo;
+  if (marks.made.reservedTo > marks.made.newFrom)
+    marks.made.dirtyRanges.push({ from: marks.made.newFrom, to: marks.made.reservedTo });
+  marks.made.newFrom = marks.made.next = marks.made.reservedTo;
 }
 
 function applyRecord(marks: Marks, type: number, id: number, extra: number, blob: Uint8Array): void {
   switch (type) {
     case RecordType.NEW_FROM:
-      marks.newFrom = id;
+      marks.made.newFrom = id;
       return;
     case RecordType.RESERVED:
-      marks.reservedTo = id;
+      marks.made.reservedTo = id;
       return;
     case RecordType.DIRTY_RANGE:
-      marks.dirtyRanges.push({ from: id, to: extra });
+      marks.made.dirtyRanges.push({ from: id, to: extra });
       return;
     case RecordType.EVERYTHING:
-      marks.everything = true;
+      marks.made.everything = true;
       return;
   }
   const object = marks.objectFor(id);

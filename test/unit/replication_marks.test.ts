@@ -118,7 +118,7 @@ t.test("new objects: identities never come twice, and are dirty without a mark e
   marks.touchData(first, 0, 100 * MIB, Level.TOUCHED);
   const crash = recovered(disk).marks;
   t.ok(crash.isInDirtyRange(first));
-  t.equal(crash.nextIdentity, first + IDENTITY_BLOCK, "goes on behind the reservation");
+  t.equal(crash.made.next, first + IDENTITY_BLOCK, "goes on behind the reservation");
   marks.beginPoint();
   marks.touchData(first, 0, 10, Level.TOUCHED);
   marks.confirmPoint();
@@ -207,7 +207,7 @@ t.test("a torn tail is tolerated, anything else makes everything dirty", async (
     broken[at]! ^= 0x10;
     const { marks: after } = recoverMarks(options, disk.map, broken);
     if (!after.everything) t.fail(`a damaged byte at ${at} of the log went unseen`);
-    if (after.nextIdentity < marks.reservedTo) t.fail("identities would come twice");
+    if (after.made.next < marks.made.reservedTo) t.fail("identities would come twice");
   }
   for (let at = 0; at < disk.map!.length; at += 3) {
     const broken = disk.map!.slice();
