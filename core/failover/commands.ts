@@ -73,7 +73,8 @@ function act(draft: Draft, command: Command, cause: string): void {
 
 function begin(draft: Draft): void {
   draft.replication = { ...draft.replication, refused: null, backOff: false };
-  if (draft.state === "STOP" || !draft.wanted) draft.again = draft.state !== "STOP" || isBusy(draft.main);
+  // A stop is under way: once more, when it is over. What starts already goes on.
+  if (!draft.wanted) draft.again = draft.state !== "STOP" || isBusy(draft.main);
   if (draft.state === "STOP" && !isBusy(draft.main)) {
     draft.wanted = true;
     draft.again = false;
@@ -142,6 +143,8 @@ export function answerCommands(draft: Draft): void {
   if (draft.again || (draft.wanted && draft.state === "STOP") || (!draft.wanted && draft.state !== "STOP"))
     return;
   if (draft.state === "WAIT" && draft.outdating !== null) return;
+  // Whether a peer is there is not known yet, and then the primary starts.
+  if (draft.state === "WAIT" && draft.intent?.name === "prim" && draft.contact === "unknown") return;
   // The old primary's swap is over when the new one has started, or has given the role back.
   const theirs = heardPeer(draft)?.swap?.phase;
   if (draft.state === "SECOND" && (theirs === "stopping" || theirs === "drained")) return;

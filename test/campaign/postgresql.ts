@@ -120,6 +120,7 @@ export async function cutPostgresql({ cuts, seed, tell }: DatabaseCuts): Promise
   await cutPowerRepeatedly({
     mirror,
     cuts,
+    both: cuts,
     seed,
     calmMs: [500, 4000],
     tell,

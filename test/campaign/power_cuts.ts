@@ -119,8 +119,10 @@ export async function compareDirectories(mirror: Mirror): Promise<string> {
     },
     30_000,
     500,
-  ).catch(() => {
-    throw new Error(`${different.length} files differ: ${different.slice(0, 10).join(", ")}`);
+  ).catch((error: unknown) => {
+    throw new Error(
+      `${different.length} files differ: ${different.slice(0, 10).join(", ")} (${(error as Error).message})`,
+    );
   });
   return `${read(mirror.n1).size} files and directories, all equal`;
 }

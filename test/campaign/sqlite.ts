@@ -55,6 +55,7 @@ export async function cutSqlite({
   await cutPowerRepeatedly({
     mirror,
     cuts,
+    both: cuts,
     seed,
     calmMs: [300, 3000],
     tell,

@@ -30,6 +30,25 @@ t.test("first start ever: both wait until somebody says prim", async (t) => {
   t.match(n1.answers, [{ ok: true }]);
 });
 
+t.test(
+  "prim, typed while the node boots: answered when it is primary, and it stops for good later",
+  async (t) => {
+    const n1 = new Driver();
+    n1.hold = /^persist/;
+    n1.boot(recordOf());
+    n1.command({ name: "prim", force: true });
+    n1.hold = null;
+    n1.release();
+    t.equal(n1.told.state, "WAIT");
+    t.same(n1.answers, [], "not while the peer is looked for");
+    n1.lost();
+    t.equal(n1.short, "ALONE Ready");
+    t.match(n1.answers, [{ ok: true }]);
+    n1.command({ name: "stop" });
+    t.equal(n1.told.state, "STOP");
+  },
+);
+
 t.test("SECOND takes over: decided durably, stream sealed, then the rest", async (t) => {
   const n1 = secondary();
   n1.lost();
