@@ -187,6 +187,31 @@ await t.test("trap 30: a server that hangs is aborted, and who waits gets an err
   await mounted.kill();
 });
 
+await t.test("trap 31: a server killed while it flushes its own mount holds nobody", { skip }, async (tt) => {
+  const { path } = directory(tt);
+  const mounted = await mountLocally({ path });
+  const writer = spawn(
+    "sh",
+    ["-c", `while dd if=/dev/zero of="${path}/f" bs=1M count=64 conv=notrunc; do :; done`],
+    {
+      stdio: "ignore",
+    },
+  );
+  const ended = new Promise((resolve) => writer.on("exit", resolve));
+  const flushes = () =>
+    fs.readdirSync(`/proc/${mounted.pid}/task`).some((thread) => {
+      const at = fs.readFileSync(`/proc/${mounted.pid}/task/${thread}/wchan`, "utf8");
+      return at.startsWith("wb_wait") || at.startsWith("sync_inodes") || at.startsWith("inode_wait");
+    });
+  const deadline = Date.now() + 10_000;
+  while (!flushes() && Date.now() < deadline);
+  tt.ok(Date.now() < deadline, "the server was seen waiting for its own mount");
+  await mounted.kill();
+  const held = sleep(5000).then(() => "still held after 5 s");
+  tt.not(await Promise.race([ended, held]), "still held after 5 s", "the writer got its error");
+  tt.throws(() => fs.readdirSync(path), { code: "ENOTCONN" });
+});
+
 await t.test("trap 34: no descriptor of the server is passed on to children", { skip }, async (tt) => {
   const { path } = directory(tt);
   const mounted = await mountLocally({ path });
