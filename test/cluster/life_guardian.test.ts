@@ -4,7 +4,7 @@
  */
 import t, { type Test } from "tap";
 import { type Life, onRealNodes, startLife } from "./life.ts";
-import type { Node } from "./testbed.ts";
+import { type Node, until } from "./testbed.ts";
 
 t.setTimeout(170_000);
 
@@ -36,7 +36,8 @@ async function strike(
   const answeredTwice = watchForTwo(life);
   const struck = words.map((word) => life.pidOf(n1, word));
   for (const pid of struck) n1.signal(pid, signal);
-  await life.writesGoOn(what, 15_000);
+  await life.mirror.answeredBy(life.n2, 15_000);
+  await life.writesGoOn(what);
   return async () => {
     for (const pid of struck) n1.signal(pid, "SIGCONT");
     await Bun.sleep(1000);
