@@ -78,6 +78,7 @@ export function write(s: Session): number {
   if (replicated && !replicator.beforeData(identity, offset, size)) return PARKED;
   const fd = backing.descriptors.get(index);
   if (fd < 0) return fd;
+  s.times.changing(index, fd);
   const written = writeAll(fd, request.address + WRITE_DATA, size, offset);
   const kept = written < 0 ? lastKept : written;
   if (written < 0) s.reportDisk(written, "write");
@@ -89,12 +90,9 @@ export function write(s: Session): number {
   if ((flags & WRITE_KILL_SUIDGID) !== 0 && kept > 0) killPrivileges(s, index, fd);
   // Half a page written back is a failure of the page; half a write(2) is a short write.
   if (written < 0 && (kept === 0 || (flags & WRITE_FROM_CACHE) !== 0)) return written;
-  if (waits) {
-    s.pending.touchTimes(index);
-    if (!replicator.isAcknowledged(sequence)) {
-      s.pending.beginWrite(sequence, kept);
-      return NO_REPLY;
-    }
+  if (waits && !replicator.isAcknowledged(sequence)) {
+    s.pending.beginWrite(sequence, kept);
+    return NO_REPLY;
   }
   s.reply.words[REPLY_HEADER >>> 2] = kept;
   s.reply.words[(REPLY_HEADER >>> 2) + 1] = 0;
@@ -135,7 +133,7 @@ export function fsync(s: Session): number {
   const { backing } = s;
   const directory = s.request.view.getUint32(IN_OPCODE, true) === Op.FSYNCDIR;
   const dataOnly = !directory && (s.request.view.getUint32(48, true) & FSYNC_DATA_ONLY) !== 0;
-  s.pending.reportTimesOf(index);
+  s.times.settle(index);
   const fd = backing.descriptors.get(index);
   if (fd < 0) return fd;
   const slot = backing.descriptors.hold(index);
@@ -153,7 +151,7 @@ export function flush(s: Session): number {
   if (index === 0) return -errnos.ESTALE;
   if (s.backing.isExcluded(index)) return 0;
   if (s.pending.isFull) return PARKED;
-  s.pending.reportTimesOf(index);
+  s.times.settle(index);
   if (s.replicator.isAcknowledged(s.lastWrite)) return 0;
   s.pending.beginFlush(s.lastWrite);
   return NO_REPLY;
@@ -175,11 +173,9 @@ export function allocateRange(s: Session): number {
   if (replicated && !replicator.beforeData(identity, offset, length)) return PARKED;
   const fd = backing.descriptors.get(index);
   if (fd < 0) return fd;
+  s.times.changing(index, fd);
   const result = libc.fallocate(fd, mode, offset, length);
   if (result < 0) return result;
-  if (replicated) {
-    replicator.allocate(identity, mode, offset, length);
-    s.pending.touchTimes(index);
-  }
+  if (replicated) replicator.allocate(identity, mode, offset, length);
   return 0;
 }

@@ -89,6 +89,7 @@ export function setAttributes(s: Session): number {
   }
   const fd = backing.descriptors.get(index);
   if (fd < 0) return fd;
+  if ((valid & Fattr.MTIME) !== 0) s.times.told(index);
   const failed = change(s, index, fd, valid, size);
   const stat = backing.statDescriptor(fd);
   if (stat < 0) return failed < 0 ? failed : stat;

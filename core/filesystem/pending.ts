@@ -4,11 +4,7 @@
  */
 
 import type { Memory } from "../platform/linux/memory.ts";
-import { getI64 } from "../platform/linux/memory.ts";
-import { ATTR_MTIME } from "../replication/replicator.ts";
 import { IN_UNIQUE_WORD, REPLY_HEADER } from "./fuse_protocol.ts";
-import { TIMES_PENDING } from "./node_table.ts";
-import { STAT, STX_MTIME, scratch } from "./places.ts";
 import type { Completion } from "./pool.ts";
 import type { Session } from "./session.ts";
 
@@ -34,9 +30,6 @@ export class PendingReplies implements Completion {
   private freeCount = LINES;
   /** Lines that wait for the replicator. */
   private remote = 0;
-  /** Files whose modification time changed with their data and was not yet told. */
-  private readonly timed = new Int32Array(4096);
-  private timedCount = 0;
 
   constructor(private readonly session: Session) {
     for (let i = 0; i < LINES; i++) this.freeLines[i] = LINES - 1 - i;
@@ -151,38 +144,5 @@ export class PendingReplies implements Completion {
     this.held[line] = -1;
     this.waits[line] = 0;
     this.freeLines[this.freeCount++] = line;
-  }
-
-  /** The data of this file changed, and its modification time with it. */
-  touchTimes(index: number): void {
-    const { table } = this.session.backing;
-    const flags = table.flags(index);
-    if ((flags & TIMES_PENDING) !== 0 || this.session.backing.isExcluded(index)) return;
-    if (this.timedCount === this.timed.length) this.reportTimes();
-    table.setFlags(index, flags | TIMES_PENDING);
-    this.timed[this.timedCount++] = index;
-  }
-
-  /** Tells the replicator of one file's modification time, if that is due. */
-  reportTimesOf(index: number): void {
-    const { backing, replicator } = this.session;
-    const flags = backing.table.flags(index);
-    if ((flags & TIMES_PENDING) === 0) return;
-    backing.table.setFlags(index, flags & ~TIMES_PENDING);
-    if (backing.statNode(index) < 0) return;
-    const seconds = getI64(scratch.view, STAT + STX_MTIME);
-    const nanos = scratch.view.getUint32(STAT + STX_MTIME + 8, true);
-    replicator.setAttributes(backing.table.identity(index), ATTR_MTIME, 0, 0, 0, 0, 0, 0, seconds, nanos);
-  }
-
-  /** The file is about to be forgotten. */
-  forgetTimes(index: number): void {
-    this.reportTimesOf(index);
-  }
-
-  /** Tells the replicator of every modification time that is due. */
-  reportTimes(): void {
-    for (let i = 0; i < this.timedCount; i++) this.reportTimesOf(this.timed[i]!);
-    this.timedCount = 0;
   }
 }

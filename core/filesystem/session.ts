@@ -12,6 +12,7 @@ import type { Memory } from "../platform/linux/memory.ts";
 import type { Replicator } from "../replication/replicator.ts";
 import type { Backing } from "./backing.ts";
 import { IN_NODE_WORD, IN_OPCODE, IN_UNIQUE_WORD, NOTIFY_RESEND, REPLY_HEADER } from "./fuse_protocol.ts";
+import { ModificationTimes } from "./modification_times.ts";
 import { UNLINKED } from "./node_table.ts";
 import { operate } from "./operations.ts";
 import { PendingReplies } from "./pending.ts";
@@ -42,6 +43,7 @@ export class Session {
   /** The reply being composed; its payload begins at REPLY_HEADER. */
   readonly reply: Memory = libc.allocate(BUFFER);
   readonly pending: PendingReplies;
+  readonly times: ModificationTimes;
   /** True after the connection ended: unmounted or aborted. */
   ended = false;
   /** Hears that this disk failed a call: the copy is suspect from then on. The application gets the error in any case. */
@@ -62,6 +64,7 @@ export class Session {
     readonly options: SessionOptions,
   ) {
     this.pending = new PendingReplies(this);
+    this.times = new ModificationTimes(this, options.durability === "fsync");
     for (let i = 0; i < BUFFERS; i++) this.free.push(libc.allocate(BUFFER));
     this.request = this.free[0]!;
   }
@@ -111,7 +114,7 @@ export class Session {
   /** Once a second: what no request announces. */
   tick(): void {
     if (this.ended) return;
-    this.pending.reportTimes();
+    this.times.tick();
   }
 
   /** Asks the kernel to send again what was in flight when a former server died. */
@@ -171,6 +174,7 @@ export class Session {
     // The request was given up before it was read; the next one is not concerned.
     if (error === -errnos.ENOENT || error === -errnos.EINTR) return false;
     if (error === -errnos.ENODEV || error === -errnos.ECONNABORTED) {
+      this.times.settleAll();
       this.ended = true;
       return true;
     }
@@ -193,7 +197,7 @@ export class Session {
   forget(index: number, count: number): void {
     const { table } = this.backing;
     if (index === 0 || !table.forget(index, count)) return;
-    this.pending.forgetTimes(index);
+    this.times.settle(index);
     if ((table.flags(index) & UNLINKED) !== 0 && !this.backing.isExcluded(index))
       this.replicator.forget(table.identity(index));
     this.backing.free(index);

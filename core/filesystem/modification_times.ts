@@ -1,0 +1,118 @@
+/**
+ * Which modification time a file has after a write.
+ *
+ * With the writeback cache it is the kernel's: it tells a new one after the writes (SETATTR), but not when the time that it knows already is the
+ * same: a truncation and a write within one tick of its clock. Our own write gave the backing file another one, and the peer's a
+ * third. So the time of before the first write is put back when no other was told. Without the cache it is the backing file's.
+ */
+import { AT_EMPTY_PATH, UTIME_OMIT } from "../platform/linux/constants.ts";
+import * as libc from "../platform/linux/libc.ts";
+import { getI64 } from "../platform/linux/memory.ts";
+import { ATTR_MTIME } from "../replication/replicator.ts";
+import { TIMES_PENDING } from "./node_table.ts";
+import { emptyString, STAT, STX_MTIME, scratch, TIMES, timesAddress } from "./places.ts";
+import type { Session } from "./session.ts";
+
+const FILES = 4096;
+/** The kernel writes back at least once a tick: what it did not tell within two, it has not to tell. */
+const TICKS_TO_TELL = 2;
+
+/** The files of one session whose time is not settled. */
+export class ModificationTimes {
+  private readonly nodes = new Int32Array(FILES);
+  private readonly seconds = new Float64Array(FILES);
+  private readonly nanos = new Uint32Array(FILES);
+  private readonly since = new Int32Array(FILES);
+  private count = 0;
+  private ticks = 0;
+
+  constructor(
+    private readonly session: Session,
+    /** The kernel tells the times. */
+    private readonly kernelOwns: boolean,
+  ) {}
+
+  /** The data of this file, open as `fd`, is about to change. */
+  changing(index: number, fd: number): void {
+    const { backing } = this.session;
+    const flags = backing.table.flags(index);
+    if ((flags & TIMES_PENDING) !== 0 || backing.isExcluded(index)) return;
+    if (this.count === FILES) this.settleAll();
+    if (backing.statDescriptor(fd) < 0) return;
+    backing.table.setFlags(index, flags | TIMES_PENDING);
+    const slot = this.count++;
+    this.nodes[slot] = index;
+    this.seconds[slot] = getI64(scratch.view, STAT + STX_MTIME);
+    this.nanos[slot] = scratch.view.getUint32(STAT + STX_MTIME + 8, true);
+    this.since[slot] = this.ticks;
+  }
+
+  /** The kernel told a modification time, which is applied and replicated by its own operation. */
+  told(index: number): void {
+    if ((this.session.backing.table.flags(index) & TIMES_PENDING) !== 0) this.remove(this.slotOf(index));
+  }
+
+  /** The file is about to be synced or forgotten: nothing is told any more. */
+  settle(index: number): void {
+    if ((this.session.backing.table.flags(index) & TIMES_PENDING) !== 0) this.settleSlot(this.slotOf(index));
+  }
+
+  /** Nothing is told any more of any file. */
+  settleAll(): void {
+    while (this.count > 0) this.settleSlot(this.count - 1);
+  }
+
+  /** Once a second. */
+  tick(): void {
+    this.ticks++;
+    const wait = this.kernelOwns ? TICKS_TO_TELL : 0;
+    for (let slot = this.count - 1; slot >= 0; slot--)
+      if (this.ticks - this.since[slot]! >= wait) this.settleSlot(slot);
+  }
+
+  private slotOf(index: number): number {
+    for (let slot = this.count - 1; slot >= 0; slot--) if (this.nodes[slot] === index) return slot;
+    throw new Error(`node ${index} is marked, but not among the ${this.count} files with unsettled times`);
+  }
+
+  private remove(slot: number): void {
+    const { table } = this.session.backing;
+    const index = this.nodes[slot]!;
+    table.setFlags(index, table.flags(index) & ~TIMES_PENDING);
+    const last = --this.count;
+    this.nodes[slot] = this.nodes[last]!;
+    this.seconds[slot] = this.seconds[last]!;
+    this.nanos[slot] = this.nanos[last]!;
+    this.since[slot] = this.since[last]!;
+  }
+
+  private settleSlot(slot: number): void {
+    const { backing, replicator } = this.session;
+    const index = this.nodes[slot]!;
+    let seconds = this.seconds[slot]!;
+    let nanos = this.nanos[slot]!;
+    this.remove(slot);
+    const fd = backing.descriptors.get(index);
+    if (fd < 0) return;
+    if (this.kernelOwns) putBack(fd, seconds, nanos);
+    else {
+      if (backing.statDescriptor(fd) < 0) return;
+      seconds = getI64(scratch.view, STAT + STX_MTIME);
+      nanos = scratch.view.getUint32(STAT + STX_MTIME + 8, true);
+    }
+    replicator.setAttributes(backing.table.identity(index), ATTR_MTIME, 0, 0, 0, 0, 0, 0, seconds, nanos);
+  }
+}
+
+function putBack(fd: number, seconds: number, nanos: number): void {
+  const { view } = scratch;
+  view.setUint32(TIMES, 0, true);
+  view.setUint32(TIMES + 4, 0, true);
+  view.setUint32(TIMES + 8, UTIME_OMIT, true);
+  view.setUint32(TIMES + 12, 0, true);
+  view.setUint32(TIMES + 16, seconds >>> 0, true);
+  view.setInt32(TIMES + 20, Math.floor(seconds / 4294967296), true);
+  view.setUint32(TIMES + 24, nanos, true);
+  view.setUint32(TIMES + 28, 0, true);
+  libc.utimensat(fd, emptyString, timesAddress, AT_EMPTY_PATH);
+}
