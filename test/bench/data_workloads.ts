@@ -54,7 +54,7 @@ function random(measure: Measure, ...more: string[]): Workload {
       await fio(place, "random", ["--rw=write", "--bs=1M", size, "--end_fsync=1"]);
     },
     run: async (place, { seconds }: Effort) => {
-      const timed = ["--time_based", `--runtime=${seconds}`, "--norandommap"];
+      const timed = ["--time_based", `--runtime=${seconds * 1000}ms`, "--norandommap"];
       const { writes } = await fio(place, "random", ["--rw=randwrite", "--bs=4k", size, ...timed, ...more]);
       return [writes];
     },
