@@ -238,7 +238,7 @@ export class Outbound implements Replicator {
     const exchange = (flags & EXCHANGE) !== 0;
     const moved = this.#places.idOf(from, fromText);
     const replaced = this.#places.idOf(to, toText);
-    const sends = this.#sendsRename(from, to) && this.bind(from) && this.bind(to);
+    const sends = this.#sendsRename(from, to, exchange ? 0 : replaced) && this.bind(from) && this.bind(to);
     if (sends && replaced !== 0 && replaced !== moved && !exchange) this.bind(replaced);
     this.#places.rename(from, fromText, to, toText, exchange);
     if (moved !== 0) this.#marks.moved(moved, { parent: to, name: toText });
@@ -440,9 +440,9 @@ export class Outbound implements Replicator {
     return this.streaming && this.#knows(parent);
   }
 
-  #sendsRename(from: number, to: number): boolean {
+  #sendsRename(from: number, to: number, replaced: number): boolean {
     if (this.streaming && this.reintegration !== null)
-      return this.reintegration.rename(from, to) === Decision.SEND;
+      return this.reintegration.rename(from, to, replaced) === Decision.SEND;
     const level = this.streaming ? Level.TOUCHED : Level.DIRTY;
     this.#marks.touchNames(from, level);
     this.#marks.touchNames(to, level);

@@ -5,6 +5,7 @@
  * the daemon's word that this node is durably alone, whatever asks for stable storage waits (G3, G4).
  */
 import type { Generations } from "../failover/types.ts";
+import { errnos } from "../platform/linux/errno.ts";
 import { rejoin, relation } from "../replication/generations.ts";
 import { unionMarks } from "../replication/marks_recovery.ts";
 import { type Frame, FrameType } from "../replication/operation.ts";
@@ -237,7 +238,12 @@ export class Primary implements LinkOwner {
     this.#lostAt = this.#now;
     this.#host.connectedTo(null);
     this.#host.progress(null);
-    if (was === "greeting" || was === "waiting" || this.#closing) return;
+    if (was === "greeting" || was === "waiting") {
+      if (!this.#closing)
+        this.#host.log("warning", `a connection of the peer ended before it was of use: ${why}`);
+      return;
+    }
+    if (this.#closing) return;
     this.#host.report({ kind: "peerGone", cause: why, held: !this.outbound.alone });
     this.#checkDrained();
   }
@@ -283,6 +289,14 @@ export class Primary implements LinkOwner {
         this.#host.report({ kind: "caughtUp", side: "source", generations: this.#generations });
         return;
       case FrameType.APPLY_FAILED:
+        if (isDisagreement(frame.errno)) {
+          // The peer's names are not what the marks say: no smaller copy can be trusted to mend that.
+          this.#store.marks.everything = true;
+          this.#host.log(
+            "error",
+            "the secondary's copy is not what it should be; the next reintegration copies everything",
+          );
+        }
         link.close(`the peer could not apply an operation: ${new TextDecoder().decode(frame.data.copy())}`);
         return;
       case FrameType.VERIFIED:
@@ -521,4 +535,10 @@ export class Primary implements LinkOwner {
     this.#whenDrained = null;
     done();
   }
+}
+
+/** Errors that an operation can only meet on a copy that differs: the disk is not at fault. */
+function isDisagreement(errno: number): boolean {
+  const { ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY, ESTALE } = errnos;
+  return [ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY, ESTALE].some((known) => known === errno);
 }

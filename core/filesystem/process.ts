@@ -265,7 +265,9 @@ class ReplicationProcess implements Host, TurnEnd {
       const second = this.#second;
       second.seal(() => {
         this.#endFollowing(second);
-        this.#serve(generations, alone, done);
+        attempt(done, () => {
+          this.#serve(generations, alone, done);
+        });
       });
       return;
     }
@@ -301,7 +303,9 @@ class ReplicationProcess implements Host, TurnEnd {
       const second = this.#second;
       second.seal(() => {
         this.#endFollowing(second);
-        this.#follow(generations, full, sacrifice, done);
+        attempt(done, () => {
+          this.#follow(generations, full, sacrifice, done);
+        });
       });
       return;
     }
@@ -362,6 +366,15 @@ class ReplicationProcess implements Host, TurnEnd {
       second.abandon();
       this.#endFollowing(second);
     }
+  }
+}
+
+/** Runs what a request led to later: a refusal is its answer, not the end of the process. */
+function attempt(done: (problem?: string) => void, act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    done(messageOf(error));
   }
 }
 

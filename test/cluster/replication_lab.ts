@@ -168,7 +168,10 @@ export async function shell(directory: string, script: string): Promise<string> 
 }
 
 /** What differs between the two directories, compared in a process of its own. */
-export async function compare(a: LabNode, b: LabNode): Promise<string[]> {
+export async function compare(
+  a: Pick<LabNode, "directory">,
+  b: Pick<LabNode, "directory">,
+): Promise<string[]> {
   const module = new URL("./replication_compare.ts", import.meta.url).pathname;
   const code = `import { differences } from ${JSON.stringify(module)};
     console.log(JSON.stringify(differences(process.argv[1], process.argv[2])))`;
@@ -178,7 +181,10 @@ export async function compare(a: LabNode, b: LabNode): Promise<string[]> {
 }
 
 /** Waits until the copies are equal: modification times follow their data within a second. Returns what still differs. */
-export async function becomesEqual(a: LabNode, b: LabNode): Promise<string[]> {
+export async function becomesEqual(
+  a: Pick<LabNode, "directory">,
+  b: Pick<LabNode, "directory">,
+): Promise<string[]> {
   let left: string[] = [];
   for (let tries = 0; tries < 6; tries++) {
     left = await compare(a, b);
