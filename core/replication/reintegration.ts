@@ -223,9 +223,11 @@ export class Reintegration {
   /** UNLINK. `id` may live on, open or by another name. */
   unlink(parent: number, id: number, directory: boolean): Decision {
     const send = this.#areNamesPlaced(parent);
-    if (send) this.#introduced.add(id);
+    if (send && !directory) this.#introduced.add(id);
+    const isEmptyThere = !this.#unsent.has(id);
     if (directory) this.gone(id);
-    return this.#names(parent, send);
+    // The target cannot remove a directory that still holds what belongs elsewhere: sent again, it goes to limbo.
+    return send && !isEmptyThere ? this.#sendAgain(parent, true) : this.#names(parent, send);
   }
 
   /** LINK. `oldParent`: a directory that held the object before, -1 if it had no name. */
@@ -239,11 +241,16 @@ export class Reintegration {
     return first === Decision.RESEND ? first : second;
   }
 
-  /** RENAME, also with RENAME_EXCHANGE. The tree must still tell the parents of `from` and `to` themselves rightly. */
-  rename(from: number, to: number): Decision {
+  /**
+   * RENAME. `replaced`: the directory that lay at the new name and is gone now, 0 if none (none with RENAME_EXCHANGE). The
+   * tree must still tell the parents of `from` and `to` themselves rightly.
+   */
+  rename(from: number, to: number, replaced: number): Decision {
     const fromPlaced = this.#areNamesPlaced(from);
     const toPlaced = this.#areNamesPlaced(to);
-    if (fromPlaced && toPlaced) {
+    const isInTheWay = this.#unsent.has(replaced);
+    if (isInTheWay) this.gone(replaced);
+    if (fromPlaced && toPlaced && !isInTheWay) {
       this.#names(from, true);
       return this.#names(to, true);
     }

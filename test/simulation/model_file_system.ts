@@ -198,6 +198,7 @@ export class ModelFileSystem {
   }
 
   unlink(parent: number, name: string): void {
+    if (parent !== LIMBO) this.#mustBeEmpty(this.lookup(parent, name)!);
     this.#transact([{ do: "remove", directory: this.directory(parent).number, name }]);
   }
 
@@ -206,6 +207,7 @@ export class ModelFileSystem {
     const target = this.directory(to);
     const moved = source.names.get(fromName)!;
     const met = target.names.get(toName);
+    if (!exchange && met !== undefined && met !== moved) this.#mustBeEmpty(this.#live.at(met));
     const changes: Change[] = [{ do: "remove", directory: source.number, name: fromName }];
     if (exchange && met !== undefined)
       changes.push({ do: "add", directory: source.number, name: fromName, number: met });
@@ -282,6 +284,10 @@ export class ModelFileSystem {
     this.#journal = [];
     this.#pending.clear();
     this.#live = this.#durable.copy();
+  }
+
+  #mustBeEmpty(inode: Inode): void {
+    if (inode.names.size > 0) throw new Error(`ENOTEMPTY: directory ${inode.id}`);
   }
 
   #transact(changes: Change[]): void {

@@ -308,10 +308,11 @@ export class SourceRole {
   rename(from: Inode, fromName: string, to: Inode, toName: string, exchange: boolean): boolean {
     const { fs, marks } = this.node;
     if (!this.#admitted(marks.admitNames(from.id) && marks.admitNames(to.id))) return false;
+    const met = exchange ? null : fs.lookup(to.id, toName);
     fs.rename(from.id, fromName, to.id, toName, exchange);
     fs.setMtime(from, this.world.time);
     fs.setMtime(to, this.world.time);
-    const decision = this.reintegration?.rename(from.id, to.id);
+    const decision = this.reintegration?.rename(from.id, to.id, met?.id ?? 0);
     if (decision === undefined) {
       marks.touchNames(from.id, this.#level);
       marks.touchNames(to.id, this.#level);
