@@ -3,11 +3,14 @@
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { parseDuration } from "../../modules/units.ts";
 import { createMirror, type Mirror, VIRTUAL_IP } from "../cluster/mirror.ts";
 import { type Node, until } from "../cluster/testbed.ts";
-import { cutPowerRepeatedly, lastWords } from "./power_cuts.ts";
+import { cutPowerRepeatedly } from "./power_cuts.ts";
 
 const PORT = "8080";
+/** A gap that is longer than the timeout by this wants an explanation, ms. */
+const EXPLAINED_MS = 1500;
 const application = readFileSync(join(import.meta.dir, "gap_application.ts"), "utf8");
 
 /** The module: an application that starts at once and needs no stop. */
@@ -88,6 +91,12 @@ async function swap(prim: Node, second: Node, seen: Gap[]): Promise<number> {
   return gap;
 }
 
+/** Where the time went. */
+async function steps(survivor: Node): Promise<string> {
+  const story = await survivor.holdfast(["explain", "db"]);
+  return story.stdout.trimEnd().split("\n").slice(-14).join("\n");
+}
+
 /** Cuts PRIM's power and swaps, `runs` times each. Throws when the client is not answered again. */
 export async function measureGaps(options: GapRuns): Promise<Gaps> {
   const { runs, tell, timeout } = options;
@@ -110,8 +119,7 @@ export async function measureGaps(options: GapRuns): Promise<Gaps> {
     afterFailover: async (survivor) => {
       const gap = await answeredBy(seen, survivor);
       gaps.cuts.push(gap);
-      const story = await survivor.holdfast(["explain", "db"]);
-      if (gap > 2500) tell(story.stdout.split("\n").slice(-14).join("\n"));
+      if (gap > parseDuration(timeout) + EXPLAINED_MS) tell(await steps(survivor));
       seen.length = 0;
       return `gap ${Math.round(gap)} ms`;
     },
@@ -123,12 +131,6 @@ export async function measureGaps(options: GapRuns): Promise<Gaps> {
       return `swaps ${Math.round(there)} and ${Math.round(back)} ms`;
     },
   });
-  if (process.env["HOLDFAST_TELL"])
-    tell(
-      (await mirror.n1.holdfast(["explain", "db"])).stdout +
-        (await mirror.n2.holdfast(["explain", "db"])).stdout +
-        lastWords(mirror),
-    );
   return gaps;
 }
 
