@@ -26,6 +26,17 @@ export async function run(...command: string[]): Promise<string> {
   return out;
 }
 
+/** The first child of a process. nsenter and unshare do what they are for in one. */
+function childOf(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ")[0]);
+}
+
+/** Ends what `Machine.spawn` started. */
+export async function endInside(outer: Subprocess): Promise<void> {
+  process.kill(childOf(outer.pid), "SIGTERM");
+  await outer.exited;
+}
+
 /** A machine that is on. */
 export class Machine {
   private constructor(
@@ -67,9 +78,7 @@ export class Machine {
     const first = await outer.stdout.getReader().read();
     if (first.done)
       throw new Error(`machine ${name} did not start: ${(await new Response(outer.stderr).text()).trim()}`);
-    const pid = Number(
-      readFileSync(`/proc/${outer.pid}/task/${outer.pid}/children`, "utf8").trim().split(" ")[0],
-    );
+    const pid = childOf(outer.pid);
     const machine = new Machine(name, pid, outer);
     await run(
       "ip",
@@ -108,6 +117,13 @@ export class Machine {
       env: ENVIRONMENT,
       cwd: "/",
     });
+  }
+
+  /** Ends what `spawn` started: the command itself, not only the nsenter that waits for it. */
+  async end(spawned: Subprocess): Promise<void> {
+    const children = readFileSync(`/proc/${spawned.pid}/task/${spawned.pid}/children`, "utf8").trim();
+    for (const pid of children.split(" ").filter(Boolean)) process.kill(Number(pid), "SIGKILL");
+    await spawned.exited;
   }
 
   /** Runs a command in this machine; returns its output, throws with it when it fails. */

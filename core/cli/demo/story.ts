@@ -95,8 +95,7 @@ async function tell(cluster: DemoCluster, display: Display): Promise<void> {
   display.event(`swapped; the client waited ${durationText(swap)}`, { swapMs: swap });
 
   display.chapter("Nothing is missing");
-  writer.kill();
-  await writer.exited;
+  await client.end(writer);
   await proveRows(cluster, ledger, display);
   await proveEqual(n1, n2, display);
   display.event("all of it held");
