@@ -70,7 +70,9 @@ scenario(
     const { n1 } = life;
     await life.writesGoOn("before");
     const app = life.application(n1);
-    n1.signal(life.pidOf(n1, "daemon"), "SIGKILL");
+    const daemon = life.pidOf(n1, "daemon");
+    n1.signal(daemon, "SIGKILL");
+    await until("it is gone", () => !life.ours(n1).some(({ pid }) => pid === daemon), 1000, 1);
     await n1.startDaemon();
     await rejoins(life, "re-adopted", n1);
     t.equal(life.application(n1), app, "the application was not touched");
