@@ -57,13 +57,6 @@ function fuse(): Finding {
   }
 }
 
-function tool(name: string, purpose: string, remedy: string): Finding {
-  const path = Bun.which(name);
-  return path
-    ? { what: name, level: "good", detail: path }
-    : { what: name, level: "problem", detail: `not found; it is needed ${purpose}: ${remedy}` };
-}
-
 function userNamespaces(): Finding {
   const child = Bun.spawnSync(["unshare", "--user", "--map-root-user", "true"], {
     stdout: "ignore",
@@ -134,8 +127,6 @@ const EXAMINATIONS: readonly Examination[] = [
   kernel,
   root,
   fuse,
-  () => tool("nft", "for the virtual IP", "apt-get install nftables"),
-  () => tool("ip", "for the virtual IP", "apt-get install iproute2"),
   userNamespaces,
   clock,
   ports,

@@ -31,12 +31,6 @@ function childOf(pid: number): number {
   return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ")[0]);
 }
 
-/** Ends what `Machine.spawn` started. */
-export async function endInside(outer: Subprocess): Promise<void> {
-  process.kill(childOf(outer.pid), "SIGTERM");
-  await outer.exited;
-}
-
 /** A machine that is on. */
 export class Machine {
   private constructor(
@@ -121,8 +115,7 @@ export class Machine {
 
   /** Ends what `spawn` started: the command itself, not only the nsenter that waits for it. */
   async end(spawned: Subprocess): Promise<void> {
-    const children = readFileSync(`/proc/${spawned.pid}/task/${spawned.pid}/children`, "utf8").trim();
-    for (const pid of children.split(" ").filter(Boolean)) process.kill(Number(pid), "SIGKILL");
+    process.kill(childOf(spawned.pid), "SIGKILL");
     await spawned.exited;
   }
 
