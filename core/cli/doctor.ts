@@ -123,15 +123,7 @@ function memory(): Finding {
     : { what: "memory", level: "warning", detail: `${detail}; the daemon and one module need about 200` };
 }
 
-const EXAMINATIONS: readonly Examination[] = [
-  kernel,
-  root,
-  fuse,
-  userNamespaces,
-  clock,
-  ports,
-  memory,
-];
+const EXAMINATIONS: readonly Examination[] = [kernel, root, fuse, userNamespaces, clock, ports, memory];
 
 /** Everything examined, in a fixed order. Never throws for what it finds. */
 export async function examine(varDir: string): Promise<Finding[]> {
