@@ -23,8 +23,10 @@ export const UNLINKED = 2;
 /** A directory of which it is known whether it has a default ACL, and that it has one. */
 export const ACL_KNOWN = 4;
 export const ACL_PRESENT = 8;
-/** The peer has not been told the modification time that the last data operation left. */
+/** The modification time that the last data operation left is not settled. */
 export const TIMES_PENDING = 16;
+/** Had a name and lost the last: unlike an unnamed file, it cannot be given one again. */
+export const GONE = 32;
 
 /* A record as doubles (8) and words (16). */
 const IDENTITY = 0;

@@ -15,6 +15,7 @@ import { ATTR_MODE } from "../replication/replicator.ts";
 import { writeAttributes } from "./backing.ts";
 import { isOpenable } from "./descriptors.ts";
 import { ATTR_ATTR, ATTR_SIZE, Fattr, FOREVER_HIGH, REPLY_HEADER } from "./fuse_protocol.ts";
+import { GONE } from "./node_table.ts";
 import { killPrivileges } from "./operations_data.ts";
 import {
   descriptorPath,
@@ -79,7 +80,10 @@ export function setAttributes(s: Session): number {
   const { backing } = s;
   const input = s.request.view;
   const valid = input.getUint32(40, true);
-  const replicated = !backing.isExcluded(index);
+  // The kernel tells the times of every removed file before it forgets it: marking those would cost each removal a sync of the log.
+  const isOnlyTimes = (valid & (Fattr.MODE | Fattr.UID | Fattr.GID | Fattr.SIZE)) === 0;
+  const isIdle = isOnlyTimes && (backing.table.flags(index) & GONE) !== 0;
+  const replicated = !isIdle && !backing.isExcluded(index);
   const identity = backing.table.identity(index);
   const size = getU64(input, 56);
   if ((valid & Fattr.SIZE) !== 0 && size >= 2 ** 53) return -errnos.EFBIG;

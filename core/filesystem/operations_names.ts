@@ -27,7 +27,7 @@ import * as libc from "../platform/linux/libc.ts";
 import { getI64 } from "../platform/linux/memory.ts";
 import type { ResultTimes } from "../replication/replicator.ts";
 import { ENTRY_SIZE, IN_GID, IN_UID, OPEN_SIZE, REPLY_HEADER } from "./fuse_protocol.ts";
-import { EXCLUDED, ROOT, UNLINKED } from "./node_table.ts";
+import { EXCLUDED, GONE, ROOT, UNLINKED } from "./node_table.ts";
 import { inheritAcls } from "./operations_xattr.ts";
 import {
   descriptorPath,
@@ -257,7 +257,9 @@ export function createUnnamed(s: Session): number {
       table.identity(index),
       backing.mode(),
       view.getUint32(STAT + 20, true),
-      view.getUint32(STAT + STX_GID, true), table.identity(parent));
+      view.getUint32(STAT + STX_GID, true),
+      table.identity(parent),
+    );
   backing.writeEntry(s.reply, REPLY_HEADER, index);
   s.reply.bytes.fill(0, REPLY_HEADER + ENTRY_SIZE, REPLY_HEADER + ENTRY_SIZE + OPEN_SIZE);
   return ENTRY_SIZE + OPEN_SIZE;
@@ -359,7 +361,7 @@ function buryVictim(s: Session, fd: number, index: number): void {
   const { backing } = s;
   const last = isLastName(s);
   if (last && backing.table.lookups(index) > 0) {
-    backing.table.setFlags(index, backing.table.flags(index) | UNLINKED);
+    backing.table.setFlags(index, backing.table.flags(index) | UNLINKED | GONE);
     backing.descriptors.keep(index, fd);
     return;
   }

@@ -29,14 +29,14 @@ export const programs: Readonly<Record<string, string>> = {
 export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b.c GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b.c
 [ -e origin.git ] || { git init -q --bare -b main origin.git; git clone -q origin.git first 2>/dev/null; }
 cd first
-tree "work$RANDOM" 1000
+tree "work$RANDOM" 400
 git add . && git commit -qm "many files" && git push -q origin HEAD:main
 git rm -qr --ignore-unmatch 'work*/d1' && git mv "$(ls -d work*/d2 | head -1)" "moved$RANDOM" && git commit -qm "removed and moved"
 git push -q origin HEAD:main && git gc -q && git fsck --full --strict
 cd .. && rm -rf second && git clone -q origin.git second
 git -C second fsck --full --strict && [ -z "$(git -C second status --porcelain)" ]
 diff -r --exclude=.git first second
-git -C origin.git gc -q --prune=now --aggressive`,
+git -C origin.git gc -q --prune=now`,
 
   untar: `${SMALL_TREE}
 rm -rf made; mkdir made; tree made/a 600; ln made/a/d1/f1 made/linked; ln -s a made/soft
