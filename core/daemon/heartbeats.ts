@@ -6,13 +6,14 @@ import { type Beat, type Cluster, HeartbeatSockets, type SignOfLife } from "../c
 import type { GuardianLink } from "./guardian_link.ts";
 import type { ModuleRuntime } from "./module_runtime.ts";
 
+const TICK_MS_MIN = 10;
 /** Changes are told at once, but not more often than this, ms. */
 const PUBLISH_SPACING_MS = 5;
 
 /** Sends and receives the heartbeats of all modules. */
 export class Heartbeats {
   readonly #sockets: HeartbeatSockets;
-  #timer: ReturnType<typeof setInterval> | null = null;
+  readonly #timers: ReturnType<typeof setInterval>[] = [];
   #publishing = false;
   #leaving = false;
 
@@ -41,7 +42,9 @@ export class Heartbeats {
   async open(): Promise<void> {
     await this.#sockets.open();
     const { intervalMs, timeoutMs } = this.cluster.heartbeat;
-    this.#timer = setInterval(() => this.#beat(), Math.min(intervalMs, timeoutMs / 10));
+    this.#timers.push(setInterval(() => this.#send(), Math.min(intervalMs, timeoutMs / 10)));
+    // Silence is noticed soon after it has lasted long enough, whenever the next beat is due.
+    this.#timers.push(setInterval(() => this.#tick(), Math.max(TICK_MS_MIN, timeoutMs / 50)));
   }
 
   /** Tells the peers soon: a change should not wait for the next beat. */
@@ -56,7 +59,7 @@ export class Heartbeats {
 
   /** Says goodbye, a few times, and stops. */
   async close(): Promise<void> {
-    if (this.#timer) clearInterval(this.#timer);
+    for (const timer of this.#timers) clearInterval(timer);
     this.#leaving = true;
     for (let i = 0; i < 3; i++) {
       this.#send();
@@ -65,10 +68,9 @@ export class Heartbeats {
     this.#sockets.close();
   }
 
-  #beat(): void {
+  #tick(): void {
     const now = performance.now();
     for (const runtime of this.modules.values()) runtime.tick(now);
-    this.#send();
   }
 
   /** By lan, the peers heard there within the cluster's timeout: for `cluster state`. */

@@ -243,7 +243,8 @@ export class ModuleRuntime {
   /** Once a beat: the clock of membership. */
   tick(now: number): void {
     this.watch?.tick(now);
-    if (this.link.tick(now)) this.journal.line("error", "the replication process did not run for 5 s: killed");
+    if (this.link.tick(now))
+      this.journal.line("error", "the replication process did not run for 5 s: killed");
     this.#noteResources();
   }
 

@@ -8,6 +8,8 @@ import type { Outcome } from "./supervisor.ts";
 
 /** Share of the heartbeat timeout for which an address may speak without a new word of the daemon. */
 const SPEAKS_FOR = 0.8;
+/** How long another holder has to answer the question whether it is there, ms: clients wait for us meanwhile. */
+const PROBE_MS = 60;
 /** How long another holder may take to fall silent before an address is refused, ms. */
 const OTHER_HOLDER_MS = 2000;
 
@@ -40,7 +42,8 @@ export class VirtualAddresses {
     this.#held = without === null;
     this.#heldAt = performance.now();
     try {
-      for (const address of this.addresses) await this.network.up(address, { patienceMs: OTHER_HOLDER_MS });
+      const options = { probeMs: PROBE_MS, patienceMs: OTHER_HOLDER_MS };
+      await Promise.all(this.addresses.map((address) => this.network.up(address, options)));
       return { ok: true, detail: "" };
     } catch (error) {
       this.down();
