@@ -32,6 +32,8 @@ import { TargetCopy } from "./target_copy.ts";
 import { TouchedObjects } from "./touched_objects.ts";
 import { hashOf, ZONE } from "./verify.ts";
 
+/** A primary says something this often, ms. */
+const PRIMARY_PINGS = 1000;
 const DIAL_FIRST = 50;
 const DIAL_MOST = 2000;
 /** After an operation that could not be applied: the cause may go away, hammering will not help it. */
@@ -148,7 +150,17 @@ export class Second implements LinkOwner {
     }
     this.#acknowledge();
     this.#writer.flush(this.#link);
-    return Number.POSITIVE_INFINITY;
+    return this.#link === null ? now : this.#watch(this.#link, now);
+  }
+
+  /** Gives up a primary whose pings stay away: its goodbye may be lost with the lan. Returns when to look again. */
+  #watch(link: Link, now: number): number {
+    const pinged = this.phase === "following" || this.phase === "catchingUp" || this.phase === "inSync";
+    if (!pinged) return Number.POSITIVE_INFINITY;
+    const deadline = link.heardAt + PRIMARY_PINGS + this.#host.config.timeoutMs;
+    if (now < deadline) return deadline;
+    link.close("the primary is silent");
+    return this.#dialAt;
   }
 
   onOpen(link: Link): void {
