@@ -5,6 +5,7 @@ import t from "tap";
 import { cutPostgresql, postgresqlImpossible } from "../campaign/postgresql.ts";
 import { testbedImpossible } from "./testbed.ts";
 
+t.setTimeout(400_000);
 const skip = testbedImpossible() ?? postgresqlImpossible() ?? false;
 
 t.test(

@@ -5,6 +5,7 @@ import t from "tap";
 import { cutSqlite } from "../campaign/sqlite.ts";
 import { testbedImpossible } from "./testbed.ts";
 
+t.setTimeout(400_000);
 const skip = testbedImpossible() ?? false;
 
 for (const journal of ["wal", "delete"] as const)
