@@ -35,7 +35,7 @@ t.test(
       null,
       {},
       "1e3s",
-      "9".repeat(40) + "s",
+      `${"9".repeat(40)}s`,
       "0x5s",
       "5constructor",
     ];
