@@ -34,16 +34,53 @@ export interface Replicator {
   write(id: number, offset: number, data: Uint8Array, dataOffset: number, length: number): number;
   allocate(id: number, mode: number, offset: number, length: number): number;
   /** mode includes the type; `target` for symlinks; xattrs that creation made (ACLs inherited) follow as setXattr. */
-  create(parent: number, name: Uint8Array, id: number, mode: number, rdev: number, uid: number, gid: number, target: Uint8Array | null, times: ResultTimes): number;
+  create(
+    parent: number,
+    name: Uint8Array,
+    id: number,
+    mode: number,
+    rdev: number,
+    uid: number,
+    gid: number,
+    target: Uint8Array | null,
+    times: ResultTimes,
+  ): number;
   /** O_TMPFILE: an object without a name, on the disk of `directory`. */
   createUnnamed(id: number, mode: number, uid: number, gid: number, directory: number): number;
   link(id: number, parent: number, name: Uint8Array, times: ResultTimes): number;
   /** `last`: the object has no other name. */
-  unlink(parent: number, name: Uint8Array, directory: boolean, id: number, times: ResultTimes, last: boolean): number;
+  unlink(
+    parent: number,
+    name: Uint8Array,
+    directory: boolean,
+    id: number,
+    times: ResultTimes,
+    last: boolean,
+  ): number;
   /** `replacedLast`: what lay at the new name has lost its last name. */
-  rename(from: number, fromName: Uint8Array, to: number, toName: Uint8Array, flags: number, fromTimes: ResultTimes, toTimes: ResultTimes, replacedLast: boolean): number;
+  rename(
+    from: number,
+    fromName: Uint8Array,
+    to: number,
+    toName: Uint8Array,
+    flags: number,
+    fromTimes: ResultTimes,
+    toTimes: ResultTimes,
+    replacedLast: boolean,
+  ): number;
   /** `valid` is a mask of ATTR_*; only the named fields count. Sizes in bytes. */
-  setAttributes(id: number, valid: number, mode: number, uid: number, gid: number, size: number, atime: number, atimeNanos: number, mtime: number, mtimeNanos: number): number;
+  setAttributes(
+    id: number,
+    valid: number,
+    mode: number,
+    uid: number,
+    gid: number,
+    size: number,
+    atime: number,
+    atimeNanos: number,
+    mtime: number,
+    mtimeNanos: number,
+  ): number;
   setXattr(id: number, name: Uint8Array, value: Uint8Array): number;
   removeXattr(id: number, name: Uint8Array): number;
   /** FS_IOC_SETFLAGS bits. */

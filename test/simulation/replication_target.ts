@@ -228,9 +228,9 @@ export class TargetRole {
 
   #write(frame: Frame): void {
     const values = new Float64Array(frame.data.copy().buffer);
-    values.forEach((content, index) =>
-      this.#fs.write(this.#object(frame.id), frame.offset / BLOCK_BYTES + index, 1, content),
-    );
+    const inode = this.#object(frame.id);
+    for (const [index, content] of values.entries())
+      this.#fs.write(inode, frame.offset / BLOCK_BYTES + index, 1, content);
   }
 
   #object(id: number): Inode {
