@@ -409,11 +409,9 @@ export class Marks {
   }
 
   #activate(mark: Mark): void {
-    this.#log.records.add(
-      ACTIVE | mark.kind,
-      mark.id,
-      mark.kind === MarkKind.TAIL ? (mark as TailMark).activeFrom : mark.index,
-    );
+    const tail = mark.kind === MarkKind.TAIL ? (mark as TailMark) : null;
+    if (tail !== null) tail.activeFrom = Math.min(tail.activeFrom, tail.from);
+    this.#log.records.add(ACTIVE | mark.kind, mark.id, tail?.activeFrom ?? mark.index);
     mark.activeAt = this.#log.position;
     this.#setOf(mark).add(mark);
   }

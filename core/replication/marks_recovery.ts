@@ -136,8 +136,11 @@ function applyRecord(marks: Marks, type: number, id: number, extra: number, blob
   if ((type & 0xf0) === DIRTY) applyDirty(mark, extra, blob);
   else if ((type & 0xf0) === ACTIVE) {
     mark.activeAt = 0;
-    if (mark instanceof TailMark) mark.activeFrom = extra;
-  } else if ((type & 0xf0) === INACTIVE) mark.activeAt = -1;
+    if (mark instanceof TailMark) mark.activeFrom = Math.min(mark.activeFrom, extra);
+  } else if ((type & 0xf0) === INACTIVE) {
+    mark.activeAt = -1;
+    if (mark instanceof TailMark) mark.activeFrom = Number.POSITIVE_INFINITY;
+  }
 }
 
 function markOf(object: ObjectMarks, kind: MarkKind, index: number): Mark | null {

@@ -64,8 +64,10 @@ export class RecordWriter {
     return this.#length;
   }
 
-  /** Adds a record. */
+  /** Adds a record. Throws RangeError for numbers that the form does not carry. */
   add(type: number, id: number, extra = 0, blob: Uint8Array | string | null = null): void {
+    if (!Number.isSafeInteger(id) || !Number.isSafeInteger(extra))
+      throw new RangeError(`record of ${id}, ${extra}`);
     const blobLength = blob?.length ?? 0;
     const total = padded(RECORD_BYTES + blobLength);
     this.#makeRoom(total);

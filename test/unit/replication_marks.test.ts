@@ -174,6 +174,22 @@ t.test("a truncate marks everything behind it, however long the object grows aga
   );
 });
 
+t.test(
+  "a new object truncated while a durable point was under way stays dirty from there on after a crash",
+  async (t) => {
+    const { marks, disk } = fresh();
+    marks.newIdentity();
+    disk.flush(marks);
+    const id = marks.newIdentity();
+    marks.created(id, false, Level.TOUCHED);
+    marks.beginPoint();
+    marks.touchTail(id, 2 * BLOCK_BYTES, Level.TOUCHED);
+    marks.confirmPoint();
+    disk.flush(marks);
+    t.equal(recovered(disk).marks.worthlessFrom(id), 2 * BLOCK_BYTES);
+  },
+);
+
 t.test("after a crash of both, the union of both logs is dirty", async (t) => {
   const one = fresh();
   const two = fresh({ nodeNumber: 2 });
