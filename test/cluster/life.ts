@@ -182,16 +182,23 @@ export class Life {
     return this.application(node) !== null;
   }
 
+  /** What a node tells of itself. */
+  async status(node: Node): Promise<NodeStatus> {
+    const status = (await quickStatus(node)).modules["db"]?.nodes[node.name];
+    if (!status) throw new Error(`${node.name} does not know the module`);
+    return status;
+  }
+
   /** A resource's state, as its node tells it. */
   async resource(node: Node, name: string): Promise<string | undefined> {
-    return (await quickStatus(node)).modules["db"]?.nodes[node.name]?.resources[name]?.state;
+    return (await this.status(node)).resources[name]?.state;
   }
 
   /** Parted nodes come to these states, each as it tells of itself. */
   async comesToApart(what: string, first: string, second: string): Promise<void> {
     const own = async (node: Node): Promise<string> => {
-      const status = (await quickStatus(node)).modules["db"]?.nodes[node.name];
-      return `${status?.state} ${status?.readiness}`;
+      const { state, readiness } = await this.status(node);
+      return `${state} ${readiness}`;
     };
     const both = (): Promise<string[]> => Promise.all([own(this.n1), own(this.n2)]);
     await until(what, async () => Bun.deepEquals(await both(), [first, second])).catch(() => undefined);
