@@ -7,6 +7,9 @@ export class ActiveSet {
   #newest: Mark | null = null;
   #size = 0;
 
+  /** Was the last victim found behind many that wait for a durable point? Then one is due. */
+  isCrowded = false;
+
   constructor(readonly capacity: number) {}
 
   get isFull(): boolean {
@@ -43,7 +46,9 @@ export class ActiveSet {
   /** The member unused for longest that may leave: what was touched waits for a durable point on both disks. */
   victim(): Mark | null {
     let mark = this.#oldest;
-    while (mark?.isTouched) mark = mark.newer;
+    let waiting = 0;
+    for (; mark?.isTouched; mark = mark.newer) waiting++;
+    this.isCrowded = waiting > this.capacity / 2;
     return mark;
   }
 }

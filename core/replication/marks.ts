@@ -108,11 +108,12 @@ export class Marks {
   admitTail(id: number, offset: number): boolean {
     if (this.#isCovered(id)) return true;
     const object = this.objectFor(id);
+    const attributes = this.#admit(object, object.attributesMark());
+    // Only now: to make room for the attributes the tail may have left.
     const tail = object.tailMark();
     const block = Math.floor(offset / BLOCK_BYTES);
     if (block < tail.activeFrom) this.#deactivate(tail);
     tail.activeFrom = Math.min(tail.activeFrom, block);
-    const attributes = this.#admit(object, object.attributesMark());
     return this.#admit(object, tail) && attributes;
   }
 
@@ -399,7 +400,6 @@ export class Marks {
       return this.#log.isDurable(mark.activeAt);
     }
     if (set.isFull && !this.#evict(set)) {
-      this.wantsPoint = true;
       this.#dropIfIdle(mark);
       return false;
     }
@@ -424,6 +424,7 @@ export class Marks {
 
   #evict(set: ActiveSet): boolean {
     const mark = set.victim();
+    if (set.isCrowded) this.wantsPoint = true;
     if (mark === null) return false;
     writeMark(this.#log.records, mark, false);
     this.#log.records.add(INACTIVE | mark.kind, mark.id, mark.index);
