@@ -22,8 +22,8 @@ export function randomFrom(seed: number): () => number {
 export interface PowerCuts {
   mirror: Mirror;
   cuts: number;
-  /** The number of the cut that takes the power of both nodes at once, if any. */
-  both?: number;
+  /** Every so many cuts, both nodes lose their power at once; absent: never. */
+  bothEvery?: number;
   seed: number;
   /** PRIM runs for a random time between these two, ms, before its power goes. */
   calmMs: readonly [number, number];
@@ -52,9 +52,10 @@ export async function cutPowerRepeatedly(campaign: PowerCuts): Promise<void> {
   for (let cut = 1; cut <= cuts; cut++) {
     const prim = await primary(mirror);
     const survivor = prim === mirror.n1 ? mirror.n2 : mirror.n1;
+    const both = campaign.bothEvery !== undefined && cut % campaign.bothEvery === 0;
     try {
       await Bun.sleep(calmMs[0] + random() * (calmMs[1] - calmMs[0]));
-      if (cut === campaign.both) await onlySecondReturns(prim, survivor);
+      if (both) await onlySecondReturns(prim, survivor);
       else await prim.powerCut();
       await survivor.holdfast(["wait", "db", "ALONE", "--timeout", PATIENCE]);
       const found = await campaign.afterFailover(survivor);
@@ -62,7 +63,7 @@ export async function cutPowerRepeatedly(campaign: PowerCuts): Promise<void> {
       await comesBack(mirror, prim, survivor);
       const back = Math.round(performance.now() - began);
       const equal = await campaign.afterReintegration(survivor);
-      tell(`cut ${cut} of ${prim.name}: ${found}; back as SECOND after ${back} ms; ${equal}`);
+      tell(`cut ${cut} of ${both ? "both" : prim.name}: ${found}; back as SECOND after ${back} ms; ${equal}`);
     } catch (error) {
       throw new Error(
         `cut ${cut} of ${prim.name}, seed ${seed}: ${(error as Error).message}\n${lastWords(mirror)}`,
