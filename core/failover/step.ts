@@ -128,6 +128,12 @@ function onNobodyJoined(draft: Draft): void {
 
 /** The replication process of a serving node died: the mount is dead, and with it the application. */
 function serverDied(draft: Draft, detail: string): void {
+  // Fencing kills it: that is no news.
+  const step = draft.main.waiting?.step;
+  if (step?.kind === "effect" && step.body.do === "fence") {
+    resetStream(draft, "idle");
+    return;
+  }
   const cause = `the replication process of ${draft.config.node} died: ${detail}`;
   if (countLoop(draft)) fence(draft, cause);
   else giveUp(draft, `stopped by maxLoop: ${cause}`);

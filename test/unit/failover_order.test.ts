@@ -160,6 +160,24 @@ t.test("forcestop abandons what hangs", async (t) => {
   t.same(n1.since(), [], "the hook's late result changes nothing");
 });
 
+t.test("forcestop: that fencing kills the replication process is no news", async (t) => {
+  const n1 = primary();
+  n1.hold = /^fence/;
+  n1.command({ name: "forcestop" });
+  n1.report({ kind: "died", detail: "killed" });
+  n1.hold = null;
+  n1.since();
+  n1.release();
+  t.same(n1.since(), [
+    "address down",
+    "stopReplication",
+    "persist PRIM uptodate",
+    "transition PRIM WAIT",
+    "poststop",
+    "transition WAIT STOP",
+  ]);
+});
+
 t.test("a start hook that fails stops the module, and the peer may take over", async (t) => {
   const n1 = primary();
   n1.fail = /start_prim/;
