@@ -280,13 +280,22 @@ export class ModuleRuntime {
   }
 
   status(): NodeStatus {
-    const mirror = replicationOf(this.definition) ? { reintegration: this.#reintegration } : {};
-    return { ...this.#supervisor.status(), ...mirror, resources: this.#resources };
+    const own = this.#supervisor.status();
+    const mirror = replicationOf(this.definition)
+      ? { reintegration: own.state === "SECOND" ? this.#copying : this.#reintegration }
+      : {};
+    return { ...own, ...mirror, resources: this.#resources };
+  }
+
+  /** The reintegration under way, whichever end counts it: only the source knows how much there is to do. */
+  get #copying(): ReintegrationProgress | null {
+    return this.#reintegration ?? this.watch?.status().reintegration ?? null;
   }
 
   /** What the peer last said, or UNKNOWN. */
   peerStatus(): NodeStatus {
-    return this.watch?.status() ?? silentStatus("");
+    const status = this.watch?.status() ?? silentStatus("");
+    return status.state === "SECOND" ? { ...status, reintegration: this.#copying } : status;
   }
 
   get record(): DurableRecord {

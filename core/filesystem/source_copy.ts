@@ -71,7 +71,10 @@ export class SourceCopy {
     while (this.writer.queued < IN_FLIGHT) {
       if (bandwidth > 0) {
         const due = this.statistics.startedAt + (this.statistics.bytes / bandwidth) * 1000;
-        if (due > now) return due;
+        if (due > now) {
+          this.#tell(now);
+          return due;
+        }
       }
       if (!this.#advance()) break;
       if (monotonic() > end) {
