@@ -13,6 +13,8 @@ import {
   O_RDONLY,
   STATX_BASIC_STATS,
   STATX_BTIME,
+  STATX_CTIME,
+  STATX_MTIME,
 } from "../platform/linux/constants.ts";
 import { check, errnos } from "../platform/linux/errno.ts";
 import * as libc from "../platform/linux/libc.ts";
@@ -43,6 +45,7 @@ import {
 export type Exclusion = (parent: number, name: Uint8Array, at: number) => boolean;
 
 const WANTED = STATX_BASIC_STATS | STATX_BTIME;
+const WANTED_BUT_TIMES = WANTED & ~(STATX_MTIME | STATX_CTIME);
 const { words, view } = scratch;
 const privateBytes = new TextEncoder().encode(`${PRIVATE_NAME}\0`);
 
@@ -89,9 +92,9 @@ export class Backing {
     this.descriptors.keep(ROOT, check(kept, "cannot open the replicated directory"));
   }
 
-  /** Fills the STAT place from an open descriptor. Returns 0 or -errno. */
-  statDescriptor(fd: number): number {
-    return libc.statx(fd, emptyString, AT_EMPTY_PATH, WANTED, statAddress);
+  /** Fills the STAT place from an open descriptor; without `times`, those of modification and change are zero. Returns 0 or -errno. */
+  statDescriptor(fd: number, times = true): number {
+    return libc.statx(fd, emptyString, AT_EMPTY_PATH, times ? WANTED : WANTED_BUT_TIMES, statAddress);
   }
   /** Fills the PARENT_STAT place from an open descriptor. Returns 0 or -errno. */
   statParent(fd: number): number {

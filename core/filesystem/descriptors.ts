@@ -20,7 +20,8 @@ import { perNode } from "./node_table.ts";
 import { descriptorPath, emptyString, HANDLE, handleAddress, mountIdAddress, scratch } from "./places.ts";
 
 const TYPE_DIRECTORY = 4;
-const TYPE_REGULAR = 8;
+/** The type of a regular file, as `NodeTable.type` tells it. */
+export const TYPE_REGULAR = 8;
 
 /** True for types whose descriptor is a real one (file, directory), false for those held with O_PATH. */
 export function isOpenable(type: number): boolean {

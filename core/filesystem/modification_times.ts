@@ -4,6 +4,9 @@
  * With the writeback cache it is the kernel's: it tells a new one after the writes (SETATTR), but not when the time that it knows already is the
  * same: a truncation and a write within one tick of its clock. Our own write gave the backing file another one, and the peer's a
  * third. So the time of before the first write is put back when no other was told. Without the cache it is the backing file's.
+ *
+ * Times are not read where that can be avoided: ext4 gives a file whose time was read a new, finer one at its next write, and then
+ * every fsync has to commit its journal.
  */
 import { AT_EMPTY_PATH, UTIME_OMIT } from "../platform/linux/constants.ts";
 import * as libc from "../platform/linux/libc.ts";
@@ -16,6 +19,8 @@ import type { Session } from "./session.ts";
 const FILES = 4096;
 /** The kernel writes back at least once a tick: what it did not tell within two, it has not to tell. */
 const TICKS_TO_TELL = 2;
+/** What was told last, by the lower bits of the node's index. */
+const TOLD = 1024;
 
 /** The files of one session whose time is not settled. */
 export class ModificationTimes {
@@ -25,11 +30,14 @@ export class ModificationTimes {
   private readonly since = new Int32Array(FILES);
   private count = 0;
   private ticks = 0;
+  private readonly toldNodes = new Int32Array(TOLD);
+  private readonly toldSeconds = new Float64Array(TOLD);
+  private readonly toldNanos = new Uint32Array(TOLD);
 
   constructor(
     private readonly session: Session,
     /** The kernel tells the times. */
-    private readonly kernelOwns: boolean,
+    readonly kernelOwns: boolean,
   ) {}
 
   /** The data of this file, open as `fd`, is about to change. */
@@ -38,22 +46,43 @@ export class ModificationTimes {
     const flags = backing.table.flags(index);
     if ((flags & TIMES_PENDING) !== 0 || backing.isExcluded(index)) return;
     if (this.count === FILES) this.settleAll();
-    if (backing.statDescriptor(fd) < 0) return;
+    const slot = this.count;
+    const told = index % TOLD;
+    if (this.kernelOwns && this.toldNodes[told] === index) {
+      this.seconds[slot] = this.toldSeconds[told]!;
+      this.nanos[slot] = this.toldNanos[told]!;
+    } else if (this.kernelOwns) {
+      if (backing.statDescriptor(fd) < 0) return;
+      this.seconds[slot] = getI64(scratch.view, STAT + STX_MTIME);
+      this.nanos[slot] = scratch.view.getUint32(STAT + STX_MTIME + 8, true);
+    }
     backing.table.setFlags(index, flags | TIMES_PENDING);
-    const slot = this.count++;
     this.nodes[slot] = index;
-    this.seconds[slot] = getI64(scratch.view, STAT + STX_MTIME);
-    this.nanos[slot] = scratch.view.getUint32(STAT + STX_MTIME + 8, true);
     this.since[slot] = this.ticks;
+    this.count++;
   }
 
-  /** The kernel told a modification time, which is applied and replicated by its own operation. */
-  told(index: number): void {
+  /** The kernel told this modification time, which its own operation applies and replicates. */
+  told(index: number, seconds: number, nanos: number): void {
     if ((this.session.backing.table.flags(index) & TIMES_PENDING) !== 0) this.remove(this.slotOf(index));
+    const told = index % TOLD;
+    this.toldNodes[told] = index;
+    this.toldSeconds[told] = seconds;
+    this.toldNanos[told] = nanos;
   }
 
-  /** The file is about to be synced or forgotten: nothing is told any more. */
-  settle(index: number): void {
+  /** The file is about to be synced. The kernel has told what it has to tell; the rest can wait for the next tick. */
+  synced(index: number): void {
+    if (!this.kernelOwns) this.settle(index);
+  }
+
+  /** The kernel forgets the file. */
+  forgotten(index: number): void {
+    this.settle(index);
+    if (this.toldNodes[index % TOLD] === index) this.toldNodes[index % TOLD] = 0;
+  }
+
+  private settle(index: number): void {
     if ((this.session.backing.table.flags(index) & TIMES_PENDING) !== 0) this.settleSlot(this.slotOf(index));
   }
 

@@ -16,6 +16,7 @@ import type {
   ReplicationCounters,
 } from "./control.ts";
 import { ControlClient } from "./control_client.ts";
+import { CopyRecord } from "./copy_record.ts";
 import { prepareDirectories } from "./guards.ts";
 import { type Host, messageOf } from "./host.ts";
 import { KnownPlaces } from "./known_places.ts";
@@ -76,6 +77,7 @@ class ReplicationProcess implements Host, TurnEnd {
   readonly #control: ControlClient;
   #config: ReplicationConfig | null = null;
   #store: MarksStore | null = null;
+  #record: CopyRecord | null = null;
   #places = new KnownPlaces();
   #primary: Primary | null = null;
   #service: Service | null = null;
@@ -218,11 +220,13 @@ class ReplicationProcess implements Host, TurnEnd {
         return;
       case "verify":
         if (this.#primary === null) answer(false, "verify runs on the primary, and this node does not serve");
-        else
+        else {
+          this.#service?.settleTimes();
           this.#primary.verify((result) => {
             if (typeof result === "string") answer(false, result);
             else answer(true, "", result);
           });
+        }
         return;
       case "exit":
         this.#stop((problem) => {
@@ -251,6 +255,7 @@ class ReplicationProcess implements Host, TurnEnd {
       nodeNumber: config.nodeNumber,
       placeOf: (id) => this.#places.get(id),
     });
+    this.#record = new CopyRecord(config.stateDir, this.pool);
     if (this.#store.fault !== null)
       this.log("info", `the next reintegration copies everything: ${this.#store.fault}`);
   }
@@ -277,7 +282,8 @@ class ReplicationProcess implements Host, TurnEnd {
     this.#places = new KnownPlaces();
     const places = this.#places;
     const service = new Service(this, (id, parent, name, at) => places.seen(id, parent, name, at));
-    const primary = new Primary(this, this.#store!, places, service.roots, generations, alone);
+    const record = this.#bind(service.roots.map(({ fd }) => fd));
+    const primary = new Primary(this, this.#store!, record, places, service.roots, generations, alone);
     try {
       service.mount(primary.outbound);
     } catch (error) {
@@ -316,14 +322,26 @@ class ReplicationProcess implements Host, TurnEnd {
       config.paths.map(({ path }) => path),
       config.nodeNumber,
     );
-    const second = new Second(this, this.#store!, roots, generations, full, sacrifice);
+    const record = this.#bind(roots.fds);
+    const second = new Second(this, this.#store!, record, roots, generations, full, sacrifice);
     second.start();
     this.#second = second;
     done();
   }
 
+  /** Are these the data that the marks speak of? If not, the marks know nothing of what they lack. */
+  #bind(roots: readonly number[]): CopyRecord {
+    const record = this.#record!;
+    const fault = record.bind(roots);
+    if (fault === null) return record;
+    this.#store!.marks.everything = true;
+    this.log("warning", `${fault}; its copy counts as inconsistent`);
+    return record;
+  }
+
   #endFollowing(second: Second): void {
     second.release();
+    this.#record?.release();
     if (this.#second === second) this.#second = null;
   }
 
@@ -349,6 +367,7 @@ class ReplicationProcess implements Host, TurnEnd {
         this.#service = null;
         this.#primary = null;
         primary.close();
+        this.#record?.release();
         this.connectedTo(null);
         done(problem);
       });
@@ -361,6 +380,7 @@ class ReplicationProcess implements Host, TurnEnd {
     this.#primary?.close();
     this.#service = null;
     this.#primary = null;
+    this.#record?.release();
     const second = this.#second;
     if (second !== null) {
       second.abandon();

@@ -103,6 +103,11 @@ export class Service {
     return this.#tickAt;
   }
 
+  /** Tells what is still due of modification times, so that both copies have the same. */
+  settleTimes(): void {
+    for (const { session } of this.#served) session.times.settleAll();
+  }
+
   /** Begins to unmount; `done` hears what went wrong, or "". The loop must go on. */
   unmount(now: number, done: (problem: string) => void): void {
     this.#unmounting = { done, since: now, retryAt: now };

@@ -197,7 +197,7 @@ export class Session {
   forget(index: number, count: number): void {
     const { table } = this.backing;
     if (index === 0 || !table.forget(index, count)) return;
-    this.times.settle(index);
+    this.times.forgotten(index);
     if ((table.flags(index) & UNLINKED) !== 0 && !this.backing.isExcluded(index))
       this.replicator.forget(table.identity(index));
     this.backing.free(index);
@@ -205,6 +205,7 @@ export class Session {
 
   /** Closes the connection and everything under it. The mount must be gone. */
   close(): void {
+    if (!this.ended) this.times.settleAll();
     libc.close(this.fd);
     this.backing.close();
     for (const buffer of [...this.free, ...this.parked, this.reply]) libc.release(buffer);

@@ -114,6 +114,8 @@ export const UMOUNT_NOFOLLOW = 8;
 
 export const STATX_BASIC_STATS = 0x7ff;
 export const STATX_BTIME = 0x800;
+export const STATX_MTIME = 0x40;
+export const STATX_CTIME = 0x80;
 
 export const CLOCK_REALTIME = 0;
 export const CLOCK_MONOTONIC = 1;
