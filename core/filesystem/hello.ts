@@ -1,6 +1,7 @@
 /** What two replication processes tell each other first, inside a proved link: versions, generations, and how they are related. */
 import * as v from "valibot";
 import type { Generations } from "../failover/types.ts";
+import { copyWord } from "./copy_record.ts";
 
 /** Version of the stream. Both sides must agree. */
 export const STREAM_VERSION = 1;
@@ -19,6 +20,7 @@ const followerHello = v.object({
   sacrifice: v.boolean(),
   /** Number of replicated directories: both sides must be configured alike. */
   paths: v.number(),
+  copy: copyWord,
 });
 /** The target's. */
 export type FollowerHello = v.InferOutput<typeof followerHello>;
@@ -28,6 +30,7 @@ const sourceHello = v.object({
   mode: v.picklist(["equal", "incremental", "full", "refused"]),
   relation: v.picklist(["equal", "split-brain", "unrelated", "ancestor"]),
   detail: v.string(),
+  copy: copyWord,
 });
 /** The source's answer. */
 export type SourceHello = v.InferOutput<typeof sourceHello>;

@@ -10,6 +10,7 @@ import { rejoin, relation } from "../replication/generations.ts";
 import { unionMarks } from "../replication/marks_recovery.ts";
 import { type Frame, FrameType } from "../replication/operation.ts";
 import type { VerifyResult } from "./control.ts";
+import { type CopyRecord, countersOf } from "./copy_record.ts";
 import {
   encodeHello,
   type FollowerHello,
@@ -34,6 +35,8 @@ import { Verification } from "./verify.ts";
 /** A durable point at least this often, ms, or after this many bytes. */
 const POINT_INTERVAL = 5000;
 const POINT_BYTES = 1 << 30;
+/** What a durable point waits for: this disk, the peer's, and the record that both are there. */
+const WITNESSES = 3;
 const PING_INTERVAL = 1000;
 /** How long operations that nobody waits for go on without a peer's word, ms: what a crash may cost beyond a lone machine's. */
 const GRACE = 1000;
@@ -47,6 +50,7 @@ export class Primary implements LinkOwner {
   phase: Phase = "closed";
   readonly #host: Host;
   readonly #store: MarksStore;
+  readonly #record: CopyRecord;
   readonly #roots: readonly TreeRoot[];
   readonly #writer = new StreamWriter();
   readonly #listener: Listener;
@@ -73,6 +77,7 @@ export class Primary implements LinkOwner {
   constructor(
     host: Host,
     store: MarksStore,
+    record: CopyRecord,
     places: KnownPlaces,
     roots: readonly TreeRoot[],
     generations: Generations,
@@ -82,6 +87,7 @@ export class Primary implements LinkOwner {
     this.#roots = roots;
     this.#generations = generations;
     this.#store = store;
+    this.#record = record;
     this.places = places;
     this.outbound = new Outbound(this.#store.marks, this.#writer, places);
     this.outbound.alone = alone;
@@ -284,9 +290,7 @@ export class Primary implements LinkOwner {
         this.#pointReached();
         return;
       case FrameType.CAUGHT_UP_DONE:
-        if (this.phase !== "catchingUp") return;
-        this.phase = "confirming";
-        this.#host.report({ kind: "caughtUp", side: "source", generations: this.#generations });
+        if (this.phase === "catchingUp") this.#caughtUp();
         return;
       case FrameType.APPLY_FAILED:
         if (isDisagreement(frame.errno)) {
@@ -314,6 +318,14 @@ export class Primary implements LinkOwner {
       link.close("the peer sent no hello");
       return;
     }
+    const { copy } = hello;
+    const { word } = this.#record;
+    this.#pointTicket = Math.max(
+      word.counter,
+      word.peer?.counter ?? 0,
+      copy.counter,
+      copy.peer?.counter ?? 0,
+    );
     const answer = this.#judge(hello);
     const { frame } = this.#writer;
     frame.flags = STREAM_VERSION;
@@ -342,6 +354,7 @@ export class Primary implements LinkOwner {
       mode,
       relation: to,
       detail,
+      copy: this.#record.word,
     });
     if (hello.paths !== this.#roots.length)
       return answer(
@@ -351,13 +364,13 @@ export class Primary implements LinkOwner {
       );
     if (hello.full) return answer("full", "ancestor", "a full copy was asked for");
     const lineage = (of: Generations) =>
-      ({
-        generations: of,
-        counter: 0,
-        peerCounter: 0,
-        consistency: of.current === "" ? "blank" : "uptodate",
-      }) as const;
-    const verdict = relation(lineage(this.#generations), lineage(hello.generations));
+      ({ generations: of, consistency: of.current === "" ? "blank" : "uptodate" }) as const;
+    const points = countersOf(this.#record.word, hello.copy);
+    const verdict = relation(
+      { ...lineage(this.#generations), ...points.mine },
+      { ...lineage(hello.generations), ...points.theirs },
+    );
+    if (verdict.restored === "theirs") this.#host.log("warning", `everything is copied: ${verdict.why}`);
     switch (verdict.relation) {
       case "equal":
         return answer(
@@ -379,7 +392,13 @@ export class Primary implements LinkOwner {
           verdict.why,
         );
       default:
-        return answer("refused", "unrelated", verdict.why);
+        return answer(
+          "refused",
+          "unrelated",
+          verdict.restored === "mine"
+            ? `${verdict.why}; what it lacks is on the peer: make that node the primary, or have it take this copy with second --full`
+            : verdict.why,
+        );
     }
   }
 
@@ -428,27 +447,58 @@ export class Primary implements LinkOwner {
     this.#caughtUpTo = { ticket: this.outbound.settlement.tickets, sequence: this.outbound.sequence };
     this.#pointWaits = 0;
     this.#store.marks.beginPoint();
-    this.#syncLocally((errno) => {
-      if (this.phase !== "catchingUp") return;
-      if (errno !== 0) {
+    const link = this.#link;
+    const ticket = ++this.#pointTicket;
+    const told = (errno: number): void => {
+      if (this.#link !== link || this.phase !== "catchingUp") return;
+      if (errno === 0) this.#tellCaughtUp(ticket);
+      else
         this.#host.report({
           kind: "diskFailed",
           detail: `syncing the replicated directory failed (errno ${errno})`,
         });
-        return;
-      }
-      const { frame } = this.#writer;
-      frame.ticket = ++this.#pointTicket;
-      const { data } = frame;
-      data.set(
-        encodeHello({
-          generations: wireGenerations(this.#generations),
-          mode: "equal",
-          relation: "equal",
-          detail: "",
-        }),
-      );
-      this.outbound.send(FrameType.CAUGHT_UP);
+    };
+    this.#syncLocally((errno) => {
+      if (errno === 0) this.#record.write(ticket, this.#record.word.peer, told);
+      else told(errno);
+    });
+  }
+
+  #tellCaughtUp(ticket: number): void {
+    const { frame } = this.#writer;
+    frame.ticket = ticket;
+    frame.data.set(
+      encodeHello({
+        generations: wireGenerations(this.#generations),
+        mode: "equal",
+        relation: "equal",
+        detail: "",
+        copy: this.#record.word,
+      }),
+    );
+    this.outbound.send(FrameType.CAUGHT_UP);
+  }
+
+  /** The peer's disk and record hold everything: this node remembers that before anything else is built upon it. */
+  #caughtUp(): void {
+    this.phase = "confirming";
+    this.#recordPoint(() =>
+      this.#host.report({ kind: "caughtUp", side: "source", generations: this.#generations }),
+    );
+  }
+
+  /** Records the point under way as reached by both copies. Not called back when the peer goes meanwhile. */
+  #recordPoint(done: () => void): void {
+    const link = this.#link;
+    const counter = this.#pointTicket;
+    this.#record.write(counter, { id: this.#hello!.copy.id, counter }, (errno) => {
+      if (this.#link !== link) return;
+      if (errno === 0) done();
+      else
+        this.#host.report({
+          kind: "diskFailed",
+          detail: `a durable point cannot be recorded (errno ${errno})`,
+        });
     });
   }
 
@@ -506,7 +556,7 @@ export class Primary implements LinkOwner {
       this.#host.counters.durablePoints++;
       return this.#pointAt;
     }
-    this.#pointWaits = 2;
+    this.#pointWaits = WITNESSES;
     this.#writer.frame.ticket = ++this.#pointTicket;
     this.outbound.send(FrameType.DURABLE_POINT);
     const link = this.#link;
@@ -522,9 +572,12 @@ export class Primary implements LinkOwner {
   }
 
   #pointReached(): void {
-    if (this.#pointWaits === 0 || --this.#pointWaits > 0) return;
-    this.#store.marks.confirmPoint();
-    this.#host.counters.durablePoints++;
+    if (this.#pointWaits < WITNESSES - 1 || --this.#pointWaits > WITNESSES - 2) return;
+    this.#recordPoint(() => {
+      this.#pointWaits = 0;
+      this.#store.marks.confirmPoint();
+      this.#host.counters.durablePoints++;
+    });
   }
 
   #checkDrained(): void {

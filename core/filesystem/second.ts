@@ -10,9 +10,11 @@ import { errnoName, errnos } from "../platform/linux/errno.ts";
 import { allocate, pread } from "../platform/linux/libc.ts";
 import type { Memory } from "../platform/linux/memory.ts";
 import { dialTo } from "../platform/linux/sockets.ts";
+import { rejoin } from "../replication/generations.ts";
 import { exportMarks } from "../replication/marks_export.ts";
 import { FrameType } from "../replication/operation.ts";
 import { Applier } from "./applier.ts";
+import type { CopyRecord, KnownCopy } from "./copy_record.ts";
 import { type NameFilter, nameFilter } from "./exclusion.ts";
 import { encodeHello, parseSourceHello, STREAM_VERSION, wireGenerations } from "./hello.ts";
 import type { Host } from "./host.ts";
@@ -47,8 +49,9 @@ export class Second implements LinkOwner {
   phase: Phase = "idle";
   readonly #host: Host;
   readonly #store: MarksStore;
+  readonly #record: CopyRecord;
   readonly #roots: ReplicaRoots;
-  readonly #generations: Generations;
+  #generations: Generations;
   readonly #objects = new ReplicaObjects();
   readonly #applier: Applier;
   readonly #copy: TargetCopy;
@@ -68,6 +71,8 @@ export class Second implements LinkOwner {
   #applied = 0;
   #acknowledged = 0;
   #source: Generations;
+  /** The source's copy, and its last durable point: it begins the next one only when the last is on its disk. */
+  #sourceCopy: KnownCopy = { id: "", counter: 0 };
   #caughtUpTicket = 0;
   #sealed: (() => void) | null = null;
   #stopped = false;
@@ -76,6 +81,7 @@ export class Second implements LinkOwner {
   constructor(
     host: Host,
     store: MarksStore,
+    record: CopyRecord,
     roots: ReplicaRoots,
     generations: Generations,
     full: boolean,
@@ -83,6 +89,7 @@ export class Second implements LinkOwner {
   ) {
     this.#host = host;
     this.#store = store;
+    this.#record = record;
     this.#roots = roots;
     this.#generations = generations;
     this.#source = generations;
@@ -107,7 +114,8 @@ export class Second implements LinkOwner {
   proceed(after: "reintegrating" | "caughtUp"): void {
     if (this.phase === "waiting" && after === "reintegrating") this.#ready();
     else if (this.phase === "catchingUp" && after === "caughtUp") {
-      // Equal and durable on both disks: nothing of the past is owed any more.
+      // Equal and durable on both disks: nothing of the past is owed any more, and the past is the source's from here on.
+      this.#generations = rejoin(this.#source);
       this.#store.marks.clear();
       this.#store.flush();
       this.#writer.frame.type = FrameType.CAUGHT_UP_DONE;
@@ -176,6 +184,7 @@ export class Second implements LinkOwner {
         full: this.#full,
         sacrifice: this.#sacrifice,
         paths: this.#host.config.paths.length,
+        copy: this.#record.word,
       }),
     );
     this.#add();
@@ -261,11 +270,13 @@ export class Second implements LinkOwner {
         this.#store.marks.confirmPoint();
         this.#store.marks.beginPoint();
         this.#durablePoint(frame.ticket, FrameType.DURABLE_DONE);
+        this.#sourceCopy = { ...this.#sourceCopy, counter: frame.ticket };
         return;
       case FrameType.CAUGHT_UP:
         this.#applied = frame.sequence;
         this.#source = parseSourceHello(frame.data.copy()).generations;
         this.#caughtUpTicket = frame.ticket;
+        this.#sourceCopy = { ...this.#sourceCopy, counter: frame.ticket };
         this.#finishCopy();
         this.#durablePoint(frame.ticket, FrameType.CAUGHT_UP_DONE);
         return;
@@ -344,6 +355,8 @@ export class Second implements LinkOwner {
     }
     const hello = parseSourceHello(frame.data.copy());
     this.#source = hello.generations;
+    this.#sourceCopy = { id: hello.copy.id, counter: hello.copy.counter };
+    if (hello.mode === "full") this.#host.log("info", `the primary copies everything: ${hello.detail}`);
     if (hello.mode === "refused") {
       this.#dialAt = this.#now + DIAL_MOST;
       const relation = hello.relation === "split-brain" ? "split-brain" : "unrelated";
@@ -437,7 +450,8 @@ export class Second implements LinkOwner {
   /** Everything applied so far goes to disk; the answer when it is there. */
   #durablePoint(ticket: number, answer: FrameType): void {
     const link = this.#link;
-    this.#touched.sync(answer === FrameType.CAUGHT_UP_DONE, (errno) => {
+    const sourceCopy = this.#sourceCopy;
+    const recorded = (errno: number): void => {
       if (this.#link !== link || link === null) return;
       if (errno !== 0) {
         this.#host.report({
@@ -458,6 +472,11 @@ export class Second implements LinkOwner {
       frame.ticket = ticket;
       frame.errno = 0;
       this.#add();
+    };
+    this.#touched.sync(answer === FrameType.CAUGHT_UP_DONE, (errno) => {
+      if (this.#link !== link) return;
+      if (errno === 0) this.#record.write(ticket, sourceCopy, recorded);
+      else recorded(errno);
     });
   }
 
