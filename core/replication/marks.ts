@@ -61,7 +61,7 @@ export class Marks {
   /** The first identity that is not before the durable point under way; null: none is under way. */
   #pointIdentity: number | null = null;
   /** Objects made since the last durable point that have marks of their own. */
-  #newObjects: ObjectMarks[] = [];
+  #newObjects: number[] = [];
 
   /** Empty marks. To go on from files, use `recoverMarks` (marks_recovery.ts). `epoch`: of the last files, 0 if there are none. */
   constructor(options: MarksOptions, epoch = 0) {
@@ -187,7 +187,7 @@ export class Marks {
   created(id: number, directory: boolean, level: Level): void {
     if (this.#alone) return;
     const object = this.objectFor(id);
-    this.#newObjects.push(object);
+    this.#newObjects.push(id);
     this.touchTail(id, 0, level);
     if (directory) this.touchNames(id, level);
   }
@@ -319,7 +319,8 @@ export class Marks {
 
   /**
    * The object does not exist here any more. That, too, counts as sent and not yet durable: a crash may bring the object
-   * back, and then it must still be dirty.
+   * back, and then it must still be dirty. The names of a directory stay dirty: the peer may still have to look there for what
+   * was moved out of it, until `copiedNames`.
    */
   lapsed(id: number): void {
     const object = this.objects.get(id);
@@ -358,7 +359,7 @@ export class Marks {
 
   /** The bytes of a new dirty.map: write to a temporary file, fsync, rename, fsync the directory. Then `rewritten`. */
   startRewrite(): Uint8Array {
-    this.#forgetPlaces();
+    this.#forgetUnmarked();
     return this.#log.startRewrite((epoch) => writeMap(this, epoch));
   }
 
@@ -457,15 +458,13 @@ export class Marks {
     this.#touched.add(mark);
   }
 
+  /** The object itself stays until the next rewrite: somebody up the stack may hold it. */
   #dropIfIdle(mark: Mark): void {
-    if (!mark.isIdle) return;
-    const object = this.objects.get(mark.id);
-    object?.drop(mark);
-    if (object?.isEmpty && object.place === null) this.objects.delete(mark.id);
+    if (mark.isIdle) this.objects.get(mark.id)?.drop(mark);
   }
 
-  /** Places are kept for what is marked and for the directories above it. */
-  #forgetPlaces(): void {
+  /** Objects are kept while they are marked, and as directories above marked ones, for their places. */
+  #forgetUnmarked(): void {
     const needed = new Set<number>();
     for (const object of this.objects.values()) {
       let next: ObjectMarks | undefined = object.isEmpty ? undefined : object;
@@ -477,14 +476,14 @@ export class Marks {
 
   /** Objects below `identity` are new no more. What is still to say about them is said one by one, in the log, first. */
   #advanceNew(identity: number): void {
-    const settled = this.#newObjects.filter((object) => object.id < identity);
-    this.#newObjects = this.#newObjects.filter((object) => object.id >= identity);
-    for (const object of settled) {
-      for (const mark of object.marks()) {
+    for (const id of this.#newObjects) {
+      if (id >= identity) continue;
+      for (const mark of this.objects.get(id)?.marks() ?? []) {
         if (mark.isDirty) writeMark(this.#log.records, mark, false);
         if (mark.isTouched && mark.activeAt < 0) this.#activate(mark);
       }
     }
+    this.#newObjects = this.#newObjects.filter((id) => id >= identity);
     this.made.advance(identity);
   }
 }

@@ -56,8 +56,9 @@ export class ObjectMarks {
 
   /** Lets go of a mark that says nothing any more. */
   drop(mark: Mark): void {
-    if (mark.kind === MarkKind.DATA) this.extents.delete(mark.index);
-    else if (mark === this.names) this.names = null;
+    if (mark.kind === MarkKind.DATA) {
+      if (this.extents.get(mark.index) === mark) this.extents.delete(mark.index);
+    } else if (mark === this.names) this.names = null;
     else if (mark === this.attributes) this.attributes = null;
     else if (mark === this.tail) this.tail = null;
   }
@@ -120,9 +121,8 @@ export class ObjectMarks {
     visit(extent);
   }
 
-  /** Everything dirty was sent, in a manner of speaking: there is nothing left to send. */
+  /** What is dirty of data and attributes was sent, in a manner of speaking: there is nothing left to send. */
   lapse(): void {
-    if (this.names?.isDirty) this.names.copied();
     if (this.attributes?.isDirty) this.attributes.copied();
     if (this.tail?.isDirty) this.tail.copied(Number.POSITIVE_INFINITY);
     for (const extent of this.extents.values()) extent.copied(0, BLOCKS_PER_EXTENT);

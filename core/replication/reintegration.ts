@@ -58,6 +58,8 @@ export class Reintegration {
   #listing = true;
   /** Directories that the target must look for: taken by `takeAnnounced`. */
   readonly #toAnnounce = new Set<number>();
+  /** Directories that are removed here; the target may have to look into its own for what they held, until all names are sent. */
+  readonly #removed = new Set<number>();
   /** Objects that were wholly dirty without a mark of their own, and have one now. */
   readonly #expanded = new Set<number>();
   /** Objects without a name that the target has. */
@@ -107,6 +109,8 @@ export class Reintegration {
     for (const unlisted of this.#toList) return { do: "list", directory: unlisted };
     const directory = this.#nextDirectory();
     if (directory !== 0) return { do: "names", directory };
+    for (const removed of this.#removed) this.#marks.copiedNames(removed);
+    this.#removed.clear();
     if (!this.#namesReported) {
       this.#namesReported = true;
       return { do: "namesDone" };
@@ -162,6 +166,7 @@ export class Reintegration {
   gone(id: number): void {
     this.#marks.lapsed(id);
     this.#unsent.delete(id);
+    if (this.#marks.areNamesDirty(id)) this.#removed.add(id);
     this.#endListing(id);
     this.#introduced.delete(id);
     this.objectDone(id);
