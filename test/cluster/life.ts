@@ -222,7 +222,6 @@ async function quickStatus(node: Node): Promise<StatusDocument> {
 
 /** Builds a mirror whose hooks are recorded, stopped; destroyed with the test. */
 export async function createLife(t: Test, options: LifeOptions = {}): Promise<Life> {
-  if (process.env["LIFE_PLAIN"] === "1") options = { ...options, replicate: false };
   const mirror = await createMirror({
     ...options,
     files: { ...everyHook(options.application), ...options.files },
