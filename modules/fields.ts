@@ -48,6 +48,11 @@ export function duration(minimum: number, maximum: number) {
       (issue) => complaint(parseDuration, issue.input) || "not a duration",
     ),
     v.rawTransform(({ dataset, addIssue, NEVER }) => {
+      const problem = complaint(parseDuration, dataset.value);
+      if (problem !== "") {
+        addIssue({ message: problem });
+        return NEVER;
+      }
       const ms = parseDuration(dataset.value);
       if (ms >= minimum && ms <= maximum) return ms;
       addIssue({

@@ -38,6 +38,8 @@ const LIMIT_BYTES = 256 * 1024;
 /** valibot leaves these keys out of mappings without a word, so they are refused here. */
 const FORBIDDEN_KEYS = new Set(["__proto__", "prototype", "constructor"]);
 const ENOUGH_PROBLEMS = 100;
+/** One that is not YAML is told a few times only: the rest are its consequences. */
+const ENOUGH_SYNTAX_ERRORS = 5;
 
 type Path = readonly (string | number)[];
 
@@ -106,7 +108,7 @@ export function readYaml(text: string, file: string): YamlFile {
   let value: unknown;
   try {
     document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
-    for (const error of [...document.errors, ...document.warnings])
+    for (const error of [...document.errors, ...document.warnings].slice(0, ENOUGH_SYNTAX_ERRORS))
       problems.push(at(error.pos[0], [], sentence(error.message)));
     if (problems.length === 0) {
       problems.push(...badKeys(document).map(({ offset, message }) => at(offset, [], message)));

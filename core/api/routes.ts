@@ -12,6 +12,7 @@ import {
   ConfigError,
   createCluster,
   createToken,
+  JoinRefused,
   joinCluster,
 } from "../cluster/cluster.ts";
 import type { CommandResult, Engine, LogLine } from "../daemon/engine.ts";
@@ -132,6 +133,7 @@ function failure(error: Error): Response {
   if (error instanceof Refusal) return resultResponse({ status: error.status, message: error.message });
   if (error instanceof ConfigError)
     return resultResponse({ status: 2, message: error.message, data: { faults: error.faults } });
+  if (error instanceof JoinRefused) return resultResponse({ status: 2, message: error.message });
   if (error instanceof ClusterError) return resultResponse({ status: 1, message: error.message });
   return resultResponse({ status: 1, message: `internal error: ${error.stack ?? error.message}` });
 }

@@ -2,7 +2,7 @@
  * One run of the command line: parse, do, say, and the exit status.
  */
 import { DaemonUnreachable } from "../api/api.ts";
-import { ConfigError } from "../cluster/cluster.ts";
+import { ConfigError, JoinRefused } from "../cluster/cluster.ts";
 import { CommandError, EXIT, type ExitStatus } from "./command.ts";
 import { candidates } from "./completion.ts";
 import { commandHelp, describeTable, overview } from "./help.ts";
@@ -40,7 +40,7 @@ function showHelp(about: string, output: Output): ExitStatus {
 function statusOf(error: unknown): ExitStatus {
   if (error instanceof CommandError) return error.status;
   if (error instanceof DaemonUnreachable) return EXIT.unreachable;
-  return error instanceof ConfigError ? EXIT.usage : EXIT.failed;
+  return error instanceof ConfigError || error instanceof JoinRefused ? EXIT.usage : EXIT.failed;
 }
 
 /** Says what went wrong: a message for known errors, and the stack of a bug, which is asked to be reported. */

@@ -6,6 +6,7 @@ import * as v from "valibot";
 import { DaemonUnreachable, localApi } from "../api/api.ts";
 import type { CommandResult, Engine, LogLine, StatusDocument } from "../daemon/engine.ts";
 import { CommandError, EXIT, type ExitStatus, type Invocation } from "./command.ts";
+import type { Output } from "./output.ts";
 
 type Where = Pick<Invocation, "varDir" | "target">;
 
@@ -54,7 +55,11 @@ export async function ask(
   body?: unknown,
 ): Promise<ExitStatus> {
   const { output } = invocation;
-  const result = await output.progress(what, request(invocation, method, path, body));
+  return tellResult(output, await output.progress(what, request(invocation, method, path, body)));
+}
+
+/** Tells the user a result: its words on stdout, or on stderr when it is a failure. Returns the exit status. */
+export function tellResult(output: Output, result: CommandResult): ExitStatus {
   if (result.status === EXIT.done || result.status === EXIT.no) output.say(result.message);
   else output.note(`holdfast: ${result.message}`);
   output.give(result);

@@ -8,7 +8,7 @@ export {
   type LanAddress,
   parseClusterYaml,
 } from "./cluster_yaml.ts";
-export { ClusterError, clusterDirectory } from "./credential_files.ts";
+export { ClusterError, clusterDirectory, JoinRefused } from "./credential_files.ts";
 export {
   type HeartbeatCounters,
   type HeartbeatListener,

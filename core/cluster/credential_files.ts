@@ -36,6 +36,9 @@ export class ClusterError extends Error {
   override readonly name = "ClusterError";
 }
 
+/** The cluster was asked and said no: the token or the name is wrong, and trying again is of no use. */
+export class JoinRefused extends ClusterError {}
+
 /** The directory of the credentials under a node's var directory. */
 export const clusterDirectory = (varDir: string): string => join(varDir, "cluster");
 

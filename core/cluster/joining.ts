@@ -4,7 +4,7 @@
  */
 import * as v from "valibot";
 import { ConfigError, parseClusterYaml } from "./cluster_yaml.ts";
-import { ClusterError, installCredentials, refuseMember } from "./credential_files.ts";
+import { ClusterError, installCredentials, JoinRefused, refuseMember } from "./credential_files.ts";
 import { type Cluster, clusterFrom, loadCluster, nodeJson } from "./identity.ts";
 import { formatToken, type JoinToken, parseToken, TokenRegister } from "./join_token.ts";
 import { loadAuthority } from "./load_authority.ts";
@@ -172,7 +172,7 @@ async function ask(token: JoinToken, address: string, authority: string, body: s
   }
   if (status !== 200) {
     const refused = v.safeParse(refusal, value);
-    throw new ClusterError(refused.success ? refused.output.message : `the cluster answered ${status}`);
+    throw new JoinRefused(refused.success ? refused.output.message : `the cluster answered ${status}`);
   }
   const found = v.safeParse(joinAnswer, value);
   if (!found.success) throw new ClusterError("the cluster's answer is no answer to a join");

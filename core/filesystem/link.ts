@@ -21,6 +21,8 @@ import { Handshake, type Side } from "./handshake.ts";
 
 /** Time from the first byte to the peer's proof, ms. */
 const PROOF_TIMEOUT = 3000;
+/** More than any message of the handshake. */
+const STRANGER_SPACE = 256;
 const FRAME_SPACE = MAX_FRAME + FRAME_HEADER + FRAME_TAG;
 
 /** What a link tells its owner. `onFrame`'s bytes are good for the call only. */
@@ -50,8 +52,9 @@ export class Link {
   /** Who is told. May change hands once the peer has proved itself. */
   owner: LinkOwner;
   readonly #handshake: Handshake;
-  readonly #out = pinned(FRAME_SPACE);
-  readonly #in = pinned(2 * FRAME_SPACE);
+  /** Small until the peer has proved itself: strangers are many. */
+  #out = pinned(STRANGER_SPACE);
+  #in = pinned(STRANGER_SPACE);
   #connecting: boolean;
   #outFrom = 0;
   #outTo = 0;
@@ -186,6 +189,12 @@ export class Link {
     if (handshake.keys === null || this.isClosed) return;
     this.#sealer = new FrameSealer(handshake.keys.send);
     this.#opener = new FrameOpener(handshake.keys.receive);
+    const unsent = this.#out.bytes.slice(this.#outFrom, this.#outTo);
+    this.#in = pinned(2 * FRAME_SPACE);
+    this.#out = pinned(FRAME_SPACE);
+    this.#out.bytes.set(unsent);
+    this.#outFrom = 0;
+    this.#outTo = unsent.length;
     this.isOpen = true;
     this.owner.onOpen(this);
   }

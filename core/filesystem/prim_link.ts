@@ -7,9 +7,13 @@ import { Link, type LinkOwner } from "./link.ts";
 import type { PollSource } from "./poll_loop.ts";
 import { forInput } from "./poll_loop.ts";
 
-/** Connections that have not proved themselves yet, at most. */
-const MOST_STRANGERS = 8;
+/** Connections that have not proved themselves yet, at most; then the oldest goes, so that no crowd can keep the peer out. */
+const MOST_STRANGERS = 64;
+/** The kernel's queue: full, it would drop the peer's first packet, which is repeated only after a second. */
+const BACKLOG = 256;
 const RETRY_LISTEN = 500;
+/** Refused strangers are told of once in this time: they must not fill the log. */
+const QUIET = 10_000;
 
 /** The listening sockets of a primary. */
 export class Listener implements LinkOwner {
@@ -19,6 +23,7 @@ export class Listener implements LinkOwner {
   readonly #sockets: PollSource[] = [];
   #missing: readonly { address: string; port: number }[];
   #retryAt = 0;
+  #quietUntil = 0;
 
   /** `accept` becomes the owner of whoever proves to hold the key. */
   constructor(host: Host, accept: LinkOwner) {
@@ -61,14 +66,18 @@ export class Listener implements LinkOwner {
   onClosed(link: Link, why: string): void {
     this.#strangers.delete(link);
     this.#host.loop.remove(link);
-    if (why.includes("key")) this.#host.log("warning", `a connection from ${link.name} was refused: ${why}`);
+    if (!why.includes("key")) return;
+    const now = performance.now();
+    if (now < this.#quietUntil) return;
+    this.#quietUntil = now + QUIET;
+    this.#host.log("warning", `a connection to ${link.name} was refused: ${why}`);
   }
 
   #listen(now: number): void {
     this.#retryAt = now + RETRY_LISTEN;
     const failed: { address: string; port: number }[] = [];
     for (const place of this.#missing) {
-      const fd = listenOn(place.address, place.port, MOST_STRANGERS);
+      const fd = listenOn(place.address, place.port, BACKLOG);
       if (fd < 0) {
         failed.push(place);
         // The address of a lan that is down comes later; said once only.
@@ -87,10 +96,8 @@ export class Listener implements LinkOwner {
   #welcome(listening: number, name: string, now: number): void {
     const fd = acceptFrom(listening);
     if (fd < 0) return;
-    if (this.#strangers.size >= MOST_STRANGERS) {
-      closeSocket(fd);
-      return;
-    }
+    const [oldest] = this.#strangers;
+    if (oldest !== undefined && this.#strangers.size >= MOST_STRANGERS) oldest.close("too many strangers");
     const { module, timeoutMs } = this.#host.config;
     const link = new Link(fd, "listener", name, this.#host.key, module, timeoutMs, now, this);
     this.#strangers.add(link);

@@ -184,6 +184,7 @@ const wrong: [change: [string, string], expected: string | RegExp][] = [
     ["timeout: 2s", "timeout: 2"],
     "11:12: replicate.timeout: 2 has no unit: write a duration with its unit, such as 200ms, 5s, 5m or 24h",
   ],
+  [["timeout: 2s", `timeout: ${"9".repeat(5000)}s`], /11:12: replicate\.timeout: "9{39}…" is not a duration/],
   [
     ["durability: write", "durability: wirte"],
     '9:15: replicate.durability: expected fsync, write, found "wirte": did you mean write?',

@@ -16,7 +16,7 @@ import { TEMPLATES, type Template } from "../../../templates/catalog.ts";
 import { instantiate, parseSetting } from "../../../templates/instantiate.ts";
 import { loadCluster } from "../../cluster/cluster.ts";
 import { type Command, CommandError, EXIT, type ExitStatus, type Invocation } from "../command.ts";
-import { ask, loadedModules } from "../node.ts";
+import { ask, loadedModules, tellResult } from "../node.ts";
 import { columns } from "../output.ts";
 
 /** Where a node keeps a module's files. */
@@ -73,10 +73,15 @@ function withSettings(template: Template, settings: readonly string[]): Record<s
   }
 }
 
+/** What a module may name; null while this node belongs to no cluster. */
+function clusterNames(varDir: string): { nodes: string[]; lans: readonly string[] } | null {
+  const cluster = loadCluster(varDir);
+  return cluster ? { nodes: Object.keys(cluster.nodes), lans: cluster.lans } : null;
+}
+
 /** Checks the module called so, the one in a directory, or all of this node. */
 function checkModules({ arguments: { NAME }, varDir, output }: Invocation): ExitStatus {
-  const cluster = loadCluster(varDir);
-  const names = cluster ? { nodes: Object.keys(cluster.nodes), lans: cluster.lans } : null;
+  const names = clusterNames(varDir);
   const reports = directoriesOf(NAME, varDir).map((directory) => {
     const { errors, warnings } = checkModule(directory, names);
     if (errors.length === 0) writeSdk(directory);
@@ -225,6 +230,14 @@ export const MODULE_COMMANDS: readonly Command[] = [
           EXIT.usage,
           `${directory} holds no module.yaml; holdfast module new ${name} --template T makes a module`,
         );
+      // Judged here first: a file that is hard to read must not keep the daemon from its heartbeats.
+      const { errors, warnings } = checkModule(directory, clusterNames(invocation.varDir));
+      if (errors.length > 0)
+        return tellResult(invocation.output, {
+          status: 2,
+          message: errors.join("\n"),
+          data: { errors, warnings },
+        });
       return ask(invocation, `applying ${name}`, "POST", `/modules/${encodeURIComponent(name)}/apply`, {
         directory,
         dryRun: invocation.flags.has("dry-run"),
