@@ -55,6 +55,7 @@ export class ModuleRuntime {
   readonly #timeoutMs: number;
   #reintegration: ReintegrationProgress | null = null;
   #counters: ReplicationCounters | null = null;
+  #countedAt = 0;
   #resources: Record<string, { state: string; since: string; detail?: string }> = {};
 
   constructor(
@@ -142,8 +143,13 @@ export class ModuleRuntime {
     link.on("report", (report) => this.#supervisor.tell({ type: "replication", report }));
     link.on("log", ({ level, text }) => journal.line(level, text));
     link.on("progress", ({ reintegration, counters }) => {
+      const now = performance.now();
+      // What came since the last report may have come just after it.
+      if (counters.bytesReceived > (this.#counters?.bytesReceived ?? counters.bytesReceived))
+        this.watch?.onStream(now - this.#countedAt);
       this.#reintegration = reintegration;
       this.#counters = counters;
+      this.#countedAt = now;
     });
     link.on("finished", ({ bytes, files, durationMs, full }) => {
       const seconds = (durationMs / 1000).toFixed(1);

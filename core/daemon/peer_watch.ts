@@ -56,6 +56,11 @@ export class PeerWatch {
     this.#heard(sign);
   }
 
+  /** Bytes of the peer came over the replication link, at most `ageMs` ago: a sign of life too (trap 18). */
+  onStream(ageMs: number): void {
+    this.#take(this.#membership.sign(ageMs));
+  }
+
   /** The peer's newest beat, and what it says of this module. */
   onBeat(from: string, beat: Beat, view: PeerView | null): void {
     if (from !== this.config.peer) return;

@@ -8,6 +8,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import type { Generations, ReplicationReport } from "../failover/types.ts";
 import { MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT } from "../platform/linux/constants.ts";
 import { mlockall, umask } from "../platform/linux/libc.ts";
+import { ChangedBehind } from "./changed_behind.ts";
 import type {
   ControlMessage,
   ControlRequest,
@@ -28,8 +29,10 @@ import { uncover } from "./read_only_view.ts";
 import { ReplicaRoots } from "./replica_identity.ts";
 import { Second } from "./second.ts";
 import { Service } from "./service.ts";
+import { markStop } from "./stop_point.ts";
 
-const PROGRESS_INTERVAL = 500;
+/** Short beside any heartbeat timeout: that bytes came from the peer is a sign of its life. */
+const PROGRESS_INTERVAL = 200;
 const THREADS = 4;
 
 /** Runs until told to exit. `argv`: `--module NAME --control SOCKET`. */
@@ -281,10 +284,15 @@ class ReplicationProcess implements Host, TurnEnd {
     prepareDirectories(config);
     this.#places = new KnownPlaces();
     const places = this.#places;
-    const service = new Service(this, (id, parent, name, at) => places.seen(id, parent, name, at));
+    let primary: Primary | null = null;
+    const service = new Service(this, (id, parent, name, at) => {
+      places.seen(id, parent, name, at);
+      primary?.behind?.seen(id, parent, name, at);
+    });
     const record = this.#bind(service.roots.map(({ fd }) => fd));
-    const primary = new Primary(this, this.#store!, record, places, service.roots, generations, alone);
+    primary = new Primary(this, this.#store!, record, places, service.roots, generations, alone);
     try {
+      primary.behind = ChangedBehind.begin(this, this.#store!, service.roots, places);
       service.mount(primary.outbound);
     } catch (error) {
       primary.close();
@@ -351,6 +359,7 @@ class ReplicationProcess implements Host, TurnEnd {
     if (second !== null) {
       second.seal(() => {
         this.#endFollowing(second);
+        this.#noteStop();
         done();
       });
       return;
@@ -368,10 +377,24 @@ class ReplicationProcess implements Host, TurnEnd {
         this.#primary = null;
         primary.close();
         this.#record?.release();
+        // Whoever kept the mount to the end may go on writing to it: nobody knows when that ends.
+        if (problem === "") this.#noteStop();
         this.connectedTo(null);
         done(problem);
       });
     });
+  }
+
+  /** What changes from here on changes without us. */
+  #noteStop(): void {
+    try {
+      markStop(this.config.paths.map(({ path }) => path));
+    } catch (error) {
+      this.log(
+        "warning",
+        `changes made while the module is stopped will not be noticed: ${messageOf(error)}`,
+      );
+    }
   }
 
   /** Everything at once, without a goodbye. */

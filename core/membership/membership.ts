@@ -60,8 +60,8 @@ interface Lan {
 export interface Membership {
   /** A heartbeat came in. */
   heard(message: Heard): Judged;
-  /** The replication link moved: a sign of life too (trap 18). */
-  sign(): MembershipEvent[];
+  /** The replication link moved, at most `ageMs` ago (default 0): a sign of life too (trap 18). */
+  sign(ageMs?: number): MembershipEvent[];
   /** Time passes. Call it about every interval; `now` is monotonic, ms. */
   tick(now: number): MembershipEvent[];
   /** The peer's incarnation heard last, believed or not: to be said in every heartbeat as `echo`. */
@@ -134,11 +134,12 @@ class Judge implements Membership {
     return { fresh, events };
   }
 
-  sign(): MembershipEvent[] {
+  sign(ageMs = 0): MembershipEvent[] {
     const events: MembershipEvent[] = [];
-    if (this.incarnation !== null) {
+    if (this.incarnation !== null && (ageMs === 0 || ageMs < this.silence)) {
       this.lastLan = "the replication link";
       this.live(events);
+      this.silence = ageMs;
     }
     return events;
   }

@@ -102,7 +102,9 @@ t.test("trap 18: the replication link is a sign of life", async (t) => {
     t.notOk(isLost(judge.tick(now)));
   }
   t.same(judge.hears(), []);
-  t.ok(isLost(ticks(judge, 5000, 6500)));
+  judge.sign(500);
+  t.notOk(isLost(ticks(judge, 5000, 5400)));
+  t.ok(isLost(ticks(judge, 5500, 6200)), "a sign that is 500 ms old is worth 500 ms less");
 });
 
 t.test("a new incarnation replaces the old, whose datagrams count for nothing", async (t) => {
