@@ -186,7 +186,6 @@ export class Marks {
   /** An object was made with an identity from `newIdentity`. */
   created(id: number, directory: boolean, level: Level): void {
     if (this.#alone) return;
-    const object = this.objectFor(id);
     this.#newObjects.push(id);
     this.touchTail(id, 0, level);
     if (directory) this.touchNames(id, level);
