@@ -9,7 +9,7 @@ import { loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { testbedImpossible } from "../cluster/testbed.ts";
 import { makePlaces, type Places } from "./places.ts";
-import { condense, type Row, table } from "./report.ts";
+import { type Condensed, condense, type Row, table } from "./report.ts";
 import { type Effort, type Workload, workloads } from "./workloads.ts";
 
 const FULL: Effort = { seconds: 2, mebibytes: 512, smallFiles: 2000, scale: 10 };
@@ -78,22 +78,32 @@ const load = (): string =>
 
 tell(`two nodes on one machine, one disk; load at the start ${load()}`);
 const places = await makePlaces();
-const rows: Row[] = [];
+const rows: Condensed[] = [];
+const failed: string[] = [];
 try {
   for (const workload of chosen) {
-    tell(`measures ${workload.measures.map(({ name }) => name).join(", ")}`);
-    rows.push(...(await measure(workload, places, effort, rounds)));
+    const names = workload.measures.map(({ name }) => name).join(", ");
+    tell(`\nmeasures ${names}`);
+    try {
+      const figures = (await measure(workload, places, effort, rounds)).map(condense);
+      rows.push(...figures);
+      tell(table(figures));
+    } catch (error) {
+      failed.push(`${names}: ${(error as Error).message}`);
+      tell(failed.at(-1)!);
+    }
   }
 } finally {
   await places.close();
 }
-const condensed = rows.map(condense);
 const { missing } = places;
-if (json) console.log(JSON.stringify({ version: 1, rounds, effort, missing, rows: condensed, raw: rows }));
+if (json) console.log(JSON.stringify({ version: 1, rounds, effort, missing, failed, rows }));
 else {
-  console.log(`\n${table(condensed)}\n`);
+  console.log(`\n${table(rows)}\n`);
   console.log(
     `medians of ${rounds}; the aims are those for the replicated directory; load at the end ${load()}`,
   );
   for (const line of missing) console.log(`not compared: ${line}`);
+  for (const line of failed) console.log(`could not be measured: ${line}`);
 }
+process.exitCode = failed.length > 0 ? 1 : 0;

@@ -20,6 +20,8 @@ export interface Condensed {
   aim: number | null;
   /** Does the replicated directory reach the aim? Null without one. */
   reached: boolean | null;
+  /** All figures, in the order of the rounds. */
+  figures: Record<string, number[]>;
 }
 
 /** The middle one, or the mean of the two in the middle. */
@@ -46,6 +48,7 @@ export function condense({ measure, figures }: Row): Condensed {
     medians: Object.fromEntries(places.map((place) => [place, median(figures[place]!)])),
     ratios,
     aim,
+    figures,
     reached: aim === null || ratio === undefined ? null : holds(aim, ratio),
   };
 }
