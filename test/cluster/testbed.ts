@@ -196,7 +196,7 @@ export class Host {
   }
 
   /** True when `address` answers a ping within `waitMs`. */
-  async pings(address: string, waitMs = 500): Promise<boolean> {
+  async pings(address: string, waitMs = 2000): Promise<boolean> {
     const { status } = await this.exec(["ping", "-n", "-c1", "-W", `${waitMs / 1000}`, address], {
       mayFail: true,
     });
