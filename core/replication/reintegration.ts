@@ -95,7 +95,10 @@ export class Reintegration {
     return this.#full;
   }
 
-  /** Directories to announce (PLACE …, PLACES_END) before anything else is sent: ancestors first. Empty most of the time. */
+  /**
+   * Directories to announce (PLACE …, PLACES_END), ancestors first. Ask before sending any names, and after the frame of an
+   * operation that was to be sent: what is announced is the tree as it is after everything sent. Empty most of the time.
+   */
   takeAnnounced(): Announced[] {
     if (this.#listing || this.#toAnnounce.size === 0) return [];
     const announced = new Map<number, Announced>();

@@ -352,7 +352,6 @@ export class SourceRole {
   }
 
   #isSent(decision: Decision | undefined): boolean {
-    this.#announce();
     if (decision === undefined) return this.phase === "inSync";
     return decision === Decision.SEND || this.node.mutant === "sendsUnplaced";
   }
@@ -364,15 +363,15 @@ export class SourceRole {
     name: string,
     fill: () => void,
   ): void {
-    const send = this.#isSent(decision);
-    const resend = this.reintegration?.resend.splice(0) ?? [];
-    if (send) {
+    if (this.#isSent(decision)) {
       fill();
       this.#frame.parent = parent.id;
       this.#frame.parentSeconds = this.world.time;
       this.#frame.name.set(nameBytes(name));
       this.#send(type);
-    } else for (const directory of resend) this.#sendNames(directory);
+    }
+    this.#announce();
+    for (const directory of this.reintegration?.resend.splice(0) ?? []) this.#sendNames(directory);
   }
 
   #announce(): void {
