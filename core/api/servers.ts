@@ -14,6 +14,8 @@ import {
 import { resultResponse } from "./result.ts";
 import type { Api } from "./routes.ts";
 
+/** How long a daemon that dies may keep its successor waiting, ms. */
+const BURIAL_MS = 1500;
 const MAX_LOCAL_BYTES = 256 << 20;
 
 /** The API's socket under a node's var directory. */
@@ -25,6 +27,9 @@ export async function serveLocal(varDir: string, api: Api): Promise<{ close(): v
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   chmodSync(dirname(path), 0o700);
   if (existsSync(path)) {
+    // A killed daemon answers until the kernel has buried it, and the next one may be quicker than that.
+    const patience = performance.now() + BURIAL_MS;
+    while ((await answers(path)) && performance.now() < patience) await Bun.sleep(20);
     if (await answers(path)) throw new Error(`another daemon works with ${varDir}: it answers on ${path}`);
     unlinkSync(path);
   }
