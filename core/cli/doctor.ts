@@ -3,6 +3,7 @@
  */
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { release } from "node:os";
+import { join } from "node:path";
 import { loadCluster } from "../cluster/cluster.ts";
 import { loadedModules } from "./node.ts";
 
@@ -55,6 +56,20 @@ function fuse(): Finding {
   } catch {
     return { what: "fuse", level: "problem", detail: "/dev/fuse may not be opened by this user" };
   }
+}
+
+/** The kernel's own limits on answers: shorter than a peer may take, it would abort a mount that only waits. */
+export function fuseTimeouts(settings = "/proc/sys/fs/fuse"): Finding {
+  const what = "fuse timeouts";
+  const set = ["default_request_timeout", "max_request_timeout"].filter(
+    (name) => existsSync(join(settings, name)) && Number(readFileSync(join(settings, name), "utf8")) > 0,
+  );
+  if (set.length === 0) return { what, level: "good", detail: "the kernel sets none" };
+  return {
+    what,
+    level: "warning",
+    detail: `${set.map((name) => `fs.fuse.${name}`).join(" and ")} may abort a replicated directory that waits for its peer: set to 0 with sysctl`,
+  };
 }
 
 function userNamespaces(): Finding {
@@ -123,7 +138,17 @@ function memory(): Finding {
     : { what: "memory", level: "warning", detail: `${detail}; the daemon and one module need about 200` };
 }
 
-const EXAMINATIONS: readonly Examination[] = [kernel, root, fuse, userNamespaces, clock, ports, memory];
+const fuseTimeoutsNow = (): Finding => fuseTimeouts();
+const EXAMINATIONS: readonly Examination[] = [
+  kernel,
+  root,
+  fuse,
+  fuseTimeoutsNow,
+  userNamespaces,
+  clock,
+  ports,
+  memory,
+];
 
 /** Everything examined, in a fixed order. Never throws for what it finds. */
 export async function examine(varDir: string): Promise<Finding[]> {

@@ -46,7 +46,7 @@ async function equalTrees(life: Life, what: string): Promise<void> {
   t.same(await compare(), [], `${what}: both copies are equal`);
 }
 
-t.test("created, changed, renamed, removed: equal on both", onRealNodes, async (t) => {
+t.test("trap 11: created, changed, renamed, removed: equal on both", onRealNodes, async (t) => {
   const life = await startLife(t, { application: "sleep 100000" });
   const { n1, n2 } = life;
   await inData(life, n1, MAKE);

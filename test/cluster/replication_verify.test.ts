@@ -11,7 +11,7 @@ const lab = makeLab(`/tmp/holdfast-replication-verify-${process.pid}`, 21000 + (
 const { n1, n2 } = lab;
 t.teardown(() => lab.close());
 
-t.test("equal copies, while the application writes, renames and deletes", async (t) => {
+t.test("trap 13: equal copies, while the application writes, renames and deletes", async (t) => {
   await n1.start();
   await n2.start();
   await n1.must({ op: "serve", alone: true, generations: generation("g1") });

@@ -212,6 +212,31 @@ await t.test("trap 31: a server killed while it flushes its own mount holds nobo
   tt.throws(() => fs.readdirSync(path), { code: "ENOTCONN" });
 });
 
+await t.test("trap 31a: locks are the kernel's: they need no server", { skip }, async (tt) => {
+  const { path } = directory(tt);
+  const mounted = await mountLocally({ path });
+  const script = `import fcntl, os, sys
+f = open("${path}/f", "w+"); g = open("${path}/f", "r+")
+print("open", flush=True); sys.stdin.readline()
+fcntl.flock(f, fcntl.LOCK_EX)
+try: fcntl.flock(g, fcntl.LOCK_EX | fcntl.LOCK_NB); sys.exit(1)
+except BlockingIOError: pass
+fcntl.lockf(g, fcntl.LOCK_EX); print("locked", flush=True); sys.stdin.readline()`;
+  const locker = spawn("python3", ["-c", script], { stdio: ["pipe", "pipe", "inherit"] });
+  const said = (): Promise<string> =>
+    new Promise((resolve) => locker.stdout.once("data", (text) => resolve(String(text))));
+  tt.equal(await said(), "open\n");
+  process.kill(mounted.pid, "SIGSTOP");
+  const locked = said();
+  locker.stdin.write("\n");
+  tt.equal(await Promise.race([locked, sleep(5000)]), "locked\n", "while the server is stopped");
+  process.kill(mounted.pid, "SIGCONT");
+  locker.stdin.end("\n");
+  await new Promise((resolve) => locker.once("exit", resolve));
+  tt.equal(locker.exitCode, 0);
+  await mounted.stop();
+});
+
 await t.test("trap 34: no descriptor of the server is passed on to children", { skip }, async (tt) => {
   const { path } = directory(tt);
   const mounted = await mountLocally({ path });

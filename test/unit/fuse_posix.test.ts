@@ -33,10 +33,14 @@ await t.test("the bare file system keeps the rules", { skip }, async (tt) => {
 });
 
 for (const durability of ["fsync", "write"] as const) {
-  await t.test(`a mount with durability ${durability} keeps the rules`, { skip }, async (tt) => {
-    const mounted = await mountLocally({ durability });
-    tt.teardown(() => removeMounted(mounted.path));
-    hold(tt, mounted.path);
-    tt.equal(await mounted.stop(), "");
-  });
+  await t.test(
+    `traps 27 and 28: a mount with durability ${durability} keeps the rules`,
+    { skip },
+    async (tt) => {
+      const mounted = await mountLocally({ durability });
+      tt.teardown(() => removeMounted(mounted.path));
+      hold(tt, mounted.path);
+      tt.equal(await mounted.stop(), "");
+    },
+  );
 }
