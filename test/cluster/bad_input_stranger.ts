@@ -1,5 +1,6 @@
 /**
- * A machine that is no member, attacking one: `bad_input_stranger.ts WHAT ADDRESS PORT [FILE]`, prints what became of it as JSON.
+ * A machine that is no member, attacking one: `bad_input_stranger.ts WHAT ADDRESS PORT [FILE|SECONDS]`, prints what
+ * became of it as JSON.
  */
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -34,7 +35,7 @@ async function datagrams(): Promise<object> {
 
 /** Crowds of connections: silent, slow, and shouting; new ones take the places of those that are closed. */
 async function connections(): Promise<object> {
-  const until = Date.now() + 6000;
+  const until = Date.now() + Number(file ?? 4) * 1000;
   let opened = 0;
   let heard = 0;
   const noise = randomBytes(256 << 10);
