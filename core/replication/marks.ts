@@ -92,7 +92,7 @@ export class Marks {
    * make a durable point (`wantsPoint`). A true answer holds until the caller lets other requests run: change and touch at once.
    */
   admitData(id: number, offset: number, length: number): boolean {
-    if (this.#isCovered(id)) return true;
+    if (this.made.isNew(id)) return true;
     const first = Math.floor(offset / EXTENT_BYTES);
     const last = Math.floor((offset + Math.max(length, 1) - 1) / EXTENT_BYTES);
     if (last - first >= this.#mostAtOnce) return this.admitTail(id, offset);
@@ -106,7 +106,7 @@ export class Marks {
 
   /** The same for a change of size (truncate): everything from `offset` on may differ afterwards, however long the object grows again. */
   admitTail(id: number, offset: number): boolean {
-    if (this.#isCovered(id)) return true;
+    if (this.made.isNew(id)) return true;
     const object = this.objectFor(id);
     const attributes = this.#admit(object, object.attributesMark());
     // Only now: to make room for the attributes the tail may have left.
@@ -117,10 +117,7 @@ export class Marks {
     return this.#admit(object, tail) && attributes;
   }
 
-  /**
-   * The same for the names (and the mtime) of a directory. One in a dirty range is no exception: if it is removed before the
-   * peer is back, its mark alone tells the peer to look there for what was moved out of it.
-   */
+  /** The same for the names (and the mtime) of a directory. */
   admitNames(directory: number): boolean {
     if (this.made.isNew(directory)) return true;
     const object = this.objectFor(directory);
@@ -129,7 +126,7 @@ export class Marks {
 
   /** The same for mode, owner, times, extended attributes, flags. */
   admitAttributes(id: number): boolean {
-    if (this.#isCovered(id)) return true;
+    if (this.made.isNew(id)) return true;
     const object = this.objectFor(id);
     return this.#admit(object, object.attributesMark());
   }
@@ -174,8 +171,8 @@ export class Marks {
 
   /** Names of a directory were changed. */
   touchNames(directory: number, level: Level): void {
-    if (this.#alone && level === Level.DIRTY && this.made.isNew(directory)) return;
-    this.#touchFlag(this.objectFor(directory).namesMark(), level);
+    if (!this.#isWholeAlready(directory, level))
+      this.#touchFlag(this.objectFor(directory).namesMark(), level);
   }
 
   /** Attributes were changed. */
@@ -369,14 +366,9 @@ export class Marks {
 
   // ---- inside ----------------------------------------------------------------------------------------------------------
 
-  /** Is the object's content dirty after a crash anyway? Then nothing need become active. */
-  #isCovered(id: number): boolean {
-    return this.made.isNew(id) || (this.dirtyRanges.length > 0 && this.isInDirtyRange(id));
-  }
-
+  /** Made without a peer, and none is back yet: it is dirty as a whole, and found through the directory that it was made in. */
   #isWholeAlready(id: number, level: Level): boolean {
-    if (level !== Level.DIRTY) return false;
-    return (this.#alone && this.made.isNew(id)) || (this.dirtyRanges.length > 0 && this.isInDirtyRange(id));
+    return level === Level.DIRTY && this.#alone && this.made.isNew(id);
   }
 
   /** The marks of an object, empty ones if there were none. For this folder only. */
