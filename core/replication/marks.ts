@@ -233,6 +233,7 @@ export class Marks {
     this.wantsPoint = false;
     this.#newObjects = [];
     this.#alone = true;
+    this.made.namesLost();
     this.made.becomeDirty();
   }
 
@@ -269,6 +270,11 @@ export class Marks {
   /** The source listed all dirty directories: every object made without a peer has a mark of its own now. */
   resolveDirtyRanges(): void {
     this.made.resolve();
+  }
+
+  /** The source sent the names of all dirty directories. */
+  allNamesSent(): void {
+    this.made.namesSent();
   }
 
   /** Directories whose names are dirty. */

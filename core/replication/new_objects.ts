@@ -37,8 +37,12 @@ export class NewObjects {
   /** Ranges whose objects have marks by now: out of force, but still on disk. */
   #resolved: IdentityRange[] = [];
   #everythingResolved = false;
-  /** How many resolved ranges the durable point under way settles; -1: none was resolved when it began. */
-  #settles = -1;
+  /** How many of them need no looking for any more: the peer has the names of all that exists. */
+  #sent = 0;
+  #everythingSent = false;
+  /** The same, when the durable point under way began. */
+  #settles = 0;
+  #everythingSettles = false;
 
   constructor(nodeNumber: 1 | 2, log: ActivityLog) {
     this.#log = log;
@@ -82,14 +86,27 @@ export class NewObjects {
   }
 
   /**
-   * Every object made without a peer that exists now has a mark of its own. Those that were removed do not; a crash may still
-   * undo that, so on disk the ranges stay until a durable point.
+   * Every object made without a peer that exists now has a mark of its own. Those that were removed do not, though a crash may
+   * undo that, and though the peer may still have to look into removed directories: so on disk the ranges stay until the names
+   * are sent, and a durable point.
    */
   resolve(): void {
     this.#resolved.push(...this.dirtyRanges);
     this.dirtyRanges.length = 0;
     this.#everythingResolved ||= this.everything;
     this.everything = false;
+  }
+
+  /** All names are sent. */
+  namesSent(): void {
+    this.#sent = this.#resolved.length;
+    this.#everythingSent = this.#everythingResolved;
+  }
+
+  /** The peer is gone, and with it perhaps what was sent. */
+  namesLost(): void {
+    this.#sent = this.#settles = 0;
+    this.#everythingSent = this.#everythingSettles = false;
   }
 
   /** What dirty.map must still say: the ranges in force, and those that are resolved in memory only. */
@@ -102,15 +119,18 @@ export class NewObjects {
 
   /** A durable point begins. */
   beginPoint(): void {
-    this.#settles = this.dirtyRanges.length > 0 || this.everything ? -1 : this.#resolved.length;
+    this.#settles = this.#sent;
+    this.#everythingSettles = this.#everythingSent;
   }
 
-  /** It is confirmed: removals from before it are durable, and what was resolved then may be forgotten. */
+  /** It is confirmed: what was sent and removed before it is durable. */
   confirmPoint(): void {
-    if (this.#settles < 0) return;
-    if (this.#settles > 0 || this.#everythingResolved) this.#log.demandRewrite();
+    if (this.#settles > 0 || this.#everythingSettles) this.#log.demandRewrite();
     this.#resolved.splice(0, this.#settles);
-    this.#everythingResolved = false;
+    this.#sent -= this.#settles;
+    if (this.#everythingSettles) this.#everythingResolved = this.#everythingSent = false;
+    this.#settles = 0;
+    this.#everythingSettles = false;
   }
 
   /** Nothing is new or dirty. */
@@ -119,5 +139,6 @@ export class NewObjects {
     this.#resolved = [];
     this.everything = this.#everythingResolved = false;
     this.newFrom = this.next;
+    this.namesLost();
   }
 }

@@ -81,7 +81,7 @@ export class Reintegration {
     this.#tree = tree;
     this.#full = full || marks.everything;
     marks.peerBack();
-    this.ranges = [...marks.dirtyRanges];
+    this.ranges = marks.made.rangesOnDisk;
     for (const directory of marks.dirtyDirectories()) this.#mustSend(directory);
     if (this.#full) {
       for (const top of tops) {
@@ -116,6 +116,7 @@ export class Reintegration {
     this.#removed.clear();
     if (!this.#namesReported) {
       this.#namesReported = true;
+      this.#marks.allNamesSent();
       return { do: "namesDone" };
     }
     if (this.#copying !== 0) return { do: this.#copyingSent ? "data" : "object", id: this.#copying };
