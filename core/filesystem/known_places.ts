@@ -21,6 +21,8 @@ const keyOf = (parent: number, name: string): string => `${parent}/${name}`;
 export class KnownPlaces {
   readonly #places = new Map<number, Place>();
   readonly #ids = new Map<string, number>();
+  /** How often something was moved. */
+  renames = 0;
 
   /** Where `id` is, or null when that is not known, or when it has no name any more. */
   get(id: number): Place | null {
@@ -69,6 +71,7 @@ export class KnownPlaces {
 
   /** A rename happened. */
   rename(from: number, fromName: string, to: number, toName: string, exchange: boolean): void {
+    this.renames++;
     const id = this.remove(from, fromName);
     const other = this.remove(to, toName);
     if (id !== 0) this.set(id, to, toName);

@@ -9,6 +9,7 @@ import { errnos } from "../platform/linux/errno.ts";
 import { rejoin, relation } from "../replication/generations.ts";
 import { unionMarks } from "../replication/marks_recovery.ts";
 import { type Frame, FrameType } from "../replication/operation.ts";
+import type { ChangedBehind } from "./changed_behind.ts";
 import type { VerifyResult } from "./control.ts";
 import { type CopyRecord, countersOf } from "./copy_record.ts";
 import {
@@ -48,6 +49,10 @@ export class Primary implements LinkOwner {
   readonly outbound: Outbound;
   readonly places: KnownPlaces;
   phase: Phase = "closed";
+  /** Looks for what was changed while the module was stopped: until it is done, no copy can be told what it lacks. */
+  behind: ChangedBehind | null = null;
+  /** The peer has said all that it has to say before it is answered. */
+  #introduced = false;
   readonly #host: Host;
   readonly #store: MarksStore;
   readonly #record: CopyRecord;
@@ -67,6 +72,8 @@ export class Primary implements LinkOwner {
   #pointBytes = 0;
   #pointTicket = 0;
   #pointWaits = 0;
+  /** The peer hears with the next point that the last one is on both disks: after the last change it needs one more. */
+  #peerSettled = false;
   /** The peer has as long to come at first as it has to come back. */
   #lostAt = monotonic();
   #now = 0;
@@ -162,6 +169,7 @@ export class Primary implements LinkOwner {
   afterTurn(now: number): number {
     this.#now = now;
     let wake = this.#listener.afterTurn(now);
+    if (this.behind !== null) wake = Math.min(wake, this.#lookBehind(this.behind, now));
     this.#store.pump();
     if (this.#store.failure !== null) {
       this.#host.report({ kind: "diskFailed", detail: this.#store.failure });
@@ -182,6 +190,15 @@ export class Primary implements LinkOwner {
     this.#host.counters.queueBytes = this.#writer.queued;
     this.#host.counters.bytesSent += this.#writer.flush(this.#link);
     return this.#writer.queued > 0 ? wake : wake;
+  }
+
+  #lookBehind(behind: ChangedBehind, now: number): number {
+    // Without a word of a peer the application is held anyway.
+    const wake = behind.step(now, !this.outbound.alone);
+    if (!behind.isDone) return wake;
+    this.behind = null;
+    if (this.#introduced && this.#link !== null) this.#greet(this.#link);
+    return now;
   }
 
   /** Gives the link what was queued since. Returns when to call `afterTurn`. */
@@ -205,15 +222,19 @@ export class Primary implements LinkOwner {
   /** Closes connection and listener; the marks are on disk. The log must not be busy in the pool. */
   close(): void {
     this.#closing = true;
+    this.behind?.close();
     this.#link?.close("the primary stops");
     this.#listener.close();
     this.#store.flush();
+    // The map on disk may still call dirty what was copied since.
+    this.#store.rewrite();
   }
 
   onOpen(link: Link): void {
     if (this.#link !== null) this.#link.close("the peer connected anew");
     this.#link = link;
     this.phase = "greeting";
+    this.#introduced = false;
     this.#reader.close();
     this.#reader = new StreamReader();
     this.#writer.clear();
@@ -269,7 +290,8 @@ export class Primary implements LinkOwner {
         if (!unionMarks(this.#store.marks, frame.data.copy())) link.close("the peer's marks are malformed");
         return;
       case FrameType.MARKS_END:
-        this.#greet(link);
+        this.#introduced = true;
+        if (this.behind === null) this.#greet(link);
         return;
       case FrameType.READY:
         this.#ready();
@@ -418,6 +440,7 @@ export class Primary implements LinkOwner {
     });
     this.outbound.streaming = true;
     this.#pointAt = this.#now + POINT_INTERVAL;
+    this.#peerSettled = false;
     const copy = new SourceCopy(
       this.#host,
       this.outbound,
@@ -551,11 +574,13 @@ export class Primary implements LinkOwner {
     this.#pointAt = now + POINT_INTERVAL;
     this.#pointBytes = this.#host.counters.bytesSent;
     if (!this.#store.marks.beginPoint()) return this.#pointAt;
-    if (this.#store.marks.pointObjects().next().done === true && !this.#store.marks.wantsPoint) {
+    const idle = this.#store.marks.pointObjects().next().done === true && !this.#store.marks.wantsPoint;
+    if (idle && this.#peerSettled) {
       this.#store.marks.confirmPoint();
       this.#host.counters.durablePoints++;
       return this.#pointAt;
     }
+    this.#peerSettled = idle;
     this.#pointWaits = WITNESSES;
     this.#writer.frame.ticket = ++this.#pointTicket;
     this.outbound.send(FrameType.DURABLE_POINT);

@@ -14,6 +14,7 @@ import { rejoin } from "../replication/generations.ts";
 import { exportMarks } from "../replication/marks_export.ts";
 import { FrameType } from "../replication/operation.ts";
 import { Applier } from "./applier.ts";
+import { ChangedBehind } from "./changed_behind.ts";
 import type { CopyRecord, KnownCopy } from "./copy_record.ts";
 import { type NameFilter, nameFilter } from "./exclusion.ts";
 import { encodeHello, parseSourceHello, STREAM_VERSION, wireGenerations } from "./hello.ts";
@@ -75,6 +76,8 @@ export class Second implements LinkOwner {
   #sourceCopy: KnownCopy = { id: "", counter: 0 };
   #caughtUpTicket = 0;
   #sealed: (() => void) | null = null;
+  /** Looks for what was changed while the module was stopped: the source must hear of it first. */
+  #behind: ChangedBehind | null = null;
   #stopped = false;
   #now = 0;
 
@@ -108,6 +111,7 @@ export class Second implements LinkOwner {
       uncover(path);
       coverReadOnly(path);
     }
+    this.#behind = ChangedBehind.begin(this.#host, this.#store, this.#roots.tops(this.#filters), null);
   }
 
   /** The daemon let this copy go on, after `reintegrating` or `caughtUp`. */
@@ -136,6 +140,7 @@ export class Second implements LinkOwner {
 
   /** Removes the read-only view and closes everything. Only when sealed. */
   release(): void {
+    this.#behind?.close();
     for (const { path } of this.#host.config.paths) uncover(path);
     this.#objects.clear();
     this.#reader.close();
@@ -151,6 +156,7 @@ export class Second implements LinkOwner {
       this.#sealed = null;
       done();
     }
+    if (this.#behind?.isDone === false) return this.#behind.step(now, true);
     if (this.#link === null) return this.#dial(now);
     if (!this.#link.isOpen) {
       if (now >= this.#link.proofDeadline) this.#link.close("the peer did not prove itself in time");

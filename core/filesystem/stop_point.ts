@@ -1,0 +1,84 @@
+/**
+ * When a copy was stopped in good order, by the clock of its own file system: the change time of `.holdfast/stopped`.
+ *
+ * Whatever carries a later one was changed by somebody else (trap 12). The file stays until all of that is marked, so a crash in between
+ * costs another look, no more. After a crash of a running copy there is none: the activity log knows what may differ.
+ */
+import {
+  AT_EMPTY_PATH,
+  AT_SYMLINK_NOFOLLOW,
+  O_CLOEXEC,
+  O_CREAT,
+  O_DIRECTORY,
+  O_RDONLY,
+  O_RDWR,
+  STATX_BASIC_STATS,
+} from "../platform/linux/constants.ts";
+import { check } from "../platform/linux/errno.ts";
+import { close, cString, fsync, open, openat, statx, unlinkat } from "../platform/linux/libc.ts";
+import { getI64 } from "../platform/linux/memory.ts";
+import { openPrivate } from "./identity.ts";
+import { emptyString, STAT, STX_CTIME, scratch, statAddress } from "./places.ts";
+
+const stopped = cString("stopped").address;
+const started = cString("started").address;
+
+/** A time of a file system's clock. */
+export interface FileTime {
+  seconds: number;
+  nanos: number;
+}
+
+/** Is `a` later than `b`? */
+export const isLater = (a: FileTime, b: FileTime): boolean =>
+  a.seconds > b.seconds || (a.seconds === b.seconds && a.nanos > b.nanos);
+
+/** The change time in the STAT place. */
+export function changeTime(to: FileTime): FileTime {
+  to.seconds = getI64(scratch.view, STAT + STX_CTIME);
+  to.nanos = scratch.view.getUint32(STAT + STX_CTIME + 8, true);
+  return to;
+}
+
+/** This copy is at rest from here on. An older point that was not made use of stays. Throws SystemError. */
+export function markStop(paths: readonly string[]): void {
+  for (const path of paths) {
+    const root = check(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), `cannot open ${path}`);
+    const directory = openPrivate(root);
+    const file = openat(directory, stopped, O_RDWR | O_CREAT | O_CLOEXEC, 0o600);
+    if (file >= 0) close(file);
+    fsync(directory);
+    close(directory);
+    close(root);
+    check(file, `cannot note in ${path}/.holdfast when the module was stopped`);
+  }
+}
+
+/** When the copy with this top was stopped; null when it was not, or when what changed since is marked already. */
+export function stopPoint(root: number): FileTime | null {
+  const directory = openPrivate(root);
+  const result = statx(directory, stopped, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, statAddress);
+  close(directory);
+  return result < 0 ? null : changeTime({ seconds: 0, nanos: 0 });
+}
+
+/** What changed since the stop is marked, durably. */
+export function forgetStop(root: number): void {
+  const directory = openPrivate(root);
+  unlinkat(directory, stopped, 0);
+  fsync(directory);
+  close(directory);
+}
+
+/** The present time of the file system below `root`. Throws SystemError. */
+export function timeOf(root: number): FileTime {
+  const directory = openPrivate(root);
+  unlinkat(directory, started, 0);
+  const file = openat(directory, started, O_RDWR | O_CREAT | O_CLOEXEC, 0o600);
+  const result = file < 0 ? file : statx(file, emptyString, AT_EMPTY_PATH, STATX_BASIC_STATS, statAddress);
+  if (file >= 0) close(file);
+  unlinkat(directory, started, 0);
+  close(directory);
+  check(result, "cannot read the clock of the replicated file system");
+  return changeTime({ seconds: 0, nanos: 0 });
+}
