@@ -18,8 +18,10 @@ import {
   FENCE_BEGINS,
   type GuardianMessage,
   type GuardianRequest,
+  sharedClock,
 } from "./guardian_protocol.ts";
 import { LineReader, toLine } from "./json_lines.ts";
+import { claimPriority } from "./priority.ts";
 import { silence } from "./silence.ts";
 
 /** One running guardian. */
@@ -29,7 +31,10 @@ class Guardian {
   readonly #fenced = new Set<string>();
   readonly #settled = new Map<string, ModuleState>();
   #daemon: Socket | null = null;
-  #lastSign = performance.now();
+  /** When the daemon last gave a sign of life, on the shared clock. */
+  #lastSign = sharedClock();
+  /** It was late at the last look; what waits in the socket has been read since. */
+  #late = false;
   /** The daemon said farewell: the last to go puts out the light. */
   #ending = false;
 
@@ -45,6 +50,7 @@ class Guardian {
     this.#daemon?.destroy();
     this.#daemon = socket;
     this.#ending = false;
+    this.#sign(sharedClock());
     const reader = new LineReader((object) => this.#handle(object as GuardianRequest));
     socket.on("data", (chunk: Buffer) => reader.push(chunk));
     socket.on("error", () => socket.destroy());
@@ -65,11 +71,9 @@ class Guardian {
   }
 
   #handle(request: GuardianRequest): void {
-    // A guardian that was stopped together with its daemon finds the sign and the missed deadline at once: the deadline counts.
-    this.#watch();
-    this.#lastSign = performance.now();
     switch (request.op) {
       case "alive":
+        this.#sign(request.at);
         return;
       case "arm":
         this.#armed.set(request.armament.module, request.armament);
@@ -120,9 +124,22 @@ class Guardian {
     if (child.pid) this.#say({ type: "running", module, pid: child.pid });
   }
 
-  /** Fences what is armed when the daemon is late. */
+  /** A gap between two signs counts, even when both are read at once: the guardian may have been stopped together with its daemon. */
+  #sign(at: number): void {
+    this.#judge(at - this.#lastSign);
+    this.#lastSign = Math.max(this.#lastSign, at);
+  }
+
+  /** Looks at the clock. What waits in the socket is read before the daemon is blamed, since the guardian may have been late itself (trap 16). */
   #watch(): void {
-    const silent = performance.now() - this.#lastSign;
+    const silent = sharedClock() - this.#lastSign;
+    const late = [...this.#armed.values()].some(({ timeoutMs }) => silent >= timeoutMs * FENCE_BEGINS);
+    if (late && this.#late) this.#judge(silent);
+    this.#late = late;
+  }
+
+  /** Fences what is armed and may not be silent for that long, ms. */
+  #judge(silent: number): void {
     for (const armament of this.#armed.values()) {
       if (silent < armament.timeoutMs * FENCE_BEGINS) continue;
       console.error(`no sign of the daemon for ${Math.round(silent)} ms: fencing ${armament.module}`);
@@ -184,5 +201,6 @@ export function runGuardian(varDir: string): void {
   process.on("SIGTERM", () => undefined);
   process.on("SIGINT", () => undefined);
   process.on("SIGHUP", () => undefined);
+  claimPriority();
   new Guardian(socketPath).start();
 }

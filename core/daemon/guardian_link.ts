@@ -8,7 +8,12 @@ import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import type { ModuleState } from "../failover/types.ts";
 import { selfCommand } from "../platform/self.ts";
-import type { Armament, GuardianMessage, GuardianRequest } from "./guardian_protocol.ts";
+import {
+  type Armament,
+  type GuardianMessage,
+  type GuardianRequest,
+  sharedClock,
+} from "./guardian_protocol.ts";
 import { LineReader, toLine } from "./json_lines.ts";
 
 /** What a guardian tells a new daemon. */
@@ -93,9 +98,9 @@ export class GuardianLink extends EventEmitter<{ exited: [string, string]; fence
     }
   }
 
-  /** A sign of life: call just before each heartbeat is sent. */
+  /** A sign of life. */
   alive(): void {
-    this.#say({ op: "alive" });
+    this.#say({ op: "alive", at: sharedClock() });
   }
 
   /** From now on a late daemon costs this module its role. */

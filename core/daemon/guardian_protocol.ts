@@ -2,6 +2,8 @@
  * What daemon and guardian say to each other over VAR/run/guardian.sock, one JSON object a line.
  */
 import type { ModuleState } from "../failover/types.ts";
+import { CLOCK_BOOTTIME } from "../platform/linux/constants.ts";
+import { clock } from "../platform/linux/libc.ts";
 import type { ProcessGroup } from "./cgroup.ts";
 
 /** All that fencing one module needs to know, told before the module first serves. */
@@ -18,8 +20,8 @@ export interface Armament {
 
 /** Daemon to guardian. */
 export type GuardianRequest =
-  /** A sign of life, sent just before each heartbeat: the peer's patience starts no earlier than ours. */
-  | { op: "alive" }
+  /** A sign of life. `at` is when it was given, not when it was read: a guardian that was late itself must not blame the daemon. */
+  | { op: "alive"; at: number }
   | { op: "arm"; armament: Armament }
   | { op: "disarm"; module: string }
   /** Start (or find running) the replication process of a module. Answered by `running`. */
@@ -43,6 +45,9 @@ export type GuardianMessage =
   | { type: "exited"; module: string; detail: string }
   /** The answer to `fence`; with id 0 the guardian acted on its own, since the daemon was late. */
   | { type: "fenced"; id: number; module: string; ok: boolean; detail: string };
+
+/** The clock of both processes, ms: it counts a suspended machine too. */
+export const sharedClock = (): number => clock(CLOCK_BOOTTIME);
 
 /** Share of T without a sign of the daemon at which fencing begins; the rest up to 0.8 T is what it may take. */
 export const FENCE_BEGINS = 0.72;

@@ -1,6 +1,6 @@
 /**
- * The beat of the node: at each, the guardian learns that the daemon lives, the kernel's deadline for the virtual addresses is
- * moved on, and the peers hear everything. In this order, so that nobody's patience with us starts before our own.
+ * The beat of the node: the guardian learns that the daemon lives, the kernel's deadline for the virtual addresses is moved on, and the peers
+ * hear everything. Ours are the shorter deadlines: both have passed before a peer that heard the last beat loses its patience.
  */
 import { type Beat, type Cluster, HeartbeatSockets, type SignOfLife } from "../cluster/cluster.ts";
 import type { GuardianLink } from "./guardian_link.ts";
@@ -68,8 +68,10 @@ export class Heartbeats {
     this.#sockets.close();
   }
 
+  /** The guardian's patience may start a little after the peer's: it is that much shorter. */
   #tick(): void {
     const now = performance.now();
+    this.guardian.alive();
     for (const runtime of this.modules.values()) runtime.tick(now);
   }
 
