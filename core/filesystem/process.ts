@@ -6,8 +6,8 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import type { Generations, ReplicationReport } from "../failover/types.ts";
-import { MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT } from "../platform/linux/constants.ts";
-import { mlockall, umask } from "../platform/linux/libc.ts";
+import { MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT, PR_SET_IO_FLUSHER } from "../platform/linux/constants.ts";
+import { mlockall, prctl, umask } from "../platform/linux/libc.ts";
 import { ChangedBehind } from "./changed_behind.ts";
 import type {
   ControlMessage,
@@ -50,9 +50,10 @@ export function runReplicationProcess(argv: readonly string[]): void {
   process.exit(0);
 }
 
-/** Locks memory and asks the kernel to kill others first. Returns what was refused. */
+/** Locks memory, asks the kernel to kill others first, and not to let us wait for pages that only we can write back. Returns what was refused. */
 function protectProcess(): string[] {
   const refused: string[] = [];
+  if (prctl(PR_SET_IO_FLUSHER, 1) < 0) refused.push("it may wait for itself when memory is short");
   if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0) refused.push("its memory may be swapped out");
   try {
     writeFileSync("/proc/self/oom_score_adj", "-900");

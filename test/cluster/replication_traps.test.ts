@@ -60,6 +60,26 @@ t.test(
   },
 );
 
+const CAP_SYS_RESOURCE = 24n;
+const capabilities = BigInt(`0x${/^CapEff:\s+(\S+)/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1]}`);
+const skip = (capabilities >> CAP_SYS_RESOURCE) & 1n ? false : "CAP_SYS_RESOURCE is not there";
+
+t.test(
+  "trap 31: the server of a mount never waits for pages that it must write back",
+  { skip },
+  async (t) => {
+    // proc_pid_stat(5), field 9; the kernel's PF_LOCAL_THROTTLE and PF_MEMALLOC_NOIO.
+    const stat = readFileSync(`/proc/${n1.process!.pid}/stat`, "utf8");
+    const flags = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[6]);
+    t.equal(flags & 0x180000, 0x180000);
+    t.match(
+      readFileSync(`/proc/${n1.process!.pid}/status`, "utf8"),
+      /^VmLck:\s+[1-9]/m,
+      "its memory is locked",
+    );
+  },
+);
+
 /** Every way to ask for durability, each in a process of its own; `FILE` is new. */
 const SYNCS: Record<string, string> = {
   "fsync of a new file": "dd if=/dev/zero of=FILE bs=5000 count=1 conv=fsync status=none",
