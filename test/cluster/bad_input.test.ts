@@ -246,12 +246,12 @@ t.test("bad input at a running mirror", onRealNodes, async (t) => {
 
   await t.test("a crowd at the replication's port does not keep SECOND out", async (t) => {
     let isCrowded = true;
-    const crowd = stranger(life, "connections", n1.addresses["lan"]!, `${REPLICATION}`, "15").finally(() => {
+    const crowd = stranger(life, "connections", n1.addresses["lan"]!, `${REPLICATION}`, "25").finally(() => {
       isCrowded = false;
     });
     await Bun.sleep(500);
     n2.signal(life.pidOf(n2, "__replication"), "SIGKILL");
-    await life.comesTo("SECOND is back", "PRIM Ready", "SECOND Ready", n1, 14_000);
+    await life.comesTo("SECOND is back", "PRIM Ready", "SECOND Ready", n1, 24_000);
     t.ok(isCrowded, "while the crowd is still there");
     await crowd;
   });
