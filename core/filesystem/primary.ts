@@ -177,7 +177,8 @@ export class Primary implements LinkOwner {
     }
     if (this.#link === null) {
       this.outbound.held = !this.outbound.alone && now - this.#lostAt > GRACE;
-      return this.outbound.alone ? wake : Math.min(wake, this.#lostAt + GRACE + 1);
+      const waits = !(this.outbound.alone || this.outbound.held);
+      return waits ? Math.min(wake, this.#lostAt + GRACE + 1) : wake;
     }
     this.outbound.held = false;
     wake = Math.min(wake, this.#watch(now), this.#schedule(now));
