@@ -3,6 +3,7 @@
  * content and metadata, and `verify` finds nothing.
  */
 import t, { type Test } from "tap";
+import { lastWords } from "../campaign/power_cuts.ts";
 import { differences, treeOf } from "./life_tree.ts";
 import { createMirror, type Mirror } from "./mirror.ts";
 import { programs, SOURCE_TREE } from "./programs.ts";
@@ -12,13 +13,15 @@ const skip = testbedImpossible() ?? false;
 t.setTimeout(300_000);
 
 /** Runs every program, in a directory of its own. */
-async function runPrograms(t: Test, { n1, data }: Mirror, when: string): Promise<void> {
+async function runPrograms(t: Test, mirror: Mirror, when: string): Promise<void> {
+  const { n1, data } = mirror;
   const source = `${n1.dataDir}/source`;
   for (const [name, script] of Object.entries(programs)) {
     const started = performance.now();
     const whole = `set -euo pipefail\nmkdir -p ${name}\ncd ${name}\n${script}`;
     const ended = await n1.exec(["bash", "-c", whole], { cwd: data, env: { SOURCE: source }, mayFail: true });
-    const said = ended.status === 0 ? "" : `\n${ended.stdout}${ended.stderr}`.slice(0, 4000);
+    const said =
+      ended.status === 0 ? "" : `\n${ended.stdout}${ended.stderr}`.slice(0, 4000) + lastWords(mirror);
     t.equal(ended.status, 0, `${name}, ${when}: ${Math.round(performance.now() - started)} ms${said}`);
   }
 }
