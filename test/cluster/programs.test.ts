@@ -37,7 +37,8 @@ async function areEqual(t: Test, { n1, n2, data }: Mirror, when: string): Promis
 }
 
 t.test("real programs in the replicated directory", { skip }, async (t) => {
-  const mirror = await createMirror();
+  // The default of a cluster without a witness: this is not about failing over quickly.
+  const mirror = await createMirror({ heartbeat: "{ interval: 200ms, timeout: 3s }" });
   t.teardown(() => mirror.bed.destroy());
   const { n1, n2, data } = mirror;
   await n1.exec(["bash", "-ec", `mkdir ${n1.dataDir}/source; cd ${n1.dataDir}/source; ${SOURCE_TREE}`]);

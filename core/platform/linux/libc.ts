@@ -78,7 +78,6 @@ const symbols = {
   prctl: { args: [i32, i64, i64, i64, i64], returns: i32 },
   mlockall: { args: [i32], returns: i32 },
   setpriority: { args: [i32, i32, i32], returns: i32 },
-  sched_setscheduler: { args: [i32, i32, address], returns: i32 },
   clock_gettime: { args: [i32, address], returns: i32 },
   setfsuid: { args: [u32], returns: i32 },
   setfsgid: { args: [u32], returns: i32 },
@@ -236,11 +235,6 @@ export const prctl = (option: number, argument: number): number =>
 export const mlockall = (flags: number): number => outcome(c.mlockall(flags));
 export const setpriority = (which: number, who: number, value: number): number =>
   outcome(c.setpriority(which, who, value));
-/** The calling thread's scheduling: `policy` may carry SCHED_RESET_ON_FORK. See sched(7). */
-export function setScheduler(policy: number, priority: number): number {
-  small.view.setInt32(0, priority, true);
-  return outcome(c.sched_setscheduler(0, policy, small.address));
-}
 /** These two return the former value, and cannot be told from failure: ask twice where it matters. They act on the calling thread. */
 export const setfsuid = (uid: number): number => c.setfsuid(uid >>> 0);
 export const setfsgid = (gid: number): number => c.setfsgid(gid >>> 0);
