@@ -20,11 +20,6 @@ type Examination = (varDir: string) => Finding | Promise<Finding>;
 const KERNELS: readonly { version: readonly [number, number]; lacking: string; level: Finding["level"] }[] = [
   { version: [5, 15], lacking: "is not supported", level: "problem" },
   { version: [6, 2], lacking: "has no O_TMPFILE in replicated directories", level: "warning" },
-  {
-    version: [6, 9],
-    lacking: "cannot replace a replication process under a live mount: the application is restarted instead",
-    level: "warning",
-  },
 ];
 
 function kernel(): Finding {
