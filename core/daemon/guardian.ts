@@ -12,6 +12,7 @@ import { mkdirSync, rmSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import type { ModuleState } from "../failover/types.ts";
+import { Shelf } from "../platform/linux/shelf.ts";
 import { killAll, members } from "./cgroup.ts";
 import {
   type Armament,
@@ -24,10 +25,26 @@ import { LineReader, toLine } from "./json_lines.ts";
 import { claimPriority } from "./priority.ts";
 import { silence } from "./silence.ts";
 
+/** The first descriptor behind the standard ones. */
+const FIRST_END = 3;
+/** So many replacements within so many ms are too many: something in the requests kills whoever takes them over. */
+const MOST_REPLACED = 5;
+const REPLACED_WITHIN_MS = 2000;
+
+/** A replication process, and what it would leave to the next one. */
+interface Replicator {
+  process: ChildProcess;
+  shelves: readonly Shelf[];
+  since: number;
+  fenced: boolean;
+  /** When its predecessors began, since the last that was started by the daemon. */
+  before: readonly number[];
+}
+
 /** One running guardian. */
 class Guardian {
   readonly #armed = new Map<string, Armament>();
-  readonly #children = new Map<string, ChildProcess>();
+  readonly #children = new Map<string, Replicator>();
   readonly #fenced = new Set<string>();
   readonly #settled = new Map<string, ModuleState>();
   #daemon: Socket | null = null;
@@ -107,21 +124,44 @@ class Guardian {
   }
 
   #run(module: string, argv: readonly string[]): void {
-    const running = this.#children.get(module);
+    const running = this.#children.get(module)?.process;
     if (running?.pid) {
       this.#say({ type: "running", module, pid: running.pid });
       return;
     }
+    this.#spawn(module, argv, [Shelf.make(), Shelf.make()]);
+  }
+
+  /** Starts a replication process beside shelves that outlive it: by them, the next one takes over its live mounts. */
+  #spawn(
+    module: string,
+    argv: readonly string[],
+    shelves: readonly Shelf[],
+    before: readonly number[] = [],
+  ): void {
     const [program, ...args] = argv;
-    const child = spawn(program!, args, { stdio: ["ignore", "inherit", "inherit"], detached: true });
-    this.#children.set(module, child);
-    child.on("error", (error) => this.#say({ type: "exited", module, detail: error.message }));
-    child.on("exit", (code, signal) => {
-      this.#children.delete(module);
-      this.#say({ type: "exited", module, detail: signal ? `killed by ${signal}` : `exit status ${code}` });
+    const ends = shelves.flatMap(({ front, back }) => [front, back]);
+    const process = spawn(program!, [...args, "--shelves", ends.map((_, at) => FIRST_END + at).join()], {
+      stdio: ["ignore", "inherit", "inherit", ...ends],
+      detached: true,
+    });
+    const replicator: Replicator = { process, shelves, since: performance.now(), fenced: false, before };
+    this.#children.set(module, replicator);
+    process.on("error", (error) =>
+      this.#say({ type: "exited", module, detail: error.message, replaced: false }),
+    );
+    process.on("exit", (code, signal) => {
+      if (this.#children.get(module) === replicator) this.#children.delete(module);
+      const replaced = isReplaceable(replicator, signal);
+      const detail = signal ? `killed by ${signal}` : `exit status ${code}`;
+      this.#say({ type: "exited", module, detail, replaced });
+      if (replaced) {
+        console.error(`the replication process of ${module} was ${detail}: another takes over its mounts`);
+        this.#spawn(module, argv, shelves, [...before.slice(1 - MOST_REPLACED), replicator.since]);
+      } else if (!replicator.fenced) for (const shelf of shelves) shelf.close();
       this.#endWhenIdle();
     });
-    if (child.pid) this.#say({ type: "running", module, pid: child.pid });
+    if (process.pid) this.#say({ type: "running", module, pid: process.pid });
   }
 
   /** A gap between two signs counts, even when both are read at once: the guardian may have been stopped together with its daemon. */
@@ -170,7 +210,12 @@ class Guardian {
       for (const address of armament.addresses) attempt(address, () => silence(address));
       attempt("application", () => killAll(armament.group));
     }
-    child?.kill("SIGKILL");
+    if (child && !child.fenced) {
+      child.fenced = true;
+      // The mounts die with the last who holds them.
+      for (const shelf of child.shelves) shelf.close();
+      child.process.kill("SIGKILL");
+    }
     if (armament) await this.#settle(armament, failures);
     return failures.join("; ");
   }
@@ -190,6 +235,14 @@ class Guardian {
       }
     }
   }
+}
+
+/** A replication process that died of itself, and left live mounts, is replaced; one that dies again and again is not. */
+function isReplaceable({ fenced, shelves, before }: Replicator, signal: string | null): boolean {
+  const now = performance.now();
+  if (fenced || signal === null) return false;
+  if (before.length >= MOST_REPLACED && now - before[0]! < REPLACED_WITHIN_MS) return false;
+  return shelves[0]?.isEmpty === false;
 }
 
 /** Runs the guardian of the node whose state lies in `varDir`, until it is told farewell. */

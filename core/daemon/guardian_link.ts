@@ -19,14 +19,15 @@ import { LineReader, toLine } from "./json_lines.ts";
 /** What a guardian tells a new daemon. */
 export type Welcome = Extract<GuardianMessage, { type: "welcome" }>;
 
-/** Emits `exited` (module, detail) when a replication process ends, `fenced` (module) when the guardian fenced on its own, and `lost` when the guardian itself does. */
-export class GuardianLink extends EventEmitter<{ exited: [string, string]; fenced: [string]; lost: [] }> {
+/** Emits `exited` (module, replaced) when a replication process ends, `fenced` (module) when the guardian fenced on its own, and `lost` when the guardian itself does. */
+export class GuardianLink extends EventEmitter<{ exited: [string, boolean]; fenced: [string]; lost: [] }> {
   #socket: Socket | null = null;
   #nextFence = 1;
   readonly #fences = new Map<number, (result: { ok: boolean; detail: string }) => void>();
   readonly #runs = new Map<string, (pid: number) => void>();
   readonly #armed = new Map<string, Armament>();
   #welcome: ((message: Welcome) => void) | null = null;
+  readonly #running = new Set<string>();
 
   constructor(private readonly varDir: string) {
     super();
@@ -82,14 +83,17 @@ export class GuardianLink extends EventEmitter<{ exited: [string, string]; fence
   #handle(message: GuardianMessage): void {
     switch (message.type) {
       case "welcome":
+        for (const module of message.running) this.#running.add(module);
         this.#welcome?.(message);
         return;
       case "running":
+        this.#running.add(message.module);
         this.#runs.get(message.module)?.(message.pid);
         this.#runs.delete(message.module);
         return;
       case "exited":
-        this.emit("exited", message.module, message.detail);
+        if (!message.replaced) this.#running.delete(message.module);
+        this.emit("exited", message.module, message.replaced);
         return;
       case "fenced":
         if (message.id === 0) this.emit("fenced", message.module);
@@ -111,6 +115,11 @@ export class GuardianLink extends EventEmitter<{ exited: [string, string]; fence
 
   disarm(module: string): void {
     if (this.#armed.delete(module)) this.#say({ op: "disarm", module });
+  }
+
+  /** Does the module have a replication process, or will it have another at once? */
+  runs(module: string): boolean {
+    return this.#running.has(module);
   }
 
   /** Starts the replication process of a module, or finds it running. Returns its process id. */

@@ -42,7 +42,8 @@ export type GuardianMessage =
       settled: Readonly<Record<string, ModuleState>>;
     }
   | { type: "running"; module: string; pid: number }
-  | { type: "exited"; module: string; detail: string }
+  /** A replication process ended. `replaced`: another one was started at once, which can take over its live mounts. */
+  | { type: "exited"; module: string; detail: string; replaced: boolean }
   /** The answer to `fence`; with id 0 the guardian acted on its own, since the daemon was late. */
   | { type: "fenced"; id: number; module: string; ok: boolean; detail: string };
 

@@ -237,7 +237,7 @@ export class ModuleExecutor implements Executor {
 
   /** Tells the replication process what it is to replicate, and with which keys. */
   async configure(): Promise<ReplicationAnswer> {
-    return await this.#ask({ op: "configure", config: this.replicationConfig() });
+    return await this.parts.link.requestNow({ op: "configure", config: this.replicationConfig() });
   }
 
   /** The configuration of this module's replication process. */

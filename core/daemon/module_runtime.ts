@@ -18,6 +18,7 @@ import { ModuleExecutor, replicationOf } from "./module_executor.ts";
 import type { ModuleFacts } from "./module_facts.ts";
 import { PeerWatch, silentStatus } from "./peer_watch.ts";
 import { RecordFile } from "./record.ts";
+import { type Replacement, replaceProcess, takeOver } from "./replacement.ts";
 import { ReplicationLink } from "./replication_link.ts";
 import { Supervisor } from "./supervisor.ts";
 import { VirtualAddresses } from "./virtual_addresses.ts";
@@ -56,6 +57,9 @@ export class ModuleRuntime {
   #reintegration: ReintegrationProgress | null = null;
   #counters: ReplicationCounters | null = null;
   #countedAt = 0;
+  #replacing = false;
+  /** What waits until it is known whether the peer lives. */
+  #onContact: (() => void) | null = null;
   #resources: Record<string, { state: string; since: string; detail?: string }> = {};
 
   constructor(
@@ -129,13 +133,23 @@ export class ModuleRuntime {
       timeout: this.#timeoutMs,
     };
     return new PeerWatch(config, {
-      onView: (view) => this.#supervisor.tell({ type: "peer", view }),
+      onView: (view) => {
+        this.#supervisor.tell({ type: "peer", view });
+        this.#contactKnown();
+      },
       onLost: (cause) => {
         this.journal.line("warning", cause);
         this.#supervisor.tell({ type: "peerLost", cause });
+        this.#contactKnown();
       },
       onLan: (text) => this.journal.line("info", text),
     });
+  }
+
+  #contactKnown(): void {
+    const waiting = this.#onContact;
+    this.#onContact = null;
+    waiting?.();
   }
 
   #listen(): void {
@@ -158,19 +172,52 @@ export class ModuleRuntime {
         `Reintegration ended (${full ? "full" : "incremental"}): ${files} files, ${bytes} bytes, ${seconds} s`,
       );
     });
-    link.on("lost", () =>
-      this.#supervisor.tell({
-        type: "replication",
-        report: { kind: "died", detail: "the replication process is gone" },
-      }),
-    );
+    link.on("lost", (asked) => this.#processLost(asked));
+  }
+
+  /** The replication process is gone. Under a live mount another takes its place; else the core decides. */
+  #processLost(asked: boolean): void {
+    const { state } = this.#supervisor.status();
+    if (asked || this.#replacing || (state !== "PRIM" && state !== "ALONE")) {
+      this.#processDied("the replication process is gone");
+      return;
+    }
+    this.#replacing = true;
+    this.link.holdUntil(this.#replace());
+  }
+
+  async #replace(): Promise<void> {
+    const problem = await replaceProcess(this.#replacement());
+    this.#replacing = false;
+    if (problem !== "") {
+      this.#processDied(`it could not be replaced: ${problem}`);
+      return;
+    }
+    this.journal.line("warning", "The replication process died: another took over its live mounts");
+    this.#streamEnded();
+  }
+
+  #processDied(detail: string): void {
+    this.#supervisor.tell({ type: "replication", report: { kind: "died", detail } });
+  }
+
+  /** A new process begins without a peer: the core must go on alone, durably, before anything is acknowledged. */
+  #streamEnded(): void {
+    const cause = "the replication process was replaced";
+    this.#supervisor.tell({ type: "replication", report: { kind: "peerGone", cause, held: true } });
+  }
+
+  #replacement(generations = () => this.#supervisor.record.generations): Replacement {
+    const { link, parts, definition } = this;
+    const configure = () => this.#executor.configure();
+    return { module: definition.name, link, guardian: parts.guardian, generations, configure };
   }
 
   /** Reads what survived, adopts what still runs or clears it away, and starts the core. */
   async boot(): Promise<void> {
     const record = await this.#recordFile.read();
     followOutput(this.#executor.scriptLog, (line) => this.journal.line("script", line));
-    const adopt = await this.#adoptable();
+    const adopt = await this.#adoptable(record);
     if (!adopt) await this.#clearAway();
     const setting = this.facts.boot ?? this.definition.config.boot;
     const start = setting === "always" || (setting === "auto" && record.running);
@@ -185,16 +232,34 @@ export class ModuleRuntime {
   }
 
   /** What a guardian kept running while no daemon was there, when all of it is still as it was. */
-  async #adoptable(): Promise<{ state: "ALONE" | "PRIM" | "SECOND" | "UP"; inSync: boolean } | null> {
+  async #adoptable(
+    record: DurableRecord,
+  ): Promise<{ state: "ALONE" | "PRIM" | "SECOND" | "UP"; inSync: boolean } | null> {
     const { welcome } = this.parts;
     const state = welcome.settled[this.definition.name];
     if (state !== "ALONE" && state !== "PRIM" && state !== "SECOND" && state !== "UP") return null;
     if (!replicationOf(this.definition)) return this.#adopted(state, false);
     if (!welcome.running.includes(this.definition.name)) return null;
     const hello = await this.#hello();
+    if (hello?.canAdopt === true && state !== "SECOND") return await this.#adoptMounts(state, record);
     if (!hello || hello.role !== (state === "SECOND" ? "following" : "serving")) return null;
     const configured = await this.#executor.configure();
     return configured.ok ? this.#adopted(state, hello.inSync) : null;
+  }
+
+  /** Daemon and replication process died together, and both are back. */
+  async #adoptMounts(
+    state: "ALONE" | "PRIM" | "UP",
+    { generations }: DurableRecord,
+  ): Promise<{ state: "ALONE" | "PRIM" | "SECOND" | "UP"; inSync: boolean } | null> {
+    const problem = await takeOver(this.#replacement(() => generations));
+    if (problem !== "") {
+      this.journal.line("warning", `the live mounts could not be taken over: ${problem}`);
+      return null;
+    }
+    // Whether the peer can be asked must be known first.
+    this.#onContact = () => this.#streamEnded();
+    return this.#adopted(state, false);
   }
 
   #adopted(
@@ -209,7 +274,11 @@ export class ModuleRuntime {
     return { state, inSync };
   }
 
-  #hello(): Promise<{ role: "idle" | "serving" | "following"; inSync: boolean } | null> {
+  #hello(): Promise<{
+    role: "idle" | "serving" | "following";
+    inSync: boolean;
+    canAdopt: boolean;
+  } | null> {
     if (this.link.lastHello) return Promise.resolve(this.link.lastHello);
     return new Promise((resolve) => {
       const timer = setTimeout(() => resolve(null), READOPTION_MS);

@@ -37,7 +37,8 @@ export class ReplicationLink extends EventEmitter<{
   progress: [Extract<ControlMessage, { type: "progress" }>];
   finished: [Extract<ControlMessage, { type: "finished" }>];
   log: [Extract<ControlMessage, { type: "log" }>];
-  lost: [];
+  /** The process is gone; `asked`: something was asked of it that it did not answer. */
+  lost: [boolean];
 }> {
   #socket: Socket | null = null;
   #next = 1;
@@ -51,28 +52,45 @@ export class ReplicationLink extends EventEmitter<{
   /** What the connected process said of itself first; null when none is connected. */
   lastHello: Hello | null = null;
 
+  /** While one process takes the place of another, it counts as connected, and requests wait. */
   get connected(): boolean {
-    return this.#socket !== null;
+    return this.#socket !== null || this.#replacing !== null;
+  }
+  #replacing: Promise<void> | null = null;
+
+  /** Until `work` is done, whatever is asked waits for it. */
+  holdUntil(work: Promise<void>): void {
+    const held = work.finally(() => {
+      if (this.#replacing === held) this.#replacing = null;
+    });
+    this.#replacing = held;
   }
 
   /** Takes over the connection that said hello for this module; an older one is cut off. */
   attach(socket: Socket, hello: Hello): void {
     const old = this.#socket;
+    // The news of the end of a process may come after its successor does.
+    if (old !== null && this.lastHello?.pid !== hello.pid) this.#lose();
     this.#socket = socket;
     this.lastHello = hello;
     this.#works = hello.role !== "idle";
     this.#silentMs = 0;
     old?.destroy();
     socket.on("close", () => {
-      if (this.#socket !== socket) return;
-      this.#socket = null;
-      this.lastHello = null;
-      for (const settle of this.#pending.values())
-        settle({ ok: false, detail: "the replication process is gone" });
-      this.#pending.clear();
-      this.emit("lost");
+      if (this.#socket === socket) this.#lose();
     });
     this.emit("hello", hello);
+  }
+
+  #lose(): void {
+    this.#socket = null;
+    this.lastHello = null;
+    this.#works = false;
+    const asked = this.#pending.size > 0;
+    for (const settle of this.#pending.values())
+      settle({ ok: false, detail: "the replication process is gone" });
+    this.#pending.clear();
+    this.emit("lost", asked);
   }
 
   /** Takes one message of the process. */
@@ -113,7 +131,13 @@ export class ReplicationLink extends EventEmitter<{
   }
 
   /** Asks; never rejects. An answer may take as long as the work does. */
-  request(request: ReplicationRequest): Promise<ReplicationAnswer> {
+  async request(request: ReplicationRequest): Promise<ReplicationAnswer> {
+    if (this.#replacing !== null) await this.#replacing;
+    return await this.requestNow(request);
+  }
+
+  /** As `request`, also while one process takes the place of another. */
+  requestNow(request: ReplicationRequest): Promise<ReplicationAnswer> {
     const socket = this.#socket;
     if (!socket) return Promise.resolve({ ok: false, detail: "the replication process does not run" });
     const id = this.#next++;

@@ -22,7 +22,7 @@ import type { Memory } from "../platform/linux/memory.ts";
 import { Descriptors, handlesWork } from "./descriptors.ts";
 import { FOREVER_HIGH } from "./fuse_protocol.ts";
 import { Identities, PRIVATE_NAME } from "./identity.ts";
-import { EXCLUDED, NodeTable, ROOT } from "./node_table.ts";
+import { EXCLUDED, NodeTable, ROOT, TIMES_PENDING, UNLINKED } from "./node_table.ts";
 import {
   emptyString,
   HANDLE,
@@ -56,6 +56,8 @@ export class Backing {
   readonly identities: Identities;
   /** Hears each object that the kernel meets: its identity, its directory's, and its name (from `at`, NUL-terminated). */
   onSeen: ((id: number, parent: number, name: Uint8Array, at: number) => void) | null = null;
+  /** Hears of each object in use that is about to lose its last name, and is open as `fd`. */
+  onNameless: ((index: number, fd: number) => void) | null = null;
   private readonly deviceMajor: number;
   private readonly deviceMinor: number;
 
@@ -78,6 +80,7 @@ export class Backing {
     this.deviceMajor = view.getUint32(STAT + STX_DEV_MAJOR, true);
     this.deviceMinor = view.getUint32(STAT + STX_DEV_MINOR, true);
     if (this.table.lookups(ROOT) === 0) this.addRoot();
+    else this.keepRoot();
   }
 
   private addRoot(): void {
@@ -88,8 +91,41 @@ export class Backing {
     const index = this.table.add(identity, low, high, this.type(), scratch, HANDLE);
     if (index !== ROOT) throw new Error("the node table handed to the mount is not one of ours");
     this.table.remember(ROOT);
+    this.keepRoot();
+  }
+
+  private keepRoot(): void {
     const kept = libc.openat(this.rootFd, emptyDot, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     this.descriptors.keep(ROOT, check(kept, "cannot open the replicated directory"));
+  }
+
+  /** The object, open as `fd`, is in use and about to lose its last name. */
+  shelve(index: number, fd: number): void {
+    this.onNameless?.(index, fd);
+  }
+
+  /** Why the objects in a table that was taken over cannot all be reached, or "". Forgets what only the former process knew. */
+  reachProblem(): string {
+    const { table, descriptors } = this;
+    if (!table.resends) return "the kernel does not send requests again (that needs Linux 6.9)";
+    if (!descriptors.byHandle) return "objects cannot be opened by handle here";
+    for (let index = 1; index < table.end; index++) {
+      if (table.lookups(index) === 0) continue;
+      const flags = table.flags(index) & ~TIMES_PENDING;
+      table.setFlags(index, flags);
+      if (descriptors.isKept(index)) continue;
+      if ((flags & UNLINKED) !== 0) return "a file that is open and has no name any more was lost";
+      if (table.handleLength(index) === 0) return "an object has no handle to open it by";
+    }
+    return "";
+  }
+
+  /** The replicated objects that are in use and have no name any more. */
+  *nameless(): Generator<number> {
+    const { table } = this;
+    for (let index = 1; index < table.end; index++)
+      if (table.lookups(index) > 0 && (table.flags(index) & (UNLINKED | EXCLUDED)) === UNLINKED)
+        yield table.identity(index);
   }
 
   /** Fills the STAT place from an open descriptor; without `times`, those of modification and change are zero. Returns 0 or -errno. */

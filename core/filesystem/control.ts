@@ -41,7 +41,8 @@ export interface ReplicationConfig {
 /** Daemon to replication process. */
 export type ControlRequest = { id: number } & (
   | { op: "configure"; config: ReplicationConfig }
-  | { op: "serve"; alone: boolean; generations: Generations }
+  /** `adopt`: take over the live mounts that a former process left to the guardian; fails when that is not possible. */
+  | { op: "serve"; alone: boolean; generations: Generations; adopt?: boolean | undefined }
   | { op: "goAlone"; generations: Generations }
   | { op: "follow"; full: boolean; sacrifice: boolean; generations: Generations }
   /** Go on after this report; ignored when it is not what is waited for. */
@@ -86,6 +87,8 @@ export type ControlMessage =
       role: "idle" | "serving" | "following";
       alone: boolean;
       inSync: boolean;
+      /** There are live mounts that a former process left. */
+      canAdopt: boolean;
     }
   | { type: "done"; id: number; ok: boolean; detail: string; result?: unknown }
   | { type: "report"; report: ReplicationReport }

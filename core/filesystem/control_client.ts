@@ -55,7 +55,13 @@ const config = v.object({
 const id = v.number();
 const request = v.variant("op", [
   v.object({ id, op: v.literal("configure"), config }),
-  v.object({ id, op: v.literal("serve"), alone: v.boolean(), generations }),
+  v.object({
+    id,
+    op: v.literal("serve"),
+    alone: v.boolean(),
+    generations,
+    adopt: v.optional(v.boolean()),
+  }),
   v.object({ id, op: v.literal("goAlone"), generations }),
   v.object({ id, op: v.literal("follow"), full: v.boolean(), sacrifice: v.boolean(), generations }),
   v.object({ id, op: v.literal("proceed"), after: v.picklist(["reintegrating", "caughtUp"]) }),

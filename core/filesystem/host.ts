@@ -1,5 +1,6 @@
 /** What the roles of a replication process, PRIM and SECOND, need from the process around them. */
 import type { Generations, ReplicationReport } from "../failover/types.ts";
+import type { Shelf } from "../platform/linux/shelf.ts";
 import type { ReintegrationProgress, ReplicationConfig, ReplicationCounters } from "./control.ts";
 import type { PollLoop } from "./poll_loop.ts";
 import type { Pool } from "./pool.ts";
@@ -12,6 +13,8 @@ export interface Host {
   readonly pool: Pool;
   /** For what waits for this process's own mounts; its thread holds none of this process's descriptors. */
   readonly mountPool: Pool;
+  /** Where the guardian keeps what the next process needs; null: nobody does. */
+  readonly shelves: Shelves | null;
   readonly counters: ReplicationCounters;
   /** Tells the daemon; repeated to a new daemon until the next report. */
   report(report: ReplicationReport): void;
@@ -20,6 +23,12 @@ export interface Host {
   finished(bytes: number, files: number, durationMs: number, full: boolean): void;
   /** Where the peer is connected, for status. */
   connectedTo(name: string | null): void;
+}
+
+/** What outlives this process: the mounts, and files that are open without a name. */
+export interface Shelves {
+  readonly mounts: Shelf;
+  readonly files: Shelf;
 }
 
 /** Generations that no copy has: of a target that never held data. */

@@ -24,9 +24,16 @@ export class KnownPlaces {
   /** How often something was moved. */
   renames = 0;
 
+  /** Finds what a former process knew; null: nothing was taken over. */
+  finder: ((id: number) => Place | null) | null = null;
+
   /** Where `id` is, or null when that is not known, or when it has no name any more. */
   get(id: number): Place | null {
-    return this.#places.get(id) ?? null;
+    const place = this.#places.get(id);
+    if (place !== undefined) return place;
+    const found = this.finder?.(id) ?? null;
+    if (found !== null) this.set(id, found.parent, found.name);
+    return found;
   }
 
   /** What `name` in `parent` is, or 0 when that is not known. */

@@ -38,8 +38,15 @@ const GENERATION = 6;
 const BYTES = 28;
 const HANDLE = 32;
 const RECORD = 64;
-/** Record 0 is the header: its first double is the number of records ever used. */
+/** Record 0 is the header: its first double is the number of records ever used, the rest are words. */
 const USED = 0;
+/** The kernel sends requests again when it is asked to: without that, no successor can take the mount over. */
+const RESENDS = 2;
+/** The request that is being carried out, and what was there before: two words each. */
+const INTENT = 3;
+const INTENT_BEFORE = 5;
+/** In the upper word of a request's number: it was sent before, to a server that died. */
+const RESENT = 0x80000000;
 
 /** The kernel's objects. Indices are positive; 0 means none. */
 export class NodeTable {
@@ -115,6 +122,38 @@ export class NodeTable {
   }
   handleLength(index: number): number {
     return this.bytes[index * RECORD + BYTES + 2]!;
+  }
+
+  /** Can a successor of this process take over? Known from INIT, which is not sent again. */
+  get resends(): boolean {
+    return this.words[RESENDS] === 1;
+  }
+  set resends(able: boolean) {
+    this.words[RESENDS] = able ? 1 : 0;
+  }
+
+  /** The request with this number is about to be carried out, and `low`, `high` say what was there before it. */
+  intend(uniqueLow: number, uniqueHigh: number, low: number, high: number): void {
+    // Invalid while it changes: the process may die between two of these words.
+    this.words[INTENT] = 0;
+    this.words[INTENT + 1] = 0;
+    this.words[INTENT_BEFORE] = low;
+    this.words[INTENT_BEFORE + 1] = high;
+    this.words[INTENT + 1] = (uniqueHigh & ~RESENT) >>> 0;
+    this.words[INTENT] = uniqueLow;
+  }
+
+  /** Is this number that of the request which a former process was carrying out when it died? */
+  wasIntended(uniqueLow: number, uniqueHigh: number): boolean {
+    if ((uniqueHigh & RESENT) === 0 || uniqueLow === 0) return false;
+    return this.words[INTENT] === uniqueLow && this.words[INTENT + 1] === (uniqueHigh & ~RESENT) >>> 0;
+  }
+  /** The words that were given to `intend`. */
+  get beforeLow(): number {
+    return this.words[INTENT_BEFORE]!;
+  }
+  get beforeHigh(): number {
+    return this.words[INTENT_BEFORE + 1]!;
   }
 
   /** The index behind a node id, or 0 when it is not, or no longer, one of ours. */

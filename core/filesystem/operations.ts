@@ -99,6 +99,7 @@ function init(s: Session): number {
   out.setUint32(REPLY_HEADER + 24, 1, true);
   out.setUint16(REPLY_HEADER + 28, MAX_TRANSFER / 4096, true);
   out.setUint32(REPLY_HEADER + 32, INIT2_HAS_RESEND & offered2, true);
+  s.backing.table.resends = (INIT2_HAS_RESEND & offered2) !== 0;
   return 64;
 }
 

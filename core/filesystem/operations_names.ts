@@ -33,6 +33,7 @@ import {
   descriptorPath,
   emptyString,
   PARENT_STAT,
+  parentStatAddress,
   STAT,
   STX_GID,
   STX_INO,
@@ -135,7 +136,8 @@ function create(
     mask,
     targetOffset === 0 ? 0 : request.address + targetOffset,
   );
-  if (made < 0) return made;
+  // The kernel knows that the name was free: who died before the answer made it.
+  if (made < 0 && !(made === -errnos.EEXIST && s.isResent)) return made;
   const index = finishCreation(s, parent, dir, nameOffset, mode, fresh);
   if (index < 0) {
     libc.unlinkat(dir, name, (mode & S_IFMT) === S_IFDIR ? AT_REMOVEDIR : 0);
@@ -202,7 +204,9 @@ function finishCreation(
   backing.readHandle(dir, name, 0);
   // A record of the same number is of an object that went away beside us.
   const stale = backing.table.find(low, high);
-  if (stale !== 0) backing.table.unhash(stale);
+  // Or who died before the answer made it: the kernel never heard of it.
+  if (stale !== 0 && s.isResent) backing.free(stale);
+  else if (stale !== 0) backing.table.unhash(stale);
   return backing.add(parent, dir, request, nameOffset, identity);
 }
 
@@ -286,6 +290,7 @@ function adoptUnnamed(s: Session, parent: number, dir: number, fd: number, fresh
   const index = backing.table.add(identity, low, high, backing.type(), scratch, 512);
   if (index === 0) return -errnos.ENFILE;
   // Without a name, only a descriptor keeps the file.
+  backing.shelve(index, fd);
   const kept = libc.openat(-100, descriptorPath(fd), O_PATH | O_CLOEXEC, 0);
   if (kept < 0) {
     backing.table.free(index);
@@ -305,6 +310,8 @@ export function unlink(s: Session, directory: boolean): number {
   const dir = backing.descriptors.get(parent);
   if (dir < 0) return dir;
   const victim = openVictim(s, parent, dir, 40);
+  // The kernel knows that the name was there: who died before the answer removed it.
+  if (victim === -errnos.ENOENT && s.isResent) return 0;
   if (victim < 0) return victim;
   const index = victimIndex;
   const excluded = backing.isExcluded(index);
@@ -312,6 +319,7 @@ export function unlink(s: Session, directory: boolean): number {
     dismissVictim(s, victim, index);
     return PARKED;
   }
+  keepAlive(s, victim, index);
   const removed = libc.unlinkat(dir, request.address + 40, directory ? AT_REMOVEDIR : 0);
   if (removed < 0) {
     dismissVictim(s, victim, index);
@@ -356,6 +364,11 @@ function isLastName(s: Session): boolean {
   return s.backing.type() === 4 || view.getUint32(STAT + STX_NLINK, true) <= 1;
 }
 
+/** The object in STAT is about to lose a name: if it is its last, and the object is in use, it must not die with this process. */
+function keepAlive(s: Session, fd: number, index: number): void {
+  if (isLastName(s) && s.backing.table.lookups(index) > 0) s.backing.shelve(index, fd);
+}
+
 /** A name is gone; STAT still says how many there were. */
 function buryVictim(s: Session, fd: number, index: number): void {
   const { backing } = s;
@@ -386,7 +399,7 @@ export function link(s: Session): number {
   const linked =
     dir < 0 ? dir : libc.linkat(-100, descriptorPath(fd), dir, request.address + 48, AT_SYMLINK_FOLLOW);
   backing.descriptors.release(held);
-  if (linked < 0) return linked;
+  if (linked < 0 && !(linked === -errnos.EEXIST && s.isResent)) return linked;
   backing.table.setFlags(index, backing.table.flags(index) & ~UNLINKED);
   const failed = backing.statNode(index);
   if (failed < 0) return failed;
@@ -446,7 +459,8 @@ function renameOpen(
   // Without a descriptor the file that is replaced would vanish under who has it open.
   if (victim === -errnos.EMFILE || victim === -errnos.ENFILE || victim === -errnos.ENOMEM) return victim;
   const index = victimIndex;
-  const renamed = libc.renameat2(dir, request.address + from, toDir, request.address + to, flags);
+  if (victim >= 0) keepAlive(s, victim, index);
+  const renamed = renameOnce(s, dir, toDir, from, to, flags);
   // Two names of one object: rename does nothing, and nothing lost a name.
   if (victim >= 0 && (renamed < 0 || stillThere(toDir, request.address + to))) {
     dismissVictim(s, victim, index);
@@ -470,6 +484,24 @@ function renameOpen(
     );
   }
   return 0;
+}
+
+/** Renames, unless a former server did and died before it could answer. Returns 0 or -errno. */
+function renameOnce(s: Session, dir: number, toDir: number, from: number, to: number, flags: number): number {
+  const { request } = s;
+  if ((flags & RENAME_EXCHANGE) !== 0) {
+    // The names look alike before and after: only which object has which tells.
+    if (libc.statx(dir, request.address + from, AT_SYMLINK_NOFOLLOW, 0x7ff, parentStatAddress) < 0)
+      return -errnos.ENOENT;
+    const low = view.getUint32(PARENT_STAT + STX_INO, true);
+    const high = view.getUint32(PARENT_STAT + STX_INO + 4, true);
+    const { table } = s.backing;
+    if (s.wasIntended && (table.beforeLow !== low || table.beforeHigh !== high)) return 0;
+    s.intend(low, high);
+  }
+  const renamed = libc.renameat2(dir, request.address + from, toDir, request.address + to, flags);
+  // The kernel knows that the old name was there.
+  return renamed === -errnos.ENOENT && s.isResent ? 0 : renamed;
 }
 
 /** Does the name still lead to the object that is open? STAT holds the object's attributes, and keeps them. */

@@ -101,14 +101,23 @@ export function setXattr(s: Session): number {
   const value = request.bytes.indexOf(0, 56) + 1;
   const name = request.address + 56;
   const openable = isOpenable(backing.table.type(index));
+  // Once done, "create" says that it exists: whether that is new, only who began it knew.
+  if (flags !== 0) s.intend(hasXattr(fd, openable, name), 0);
   const result = openable
     ? libc.fsetxattr(fd, name, request.address + value, size, flags)
     : libc.setxattr(descriptorPath(fd), name, request.address + value, size, flags);
-  if (result < 0) return result;
+  const wasSet = result === -errnos.EEXIST && s.wasIntended && backing.table.beforeLow === 0;
+  if (result < 0 && !wasSet) return result;
   forgetAclKnowledge(s, index, 56);
   if (replicated) replicator.setXattr(identity, nameAt(s, 56), request.bytes.subarray(value, value + size));
   if ((request.view.getUint32(48, true) & SETXATTR_ACL_KILL_SGID) !== 0) killSetgid(s, index, fd, replicated);
   return 0;
+}
+
+/** 1 when the open object has this attribute, else 0. */
+function hasXattr(fd: number, openable: boolean, name: number): number {
+  const length = openable ? libc.fgetxattr(fd, name, 0, 0) : libc.getxattr(descriptorPath(fd), name, 0, 0);
+  return length < 0 ? 0 : 1;
 }
 
 /** An ACL set by someone outside the file's group takes the set-group-id bit away. */
@@ -131,10 +140,11 @@ export function removeXattr(s: Session): number {
   const fd = backing.descriptors.get(index);
   if (fd < 0) return fd;
   const name = request.address + 40;
-  const result = isOpenable(backing.table.type(index))
-    ? libc.fremovexattr(fd, name)
-    : libc.removexattr(descriptorPath(fd), name);
-  if (result < 0) return result;
+  const openable = isOpenable(backing.table.type(index));
+  s.intend(hasXattr(fd, openable, name), 0);
+  const result = openable ? libc.fremovexattr(fd, name) : libc.removexattr(descriptorPath(fd), name);
+  const wasRemoved = result === -errnos.ENODATA && s.wasIntended && backing.table.beforeLow === 1;
+  if (result < 0 && !wasRemoved) return result;
   forgetAclKnowledge(s, index, 40);
   if (replicated) replicator.removeXattr(identity, nameAt(s, 40));
   return 0;

@@ -99,6 +99,11 @@ export class Outbound implements Replicator {
     this.#bound.add(id);
   }
 
+  /** An object that was taken over has no name any more: the peer cannot meet it. */
+  takeNameless(id: number): void {
+    this.#nameless.add(id);
+  }
+
   /** The peer knows this object. */
   markBound(id: number): void {
     this.#bound.add(id);

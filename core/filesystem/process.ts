@@ -8,6 +8,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import type { Generations, ReplicationReport } from "../failover/types.ts";
 import { MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT, PR_SET_IO_FLUSHER } from "../platform/linux/constants.ts";
 import { mlockall, prctl, umask } from "../platform/linux/libc.ts";
+import { Shelf } from "../platform/linux/shelf.ts";
 import { ChangedBehind } from "./changed_behind.ts";
 import type {
   ControlMessage,
@@ -19,7 +20,7 @@ import type {
 import { ControlClient } from "./control_client.ts";
 import { CopyRecord } from "./copy_record.ts";
 import { prepareDirectories } from "./guards.ts";
-import { type Host, messageOf } from "./host.ts";
+import { type Host, messageOf, type Shelves } from "./host.ts";
 import { KnownPlaces } from "./known_places.ts";
 import { MarksStore } from "./marks_store.ts";
 import { forInput, monotonic, PollLoop, type TurnEnd } from "./poll_loop.ts";
@@ -28,8 +29,8 @@ import { Primary } from "./primary.ts";
 import { uncover } from "./read_only_view.ts";
 import { ReplicaRoots } from "./replica_identity.ts";
 import { Second } from "./second.ts";
-import { Service } from "./service.ts";
-import { markStop } from "./stop_point.ts";
+import { inheritedMounts, Service } from "./service.ts";
+import { markStop, stopPoint } from "./stop_point.ts";
 
 /** Short beside any heartbeat timeout: that bytes came from the peer is a sign of its life. */
 const PROGRESS_INTERVAL = 200;
@@ -46,8 +47,15 @@ export function runReplicationProcess(argv: readonly string[]): void {
   for (const signal of ["SIGINT", "SIGHUP", "SIGTERM"] as const) process.on(signal, () => undefined);
   umask(0);
   const refused = protectProcess();
-  new ReplicationProcess(option("--module"), option("--control"), refused).run();
+  const shelves = argv.includes("--shelves") ? shelvesOf(option("--shelves")) : null;
+  new ReplicationProcess(option("--module"), option("--control"), refused, shelves).run();
   process.exit(0);
+}
+
+/** The shelves that the guardian passes on: the numbers of both ends of both. */
+function shelvesOf(numbers: string): Shelves {
+  const [a = -1, b = -1, c = -1, d = -1] = numbers.split(",").map(Number);
+  return { mounts: new Shelf(a, b), files: new Shelf(c, d) };
 }
 
 /** Locks memory, asks the kernel to kill others first, and not to let us wait for pages that only we can write back. Returns what was refused. */
@@ -90,7 +98,12 @@ class ReplicationProcess implements Host, TurnEnd {
   #progress: ReintegrationProgress | null = null;
   #progressAt = 0;
 
-  constructor(module: string, socket: string, refused: readonly string[]) {
+  constructor(
+    module: string,
+    socket: string,
+    refused: readonly string[],
+    readonly shelves: Shelves | null,
+  ) {
     this.#module = module;
     this.#control = new ControlClient(
       socket,
@@ -165,6 +178,7 @@ class ReplicationProcess implements Host, TurnEnd {
       role: this.#primary !== null ? "serving" : this.#second !== null ? "following" : "idle",
       alone: this.#primary?.outbound.alone ?? false,
       inSync: this.#primary?.phase === "inSync" || this.#second?.phase === "inSync",
+      canAdopt: this.#primary === null && this.#second === null && !(this.shelves?.mounts.isEmpty ?? true),
     };
   }
 
@@ -195,7 +209,8 @@ class ReplicationProcess implements Host, TurnEnd {
         done();
         return;
       case "serve":
-        this.#serve(request.generations, request.alone, done);
+        if (request.adopt === true) this.#adopt(request.generations, done);
+        else this.#serve(request.generations, request.alone, done);
         return;
       case "goAlone":
         this.#control.stand(null);
@@ -295,6 +310,37 @@ class ReplicationProcess implements Host, TurnEnd {
     try {
       primary.behind = ChangedBehind.begin(this, this.#store!, service.roots, places);
       service.mount(primary.outbound);
+    } catch (error) {
+      primary.close();
+      throw error;
+    }
+    this.#service = service;
+    this.#primary = primary;
+    done();
+  }
+
+  /** Serves the live mounts of a process that was killed. Nothing is acknowledged before the peer's word, or the daemon's. */
+  #adopt(generations: Generations, done: (problem?: string) => void): void {
+    const inherited = inheritedMounts(this.shelves);
+    const paths = this.config.paths.map(({ path }) => path);
+    if (inherited === null || this.#primary !== null || this.#second !== null) {
+      done("there is no live mount to take over");
+      return;
+    }
+    if (inherited.map(({ path }) => path).join("\0") !== paths.join("\0"))
+      throw new Error("the live mounts are of other directories than the module's");
+    this.#places = new KnownPlaces();
+    if (inherited.some(({ root }) => stopPoint(root) !== null))
+      throw new Error("it is not known yet what was changed while the module was stopped");
+    const places = this.#places;
+    const seen = places.seen.bind(places);
+    const service = new Service(this, seen, inherited);
+    places.finder = service.finder;
+    const record = this.#bind(service.roots.map(({ fd }) => fd));
+    const { roots } = service;
+    const primary = new Primary(this, this.#store!, record, this.#places, roots, generations, false);
+    try {
+      service.adopt(primary.outbound, inherited);
     } catch (error) {
       primary.close();
       throw error;

@@ -4,15 +4,19 @@
 
 import { MNT_DETACH } from "../platform/linux/constants.ts";
 import { check, errnoName } from "../platform/linux/errno.ts";
-import { kill, memfdCreate, umount2 } from "../platform/linux/libc.ts";
+import { close, kill, memfdCreate, umount2 } from "../platform/linux/libc.ts";
 import { POLLIN } from "../platform/linux/sockets.ts";
+import type { Place } from "../replication/marks.ts";
 import type { Replicator } from "../replication/replicator.ts";
 import { Backing, openRoot } from "./backing.ts";
 import { type NameFilter, nameFilter } from "./exclusion.ts";
-import type { Host } from "./host.ts";
+import type { Host, Shelves } from "./host.ts";
+import { KeptFiles } from "./kept_files.ts";
 import { nameText } from "./known_places.ts";
 import { FuseMount } from "./mount.ts";
 import { ROOT } from "./node_table.ts";
+import type { Outbound } from "./outbound.ts";
+import { PlaceFinder } from "./place_finder.ts";
 import type { PollSource } from "./poll_loop.ts";
 import { Session } from "./session.ts";
 import type { TreeRoot } from "./source_tree.ts";
@@ -41,25 +45,68 @@ class Served implements PollSource {
   }
 }
 
+/** What a former process left of one directory. */
+export interface InheritedMount {
+  path: string;
+  /** The FUSE descriptor, the node table's memory file, the directory under the mount. */
+  fuse: number;
+  table: number;
+  root: number;
+}
+
+/** The mounts that lie on the shelf, with descriptors of their own; null when there are none. */
+export function inheritedMounts(shelves: Shelves | null): InheritedMount[] | null {
+  const found = shelves?.mounts.look() ?? null;
+  if (found === null) return null;
+  const paths = JSON.parse(new TextDecoder().decode(found.note)) as string[];
+  return paths.map((path, index) => {
+    const [fuse = -1, table = -1, root = -1] = found.fds.slice(index * 3);
+    return { path, fuse, table, root };
+  });
+}
+
 /** All served directories of a module. */
 export class Service {
   readonly #host: Host;
-  readonly #backings: { path: string; backing: Backing; filter: NameFilter | null }[] = [];
+  readonly #backings: { path: string; backing: Backing; table: number; filter: NameFilter | null }[] = [];
   readonly #served: Served[] = [];
   #tickAt = 0;
   #unmounting: { done: (problem: string) => void; since: number; retryAt: number } | null = null;
 
-  /** Opens the directories; nothing is mounted yet. `seen` hears each object that the kernel meets. Throws. */
-  constructor(host: Host, seen: (id: number, parent: number, name: Uint8Array, at: number) => void) {
+  /**
+   * Opens the directories; nothing is mounted yet. `seen` hears each object that the kernel meets. `inherited`: what a former process
+   * shelved, to be taken over with `adopt`. Throws.
+   */
+  constructor(
+    host: Host,
+    seen: (id: number, parent: number, name: Uint8Array, at: number) => void,
+    inherited: readonly InheritedMount[] | null = null,
+  ) {
     this.#host = host;
     for (const [index, replicated] of host.config.paths.entries()) {
       const { path } = replicated;
       const filter = nameFilter(replicated);
-      const table = check(memfdCreate(`holdfast-${host.config.module}`), "cannot make the node table");
-      const backing = new Backing(openRoot(path), table, host.config.nodeNumber, exclusionOf(filter), index);
+      const table =
+        inherited?.[index]?.table ??
+        check(memfdCreate(`holdfast-${host.config.module}`), "cannot make the node table");
+      const root = inherited?.[index]?.root ?? openRoot(path);
+      const backing = new Backing(root, table, host.config.nodeNumber, exclusionOf(filter), index);
       backing.onSeen = seen;
-      this.#backings.push({ path, backing, filter });
+      this.#backings.push({ path, backing, table, filter });
     }
+    const backings = this.#backings.map(({ backing }) => backing);
+    if (host.shelves !== null) {
+      const files = new KeptFiles(host.shelves.files, backings);
+      if (inherited === null) host.shelves.files.clear();
+      else files.recover();
+      for (const [root, backing] of backings.entries())
+        backing.onNameless = (index, fd): void => files.put(root, index, fd);
+    }
+  }
+
+  /** Finds the names of objects that only a former process has met. */
+  get finder(): (id: number) => Place | null {
+    return new PlaceFinder(this.#backings.map(({ backing }) => backing)).find;
   }
 
   /** The directories, as the primary's stream needs them. */
@@ -74,19 +121,55 @@ export class Service {
 
   /** Mounts and serves. Throws; what was mounted by then is unmounted. */
   mount(replicator: Replicator): void {
-    const { durability, close } = this.#host.config;
     try {
-      for (const { path, backing } of this.#backings) {
-        const mount = FuseMount.make(path, backing.rootFd, this.#host.mountPool);
-        const session = new Session(mount.fd, backing, replicator, this.#host.pool, { durability, close });
-        const served = new Served(path, backing, mount, session);
-        this.#served.push(served);
-        this.#host.loop.add(served);
-      }
+      for (const { path, backing } of this.#backings)
+        this.#serve(path, backing, FuseMount.make(path, backing.rootFd, this.#host.mountPool), replicator);
+      this.#shelve();
     } catch (error) {
       this.abort();
       throw error;
     }
+  }
+
+  /** Serves the mounts that a former process made. Throws when that is not possible; nothing is changed then. */
+  adopt(replicator: Outbound, inherited: readonly InheritedMount[]): void {
+    for (const { path, backing } of this.#backings) {
+      const problem = backing.reachProblem();
+      if (problem !== "") throw new Error(`${path}: ${problem}`);
+      for (const id of backing.nameless()) replicator.takeNameless(id);
+    }
+    const mounts = inherited.map(({ path, fuse }) => FuseMount.adopt(path, fuse, this.#host.mountPool));
+    for (const [index, { path, backing }] of this.#backings.entries())
+      this.#serve(path, backing, mounts[index]!, replicator);
+    for (const { session } of this.#served) session.resend();
+  }
+
+  #serve(path: string, backing: Backing, mount: FuseMount, replicator: Replicator): void {
+    const { durability, close } = this.#host.config;
+    const session = new Session(mount.fd, backing, replicator, this.#host.pool, { durability, close });
+    const served = new Served(path, backing, mount, session);
+    this.#served.push(served);
+    this.#host.loop.add(served);
+  }
+
+  /** Leaves with the guardian what the next process would need, should this one be killed. */
+  #shelve(): void {
+    const { shelves } = this.#host;
+    if (shelves === null) return;
+    const note = new TextEncoder().encode(JSON.stringify(this.#served.map(({ path }) => path)));
+    const fds = this.#served.flatMap(({ session, backing }, index) => [
+      session.fd,
+      this.#backings[index]!.table,
+      backing.rootFd,
+    ]);
+    shelves.mounts.clear();
+    if (!shelves.mounts.put(note, fds))
+      this.#host.log("warning", "should this process be killed, the application will be started again");
+  }
+
+  #unshelve(): void {
+    this.#host.shelves?.mounts.clear();
+    this.#host.shelves?.files.clear();
   }
 
   /** Once a turn. Returns when it wants to be called again. */
@@ -116,6 +199,7 @@ export class Service {
 
   /** Ends all connections at once: pages not handed over are lost. */
   abort(): void {
+    this.#unshelve();
     for (const { mount, path } of this.#served) {
       try {
         mount.abort();
@@ -132,6 +216,7 @@ export class Service {
     const busy = this.#served.filter(({ mount }) => mount.unmountResult !== 0);
     if (busy.length === 0) {
       this.#unmounting = null;
+      this.#unshelve();
       this.#close();
       state.done("");
       return now;
@@ -165,6 +250,7 @@ export class Service {
       this.#host.loop.remove(served);
       served.session.close();
     }
+    for (const { table } of this.#backings) close(table);
     this.#served.length = 0;
     this.#backings.length = 0;
   }

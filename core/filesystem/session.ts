@@ -181,6 +181,22 @@ export class Session {
     throw new Error(`cannot read FUSE requests: ${errnoName(error)}`);
   }
 
+  /** A former server may have carried this request out already, and died before it could answer. */
+  get isResent(): boolean {
+    return (this.request.words[IN_UNIQUE_WORD + 1]! & 0x80000000) !== 0;
+  }
+  /** Writes down what was there before the request at hand, for who might have to carry it out again. */
+  intend(low: number, high: number): void {
+    const { words } = this.request;
+    if (!this.wasIntended)
+      this.backing.table.intend(words[IN_UNIQUE_WORD]!, words[IN_UNIQUE_WORD + 1]!, low, high);
+  }
+  /** Is the request at hand the one in the midst of which a former server died? */
+  get wasIntended(): boolean {
+    const { words } = this.request;
+    return this.backing.table.wasIntended(words[IN_UNIQUE_WORD]!, words[IN_UNIQUE_WORD + 1]!);
+  }
+
   /** The node that the request is about, or 0. */
   node(): number {
     const { words } = this.request;
