@@ -19,7 +19,12 @@ type Examination = (varDir: string) => Finding | Promise<Finding>;
 /** Kernels from which things work, and what older ones lack. */
 const KERNELS: readonly { version: readonly [number, number]; lacking: string; level: Finding["level"] }[] = [
   { version: [5, 15], lacking: "is not supported", level: "problem" },
-  { version: [6, 2], lacking: "has no O_TMPFILE in replicated directories", level: "warning" },
+  { version: [6, 2], lacking: "lacks O_TMPFILE in replicated directories", level: "warning" },
+  {
+    version: [6, 9],
+    lacking: "restarts the application when its replication process dies",
+    level: "warning",
+  },
 ];
 
 function kernel(): Finding {
@@ -29,7 +34,7 @@ function kernel(): Finding {
   return {
     what: "kernel",
     level: lacking.level,
-    detail: `${release()} ${lacking.lacking}; ${lacking.version.join(".")} or later has it`,
+    detail: `${release()} ${lacking.lacking}; ${lacking.version.join(".")} or later does not`,
   };
 }
 

@@ -1,6 +1,7 @@
 /**
  * The guardian's timeline (design: fencing complete by 0.8 T, takeover not before 1.0 T), and a daemon that comes back in time.
  */
+import { existsSync, readFileSync } from "node:fs";
 import t from "tap";
 import { createMirror, type Mirror } from "./mirror.ts";
 import { type Node, testbedImpossible, until } from "./testbed.ts";
@@ -31,6 +32,25 @@ function watchForTwo(mirror: Mirror): () => Promise<number> {
     return both;
   };
 }
+
+t.test(
+  "trap 16, 35a: on a busy machine daemon and guardian go before every other session, the application does not",
+  {
+    skip: impossible ?? (existsSync("/proc/self/autogroup") ? false : "this kernel does not weigh sessions"),
+  },
+  async (t) => {
+    const mirror = await createMirror({ replicate: false });
+    t.teardown(() => mirror.bed.destroy());
+    const { n1 } = mirror;
+    await mirror.start();
+    const weight = (pid: number): string =>
+      /nice (-?\d+)/.exec(readFileSync(`/proc/${pid}/autogroup`, "utf8"))?.[1] ?? "";
+    const application = n1.processes().find(({ command }) => command.startsWith("sleep 100000"))!.pid;
+    t.equal(weight(pidOf(n1, "daemon")), "-15", "the daemon");
+    t.equal(weight(pidOf(n1, "__guardian")), "-15", "the guardian");
+    t.equal(weight(application), "0", "the application");
+  },
+);
 
 t.test(
   "trap 35: a daemon killed and back in time re-adopts what runs",

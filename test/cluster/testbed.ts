@@ -259,7 +259,8 @@ export class Node extends Host {
 
   /** Starts the daemon and waits until its command socket answers. */
   async startDaemon(env: Record<string, string> = {}): Promise<MachineProcess> {
-    const daemon = await this.spawn([this.bed.binary, "daemon", "--var", this.varDir], {
+    // In a session of its own, as a service manager starts it.
+    const daemon = await this.spawn(["setsid", this.bed.binary, "daemon", "--var", this.varDir], {
       log: this.daemonLog,
       env,
     });
