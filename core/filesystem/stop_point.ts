@@ -7,6 +7,7 @@
 import {
   AT_EMPTY_PATH,
   AT_SYMLINK_NOFOLLOW,
+  CLOCK_MONOTONIC,
   O_CLOEXEC,
   O_CREAT,
   O_DIRECTORY,
@@ -15,13 +16,15 @@ import {
   STATX_BASIC_STATS,
 } from "../platform/linux/constants.ts";
 import { check } from "../platform/linux/errno.ts";
-import { close, cString, fsync, open, openat, statx, unlinkat } from "../platform/linux/libc.ts";
+import { clock, close, cString, fsync, open, openat, statx, unlinkat } from "../platform/linux/libc.ts";
 import { getI64 } from "../platform/linux/memory.ts";
 import { openPrivate } from "./identity.ts";
 import { emptyString, STAT, STX_CTIME, scratch, statAddress } from "./places.ts";
 
 const stopped = cString("stopped").address;
 const started = cString("started").address;
+/** A tick is 1 to 10 ms; a file system with a clock of its own, in whole seconds, is not waited for. */
+const LONGEST_TICK_MS = 25;
 
 /** A time of a file system's clock. */
 export interface FileTime {
@@ -40,7 +43,10 @@ export function changeTime(to: FileTime): FileTime {
   return to;
 }
 
-/** This copy is at rest from here on. An older point that was not made use of stays. Throws SystemError. */
+/**
+ * This copy is at rest from here on: what was changed before has no later time than the point, what is changed after this returns has.
+ * An older point that was not made use of stays. Throws SystemError.
+ */
 export function markStop(paths: readonly string[]): void {
   for (const path of paths) {
     const root = check(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), `cannot open ${path}`);
@@ -49,9 +55,17 @@ export function markStop(paths: readonly string[]): void {
     if (file >= 0) close(file);
     fsync(directory);
     close(directory);
+    if (file >= 0) waitForTick(root);
     close(root);
     check(file, `cannot note in ${path}/.holdfast when the module was stopped`);
   }
+}
+
+/** File systems stamp times by a clock that ticks every few milliseconds: two changes within one tick look simultaneous. */
+function waitForTick(root: number): void {
+  const point = stopPoint(root);
+  const deadline = clock(CLOCK_MONOTONIC) + LONGEST_TICK_MS;
+  while (point !== null && !isLater(timeOf(root), point) && clock(CLOCK_MONOTONIC) < deadline);
 }
 
 /** When the copy with this top was stopped; null when it was not, or when what changed since is marked already. */

@@ -7,9 +7,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { localApi } from "../../core/api/api.ts";
-import { type Life, onRealNodes, startLife } from "./life.ts";
+import { type Life, onRealNodes, SCRIPTS, startLife } from "./life.ts";
 import { VIRTUAL_IP } from "./mirror.ts";
-import type { Node } from "./testbed.ts";
+import { type Node, until } from "./testbed.ts";
 
 t.setTimeout(300_000);
 const PORT = 9453;
@@ -250,7 +250,14 @@ t.test("bad input at a running mirror", onRealNodes, async (t) => {
       isCrowded = false;
     });
     await Bun.sleep(500);
+    life.ran(n1);
     n2.signal(life.pidOf(n2, "__replication"), "SIGKILL");
+    const ran: string[] = [];
+    const isBack = (): boolean => {
+      ran.push(...life.ran(n1));
+      return ran.includes(SCRIPTS.joined[0]);
+    };
+    await until("SECOND left and is back", isBack, 24_000);
     await life.comesTo("SECOND is back", "PRIM Ready", "SECOND Ready", n1, 24_000);
     t.ok(isCrowded, "while the crowd is still there");
     await crowd;

@@ -112,12 +112,11 @@ t.test(
     await node.must({ op: "exit" });
     writeFileSync(join(node.directory, "d/d/last"), "meddled");
     await node.start();
-    const began = performance.now();
     await node.must({ op: "serve", alone: true, generations: together });
-    const took = performance.now() - began;
+    const isSearching = !node.logs.join("\n").includes("changed while");
     await shell(node.directory, "echo written >> d/d/last; echo written >> d/d/other");
     t.ok(existsSync(join(node.directory, "d/d/last")));
-    t.ok(took < 1000, `mounted after ${Math.round(took)} ms`);
+    t.ok(isSearching, "the mount was there before the search ended");
     await node.until(() => node.logs.join("\n").includes("changed while"), "the end of the search", 30_000);
     t.match(node.logs.join("\n"), /\b1 objects were changed .*: \S+\/d\/d\/last$/m);
   },

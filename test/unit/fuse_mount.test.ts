@@ -3,6 +3,7 @@ import { execFileSync, spawn, spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import t from "tap";
 import { abortConnection } from "../../core/filesystem/mount.ts";
 import { topMountAt } from "../../core/filesystem/mount_table.ts";
@@ -223,13 +224,13 @@ try: fcntl.flock(g, fcntl.LOCK_EX | fcntl.LOCK_NB); sys.exit(1)
 except BlockingIOError: pass
 fcntl.lockf(g, fcntl.LOCK_EX); print("locked", flush=True); sys.stdin.readline()`;
   const locker = spawn("python3", ["-c", script], { stdio: ["pipe", "pipe", "inherit"] });
-  const said = (): Promise<string> =>
-    new Promise((resolve) => locker.stdout.once("data", (text) => resolve(String(text))));
-  tt.equal(await said(), "open\n");
+  const lines = createInterface({ input: locker.stdout })[Symbol.asyncIterator]();
+  const said = async (): Promise<unknown> => (await lines.next()).value;
+  tt.equal(await said(), "open");
   process.kill(mounted.pid, "SIGSTOP");
   const locked = said();
   locker.stdin.write("\n");
-  tt.equal(await Promise.race([locked, sleep(5000)]), "locked\n", "while the server is stopped");
+  tt.equal(await Promise.race([locked, sleep(5000)]), "locked", "while the server is stopped");
   process.kill(mounted.pid, "SIGCONT");
   locker.stdin.end("\n");
   await new Promise((resolve) => locker.once("exit", resolve));
