@@ -33,8 +33,15 @@ function options() {
   }
 }
 
+/**
+ * ext4 does not give out an inode again within 5 s after it was freed, and searches long for another one where many were: without this pause
+ * whoever comes just after its own removal pays for the order of the places.
+ */
+const AFTER_REMOVAL_MS = 6000;
+
 /** All rounds of one workload. */
 async function measure(workload: Workload, places: Places, effort: Effort, rounds: number): Promise<Row[]> {
+  const endedAt = new Map<string, number>();
   const rows = workload.measures.map((one): Row => {
     return { measure: one, figures: Object.fromEntries(places.all.map(({ name }) => [name, []])) };
   });
@@ -43,7 +50,10 @@ async function measure(workload: Workload, places: Places, effort: Effort, round
     const turn = round % places.all.length;
     for (const place of [...places.all.slice(turn), ...places.all.slice(0, turn)]) {
       await places.settle();
+      if (workload.removes)
+        await Bun.sleep((endedAt.get(place.name) ?? 0) + AFTER_REMOVAL_MS - performance.now());
       const figures = await workload.run(place, effort);
+      endedAt.set(place.name, performance.now());
       for (const [i, row] of rows.entries()) row.figures[place.name]!.push(figures[i]!);
     }
   }

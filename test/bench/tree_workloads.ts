@@ -21,6 +21,7 @@ const timed = (place: Place, ...argv: string[]): Promise<number> => inNode(place
 export const treeWorkloads: readonly Workload[] = [
   {
     measures: [{ name: "create + write + fsync of small files", unit: "ms", aim: 2 }],
+    removes: true,
     run: async (place, { smallFiles }) => {
       const directory = `${place.directory}/small`;
       const time = await inNode(place, "smallFiles", directory, `${smallFiles}`);
@@ -34,6 +35,7 @@ export const treeWorkloads: readonly Workload[] = [
       { name: "tree walk", unit: "ms", aim: 3 },
       { name: "rm -r", unit: "ms", aim: 3 },
     ],
+    removes: true,
     prepare: async (place) => {
       await archive(place);
     },

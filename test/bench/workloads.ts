@@ -28,6 +28,8 @@ export interface Effort {
 /** Something to run; its figures come in the order of `measures`. */
 export interface Workload {
   measures: readonly Measure[];
+  /** It ends with the removal of many files. */
+  removes?: boolean;
   /** Done once in every place before the rounds. */
   prepare?(place: Place, effort: Effort): Promise<void>;
   run(place: Place, effort: Effort): Promise<number[]>;
