@@ -24,6 +24,7 @@ const MAX_PIECES = 64;
 const MAX_BEAT_BYTES = 1 << 20;
 
 const text = v.pipe(v.string(), v.maxLength(256));
+const knownCopy = v.object({ id: text, counter: v.number() });
 // Loose: a newer peer may say more. What is named here is what this version relies on.
 const view = v.looseObject({
   state: v.picklist(["STOP", "WAIT", "ALONE", "PRIM", "SECOND", "UP", "UNKNOWN"]),
@@ -40,6 +41,7 @@ const view = v.looseObject({
     counter: v.number(),
     peerCounter: v.number(),
   }),
+  copy: v.exactOptional(v.nullable(v.object({ ...knownCopy.entries, peer: v.nullable(knownCopy) }))),
   incarnation: text,
   outdate: v.nullable(text),
   outdatedIn: v.nullable(text),

@@ -7,8 +7,9 @@ import { runHook } from "../../hooks/runner.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
 import type { MirrorConfig } from "../../modules/schema.ts";
 import type { Cluster, ClusterNode } from "../cluster/cluster.ts";
-import type { Effect } from "../failover/types.ts";
+import type { CopyWord, Effect } from "../failover/types.ts";
 import type { ReplicationConfig } from "../filesystem/control.ts";
+import { readCopyWord } from "../filesystem/copy_record.ts";
 import { selfCommand } from "../platform/self.ts";
 import { killAll, MARK, members, type ProcessGroup } from "./cgroup.ts";
 import type { GuardianLink } from "./guardian_link.ts";
@@ -38,6 +39,8 @@ export interface ExecutorParts {
   addresses: VirtualAddresses;
   record: RecordFile;
   journal: Journal;
+  /** Tells what this copy, at rest, says of itself. */
+  tellCopy(word: CopyWord | null): void;
   publish(): void;
 }
 
@@ -86,6 +89,7 @@ export class ModuleExecutor implements Executor {
         await record.write(effect.record);
         return done;
       case "hook":
+        if (effect.hook === "prestart") await this.lookAtCopy();
         return await this.#runHook(effect);
       case "virtualIp":
         return effect.up ? await addresses.up() : addresses.down();
@@ -101,18 +105,36 @@ export class ModuleExecutor implements Executor {
       case "sealStream":
         return await this.#ask({ op: "sealStream" });
       case "stopReplication":
-        return await this.#stopReplication();
+        return await this.#atRest(await this.#stopReplication());
       case "fence": {
         this.#hook.abort();
         this.#hook = new AbortController();
         this.arm();
         const outcome = await guardian.fence(definition.name);
         addresses.down();
-        return outcome;
+        return await this.#atRest(outcome);
       }
       default:
         throw new Error(`"${effect.do}" has no result to wait for`);
     }
+  }
+
+  /** Nothing is served or followed any more, where that succeeded. */
+  async #atRest(outcome: Outcome): Promise<Outcome> {
+    if (outcome.ok) await this.lookAtCopy();
+    return outcome;
+  }
+
+  /**
+   * Tells the core what this copy, which is at rest, says of itself: from the first word to the peer on, and again at each start, since an
+   * administrator may have put the data back to an older state meanwhile.
+   */
+  async lookAtCopy(): Promise<void> {
+    const { definition, varDir, tellCopy } = this.parts;
+    const replicated = replicationOf(definition);
+    if (!replicated) return;
+    const paths = replicated.paths.map(({ path }) => path);
+    tellCopy(await readCopyWord(join(varDir, "state", definition.name), paths));
   }
 
   /** From now on a late daemon costs this module its role. */

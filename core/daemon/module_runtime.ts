@@ -92,6 +92,7 @@ export class ModuleRuntime {
       addresses: this.#addresses,
       record: this.#recordFile,
       journal: this.journal,
+      tellCopy: (word) => this.#supervisor.tell({ type: "copy", word }),
       publish: () => this.#changed(),
     });
     const mirror = config.kind === "mirror" ? config : null;
@@ -221,6 +222,7 @@ export class ModuleRuntime {
     if (!adopt) await this.#clearAway();
     const setting = this.facts.boot ?? this.definition.config.boot;
     const start = setting === "always" || (setting === "auto" && record.running);
+    if (!adopt) await this.#executor.lookAtCopy();
     this.booted = true;
     this.#supervisor.tell({
       type: "boot",

@@ -4,10 +4,10 @@
  * Whoever wants to serve without its peer publishes a new generation. A peer that is heard records durably that it is outdated in it,
  * and says so; from the moment it reads the request it cannot be promoted. Only then, or when the peer is lost, does the other go alone.
  */
-import { elect, partAs, relation } from "./generations.ts";
+import { elect, partAs, peerCandidate, relation } from "./generations.ts";
 import { change, effect, emit, isCommitted, newGeneration, persist, queueData } from "./plan.ts";
 import { isConfirmed } from "./right_to_run.ts";
-import { type Draft, heardPeer, isServing, peerName } from "./state.ts";
+import { candidate, type Draft, heardPeer, isServing, peerName } from "./state.ts";
 import type { PeerView } from "./types.ts";
 
 /** How long a running primary waits for a peer that is heard but does not answer, ms. */
@@ -33,7 +33,7 @@ export function answerOutdate(draft: Draft, peer: PeerView): void {
 
 function comesFirst(draft: Draft, peer: PeerView): boolean {
   return (
-    elect(draft.durable, peer.record, draft.config.node, peerName(draft)).winner === "peer" ||
+    elect(candidate(draft), peerCandidate(peer), draft.config.node, peerName(draft)).winner === "peer" ||
     relation(draft.durable.generations, peer.record.generations) === "theirsNewer"
   );
 }

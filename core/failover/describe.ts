@@ -33,6 +33,7 @@ export function view(state: State): PeerView {
     state: state.state,
     readiness: readiness(state),
     record: { role, generations, consistency, wasPrimaryAtParting, counter, peerCounter },
+    copy: state.copy,
     incarnation: state.incarnation,
     outdate: state.outdating,
     caughtUp: state.state === "SECOND" ? (state.replication.caughtUp?.current ?? null) : null,

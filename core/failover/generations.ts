@@ -1,7 +1,7 @@
 /**
  * Which copy is newer. Never a date: the lists of generations tell (trap 1).
  */
-import type { DurableRecord, Generations } from "./types.ts";
+import type { CopyWord, DurableRecord, Generations, PeerView } from "./types.ts";
 
 /** How this node's data relates to the peer's. */
 export type Relation = "equal" | "mineNewer" | "theirsNewer" | "split-brain" | "unrelated" | "blank";
@@ -37,7 +37,10 @@ export function together(generations: Generations): Generations {
 export type Candidate = Pick<
   DurableRecord,
   "role" | "generations" | "consistency" | "wasPrimaryAtParting" | "counter" | "peerCounter"
->;
+> & { copy?: CopyWord | null };
+
+/** What the election looks at of the peer. */
+export const peerCandidate = ({ record, copy = null }: PeerView): Candidate => ({ ...record, copy });
 
 /** Who may start on its data when both nodes are heard and neither runs. */
 export interface Election {
@@ -46,8 +49,11 @@ export interface Election {
 }
 
 /** Was this copy restored from a snapshot? Its peer remembers a later point than it does itself (trap 12a). */
-export function isRestored(copy: Candidate, peer: Candidate): boolean {
-  return peer.peerCounter > copy.counter;
+export function isRestored(mine: Candidate, peer: Candidate): boolean {
+  if (peer.peerCounter > mine.counter) return true;
+  const remembered = peer.copy?.peer;
+  if (!mine.copy || !remembered) return false;
+  return (mine.copy.id === remembered.id ? mine.copy.counter : 0) < remembered.counter;
 }
 
 const roleRank = { NONE: 0, SECOND: 1, PRIM: 2, ALONE: 3 } as const;
@@ -56,6 +62,11 @@ const roleRank = { NONE: 0, SECOND: 1, PRIM: 2, ALONE: 3 } as const;
 export function staysAfterSplit(mine: Candidate, theirs: Candidate, me: string, peer: string): boolean {
   if (mine.wasPrimaryAtParting !== theirs.wasPrimaryAtParting) return mine.wasPrimaryAtParting;
   return me < peer;
+}
+
+/** Why a copy is not good, in words. */
+function worthOf([copy, other]: [Candidate, Candidate]): string {
+  return isRestored(copy, other) ? "was put back to an older state" : `is ${copy.consistency}`;
 }
 
 /** Elects the node whose data counts. Both nodes come to the same answer from the same two records. */
@@ -71,7 +82,7 @@ export function elect(mine: Candidate, theirs: Candidate, me: string, peer: stri
       ? { winner, why }
       : {
           winner: "nobody",
-          why: `${winner === "me" ? me : peer} has the newest data, but its copy is ${(winner === "me" ? mine : theirs).consistency}`,
+          why: `${winner === "me" ? me : peer} has the newest data, but its copy ${worthOf(winner === "me" ? [mine, theirs] : [theirs, mine])}`,
         };
   switch (related) {
     case "blank": {
@@ -86,7 +97,10 @@ export function elect(mine: Candidate, theirs: Candidate, me: string, peer: stri
       return onlyIfGood("peer", `${peer} has newer data`);
     case "equal": {
       if (good.me !== good.peer)
-        return { winner: good.me ? "me" : "peer", why: "the other copy is not whole" };
+        return {
+          winner: good.me ? "me" : "peer",
+          why: `the copy of ${good.me ? peer : me} ${worthOf(good.me ? [theirs, mine] : [mine, theirs])}`,
+        };
       if (!good.me) return { winner: "nobody", why: "neither copy is whole" };
       const rank = roleRank[mine.role] - roleRank[theirs.role];
       const first =

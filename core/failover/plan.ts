@@ -228,6 +228,7 @@ function run(draft: Draft, which: "main" | "data", step: Step, takeBack: (draft:
     default: {
       const body = freshGenerations(draft, step.body);
       const id = emit(draft, body);
+      if (body.do === "follow" || body.do === "serve") draft.copy = null;
       if (body.do === "follow") resetStream(draft, "following");
       if (body.do === "serve") {
         resetStream(draft, "serving");

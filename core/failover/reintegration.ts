@@ -4,9 +4,9 @@
  * At its end: the target has everything and says so; the source records PRIM (no longer ALONE: alone it could not start again from that
  * moment on); only then does the target record that it is up to date. So at no instant can either be started while the other is ahead.
  */
-import { isRestored, relation, together } from "./generations.ts";
+import { isRestored, peerCandidate, relation, together } from "./generations.ts";
 import { change, emit, isCommitted, persist, proceed, queueData, resetStream } from "./plan.ts";
-import { type Draft, heardPeer, isServing, peerName } from "./state.ts";
+import { candidate, type Draft, heardPeer, isServing, peerName } from "./state.ts";
 import type { Generations, PeerView, ReplicationReport } from "./types.ts";
 
 /** How long a target waits before it follows again after its disk or its process failed, ms. */
@@ -146,5 +146,6 @@ function countAgain(draft: Draft, peer: PeerView): void {
 /** Must everything be copied? A blank copy, or one that was restored from a snapshot. */
 export function needsFullCopy(draft: Draft): boolean {
   const peer = heardPeer(draft);
-  return draft.record.generations.current === "" || (peer !== null && isRestored(draft.record, peer.record));
+  if (draft.record.generations.current === "") return true;
+  return peer !== null && isRestored(candidate(draft, draft.record), peerCandidate(peer));
 }

@@ -1,7 +1,7 @@
 /** Two nodes that serve: who stays, who stops, and who must be silenced at once (G5, trap 15a). */
-import { elect, relation, staysAfterSplit } from "./generations.ts";
+import { elect, peerCandidate, relation, staysAfterSplit } from "./generations.ts";
 import { isCommitted } from "./plan.ts";
-import { type Draft, isBusy, isServing, peerName, say } from "./state.ts";
+import { candidate, type Draft, isBusy, isServing, peerName, say } from "./state.ts";
 import { fence, toWait } from "./stop.ts";
 import type { PeerView } from "./types.ts";
 
@@ -18,7 +18,7 @@ export function yieldToPeer(draft: Draft, peer: PeerView): void {
   }
   if (!isServing(peer.state) || (isBusy(draft.main) && (purpose === "wait" || purpose === "stop"))) return;
   if (related === "equal") {
-    if (elect(draft.record, peer.record, draft.config.node, name).winner === "peer")
+    if (elect(candidate(draft, draft.record), peerCandidate(peer), draft.config.node, name).winner === "peer")
       fence(draft, `${name} is primary too, in the same generation: this node stops at once`);
     return;
   }

@@ -1,10 +1,10 @@
 /** From STOP to WAIT, and out of WAIT: who starts, as what, on which data (trap 20). */
 import { claim } from "./alone.ts";
-import { elect, isRestored, partAs, relation } from "./generations.ts";
+import { elect, isRestored, partAs, peerCandidate, relation } from "./generations.ts";
 import { change, newGeneration, persist, plan, steps } from "./plan.ts";
 import { needsFullCopy } from "./reintegration.ts";
 import { isConfirmed, rightToStartCold } from "./right_to_run.ts";
-import { command, type Draft, heardPeer, isServing, peerName, type State, say } from "./state.ts";
+import { candidate, command, type Draft, heardPeer, isServing, peerName, type State, say } from "./state.ts";
 import type { Generations, PeerView } from "./types.ts";
 
 /** STOP to WAIT: prestart cleans up. */
@@ -82,7 +82,9 @@ function countsBeside(draft: Draft, peer: PeerView): boolean {
   const { consistency, generations } = draft.record;
   if (consistency !== "uptodate") return true;
   const equal = relation(generations, peer.record.generations) === "equal";
-  return equal && peer.record.role === "PRIM" && !isRestored(draft.record, peer.record);
+  return (
+    equal && peer.record.role === "PRIM" && !isRestored(candidate(draft, draft.record), peerCandidate(peer))
+  );
 }
 
 function withIdlePeer(draft: Draft, peer: PeerView): void {
@@ -101,10 +103,10 @@ function withIdlePeer(draft: Draft, peer: PeerView): void {
     say(draft, `${name} is secondary: it takes over, or waits too`);
     return;
   }
-  const election = elect(draft.durable, peer.record, draft.config.node, name);
+  const election = elect(candidate(draft), peerCandidate(peer), draft.config.node, name);
   const unopposed = peer.state === "STOP" && !peer.leaving && isEqualAndWhole(draft, peer);
   if (election.winner === "me" || unopposed) {
-    startAsPrimary(draft, true);
+    startAsPrimary(draft, true, election.winner === "me" ? election.why : "");
     return;
   }
   draft.outdating = null;
@@ -126,7 +128,7 @@ function isEqualAndWhole(draft: Draft, peer: PeerView): boolean {
   return (
     relation(draft.durable.generations, peer.record.generations) === "equal" &&
     (consistency === "uptodate" || consistency === "outdated") &&
-    !isRestored(draft.durable, peer.record)
+    !isRestored(candidate(draft), peerCandidate(peer))
   );
 }
 
@@ -172,6 +174,8 @@ export function primRefused(state: State, force: boolean): string | null {
     if (related === "theirsNewer") return `${name} has newer data; to lose it: ${forced}`;
     if (related === "split-brain" || related === "unrelated")
       return `${name} has data that this node lacks; to go on without it: ${forced}`;
+    if (isRestored(candidate(state, state.record), peerCandidate(peer)))
+      return `this copy was put back to an older state, ${name} has newer data; to lose it: ${forced}`;
     if (related === "equal" && consistency === "outdated") return null;
   }
   if (consistency === "inconsistent")
@@ -184,14 +188,14 @@ export function primRefused(state: State, force: boolean): string | null {
 }
 
 /** Starts ALONE: with the peer's durable consent where it is heard (so that two nodes never start at once), else at once. */
-function startAsPrimary(draft: Draft, heard: boolean): void {
+function startAsPrimary(draft: Draft, heard: boolean, why = ""): void {
   const { record } = draft;
   const again = record.role === "ALONE" && record.consistency === "uptodate";
   const generation = again ? record.generations.current : (draft.outdating ?? newGeneration(draft));
   if (heard) {
     claim(draft, generation);
     if (!isConfirmed(draft, generation)) {
-      say(draft, `asks ${peerName(draft)} to record that this node goes first`);
+      say(draft, `asks ${peerName(draft)} to record that this node goes first${why && `: ${why}`}`);
       return;
     }
   }

@@ -4,8 +4,10 @@
  * Two lanes run side by side, each with one effect outstanding: `main` carries transitions (hooks, mounts, addresses),
  * `data` carries what must not wait for a hook (outdating the peer, going alone, the steps of a reintegration).
  */
+
+import type { Candidate } from "./generations.ts";
 import type { Purpose, Step } from "./plan.ts";
-import type { DurableRecord, Effect, FailoverConfig, ModuleState, PeerView } from "./types.ts";
+import type { CopyWord, DurableRecord, Effect, FailoverConfig, ModuleState, PeerView } from "./types.ts";
 
 /** A queue of steps, at most one of which waits for its `done`. */
 export interface Lane {
@@ -82,6 +84,8 @@ export interface State {
   /** Set by a failure, shown until the next command of a person. */
   trouble: string | null;
   resources: Readonly<Record<string, string>>;
+  /** What this copy says of itself while it is at rest. */
+  copy: CopyWord | null;
   /** Commands to answer when the main lane is idle again. */
   answers: readonly { id: string; name: string; from: ModuleState; trouble: string | null }[];
 }
@@ -91,6 +95,12 @@ export interface Draft extends State {
   effects: Effect[];
   why: string[];
 }
+
+/** This node as an election looks at it. */
+export const candidate = (state: State, record = state.durable): Candidate => ({
+  ...record,
+  copy: state.copy,
+});
 
 /** The record of a node that never held the module's data. */
 export function blankRecord(): DurableRecord {
@@ -153,6 +163,7 @@ export function initialState(config: FailoverConfig): State {
     remedy: null,
     trouble: null,
     resources: {},
+    copy: null,
     answers: [],
   };
 }

@@ -75,6 +75,9 @@ function take(draft: Draft, event: Event): void {
         resetStream(draft, "idle");
       }
       return;
+    case "copy":
+      draft.copy = event.word;
+      return;
     case "resource":
       draft.resources = { ...draft.resources, [event.name]: event.state };
       return;

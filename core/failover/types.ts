@@ -49,6 +49,16 @@ export interface DurableRecord {
   loops: readonly number[];
 }
 
+/**
+ * Which copy of the data a node holds, how many durable points it has reached, and what it remembers of its peer's: by that, a copy that was put
+ * back to an older state is known, however equal its generation (trap 12a).
+ */
+export interface CopyWord {
+  id: string;
+  counter: number;
+  peer: { id: string; counter: number } | null;
+}
+
 /** What a node tells its peers about one module, in every heartbeat. State-based: repeated until it changes, so loss and repetition are harmless. */
 export interface PeerView {
   state: ModuleState;
@@ -57,6 +67,8 @@ export interface PeerView {
     DurableRecord,
     "role" | "generations" | "consistency" | "wasPrimaryAtParting" | "counter" | "peerCounter"
   >;
+  /** Of a copy at rest, as read from its directories; null while it is served, followed or not yet read. */
+  copy?: CopyWord | null;
   /** Random at each start of the daemon: a new one means the old state is gone. */
   incarnation: string;
   /** This primary asks its peer to record durably that it is outdated, as of this new generation. */
@@ -128,6 +140,8 @@ export type Event = { now: number; wall: number } /**
   | { type: "timer"; name: string }
   /** The guardian fenced the module on its own, since this daemon was late. */
   | { type: "fenced"; cause: string }
+  /** What is said in the directories of this copy, which is at rest; null: it cannot be read. Tell it before the election. */
+  | { type: "copy"; word: CopyWord | null }
   /** A resource of this node changed. */
   | { type: "resource"; name: string; state: string }
 );

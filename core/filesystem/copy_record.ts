@@ -7,6 +7,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as v from "valibot";
 import { O_CLOEXEC, O_CREAT, O_RDWR } from "../platform/linux/constants.ts";
@@ -22,7 +23,7 @@ import {
   pread,
   pwrite,
 } from "../platform/linux/libc.ts";
-import { openPrivate } from "./identity.ts";
+import { openPrivate, PRIVATE_NAME } from "./identity.ts";
 import { type Completion, Job, type Pool } from "./pool.ts";
 
 /** A record is one sector: written whole, or not at all. */
@@ -96,16 +97,13 @@ export class CopyRecord implements Completion {
       const length = pread(fd, this.#room.address, SECTOR, 0);
       return parseWord(new TextDecoder().decode(this.#room.bytes.subarray(0, Math.max(0, length))));
     });
-    const { id, counter } = this.#word;
-    if (found.every((word) => word === null) && counter === 0) {
+    if (found.every((word) => word === null) && this.#word.counter === 0) {
       for (const fd of this.#data) this.#put(fd, this.#word);
       for (const fd of this.#data) check(fdatasync(fd), "cannot write .holdfast/copy");
       return null;
     }
     const fault = misfit(this.#word, found);
-    const own = found.map((word) => (word?.id === id ? word.counter : word === null ? counter : 0));
-    const counts = found.some((word) => word !== null) ? Math.min(counter, ...own) : 0;
-    this.#word = { ...this.#word, counter: counts };
+    this.#word = { ...this.#word, counter: counterOf(this.#word, found) };
     return fault;
   }
 
@@ -183,6 +181,36 @@ export function countersOf(
       peerCounter: theirs.peer?.counter ?? 0,
     },
   };
+}
+
+/**
+ * What the copy in these directories says of itself, at rest: nothing is mounted over them. Null when that cannot be read. Of data that do not
+ * belong to their state, the counter tells that they are behind.
+ */
+export async function readCopyWord(stateDir: string, paths: readonly string[]): Promise<CopyWord | null> {
+  const read = async (file: string): Promise<CopyWord | null> => {
+    try {
+      return parseWord(await readFile(file, "utf8"));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+      throw error;
+    }
+  };
+  try {
+    const state = await read(join(stateDir, NAME));
+    if (state === null || state.counter === 0) return state;
+    const found = await Promise.all(paths.map((path) => read(join(path, PRIVATE_NAME, NAME))));
+    return { ...state, counter: counterOf(state, found) };
+  } catch {
+    // A disk that cannot be read says nothing about which copy is newer: who serves from it will say what is wrong.
+    return null;
+  }
+}
+
+/** The durable point of a copy whose state and directories say this. */
+function counterOf({ id, counter }: CopyWord, found: readonly (CopyWord | null)[]): number {
+  const own = found.map((word) => (word?.id === id ? word.counter : word === null ? counter : 0));
+  return found.some((word) => word !== null) ? Math.min(counter, ...own) : 0;
 }
 
 /** Why data with these records are not those that the state speaks of, or null. */

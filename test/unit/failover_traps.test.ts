@@ -218,6 +218,31 @@ t.test("trap 12a: a restored snapshot is not taken for good", async (t) => {
   );
 });
 
+t.test("trap 12a: nor when nothing but durable points passed since the snapshot", async (t) => {
+  const kept = { id: "disk of n1", counter: 40, peer: { id: "disk of n2", counter: 40 } };
+  const peer = (remembered: { id: string; counter: number }) =>
+    viewOf("WAIT", recordOf(), { copy: { id: "disk of n2", counter: 90, peer: remembered } });
+  const started = (remembered: { id: string; counter: number }) =>
+    new Driver()
+      .boot(recordOf({ role: "PRIM" }))
+      .tell({ type: "copy", word: kept })
+      .peer(peer(remembered));
+  t.ok(
+    started({ id: "disk of n1", counter: 40 }).view.outdate,
+    "equal copies: the former primary goes first",
+  );
+  const restored = started({ id: "disk of n1", counter: 90 });
+  t.equal(restored.view.outdate, null, "its peer remembers a later point of it");
+  t.match(restored.told.reason, /put back to an older state/);
+  t.equal(started({ id: "another disk", counter: 10 }).view.outdate, null, "its peer knew another copy here");
+  restored.command({ name: "prim", force: false });
+  t.match(restored.answers.at(-1), { ok: false, message: /older state.*prim db --force/ });
+  const n2 = new Driver({ node: "n2", peer: "n1" }).boot(recordOf());
+  n2.tell({ type: "copy", word: { id: "disk of n2", counter: 90, peer: { id: "disk of n1", counter: 90 } } });
+  n2.peer(viewOf("WAIT", recordOf({ role: "PRIM" }), { copy: kept }));
+  t.ok(n2.view.outdate, "the other node goes first, though it was secondary");
+});
+
 t.test("trap 24: the flapping node comes to rest, with the reason", async (t) => {
   const n1 = primary();
   for (let times = 0; times < 3; times++) n1.command({ name: "restart" }, "rule");
