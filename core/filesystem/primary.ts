@@ -5,8 +5,11 @@
  * the daemon's word that this node is durably alone, whatever asks for stable storage waits (G3, G4).
  */
 import type { Generations } from "../failover/types.ts";
-import { errnos } from "../platform/linux/errno.ts";
+import { F_DUPFD_CLOEXEC } from "../platform/linux/constants.ts";
+import { check, errnos } from "../platform/linux/errno.ts";
+import { close, fcntl } from "../platform/linux/libc.ts";
 import { rejoin, relation } from "../replication/generations.ts";
+import type { Marks } from "../replication/marks.ts";
 import { unionMarks } from "../replication/marks_recovery.ts";
 import { type Frame, FrameType } from "../replication/operation.ts";
 import type { ChangedBehind } from "./changed_behind.ts";
@@ -25,8 +28,9 @@ import type { KnownPlaces } from "./known_places.ts";
 import type { Link, LinkOwner } from "./link.ts";
 import type { MarksStore } from "./marks_store.ts";
 import { Outbound } from "./outbound.ts";
+import { SourceReach } from "./point_reach.ts";
+import { PointSyncs } from "./point_syncs.ts";
 import { monotonic } from "./poll_loop.ts";
-import { Job } from "./pool.ts";
 import { Listener } from "./prim_link.ts";
 import { SourceCopy } from "./source_copy.ts";
 import { BackingTree, type TreeRoot } from "./source_tree.ts";
@@ -77,8 +81,7 @@ export class Primary implements LinkOwner {
   /** The peer has as long to come at first as it has to come back. */
   #lostAt = monotonic();
   #now = 0;
-  #syncing = 0;
-  #afterSync: ((errno: number) => void) | null = null;
+  readonly #syncs: PointSyncs;
 
   /** `alone`: this generation is durably the only one; else the first sync waits for a peer. Throws when the marks cannot be written. */
   constructor(
@@ -91,7 +94,11 @@ export class Primary implements LinkOwner {
     alone: boolean,
   ) {
     this.#host = host;
-    this.#roots = roots;
+    // Our own: a durable point may still run when the mount and its descriptors are gone.
+    this.#roots = roots.map((root) => ({
+      ...root,
+      fd: check(fcntl(root.fd, F_DUPFD_CLOEXEC, 3), "cannot keep a replicated directory open"),
+    }));
     this.#generations = generations;
     this.#store = store;
     this.#record = record;
@@ -103,6 +110,11 @@ export class Primary implements LinkOwner {
       this.#link?.close(`object ${id.toString(16)} has no known name: the copies are compared again`);
     };
     this.#listener = new Listener(host, this);
+    this.#syncs = new PointSyncs(
+      new SourceReach(this.#roots, places, store.marks),
+      host.pool,
+      this.#roots.map(({ fd }) => fd),
+    );
   }
 
   /** This node is durably the only one, in this generation: releases what waited. */
@@ -170,6 +182,7 @@ export class Primary implements LinkOwner {
     this.#now = now;
     let wake = this.#listener.afterTurn(now);
     if (this.behind !== null) wake = Math.min(wake, this.#lookBehind(this.behind, now));
+    this.#syncs.retry();
     this.#store.pump();
     if (this.#store.failure !== null) {
       this.#host.report({ kind: "diskFailed", detail: this.#store.failure });
@@ -226,6 +239,8 @@ export class Primary implements LinkOwner {
     this.behind?.close();
     this.#link?.close("the primary stops");
     this.#listener.close();
+    this.#syncs.clear();
+    for (const { fd } of this.#roots) close(fd);
     this.#store.flush();
     // The map on disk may still call dirty what was copied since.
     this.#store.rewrite();
@@ -482,7 +497,8 @@ export class Primary implements LinkOwner {
           detail: `syncing the replicated directory failed (errno ${errno})`,
         });
     };
-    this.#syncLocally((errno) => {
+    // Marks tell what this node changed since the last point, not what it had before it had a peer.
+    this.#syncs.sync("everything", (errno) => {
       if (errno === 0) this.#record.write(ticket, this.#record.word.peer, told);
       else told(errno);
     });
@@ -524,23 +540,6 @@ export class Primary implements LinkOwner {
           detail: `a durable point cannot be recorded (errno ${errno})`,
         });
     });
-  }
-
-  /** Syncs this node's disk in the pool; `done` hears an errno. */
-  #syncLocally(done: (errno: number) => void): void {
-    this.#syncing = this.#roots.length;
-    this.#afterSync = done;
-    let failed = 0;
-    const completed = (_: number, result: number): void => {
-      if (result < 0) failed = -result;
-      if (--this.#syncing > 0) return;
-      const after = this.#afterSync;
-      this.#afterSync = null;
-      after?.(failed);
-    };
-    for (const { fd } of this.#roots) {
-      if (!this.#host.pool.submit(Job.SYNCFS, fd, 0, 0, 0, { completed }, 0)) completed(0, -11);
-    }
   }
 
   /** Gives up a peer that does not answer in time. Returns when to look again. */
@@ -586,7 +585,7 @@ export class Primary implements LinkOwner {
     this.#writer.frame.ticket = ++this.#pointTicket;
     this.outbound.send(FrameType.DURABLE_POINT);
     const link = this.#link;
-    this.#syncLocally((errno) => {
+    this.#syncs.sync(touchedIn(this.#store.marks), (errno) => {
       if (errno !== 0)
         this.#host.report({
           kind: "diskFailed",
@@ -614,6 +613,11 @@ export class Primary implements LinkOwner {
     this.#whenDrained = null;
     done();
   }
+}
+
+/** The objects that the durable point under way is about. */
+function* touchedIn(marks: Marks): Generator<number> {
+  for (const { id } of marks.pointObjects()) yield id;
 }
 
 /** Errors that an operation can only meet on a copy that differs: the disk is not at fault. */
