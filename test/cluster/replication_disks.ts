@@ -46,14 +46,12 @@ export class LabDisk {
     return join(view, "data");
   }
 
-  /** Cuts the power: nothing reaches the disk any more. */
-  cut(): void {
+  /** Cuts the power and gives it back: what was not synced is gone. Nobody may run on it. */
+  cycle(): void {
     cutDisk(this.mountPoint);
-  }
-
-  /** Takes it away, whatever state it is in. */
-  unmount(): void {
-    spawnSync("umount", [this.mountPoint]);
+    for (const path of [this.data, `${this.mountPoint}-under`, this.mountPoint])
+      spawnSync("umount", [path], { stdio: "ignore" });
+    this.mount();
   }
 
   /** Unmounts and removes everything. */

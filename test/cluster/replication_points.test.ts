@@ -1,5 +1,5 @@
 /** Durable points: what they make durable on each copy, and what they leave alone. */
-import { rmSync } from "node:fs";
+import { lstatSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { isInMemoryOnly, LabDisk, noDisks } from "./replication_disks.ts";
@@ -80,3 +80,17 @@ os.link("/proc/self/fd/%d" % fd, "named", src_dir_fd=fd)'`,
   );
   for (const path of copies("named")) t.notOk(isInMemoryOnly(path));
 });
+
+t.test(
+  "trap 3: attributes of what cannot be synced itself survive a power cut after a durable point",
+  async (t) => {
+    await shell(n1.directory, "chown -h 12:34 old/link; chmod 642 old/pipe");
+    await pointsPass();
+    for (const node of [n1, n2]) await node.kill();
+    for (const [name, disk] of Object.entries(disks)) {
+      disk.cycle();
+      t.equal(lstatSync(join(disk.data, "old/link")).uid, 12, `the link on ${name}`);
+      t.equal(lstatSync(join(disk.data, "old/pipe")).mode & 0o777, 0o642, `the pipe on ${name}`);
+    }
+  },
+);
