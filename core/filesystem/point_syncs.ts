@@ -83,6 +83,7 @@ export class PointSyncs implements Completion {
   /** Tries again what the full pool could not take. Call once a turn. */
   retry(): void {
     this.#syncs.retry();
+    if (this.#postponed.length === 0) return;
     for (const fd of this.#postponed.splice(0)) this.#syncFileSystem(fd);
   }
 
