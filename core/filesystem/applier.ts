@@ -57,6 +57,7 @@ import {
   descriptorPath,
   emptyPath,
   kernelName,
+  modeOf,
   openObject,
   type ReplicaObject,
   type ReplicaObjects,
@@ -131,7 +132,8 @@ function bind(applier: Applier, frame: Frame): number {
   const fd = objects.fd(frame.id);
   if (fd < 0) return fd;
   const object = objects.get(frame.id)!;
-  object.pathOnly = !hasContents(frame.mode);
+  // A name is all that the stream tells of an object that was there before.
+  object.pathOnly = !hasContents(modeOf(fd));
   // A copy that somebody changed underneath: another object answers to this name.
   return applier.roots.identityOf(object.root, fd, object.pathOnly) === frame.id ? 0 : -errnos.ESTALE;
 }

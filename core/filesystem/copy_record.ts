@@ -142,12 +142,16 @@ export class CopyRecord implements Completion {
     this.#sync(this.#stateTurn ? [this.#state] : this.#data, { ...this.#word, counter, peer });
   }
 
+  /**
+   * By fsync, for the data's files: their times changed with this write, so ext4 and xfs put everything into their journal that came
+   * before. Attributes of what cannot be synced itself (links, pipes, devices) become durable that way, in each point.
+   */
   #sync(files: readonly number[], word: CopyWord): void {
     this.#open = files.length;
     for (const fd of files) {
       const written = this.#put(fd, word);
       if (written < 0) this.completed(0, written);
-      else if (!this.#pool.submit(Job.FDATASYNC, fd, 0, 0, 0, this, 0)) this.completed(0, fdatasync(fd));
+      else if (!this.#pool.submit(Job.FSYNC, fd, 0, 0, 0, this, 0)) this.completed(0, fsync(fd));
     }
   }
 

@@ -109,13 +109,15 @@ export function setAttributes(s: Session): number {
 /** As `statDescriptor`, with the modification time that the request told: reading it would make the next fsync dearer (see ModificationTimes). */
 function statButTimes(s: Session, fd: number): number {
   const stat = s.backing.statDescriptor(fd, false);
-  const input = s.request.view;
-  for (const time of [STX_MTIME, STX_CTIME]) {
-    view.setUint32(STAT + time, input.getUint32(80, true), true);
-    view.setUint32(STAT + time + 4, input.getUint32(84, true), true);
-    view.setUint32(STAT + time + 8, input.getUint32(100, true), true);
-  }
+  putToldTime(STX_MTIME, s.request.view);
+  putToldTime(STX_CTIME, s.request.view);
   return stat;
+}
+
+function putToldTime(time: number, input: DataView): void {
+  view.setUint32(STAT + time, input.getUint32(80, true), true);
+  view.setUint32(STAT + time + 4, input.getUint32(84, true), true);
+  view.setUint32(STAT + time + 8, input.getUint32(100, true), true);
 }
 
 /** Applies what `valid` names to the backing object. Returns 0 or -errno. */

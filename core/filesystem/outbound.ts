@@ -27,8 +27,13 @@ export class Settlement {
 
   /** The peer synced what this ticket asked for. */
   settle(ticket: number): void {
-    this.#done.add(ticket);
-    while (this.#done.delete(this.#floor + 1)) this.#floor++;
+    // Mostly in order: a set that grows and shrinks all the time leaves work for the garbage collector.
+    if (ticket !== this.#floor + 1) {
+      this.#done.add(ticket);
+      return;
+    }
+    this.#floor++;
+    while (this.#done.size > 0 && this.#done.delete(this.#floor + 1)) this.#floor++;
   }
   /** Every ticket given out so far is good: the peer has everything, or this node is durably alone. */
   settleAll(): void {

@@ -92,7 +92,8 @@ export class PendingReplies implements Completion {
     this.held[line] = -1;
     if (this.waits[line] === READ) {
       if (result < 0) this.session.reportDisk(result, "read");
-      if (result > 0) this.session.reply.bytes.set(data.bytes.subarray(0, result), REPLY_HEADER);
+      if (result > 0)
+        Buffer.prototype.copy.call(data.bytes, this.session.reply.bytes, REPLY_HEADER, 0, result);
       this.reply(line, result);
       return;
     }

@@ -28,6 +28,7 @@ export class PollLoop {
   readonly #poll = new PollSet(256);
   readonly #sources: PollSource[] = [];
   readonly #places: number[] = [];
+  readonly #polled: PollSource[] = [];
   #stopped = false;
 
   /** Begins to poll `source`. */
@@ -67,11 +68,12 @@ export class PollLoop {
   #serve(count: number): void {
     const now = monotonic();
     // A source may add or remove others while it is served: what was polled is held here, not the live list.
-    const polled = this.#sources.slice(0, count);
+    for (let at = 0; at < count; at++) this.#polled[at] = this.#sources[at]!;
     for (let at = 0; at < count; at++) {
       const ready = this.#poll.ready(this.#places[at]!);
-      if (ready !== 0 && this.#sources.includes(polled[at]!)) polled[at]!.onReady(ready, now);
+      if (ready !== 0 && this.#sources.includes(this.#polled[at]!)) this.#polled[at]!.onReady(ready, now);
     }
+    this.#polled.length = 0;
   }
 }
 

@@ -5,18 +5,21 @@
  * the daemon's word that this node is durably alone, whatever asks for stable storage waits (G3, G4).
  */
 import type { Generations } from "../failover/types.ts";
-import { errnos } from "../platform/linux/errno.ts";
-import { rejoin, relation } from "../replication/generations.ts";
+import { F_DUPFD_CLOEXEC } from "../platform/linux/constants.ts";
+import { check, errnos } from "../platform/linux/errno.ts";
+import { close, fcntl } from "../platform/linux/libc.ts";
+import { rejoin } from "../replication/generations.ts";
 import { unionMarks } from "../replication/marks_recovery.ts";
 import { type Frame, FrameType } from "../replication/operation.ts";
 import type { ChangedBehind } from "./changed_behind.ts";
 import type { VerifyResult } from "./control.ts";
-import { type CopyRecord, countersOf } from "./copy_record.ts";
+import type { CopyRecord } from "./copy_record.ts";
+import { DurablePoints } from "./durable_points.ts";
+import { answerTo } from "./greeting.ts";
 import {
   encodeHello,
   type FollowerHello,
   parseFollowerHello,
-  type SourceHello,
   STREAM_VERSION,
   wireGenerations,
 } from "./hello.ts";
@@ -26,18 +29,12 @@ import type { Link, LinkOwner } from "./link.ts";
 import type { MarksStore } from "./marks_store.ts";
 import { Outbound } from "./outbound.ts";
 import { monotonic } from "./poll_loop.ts";
-import { Job } from "./pool.ts";
 import { Listener } from "./prim_link.ts";
 import { SourceCopy } from "./source_copy.ts";
 import { BackingTree, type TreeRoot } from "./source_tree.ts";
 import { StreamReader, StreamWriter } from "./stream_buffers.ts";
 import { Verification } from "./verify.ts";
 
-/** A durable point at least this often, ms, or after this many bytes. */
-const POINT_INTERVAL = 5000;
-const POINT_BYTES = 1 << 30;
-/** What a durable point waits for: this disk, the peer's, and the record that both are there. */
-const WITNESSES = 3;
 const PING_INTERVAL = 1000;
 /** How long operations that nobody waits for go on without a peer's word, ms: what a crash may cost beyond a lone machine's. */
 const GRACE = 1000;
@@ -68,17 +65,10 @@ export class Primary implements LinkOwner {
   #hello: FollowerHello | null = null;
   #silentSince = 0;
   #sentAt = 0;
-  #pointAt = 0;
-  #pointBytes = 0;
-  #pointTicket = 0;
-  #pointWaits = 0;
-  /** The peer hears with the next point that the last one is on both disks: after the last change it needs one more. */
-  #peerSettled = false;
   /** The peer has as long to come at first as it has to come back. */
   #lostAt = monotonic();
   #now = 0;
-  #syncing = 0;
-  #afterSync: ((errno: number) => void) | null = null;
+  readonly #points: DurablePoints;
 
   /** `alone`: this generation is durably the only one; else the first sync waits for a peer. Throws when the marks cannot be written. */
   constructor(
@@ -91,7 +81,11 @@ export class Primary implements LinkOwner {
     alone: boolean,
   ) {
     this.#host = host;
-    this.#roots = roots;
+    // Our own: a durable point may still run when the mount and its descriptors are gone.
+    this.#roots = roots.map((root) => ({
+      ...root,
+      fd: check(fcntl(root.fd, F_DUPFD_CLOEXEC, 3), "cannot keep a replicated directory open"),
+    }));
     this.#generations = generations;
     this.#store = store;
     this.#record = record;
@@ -103,6 +97,7 @@ export class Primary implements LinkOwner {
       this.#link?.close(`object ${id.toString(16)} has no known name: the copies are compared again`);
     };
     this.#listener = new Listener(host, this);
+    this.#points = new DurablePoints(host, store, record, this.outbound, this.#writer, places, this.#roots);
   }
 
   /** This node is durably the only one, in this generation: releases what waited. */
@@ -170,6 +165,7 @@ export class Primary implements LinkOwner {
     this.#now = now;
     let wake = this.#listener.afterTurn(now);
     if (this.behind !== null) wake = Math.min(wake, this.#lookBehind(this.behind, now));
+    this.#points.retry();
     this.#store.pump();
     if (this.#store.failure !== null) {
       this.#host.report({ kind: "diskFailed", detail: this.#store.failure });
@@ -181,7 +177,11 @@ export class Primary implements LinkOwner {
       return waits ? Math.min(wake, this.#lostAt + GRACE + 1) : wake;
     }
     this.outbound.held = false;
-    wake = Math.min(wake, this.#watch(now), this.#schedule(now));
+    wake = Math.min(
+      wake,
+      this.#watch(now),
+      this.phase === "inSync" ? this.#points.schedule(now) : Number.POSITIVE_INFINITY,
+    );
     if (this.#link === null) return now;
     if (this.phase === "copying" && this.#copy !== null) {
       wake = Math.min(wake, this.#copy.step(now));
@@ -226,6 +226,8 @@ export class Primary implements LinkOwner {
     this.behind?.close();
     this.#link?.close("the primary stops");
     this.#listener.close();
+    this.#points.close();
+    for (const { fd } of this.#roots) close(fd);
     this.#store.flush();
     // The map on disk may still call dirty what was copied since.
     this.#store.rewrite();
@@ -259,7 +261,7 @@ export class Primary implements LinkOwner {
     this.#endCopy();
     if (this.#verification !== null) this.#endVerification("the secondary went away");
     this.#hello = null;
-    this.#pointWaits = 0;
+    this.#points.end();
     this.#writer.clear();
     this.outbound.reset();
     this.#store.marks.peerGone();
@@ -310,7 +312,7 @@ export class Primary implements LinkOwner {
         else link.close(`the peer could not sync (errno ${frame.errno})`);
         return;
       case FrameType.DURABLE_DONE:
-        this.#pointReached();
+        this.#points.reached();
         return;
       case FrameType.CAUGHT_UP_DONE:
         if (this.phase === "catchingUp") this.#caughtUp();
@@ -341,15 +343,14 @@ export class Primary implements LinkOwner {
       link.close("the peer sent no hello");
       return;
     }
-    const { copy } = hello;
-    const { word } = this.#record;
-    this.#pointTicket = Math.max(
-      word.counter,
-      word.peer?.counter ?? 0,
-      copy.counter,
-      copy.peer?.counter ?? 0,
-    );
-    const answer = this.#judge(hello);
+    this.#points.greet(hello.copy);
+    const own = {
+      generations: this.#generations,
+      word: this.#record.word,
+      directories: this.#roots.length,
+      marks: this.#store.marks,
+    };
+    const answer = answerTo(hello, own, (text) => this.#host.log("warning", text));
     const { frame } = this.#writer;
     frame.flags = STREAM_VERSION;
     frame.data.set(encodeHello(answer));
@@ -370,67 +371,6 @@ export class Primary implements LinkOwner {
       this.#host.report({ kind: "reintegrating", side: "source", full: answer.mode === "full" });
   }
 
-  #judge(hello: FollowerHello): SourceHello {
-    const generations = wireGenerations(this.#generations);
-    const answer = (mode: SourceHello["mode"], to: SourceHello["relation"], detail: string): SourceHello => ({
-      generations,
-      mode,
-      relation: to,
-      detail,
-      copy: this.#record.word,
-    });
-    if (hello.paths !== this.#roots.length)
-      return answer(
-        "refused",
-        "unrelated",
-        `this node replicates ${this.#roots.length} directories, the peer ${hello.paths}: apply the module again`,
-      );
-    if (hello.full) return answer("full", "ancestor", "a full copy was asked for");
-    const lineage = (of: Generations) =>
-      ({ generations: of, consistency: of.current === "" ? "blank" : "uptodate" }) as const;
-    const points = countersOf(this.#record.word, hello.copy);
-    const verdict = relation(
-      { ...lineage(this.#generations), ...points.mine },
-      { ...lineage(hello.generations), ...points.theirs },
-    );
-    if (verdict.restored === "theirs") this.#host.log("warning", `everything is copied: ${verdict.why}`);
-    switch (verdict.relation) {
-      case "equal":
-        return answer(
-          this.#isClean() ? "equal" : this.#store.marks.everything ? "full" : "incremental",
-          "equal",
-          verdict.why,
-        );
-      case "theyAreAncestor":
-        return answer(
-          verdict.full || this.#store.marks.everything ? "full" : "incremental",
-          "ancestor",
-          verdict.why,
-        );
-      case "splitBrain":
-        if (!hello.sacrifice) return answer("refused", "split-brain", verdict.why);
-        return answer(
-          verdict.full || this.#store.marks.everything ? "full" : "incremental",
-          "split-brain",
-          verdict.why,
-        );
-      default:
-        return answer(
-          "refused",
-          "unrelated",
-          verdict.restored === "mine"
-            ? `${verdict.why}; what it lacks is on the peer: make that node the primary, or have it take this copy with second --full`
-            : verdict.why,
-        );
-    }
-  }
-
-  #isClean(): boolean {
-    const { marks } = this.#store;
-    if (marks.everything || marks.dirtyRanges.length > 0) return false;
-    return marks.dirtyDirectories().next().done === true && marks.dirtyObjects().next().done === true;
-  }
-
   /** The peer may change its copy: the stream begins. */
   #ready(): void {
     if (this.phase !== "waiting") return;
@@ -440,8 +380,7 @@ export class Primary implements LinkOwner {
       this.outbound.root(id, index);
     });
     this.outbound.streaming = true;
-    this.#pointAt = this.#now + POINT_INTERVAL;
-    this.#peerSettled = false;
+    this.#points.begin(this.#now);
     const copy = new SourceCopy(
       this.#host,
       this.outbound,
@@ -469,22 +408,8 @@ export class Primary implements LinkOwner {
     this.outbound.alone = false;
     this.outbound.reintegration = null;
     this.#caughtUpTo = { ticket: this.outbound.settlement.tickets, sequence: this.outbound.sequence };
-    this.#pointWaits = 0;
-    this.#store.marks.beginPoint();
-    const link = this.#link;
-    const ticket = ++this.#pointTicket;
-    const told = (errno: number): void => {
-      if (this.#link !== link || this.phase !== "catchingUp") return;
-      if (errno === 0) this.#tellCaughtUp(ticket);
-      else
-        this.#host.report({
-          kind: "diskFailed",
-          detail: `syncing the replicated directory failed (errno ${errno})`,
-        });
-    };
-    this.#syncLocally((errno) => {
-      if (errno === 0) this.#record.write(ticket, this.#record.word.peer, told);
-      else told(errno);
+    this.#points.catchUp((ticket) => {
+      if (this.phase === "catchingUp") this.#tellCaughtUp(ticket);
     });
   }
 
@@ -506,41 +431,9 @@ export class Primary implements LinkOwner {
   /** The peer's disk and record hold everything: this node remembers that before anything else is built upon it. */
   #caughtUp(): void {
     this.phase = "confirming";
-    this.#recordPoint(() =>
+    this.#points.record(() =>
       this.#host.report({ kind: "caughtUp", side: "source", generations: this.#generations }),
     );
-  }
-
-  /** Records the point under way as reached by both copies. Not called back when the peer goes meanwhile. */
-  #recordPoint(done: () => void): void {
-    const link = this.#link;
-    const counter = this.#pointTicket;
-    this.#record.write(counter, { id: this.#hello!.copy.id, counter }, (errno) => {
-      if (this.#link !== link) return;
-      if (errno === 0) done();
-      else
-        this.#host.report({
-          kind: "diskFailed",
-          detail: `a durable point cannot be recorded (errno ${errno})`,
-        });
-    });
-  }
-
-  /** Syncs this node's disk in the pool; `done` hears an errno. */
-  #syncLocally(done: (errno: number) => void): void {
-    this.#syncing = this.#roots.length;
-    this.#afterSync = done;
-    let failed = 0;
-    const completed = (_: number, result: number): void => {
-      if (result < 0) failed = -result;
-      if (--this.#syncing > 0) return;
-      const after = this.#afterSync;
-      this.#afterSync = null;
-      after?.(failed);
-    };
-    for (const { fd } of this.#roots) {
-      if (!this.#host.pool.submit(Job.SYNCFS, fd, 0, 0, 0, { completed }, 0)) completed(0, -11);
-    }
   }
 
   /** Gives up a peer that does not answer in time. Returns when to look again. */
@@ -562,48 +455,6 @@ export class Primary implements LinkOwner {
       link.close(`the peer has acknowledged nothing for ${this.#host.config.timeoutMs} ms`);
     }
     return now + Math.min(PING_INTERVAL, this.#host.config.timeoutMs / 4);
-  }
-
-  /** Begins a durable point when one is due. Returns when the next is. */
-  #schedule(now: number): number {
-    if (this.phase !== "inSync") return Number.POSITIVE_INFINITY;
-    const due =
-      now >= this.#pointAt ||
-      this.#host.counters.bytesSent - this.#pointBytes > POINT_BYTES ||
-      this.#store.marks.wantsPoint;
-    if (!due || this.#pointWaits > 0) return this.#pointAt;
-    this.#pointAt = now + POINT_INTERVAL;
-    this.#pointBytes = this.#host.counters.bytesSent;
-    if (!this.#store.marks.beginPoint()) return this.#pointAt;
-    const idle = this.#store.marks.pointObjects().next().done === true && !this.#store.marks.wantsPoint;
-    if (idle && this.#peerSettled) {
-      this.#store.marks.confirmPoint();
-      this.#host.counters.durablePoints++;
-      return this.#pointAt;
-    }
-    this.#peerSettled = idle;
-    this.#pointWaits = WITNESSES;
-    this.#writer.frame.ticket = ++this.#pointTicket;
-    this.outbound.send(FrameType.DURABLE_POINT);
-    const link = this.#link;
-    this.#syncLocally((errno) => {
-      if (errno !== 0)
-        this.#host.report({
-          kind: "diskFailed",
-          detail: `a durable point failed on this copy (errno ${errno})`,
-        });
-      else if (this.#link === link) this.#pointReached();
-    });
-    return this.#pointAt;
-  }
-
-  #pointReached(): void {
-    if (this.#pointWaits < WITNESSES - 1 || --this.#pointWaits > WITNESSES - 2) return;
-    this.#recordPoint(() => {
-      this.#pointWaits = 0;
-      this.#store.marks.confirmPoint();
-      this.#host.counters.durablePoints++;
-    });
   }
 
   #checkDrained(): void {

@@ -76,10 +76,10 @@ export class BackingTree implements SourceTree {
 
   /** Opens an object for reading: a descriptor that the caller closes, or -errno (ENOENT: it has no name). */
   open(id: number): number {
-    const fd = this.#openKnown(id);
+    const fd = this.openKnown(id);
     if (fd >= 0 || this.#walked) return fd;
     this.#walk();
-    return this.#openKnown(id);
+    return this.openKnown(id);
   }
 
   /** Opens a directory: a descriptor that stays ours, good until the next call, or -errno. */
@@ -129,7 +129,8 @@ export class BackingTree implements SourceTree {
     return this.#places.get(id) ?? this.#marks.objects.get(id)?.place ?? null;
   }
 
-  #openKnown(id: number): number {
+  /** As `open`, but only where the object was last seen: ESTALE or ENOENT when it is somewhere else. */
+  openKnown(id: number): number {
     const root = this.#roots.find((candidate) => candidate.id === id);
     if (root !== undefined) return openat(root.fd, textName("."), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     const place = this.#place(id);

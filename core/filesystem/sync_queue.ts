@@ -12,25 +12,38 @@ import { Job } from "./pool.ts";
 /** Hears how a sync ended: 0 or a positive errno. */
 export type SyncDone = (ticket: number, errno: number) => void;
 
-/** One object's syncs. */
-interface Entry {
-  id: number;
-  fd: number;
-  dataOnly: boolean;
-  running: number[];
-  waiting: number[];
-  waitingDataOnly: boolean;
+/** One object's syncs. Used again for another object when it is done: nothing is allocated for a sync. */
+class Entry {
+  /** 0: free. */
+  id = 0;
+  fd = -1;
+  dataOnly = false;
+  running: number[] = [];
+  waiting: number[] = [];
+  waitingDataOnly = true;
+  postponed = false;
+
+  /** `slot`: its place in the list, and what the pool knows it by. */
+  constructor(readonly slot: number) {}
+
+  /** Those that wait run now. */
+  advance(): void {
+    const done = this.running;
+    done.length = 0;
+    this.running = this.waiting;
+    this.waiting = done;
+    this.dataOnly = this.waitingDataOnly;
+    this.waitingDataOnly = true;
+  }
 }
 
 /** See the top of the file. */
 export class SyncQueue implements Completion {
   readonly #pool: Pool;
   readonly #done: SyncDone;
-  readonly #entries = new Map<number, Entry>();
-  /** Entries by cookie: the pool carries numbers only. */
-  readonly #running = new Map<number, Entry>();
-  readonly #postponed: Entry[] = [];
-  #cookie = 0;
+  readonly #entries: Entry[] = [];
+  #busy = 0;
+  #postponed = 0;
 
   constructor(pool: Pool, done: SyncDone) {
     this.#pool = pool;
@@ -39,13 +52,13 @@ export class SyncQueue implements Completion {
 
   /** True when nothing is under way. */
   get idle(): boolean {
-    return this.#entries.size === 0;
+    return this.#busy === 0;
   }
 
   /** Syncs the open object behind `fd`, which stays the caller's; `done` hears `ticket`. */
   sync(id: number, fd: number, dataOnly: boolean, ticket: number): void {
-    const entry = this.#entries.get(id);
-    if (entry !== undefined) {
+    const entry = this.#find(id);
+    if (entry !== null) {
       entry.waiting.push(ticket);
       if (!dataOnly) entry.waitingDataOnly = false;
       return;
@@ -55,40 +68,61 @@ export class SyncQueue implements Completion {
       this.#done(ticket, -own);
       return;
     }
-    const fresh: Entry = { id, fd: own, dataOnly, running: [ticket], waiting: [], waitingDataOnly: true };
-    this.#entries.set(id, fresh);
-    this.#submit(fresh);
+    this.#begin(id, own, dataOnly, ticket);
   }
 
   /** Tries again what the full pool could not take. Call once a turn. */
   retry(): void {
-    const postponed = this.#postponed.splice(0);
-    for (const entry of postponed) this.#submit(entry);
+    if (this.#postponed === 0) return;
+    this.#postponed = 0;
+    for (const entry of this.#entries) {
+      if (!entry.postponed) continue;
+      entry.postponed = false;
+      this.#submit(entry);
+    }
   }
 
-  completed(cookie: number, result: number): void {
-    const entry = this.#running.get(cookie)!;
-    this.#running.delete(cookie);
+  completed(slot: number, result: number): void {
+    const entry = this.#entries[slot]!;
     const tickets = entry.running;
-    if (entry.waiting.length > 0) {
-      entry.running = entry.waiting;
-      entry.dataOnly = entry.waitingDataOnly;
-      entry.waiting = [];
-      entry.waitingDataOnly = true;
-      this.#submit(entry);
-    } else {
-      this.#entries.delete(entry.id);
-      close(entry.fd);
+    const errno = result < 0 ? -result : 0;
+    // Who hears of it may ask for the next sync of the same object: that one must not join this.
+    for (let at = 0; at < tickets.length; at++) this.#done(tickets[at]!, errno);
+    entry.advance();
+    if (entry.running.length > 0) this.#submit(entry);
+    else this.#end(entry);
+  }
+
+  #find(id: number): Entry | null {
+    for (let slot = 0; slot < this.#entries.length; slot++)
+      if (this.#entries[slot]!.id === id) return this.#entries[slot]!;
+    return null;
+  }
+
+  #begin(id: number, fd: number, dataOnly: boolean, ticket: number): void {
+    let entry = this.#find(0);
+    if (entry === null) {
+      entry = new Entry(this.#entries.length);
+      this.#entries.push(entry);
     }
-    for (const ticket of tickets) this.#done(ticket, result < 0 ? -result : 0);
+    entry.id = id;
+    entry.fd = fd;
+    entry.dataOnly = dataOnly;
+    entry.running.push(ticket);
+    this.#busy++;
+    this.#submit(entry);
+  }
+
+  #end(entry: Entry): void {
+    close(entry.fd);
+    entry.id = 0;
+    this.#busy--;
   }
 
   #submit(entry: Entry): void {
-    const cookie = ++this.#cookie;
-    this.#running.set(cookie, entry);
     const kind = entry.dataOnly ? Job.FDATASYNC : Job.FSYNC;
-    if (this.#pool.submit(kind, entry.fd, 0, 0, 0, this, cookie)) return;
-    this.#running.delete(cookie);
-    this.#postponed.push(entry);
+    if (this.#pool.submit(kind, entry.fd, 0, 0, 0, this, entry.slot)) return;
+    entry.postponed = true;
+    this.#postponed++;
   }
 }

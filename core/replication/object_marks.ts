@@ -23,6 +23,8 @@ export class ObjectMarks {
   tail: TailMark | null = null;
   readonly extents = new Map<number, ExtentMark>();
   place: Place | null = null;
+  /** It lost its last name, or its last user when it had none. */
+  isGone = false;
 
   constructor(readonly id: number) {}
 
@@ -123,6 +125,7 @@ export class ObjectMarks {
 
   /** What is dirty of data and attributes was sent, in a manner of speaking: there is nothing left to send. */
   lapse(): void {
+    this.isGone = true;
     if (this.attributes?.isDirty) this.attributes.copied();
     if (this.tail?.isDirty) this.tail.copied(Number.POSITIVE_INFINITY);
     for (const extent of this.extents.values()) extent.copied(0, BLOCKS_PER_EXTENT);

@@ -227,10 +227,10 @@ export function checkName(bytes: Uint8Array, at: number, length: number, kind: F
   }
 }
 
-/** `set(subarray())` allocates a view; for short stretches a loop is faster, for long ones the view is nothing beside the copy. */
+/** Without a view on either side: the collector would have to take it away again. For short stretches a loop is faster. */
 function copyBytes(from: Uint8Array, at: number, length: number, out: Uint8Array, position: number): void {
   if (length > 256) {
-    out.set(from.subarray(at, at + length), position);
+    Buffer.prototype.copy.call(from, out, position, at, at + length);
   } else {
     for (let index = 0; index < length; index++) out[position + index] = from[at + index]!;
   }

@@ -194,11 +194,12 @@ export async function becomesEqual(
   return left;
 }
 
-/** Two nodes that replicate one directory, made under `base`, which is emptied. */
+/** Two nodes that replicate one directory, made under `base`, which is emptied. `dataOf`: where a node's directory is, if not there. */
 export function makeLab(
   base: string,
   port: number,
   options: Partial<ReplicationConfig> = {},
+  dataOf: (name: string) => string = (name) => join(base, name, "data"),
 ): { n1: LabNode; n2: LabNode; close(): Promise<void> } {
   rmSync(base, { recursive: true, force: true });
   const node = (name: string, number: 1 | 2): LabNode => {
@@ -210,7 +211,7 @@ export function makeLab(
       nodeNumber: number,
       stateDir: join(home, "state"),
       savedDir: join(home, "saved"),
-      paths: [{ path: join(home, "data"), exclude: [], only: [], notEmpty: false }],
+      paths: [{ path: dataOf(name), exclude: [], only: [], notEmpty: false }],
       durability: "fsync",
       close: "ordered",
       timeoutMs: 1500,

@@ -16,7 +16,6 @@ const NUMBERS = [
 const KNOWN: Readonly<Record<string, string>> = {
   "31c":
     "systemd sees the mounts of replicated directories as units of its own and may unmount one whose application is idle before the daemon has stopped the module: the daemon's unit is not ordered after them",
-  "33": "that the data path allocates nothing for an operation is by construction only: no test bounds the slowest operations",
 };
 
 /** Titles are the texts of tests and of the lists that name them; comments do not count. */
