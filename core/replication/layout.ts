@@ -72,7 +72,7 @@ export interface FrameNumbers {
   rdev: number;
   uid: number;
   gid: number;
-  /** UNLINK: 1 for a directory. RENAME: renameat2's. SETFLAGS, OBJECT: FS_IOC_SETFLAGS bits. PLACE: 1 if its names are dirty. SYNC: 1 for data only. HELLO: protocol version. */
+  /** UNLINK: 1 for a directory. RENAME: renameat2's. SETFLAGS, OBJECT: FS_IOC_SETFLAGS bits. PLACE: 1 if its names are dirty. SYNC: 1 for data only. DURABLE_POINT: 1 if the source's marks tell all that the target lacks. HELLO: protocol version. */
   flags: number;
   /** SETATTR: a mask of ATTR_*. */
   valid: number;
@@ -148,7 +148,7 @@ export const LAYOUT: Readonly<Record<FrameType, readonly Field[]>> = {
   [FrameType.SETFLAGS]: [ID, FLAGS],
   [FrameType.FORGET]: [ID],
   [FrameType.SYNC]: [["id", "id0"], FLAGS, TICKET],
-  [FrameType.DURABLE_POINT]: [TICKET],
+  [FrameType.DURABLE_POINT]: [TICKET, FLAGS],
   // `parent` 0: a replicated directory itself, or one that was removed; the name says nothing then.
   [FrameType.PLACE]: [ID, ["parent", "id0"], FLAGS, NAME],
   // Directories with identities from `id` to before `parent` are dirty, also those that the source does not have any more.
