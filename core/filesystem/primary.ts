@@ -77,8 +77,12 @@ export class Primary implements LinkOwner {
   /** The peer has as long to come at first as it has to come back. */
   #lostAt = monotonic();
   #now = 0;
-  #syncing = 0;
-  #afterSync: ((errno: number) => void) | null = null;
+  /** The peer's copy is worth nothing until all is copied, in this connection or since an earlier one. */
+  #copiesAll = false;
+  /** This node's marks tell all that the peer lacks: it needs no full copy any more if this one is interrupted. */
+  #tellsAll = false;
+  /** The same, when the durable point under way began. */
+  #pointTellsAll = false;
 
   /** `alone`: this generation is durably the only one; else the first sync waits for a peer. Throws when the marks cannot be written. */
   constructor(
@@ -184,8 +188,13 @@ export class Primary implements LinkOwner {
     wake = Math.min(wake, this.#watch(now), this.#schedule(now));
     if (this.#link === null) return now;
     if (this.phase === "copying" && this.#copy !== null) {
-      wake = Math.min(wake, this.#copy.step(now));
+      // What a durable point is about is sorted out before the last one.
+      wake = Math.min(wake, this.#copy.step(now, this.#pointWaits === 0));
       if (this.#copy.isDone) this.#catchUp();
+      else if (this.#copiesAll && !this.#tellsAll && this.#copy.namesDone) {
+        this.#tellsAll = true;
+        this.#pointAt = wake = now;
+      }
     }
     if (this.#verification !== null) wake = Math.min(wake, this.#verification.step(now));
     this.#host.counters.queueBytes = this.#writer.queued;
@@ -318,7 +327,7 @@ export class Primary implements LinkOwner {
       case FrameType.APPLY_FAILED:
         if (isDisagreement(frame.errno)) {
           // The peer's names are not what the marks say: no smaller copy can be trusted to mend that.
-          this.#store.marks.everything = true;
+          this.#store.forget();
           this.#host.log(
             "error",
             "the secondary's copy is not what it should be; the next reintegration copies everything",
@@ -350,6 +359,10 @@ export class Primary implements LinkOwner {
       copy.peer?.counter ?? 0,
     );
     const answer = this.#judge(hello);
+    this.#copiesAll = answer.mode === "full" || hello.generations.current === "";
+    this.#tellsAll = this.#copiesAll && answer.mode !== "full";
+    // On disk before the peer gives up what its copy was: it is told nothing that a crash here could take back.
+    if (answer.mode === "full") this.#store.forget();
     const { frame } = this.#writer;
     frame.flags = STREAM_VERSION;
     frame.data.set(encodeHello(answer));
@@ -363,7 +376,6 @@ export class Primary implements LinkOwner {
       });
       return;
     }
-    if (answer.mode === "full") this.#store.marks.everything = true;
     this.phase = "waiting";
     this.#host.connectedTo(link.name);
     if (answer.mode !== "equal")
@@ -394,23 +406,24 @@ export class Primary implements LinkOwner {
       { ...lineage(hello.generations), ...points.theirs },
     );
     if (verdict.restored === "theirs") this.#host.log("warning", `everything is copied: ${verdict.why}`);
+    if (hello.generations.current === "" && !verdict.full) this.#host.log("info", verdict.why);
     switch (verdict.relation) {
       case "equal":
         return answer(
-          this.#isClean() ? "equal" : this.#store.marks.everything ? "full" : "incremental",
+          this.#isClean() ? "equal" : this.#store.marks.owesEverything ? "full" : "incremental",
           "equal",
           verdict.why,
         );
       case "theyAreAncestor":
         return answer(
-          verdict.full || this.#store.marks.everything ? "full" : "incremental",
+          verdict.full || this.#store.marks.owesEverything ? "full" : "incremental",
           "ancestor",
           verdict.why,
         );
       case "splitBrain":
         if (!hello.sacrifice) return answer("refused", "split-brain", verdict.why);
         return answer(
-          verdict.full || this.#store.marks.everything ? "full" : "incremental",
+          verdict.full || this.#store.marks.owesEverything ? "full" : "incremental",
           "split-brain",
           verdict.why,
         );
@@ -427,7 +440,7 @@ export class Primary implements LinkOwner {
 
   #isClean(): boolean {
     const { marks } = this.#store;
-    if (marks.everything || marks.dirtyRanges.length > 0) return false;
+    if (marks.owesEverything || marks.dirtyRanges.length > 0) return false;
     return marks.dirtyDirectories().next().done === true && marks.dirtyObjects().next().done === true;
   }
 
@@ -466,10 +479,10 @@ export class Primary implements LinkOwner {
   /** Nothing is dirty any more. From here on nothing is acknowledged without the peer's word. */
   #catchUp(): void {
     this.phase = "catchingUp";
+    this.#copiesAll = this.#tellsAll = this.#pointTellsAll = false;
     this.outbound.alone = false;
     this.outbound.reintegration = null;
     this.#caughtUpTo = { ticket: this.outbound.settlement.tickets, sequence: this.outbound.sequence };
-    this.#pointWaits = 0;
     this.#store.marks.beginPoint();
     const link = this.#link;
     const ticket = ++this.#pointTicket;
@@ -515,7 +528,8 @@ export class Primary implements LinkOwner {
   #recordPoint(done: () => void): void {
     const link = this.#link;
     const counter = this.#pointTicket;
-    this.#record.write(counter, { id: this.#hello!.copy.id, counter }, (errno) => {
+    const peer = { id: this.#hello!.copy.id, counter };
+    this.#record.write(counter, this.#pointTellsAll ? { ...peer, began: true } : peer, (errno) => {
       if (this.#link !== link) return;
       if (errno === 0) done();
       else
@@ -528,15 +542,11 @@ export class Primary implements LinkOwner {
 
   /** Syncs this node's disk in the pool; `done` hears an errno. */
   #syncLocally(done: (errno: number) => void): void {
-    this.#syncing = this.#roots.length;
-    this.#afterSync = done;
+    let open = this.#roots.length;
     let failed = 0;
     const completed = (_: number, result: number): void => {
       if (result < 0) failed = -result;
-      if (--this.#syncing > 0) return;
-      const after = this.#afterSync;
-      this.#afterSync = null;
-      after?.(failed);
+      if (--open === 0) done(failed);
     };
     for (const { fd } of this.#roots) {
       if (!this.#host.pool.submit(Job.SYNCFS, fd, 0, 0, 0, { completed }, 0)) completed(0, -11);
@@ -566,7 +576,7 @@ export class Primary implements LinkOwner {
 
   /** Begins a durable point when one is due. Returns when the next is. */
   #schedule(now: number): number {
-    if (this.phase !== "inSync") return Number.POSITIVE_INFINITY;
+    if (this.phase !== "inSync" && this.phase !== "copying") return Number.POSITIVE_INFINITY;
     const due =
       now >= this.#pointAt ||
       this.#host.counters.bytesSent - this.#pointBytes > POINT_BYTES ||
@@ -576,13 +586,15 @@ export class Primary implements LinkOwner {
     this.#pointBytes = this.#host.counters.bytesSent;
     if (!this.#store.marks.beginPoint()) return this.#pointAt;
     const idle = this.#store.marks.pointObjects().next().done === true && !this.#store.marks.wantsPoint;
-    if (idle && this.#peerSettled) {
+    if (idle && this.#peerSettled && this.phase === "inSync") {
       this.#store.marks.confirmPoint();
       this.#host.counters.durablePoints++;
       return this.#pointAt;
     }
     this.#peerSettled = idle;
     this.#pointWaits = WITNESSES;
+    this.#pointTellsAll = this.#tellsAll;
+    this.#writer.frame.flags = this.#tellsAll ? 1 : 0;
     this.#writer.frame.ticket = ++this.#pointTicket;
     this.outbound.send(FrameType.DURABLE_POINT);
     const link = this.#link;
@@ -599,10 +611,14 @@ export class Primary implements LinkOwner {
 
   #pointReached(): void {
     if (this.#pointWaits < WITNESSES - 1 || --this.#pointWaits > WITNESSES - 2) return;
+    const counter = this.#pointTicket;
     this.#recordPoint(() => {
       this.#pointWaits = 0;
       this.#store.marks.confirmPoint();
       this.#host.counters.durablePoints++;
+      // At once: what the peer believes unsettled is copied again after an interruption.
+      this.#writer.frame.ticket = counter;
+      this.outbound.send(FrameType.SETTLED);
     });
   }
 

@@ -42,6 +42,8 @@ const DIAL_MOST = 2000;
 /** After an operation that could not be applied: the cause may go away, hammering will not help it. */
 const DIAL_AFTER_FAILURE = 10_000;
 
+const NOTHING: Generations = { current: "", parted: null, history: [] };
+
 /** How far the present connection is. */
 type Phase = "idle" | "greeting" | "waiting" | "following" | "catchingUp" | "inSync";
 
@@ -60,7 +62,10 @@ export class Second implements LinkOwner {
   readonly #writer = new StreamWriter();
   #reader = new StreamReader();
   readonly #syncs: SyncQueue;
+  /** Somebody asked for a full copy, and it has not begun yet. */
   #full: boolean;
+  /** The source answered with a full copy. */
+  #isFull = false;
   readonly #sacrifice: boolean;
   #saved = false;
   #zone: Memory | null = null;
@@ -116,8 +121,12 @@ export class Second implements LinkOwner {
 
   /** The daemon let this copy go on, after `reintegrating` or `caughtUp`. */
   proceed(after: "reintegrating" | "caughtUp"): void {
-    if (this.phase === "waiting" && after === "reintegrating") this.#ready();
-    else if (this.phase === "catchingUp" && after === "caughtUp") {
+    if (this.phase === "waiting" && after === "reintegrating") {
+      // Durably worth nothing now: that tells by itself what is to be copied, and an interrupted full copy may go on.
+      if (this.#isFull) this.#generations = NOTHING;
+      this.#full &&= !this.#isFull;
+      this.#ready();
+    } else if (this.phase === "catchingUp" && after === "caughtUp") {
       // Equal and durable on both disks: nothing of the past is owed any more, and the past is the source's from here on.
       this.#generations = rejoin(this.#source);
       this.#store.marks.clear();
@@ -272,11 +281,14 @@ export class Second implements LinkOwner {
         return;
       case FrameType.DURABLE_POINT:
         this.#applied = frame.sequence;
-        // The source begins the next point only when the last one is on both disks.
-        this.#store.marks.confirmPoint();
+        if (frame.flags === 1) this.#forgiven();
         this.#store.marks.beginPoint();
         this.#durablePoint(frame.ticket, FrameType.DURABLE_DONE);
         this.#sourceCopy = { ...this.#sourceCopy, counter: frame.ticket };
+        return;
+      case FrameType.SETTLED:
+        this.#applied = frame.sequence;
+        this.#store.marks.confirmPoint();
         return;
       case FrameType.CAUGHT_UP:
         this.#applied = frame.sequence;
@@ -329,6 +341,13 @@ export class Second implements LinkOwner {
     else this.#progressed();
   }
 
+  /** The source's marks tell all that this copy lacks; that its own do not is no reason any more to copy everything. */
+  #forgiven(): void {
+    if (!this.#store.marks.owesEverything) return;
+    this.#store.marks.peerTells();
+    this.#store.rewrite();
+  }
+
   #finishCopy(): void {
     const result = this.#copy.finish();
     if (result < 0) this.#host.log("warning", `.holdfast/limbo could not be emptied: ${errnoName(result)}`);
@@ -362,7 +381,8 @@ export class Second implements LinkOwner {
     const hello = parseSourceHello(frame.data.copy());
     this.#source = hello.generations;
     this.#sourceCopy = { id: hello.copy.id, counter: hello.copy.counter };
-    if (hello.mode === "full") this.#host.log("info", `the primary copies everything: ${hello.detail}`);
+    this.#isFull = hello.mode === "full";
+    if (this.#isFull) this.#host.log("info", `the primary copies everything: ${hello.detail}`);
     if (hello.mode === "refused") {
       this.#dialAt = this.#now + DIAL_MOST;
       const relation = hello.relation === "split-brain" ? "split-brain" : "unrelated";

@@ -38,11 +38,13 @@ export class SourceCopy {
   readonly #tree: BackingTree;
   #bytesTotal = 0;
   #filesTotal = 0;
-  #namesDone = false;
+  /** All names are sent, and every object that the peer lacks has a mark of its own. */
+  namesDone = false;
   #rangesSent = false;
   /** Objects that were sent from their first byte on. */
   readonly #sentWhole = new Set<number>();
   #waitFor = -1;
+  #mayEnd = true;
   #object = 0;
   #fd = -1;
   #toldAt = 0;
@@ -64,8 +66,12 @@ export class SourceCopy {
     this.reintegration = new Reintegration(marks, this.#tree, tops, false);
   }
 
-  /** Sends what there is room and time for. Returns when to go on by itself; Infinity: when the peer has taken or said something. */
-  step(now: number): number {
+  /**
+   * Sends what there is room and time for. Returns when to go on by itself; Infinity: when the peer has taken or said something.
+   * `mayEnd`: false while something else must be over first.
+   */
+  step(now: number, mayEnd: boolean): number {
+    this.#mayEnd = mayEnd;
     const { bandwidth } = this.host.config;
     const end = now + SLICE;
     while (this.writer.queued < IN_FLIGHT) {
@@ -96,6 +102,7 @@ export class SourceCopy {
 
   /** Sends the names of directories again, at this point of the stream: a live operation mixed what the target has with what it lacks. */
   resend(): void {
+    this.#waitFor = -1;
     for (const directory of this.reintegration.resend.splice(0)) {
       this.#announce();
       this.#sendNames(directory);
@@ -112,6 +119,8 @@ export class SourceCopy {
   #advance(): boolean {
     this.#announce();
     const step = this.reintegration.next();
+    // What is sent after an end that did not come yet must be acknowledged too.
+    if (step.do !== "wait") this.#waitFor = -1;
     switch (step.do) {
       case "list":
         this.#list(step.directory);
@@ -120,7 +129,7 @@ export class SourceCopy {
         this.#sendNames(step.directory);
         return true;
       case "namesDone":
-        this.#namesDone = true;
+        this.namesDone = true;
         this.#count();
         return true;
       case "object":
@@ -141,7 +150,7 @@ export class SourceCopy {
     }
     // NEED comes before the acknowledgement of what it was caused by: nothing is asked for any more.
     if (this.outbound.applied >= this.#waitFor) {
-      if (this.reintegration.isComplete) this.isDone = true;
+      if (this.reintegration.isComplete) this.isDone = this.#mayEnd;
       else {
         this.#waitFor = -1;
         return true;
@@ -320,7 +329,7 @@ export class SourceCopy {
     const { bytes, files, startedAt, full } = this.statistics;
     const elapsed = now - startedAt;
     this.host.progress({
-      phase: this.isDone ? "finishing" : this.#namesDone ? "data" : "names",
+      phase: this.isDone ? "finishing" : this.namesDone ? "data" : "names",
       full,
       bytesDone: bytes,
       bytesTotal: Math.max(this.#bytesTotal, bytes),
@@ -328,7 +337,7 @@ export class SourceCopy {
       filesTotal: Math.max(this.#filesTotal, files),
       startedAt: this.#startedWall,
       etaMs:
-        bytes === 0 || !this.#namesDone ? null : Math.max(0, (elapsed * (this.#bytesTotal - bytes)) / bytes),
+        bytes === 0 || !this.namesDone ? null : Math.max(0, (elapsed * (this.#bytesTotal - bytes)) / bytes),
     });
   }
 }

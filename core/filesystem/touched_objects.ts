@@ -30,6 +30,8 @@ export class TouchedObjects implements Completion {
   readonly #roots: readonly number[];
   readonly #syncs: SyncQueue;
   #ids = new Set<number>();
+  /** A symbolic link or a special file was changed, or put in the place of another: nothing of it can be synced by itself. */
+  #isElsewhere = false;
   readonly #points: Point[] = [];
 
   constructor(objects: ReplicaObjects, pool: Pool, roots: readonly number[]) {
@@ -63,19 +65,23 @@ export class TouchedObjects implements Completion {
         return;
       default:
         this.#ids.add(frame.id);
+        if (this.#objects.get(frame.id)?.pathOnly === true) this.#isElsewhere = true;
     }
   }
 
   /** Syncs all that was noted so far; `everything`: whatever else is on those disks too. `done` hears 0 or the first errno. Points end in the order begun. */
   sync(everything: boolean, done: (errno: number) => void): void {
-    this.#points.push({ everything, ids: [...this.#ids], next: 0, running: 0, errno: 0, done });
+    const whole = everything || this.#isElsewhere;
+    this.#points.push({ everything: whole, ids: [...this.#ids], next: 0, running: 0, errno: 0, done });
     this.#ids = new Set();
+    this.#isElsewhere = false;
     if (this.#points.length === 1) this.#begin();
   }
 
   /** Forgets what was noted; points under way end without being heard. */
   clear(): void {
     this.#ids.clear();
+    this.#isElsewhere = false;
     for (const point of this.#points) {
       point.done = (): void => {};
       point.next = point.ids.length;
@@ -108,7 +114,7 @@ export class TouchedObjects implements Completion {
     while (point.running < IN_FLIGHT && point.next < point.ids.length) {
       const id = point.ids[point.next++]!;
       const object = this.#objects.get(id);
-      // Gone, or neither file nor directory: what there is to say about it lies in its directory.
+      // Gone, or a new one that is neither file nor directory: what there is to say about it lies in its directory.
       if (object === undefined || object.pathOnly) continue;
       const fd = this.#objects.fd(id);
       if (fd < 0) continue;
