@@ -65,6 +65,14 @@ export class BackingTree implements SourceTree {
     return this.#place(id)?.name ?? "";
   }
 
+  /** Where an object is believed to be: its directory, open until the next call, and its name. Null when that is not known. */
+  whereabouts(id: number): { directory: number; name: string } | null {
+    const place = this.#place(id);
+    if (place === null || place.parent === 0) return null;
+    const parent = this.directory(place.parent);
+    return typeof parent === "number" ? null : { directory: parent.fd, name: place.name };
+  }
+
   /** Makes sure that every place asked for is true, walking through the tree when one is not. */
   verify(ids: Iterable<number>): void {
     for (const id of ids) {
