@@ -39,10 +39,20 @@ const POINT_BYTES = 1 << 30;
 /** What a durable point waits for: this disk, the peer's, and the record that both are there. */
 const WITNESSES = 3;
 const PING_INTERVAL = 1000;
+/** Longest time of one turn that looks for what is dirty, ms. */
+const SLICE = 4;
 /** How long operations that nobody waits for go on without a peer's word, ms: what a crash may cost beyond a lone machine's. */
 const GRACE = 1000;
 
-type Phase = "closed" | "greeting" | "waiting" | "copying" | "catchingUp" | "confirming" | "inSync";
+type Phase =
+  | "closed"
+  | "greeting"
+  | "waiting"
+  | "locating"
+  | "copying"
+  | "catchingUp"
+  | "confirming"
+  | "inSync";
 
 /** The source of a stream. */
 export class Primary implements LinkOwner {
@@ -60,6 +70,7 @@ export class Primary implements LinkOwner {
   readonly #writer = new StreamWriter();
   readonly #listener: Listener;
   #reader = new StreamReader();
+  #locating: { tree: BackingTree; steps: Iterator<number> } | null = null;
   #copy: SourceCopy | null = null;
   #verification: Verification | null = null;
   #verified: ((result: VerifyResult | string) => void) | null = null;
@@ -187,6 +198,7 @@ export class Primary implements LinkOwner {
     this.outbound.held = false;
     wake = Math.min(wake, this.#watch(now), this.#schedule(now));
     if (this.#link === null) return now;
+    if (this.phase === "locating") wake = Math.min(wake, this.#locate(now));
     if (this.phase === "copying" && this.#copy !== null) {
       // What a durable point is about is sorted out before the last one.
       wake = Math.min(wake, this.#copy.step(now, this.#pointWaits === 0));
@@ -444,9 +456,26 @@ export class Primary implements LinkOwner {
     return marks.dirtyDirectories().next().done === true && marks.dirtyObjects().next().done === true;
   }
 
-  /** The peer may change its copy: the stream begins. */
+  /** The peer may change its copy. What is dirty is looked for first, a little in each turn: after a restart its places are hearsay. */
   #ready(): void {
     if (this.phase !== "waiting") return;
+    this.phase = "locating";
+    const { marks } = this.#store;
+    const tree = new BackingTree(this.#roots, this.places, marks);
+    const steps = tree.verifying([...marks.dirtyDirectories(), ...marks.dirtyObjects()]);
+    this.#locating = { tree, steps };
+  }
+
+  /** Returns when to go on; the stream begins when all is found. */
+  #locate(now: number): number {
+    const { tree, steps } = this.#locating!;
+    while (steps.next().done !== true) if (monotonic() > now + SLICE) return now;
+    this.#locating = null;
+    this.#begin(tree);
+    return now;
+  }
+
+  #begin(tree: BackingTree): void {
     this.phase = "copying";
     this.#store.marks.peerBack();
     this.#roots.forEach(({ id }, index) => {
@@ -459,7 +488,7 @@ export class Primary implements LinkOwner {
       this.#host,
       this.outbound,
       this.#store.marks,
-      this.places,
+      tree,
       this.#writer,
       this.#roots,
       this.#now,
@@ -472,6 +501,8 @@ export class Primary implements LinkOwner {
   }
 
   #endCopy(): void {
+    this.#locating?.tree.close();
+    this.#locating = null;
     this.#copy?.close();
     this.#copy = null;
   }

@@ -18,7 +18,7 @@ import { ChangedBehind } from "./changed_behind.ts";
 import type { CopyRecord, KnownCopy } from "./copy_record.ts";
 import { type NameFilter, nameFilter } from "./exclusion.ts";
 import { encodeHello, parseSourceHello, STREAM_VERSION, wireGenerations } from "./hello.ts";
-import type { Host } from "./host.ts";
+import { type Host, noGenerations } from "./host.ts";
 import { KnownPlaces } from "./known_places.ts";
 import { Link, type LinkOwner } from "./link.ts";
 import type { MarksStore } from "./marks_store.ts";
@@ -41,8 +41,6 @@ const DIAL_FIRST = 50;
 const DIAL_MOST = 2000;
 /** After an operation that could not be applied: the cause may go away, hammering will not help it. */
 const DIAL_AFTER_FAILURE = 10_000;
-
-const NOTHING: Generations = { current: "", parted: null, history: [] };
 
 /** How far the present connection is. */
 type Phase = "idle" | "greeting" | "waiting" | "following" | "catchingUp" | "inSync";
@@ -123,7 +121,7 @@ export class Second implements LinkOwner {
   proceed(after: "reintegrating" | "caughtUp"): void {
     if (this.phase === "waiting" && after === "reintegrating") {
       // Durably worth nothing now: that tells by itself what is to be copied, and an interrupted full copy may go on.
-      if (this.#isFull) this.#generations = NOTHING;
+      if (this.#isFull) this.#generations = noGenerations;
       this.#full &&= !this.#isFull;
       this.#ready();
     } else if (this.phase === "catchingUp" && after === "caughtUp") {

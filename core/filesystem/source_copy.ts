@@ -12,12 +12,12 @@ import { entryBytes, putEntry } from "../replication/packed.ts";
 import { Reintegration } from "../replication/reintegration.ts";
 import { packXattrs, readAttributes, readTarget, readXattrs } from "./attributes.ts";
 import type { Host } from "./host.ts";
-import { type KnownPlaces, nameBytes } from "./known_places.ts";
+import { nameBytes } from "./known_places.ts";
 import type { Outbound } from "./outbound.ts";
 import { monotonic } from "./poll_loop.ts";
 import { POOL_BUFFER } from "./pool.ts";
 import { OBJECTS_AHEAD, ReadAhead, readFromMemory } from "./read_ahead.ts";
-import { BackingTree, sizeOf, type TreeRoot } from "./source_tree.ts";
+import { type BackingTree, sizeOf, type TreeRoot } from "./source_tree.ts";
 import type { StreamWriter } from "./stream_buffers.ts";
 
 /** Bytes of reintegration that may wait in the queue: live operations come after them. */
@@ -33,7 +33,7 @@ export const TOP_NAME = Uint8Array.of(116, 111, 112);
 const room = allocate(PIECE);
 const zeros = new Uint8Array(PIECE);
 
-/** See the top of the file. */
+/** One reintegration. The places of what is dirty must be known to be true. */
 export class SourceCopy {
   isDone = false;
   /** Of what was moved, for the last line. */
@@ -64,19 +64,18 @@ export class SourceCopy {
     readonly host: Host,
     readonly outbound: Outbound,
     readonly marks: Marks,
-    places: KnownPlaces,
+    tree: BackingTree,
     readonly writer: StreamWriter,
-    readonly roots: readonly TreeRoot[],
+    roots: readonly TreeRoot[],
     now: number,
   ) {
-    this.#tree = new BackingTree(roots, places, marks);
+    this.#tree = tree;
     this.#readAhead = new ReadAhead(host.pool, this.#tree);
     this.#readAhead.counted = (id, size): void => {
       this.#filesTotal++;
       if (size > 0) this.#bytesTotal += this.marks.dirtyBytes(id, size);
     };
     this.statistics = { bytes: 0, files: 0, startedAt: now, full: marks.everything };
-    this.#tree.verify([...marks.dirtyDirectories(), ...marks.dirtyObjects()]);
     const tops = roots.map(({ id }) => id);
     this.reintegration = new Reintegration(marks, this.#tree, tops, false);
   }

@@ -73,12 +73,15 @@ export class BackingTree implements SourceTree {
     return typeof parent === "number" ? null : { directory: parent.fd, name: place.name };
   }
 
-  /** Makes sure that every place asked for is true, walking through the tree when one is not. */
-  verify(ids: Iterable<number>): void {
+  /** Makes sure, one at a step, that the places of these objects are true, walking through the tree when one is not. */
+  *verifying(ids: Iterable<number>): Generator<number> {
     for (const id of ids) {
+      // Removed since it was asked for, it is nowhere: no reason to look everywhere.
+      if (!(this.#marks.hasDirtyContent(id) || this.#marks.areNamesDirty(id))) continue;
       const fd = this.open(id);
       if (fd >= 0) close(fd);
       if (this.#walked) return;
+      yield id;
     }
   }
 
