@@ -143,9 +143,8 @@ function countAgain(draft: Draft, peer: PeerView): void {
   queueData(draft, [persist({ consistency: "uptodate" }), change({ outdatedIn: null })]);
 }
 
-/** Must everything be copied? A blank copy, or one that was restored from a snapshot. */
+/** Was this copy restored from a snapshot? Of a blank one the source itself knows whether all of it is still to be copied. */
 export function needsFullCopy(draft: Draft): boolean {
   const peer = heardPeer(draft);
-  if (draft.record.generations.current === "") return true;
   return peer !== null && isRestored(candidate(draft, draft.record), peerCandidate(peer));
 }

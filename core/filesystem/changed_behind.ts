@@ -1,7 +1,7 @@
 /**
  * What somebody changed in a copy while it was stopped: the application started by hand, a restore, an administrator (trap 12).
  *
- * No log knows of it. The whole tree is looked at, one statx per object, a little in each turn of the loop, for change times after
+ * No log knows of it. The whole tree is looked at, one statx per object, a little in each turn of the loop, for change times since
  * the stop; what has one is dirty. While the copy is served, what the application changes has later times too: so each object is
  * judged when the kernel first meets it, before it can be changed, and the walk leaves alone what is younger than the mount.
  */
@@ -218,7 +218,7 @@ export class ChangedBehind {
   /** Did the object in STAT change while the copy was stopped? */
   #isChanged(): boolean {
     const time = changeTime(this.#time);
-    return isLater(time, this.#since) && (this.#until === null || !isLater(time, this.#until));
+    return !isLater(this.#since, time) && (this.#until === null || !isLater(time, this.#until));
   }
 
   #isDirectory(): boolean {

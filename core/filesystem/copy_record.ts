@@ -36,6 +36,8 @@ const nameAddress = cString(NAME);
 const known = v.object({
   id: v.pipe(v.string(), v.maxLength(64)),
   counter: v.pipe(v.number(), v.safeInteger()),
+  /** It is being copied in full, and the marks of the copy that says so tell all that it lacks. */
+  began: v.exactOptional(v.boolean()),
 });
 /** A copy, and the last durable point that is known of it. */
 export type KnownCopy = v.InferOutput<typeof known>;
@@ -168,17 +170,21 @@ export class CopyRecord implements Completion {
   }
 }
 
-/** How far two copies are by what both nodes remember: the counters that `relation` compares. A copy that is another than the one remembered is at 0. */
+/** How far two copies are by what both nodes remember: what `relation` compares. A copy that is another than the one remembered is at 0. */
 export function countersOf(
   mine: CopyWord,
   theirs: CopyWord,
-): { mine: { counter: number; peerCounter: number }; theirs: { counter: number; peerCounter: number } } {
+): {
+  mine: { counter: number; peerCounter: number; began: boolean };
+  theirs: { counter: number; peerCounter: number };
+} {
   const isKnown = (copy: CopyWord, memory: KnownCopy | null): boolean =>
     memory === null || memory.id === copy.id;
   return {
     mine: {
       counter: isKnown(mine, theirs.peer) ? mine.counter : 0,
       peerCounter: mine.peer?.counter ?? 0,
+      began: mine.peer?.began === true && mine.peer.id === theirs.id && theirs.peer?.id === mine.id,
     },
     theirs: {
       counter: isKnown(theirs, mine.peer) ? theirs.counter : 0,

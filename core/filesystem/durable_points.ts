@@ -6,7 +6,8 @@
  */
 import type { Marks } from "../replication/marks.ts";
 import { FrameType } from "../replication/operation.ts";
-import type { CopyRecord, CopyWord } from "./copy_record.ts";
+import type { CopyRecord } from "./copy_record.ts";
+import type { FollowerHello } from "./hello.ts";
 import type { Host } from "./host.ts";
 import type { KnownPlaces } from "./known_places.ts";
 import type { MarksStore } from "./marks_store.ts";
@@ -39,6 +40,12 @@ export class DurablePoints {
   #waits = 0;
   /** The peer hears with the next point that the last one is on both disks: after the last change it needs one more. */
   #peerSettled = false;
+  /** The peer's copy is worth nothing until all is copied, in this connection or since an earlier one. */
+  #copiesAll = false;
+  /** This node's marks tell all that the peer lacks: it needs no full copy any more if this one is interrupted. */
+  #tellsAll = false;
+  /** The same, when the point under way began. */
+  #pointTellsAll = false;
 
   /** `roots` stay the caller's. */
   constructor(
@@ -62,10 +69,17 @@ export class DurablePoints {
     );
   }
 
-  /** The peer's copy: points go on from whatever either knows. */
-  greet(copy: CopyWord): void {
+  /** A point is under way. */
+  get isUnderWay(): boolean {
+    return this.#waits > 0;
+  }
+
+  /** The peer's copy: points go on from whatever either knows. `full`: all of it is copied, from the first name on. */
+  greet({ copy, generations }: FollowerHello, full: boolean): void {
     const { word } = this.#record;
     this.#peerId = copy.id;
+    this.#copiesAll = full || generations.current === "";
+    this.#tellsAll = this.#copiesAll && !full;
     this.#ticket = Math.max(word.counter, word.peer?.counter ?? 0, copy.counter, copy.peer?.counter ?? 0);
   }
 
@@ -73,6 +87,14 @@ export class DurablePoints {
   begin(now: number): void {
     this.#at = now + POINT_INTERVAL;
     this.#peerSettled = false;
+  }
+
+  /** All names were sent, and everything that the peer still lacks has a mark of its own. True when a point comes at once that records it. */
+  tellAll(now: number): boolean {
+    if (!this.#copiesAll || this.#tellsAll) return false;
+    this.#tellsAll = true;
+    this.#at = now;
+    return true;
   }
 
   /** The connection is over. */
@@ -94,6 +116,7 @@ export class DurablePoints {
   /** Makes all that this node has durable, and records it; `done` hears the point's number. Not called when that fails, or is of no use any more. */
   catchUp(done: (ticket: number) => void): void {
     this.#waits = 0;
+    this.#copiesAll = this.#tellsAll = this.#pointTellsAll = false;
     this.#store.marks.beginPoint();
     const connection = this.#connection;
     const ticket = ++this.#ticket;
@@ -117,7 +140,8 @@ export class DurablePoints {
   record(done: () => void): void {
     const connection = this.#connection;
     const counter = this.#ticket;
-    this.#record.write(counter, { id: this.#peerId, counter }, (errno) => {
+    const peer = { id: this.#peerId, counter };
+    this.#record.write(counter, this.#pointTellsAll ? { ...peer, began: true } : peer, (errno) => {
       if (this.#connection !== connection) return;
       if (errno === 0) done();
       else
@@ -128,8 +152,8 @@ export class DurablePoints {
     });
   }
 
-  /** Begins a durable point when one is due. Returns when the next is. Only in sync. */
-  schedule(now: number): number {
+  /** Begins a durable point when one is due, in sync or while a copy is under way. Returns when the next is. */
+  schedule(now: number, inSync: boolean): number {
     const { counters } = this.#host;
     const { marks } = this.#store;
     const due = now >= this.#at || counters.bytesSent - this.#bytes > POINT_BYTES || marks.wantsPoint;
@@ -138,17 +162,20 @@ export class DurablePoints {
     this.#bytes = counters.bytesSent;
     if (!marks.beginPoint()) return this.#at;
     const idle = marks.pointObjects().next().done === true && !marks.wantsPoint;
-    if (idle && this.#peerSettled) {
+    if (idle && this.#peerSettled && inSync) {
       marks.confirmPoint();
       counters.durablePoints++;
       return this.#at;
     }
     this.#peerSettled = idle;
     this.#waits = WITNESSES;
+    this.#pointTellsAll = this.#tellsAll;
+    this.#writer.frame.flags = this.#tellsAll ? 1 : 0;
     this.#writer.frame.ticket = ++this.#ticket;
     this.#outbound.send(FrameType.DURABLE_POINT);
     const connection = this.#connection;
-    this.#syncs.sync(touchedIn(marks), (errno) => {
+    // What is copied may lie in this node's cache since before it had a peer.
+    this.#syncs.sync(inSync ? touchedIn(marks) : "everything", (errno) => {
       if (errno !== 0)
         this.#host.report({
           kind: "diskFailed",
@@ -162,10 +189,14 @@ export class DurablePoints {
   /** One of the two disks holds the point under way. */
   reached(): void {
     if (this.#waits < WITNESSES - 1 || --this.#waits > WITNESSES - 2) return;
+    const counter = this.#ticket;
     this.record(() => {
       this.#waits = 0;
       this.#store.marks.confirmPoint();
       this.#host.counters.durablePoints++;
+      // At once: what the peer believes unsettled is copied again after an interruption.
+      this.#writer.frame.ticket = counter;
+      this.#outbound.send(FrameType.SETTLED);
     });
   }
 }

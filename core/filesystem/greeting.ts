@@ -14,8 +14,12 @@ export interface OwnCopy {
   marks: Marks;
 }
 
-/** Compares both copies. `warn` hears what administrators should. */
-export function answerTo(hello: FollowerHello, own: OwnCopy, warn: (text: string) => void): SourceHello {
+/** Compares both copies. `log` hears what administrators should. */
+export function answerTo(
+  hello: FollowerHello,
+  own: OwnCopy,
+  log: (level: "info" | "warning", text: string) => void,
+): SourceHello {
   const generations = wireGenerations(own.generations);
   const answer = (mode: SourceHello["mode"], to: SourceHello["relation"], detail: string): SourceHello => ({
     generations,
@@ -38,8 +42,9 @@ export function answerTo(hello: FollowerHello, own: OwnCopy, warn: (text: string
     { ...lineage(own.generations), ...points.mine },
     { ...lineage(hello.generations), ...points.theirs },
   );
-  if (verdict.restored === "theirs") warn(`everything is copied: ${verdict.why}`);
-  const { everything } = own.marks;
+  if (verdict.restored === "theirs") log("warning", `everything is copied: ${verdict.why}`);
+  if (hello.generations.current === "" && !verdict.full) log("info", verdict.why);
+  const everything = own.marks.owesEverything;
   const amount = verdict.full || everything ? "full" : "incremental";
   switch (verdict.relation) {
     case "equal":
@@ -60,6 +65,6 @@ export function answerTo(hello: FollowerHello, own: OwnCopy, warn: (text: string
 }
 
 function isClean(marks: Marks): boolean {
-  if (marks.everything || marks.dirtyRanges.length > 0) return false;
+  if (marks.owesEverything || marks.dirtyRanges.length > 0) return false;
   return marks.dirtyDirectories().next().done === true && marks.dirtyObjects().next().done === true;
 }

@@ -91,6 +91,12 @@ export class MarksStore implements Completion {
     if (this.marks.wantsRewrite) this.rewrite();
   }
 
+  /** The marks do not tell what the copies hold differently: everything is dirty from now on, whatever happens. Throws. */
+  forget(): void {
+    this.marks.everything = true;
+    this.rewrite();
+  }
+
   /** Puts a new dirty map in place and starts the log anew. Throws. */
   rewrite(): void {
     const map = this.marks.startRewrite();

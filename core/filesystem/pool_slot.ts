@@ -33,6 +33,10 @@ export const Job = {
   UMOUNT: 6,
   /** open, syncfs and close the directory whose path is at `address` */
   SYNC_PATH: 7,
+  /** statx of the name at `address` in the directory `fd`, into the thread's buffer */
+  STAT_AT: 8,
+  /** bring the object called by the name at `address` in the directory `fd`, and its first `length` bytes, into memory */
+  WARM: 9,
 } as const;
 
 /** What a new thread is told. */

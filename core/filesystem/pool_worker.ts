@@ -1,14 +1,17 @@
 /** A thread of the pool: sleeps until asked, makes one blocking call, says so, for ever. */
 import {
+  AT_SYMLINK_NOFOLLOW,
   O_CLOEXEC,
   O_DIRECTORY,
   O_RDONLY,
   PR_SET_IO_FLUSHER,
+  STATX_BASIC_STATS,
   UMOUNT_NOFOLLOW,
 } from "../platform/linux/constants.ts";
 import * as libc from "../platform/linux/libc.ts";
 import type { WorkerStart } from "./pool_slot.ts";
 import { ADDRESS, ASKED, DONE, FD, FREE, Job, KIND, LENGTH, OFFSET, RESULT, STATE } from "./pool_slot.ts";
+import { warm } from "./pool_warm.ts";
 
 declare const self: { onmessage: ((event: { data: WorkerStart }) => void) | null };
 
@@ -32,6 +35,10 @@ function perform(words: Int32Array, doubles: Float64Array, buffer: number): numb
       return libc.umountAt(address, UMOUNT_NOFOLLOW);
     case Job.SYNC_PATH:
       return syncPath(address);
+    case Job.STAT_AT:
+      return libc.statx(fd, address, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, buffer);
+    case Job.WARM:
+      return warm(fd, address, length, buffer);
     default:
       return -22;
   }

@@ -36,10 +36,20 @@ import { StreamReader, StreamWriter } from "./stream_buffers.ts";
 import { Verification } from "./verify.ts";
 
 const PING_INTERVAL = 1000;
+/** Longest time of one turn that looks for what is dirty, ms. */
+const SLICE = 4;
 /** How long operations that nobody waits for go on without a peer's word, ms: what a crash may cost beyond a lone machine's. */
 const GRACE = 1000;
 
-type Phase = "closed" | "greeting" | "waiting" | "copying" | "catchingUp" | "confirming" | "inSync";
+type Phase =
+  | "closed"
+  | "greeting"
+  | "waiting"
+  | "locating"
+  | "copying"
+  | "catchingUp"
+  | "confirming"
+  | "inSync";
 
 /** The source of a stream. */
 export class Primary implements LinkOwner {
@@ -57,6 +67,7 @@ export class Primary implements LinkOwner {
   readonly #writer = new StreamWriter();
   readonly #listener: Listener;
   #reader = new StreamReader();
+  #locating: { tree: BackingTree; steps: Iterator<number> } | null = null;
   #copy: SourceCopy | null = null;
   #verification: Verification | null = null;
   #verified: ((result: VerifyResult | string) => void) | null = null;
@@ -177,20 +188,24 @@ export class Primary implements LinkOwner {
       return waits ? Math.min(wake, this.#lostAt + GRACE + 1) : wake;
     }
     this.outbound.held = false;
-    wake = Math.min(
-      wake,
-      this.#watch(now),
-      this.phase === "inSync" ? this.#points.schedule(now) : Number.POSITIVE_INFINITY,
-    );
+    wake = Math.min(wake, this.#watch(now));
+    if (this.phase === "inSync" || this.phase === "copying")
+      wake = Math.min(wake, this.#points.schedule(now, this.phase === "inSync"));
     if (this.#link === null) return now;
-    if (this.phase === "copying" && this.#copy !== null) {
-      wake = Math.min(wake, this.#copy.step(now));
-      if (this.#copy.isDone) this.#catchUp();
-    }
+    if (this.phase === "locating") wake = Math.min(wake, this.#locate(now));
+    if (this.phase === "copying" && this.#copy !== null) wake = Math.min(wake, this.#goOnCopying(this.#copy));
     if (this.#verification !== null) wake = Math.min(wake, this.#verification.step(now));
     this.#host.counters.queueBytes = this.#writer.queued;
     this.#host.counters.bytesSent += this.#writer.flush(this.#link);
     return this.#writer.queued > 0 ? wake : wake;
+  }
+
+  #goOnCopying(copy: SourceCopy): number {
+    // What a durable point is about is sorted out before the last one.
+    const wake = copy.step(this.#now, !this.#points.isUnderWay);
+    if (copy.isDone) this.#catchUp();
+    else if (copy.namesDone && this.#points.tellAll(this.#now)) return this.#now;
+    return wake;
   }
 
   #lookBehind(behind: ChangedBehind, now: number): number {
@@ -320,7 +335,7 @@ export class Primary implements LinkOwner {
       case FrameType.APPLY_FAILED:
         if (isDisagreement(frame.errno)) {
           // The peer's names are not what the marks say: no smaller copy can be trusted to mend that.
-          this.#store.marks.everything = true;
+          this.#store.forget();
           this.#host.log(
             "error",
             "the secondary's copy is not what it should be; the next reintegration copies everything",
@@ -343,14 +358,16 @@ export class Primary implements LinkOwner {
       link.close("the peer sent no hello");
       return;
     }
-    this.#points.greet(hello.copy);
     const own = {
       generations: this.#generations,
       word: this.#record.word,
       directories: this.#roots.length,
       marks: this.#store.marks,
     };
-    const answer = answerTo(hello, own, (text) => this.#host.log("warning", text));
+    const answer = answerTo(hello, own, (level, text) => this.#host.log(level, text));
+    this.#points.greet(hello, answer.mode === "full");
+    // On disk before the peer gives up what its copy was: it is told nothing that a crash here could take back.
+    if (answer.mode === "full") this.#store.forget();
     const { frame } = this.#writer;
     frame.flags = STREAM_VERSION;
     frame.data.set(encodeHello(answer));
@@ -364,16 +381,32 @@ export class Primary implements LinkOwner {
       });
       return;
     }
-    if (answer.mode === "full") this.#store.marks.everything = true;
     this.phase = "waiting";
     this.#host.connectedTo(link.name);
     if (answer.mode !== "equal")
       this.#host.report({ kind: "reintegrating", side: "source", full: answer.mode === "full" });
   }
 
-  /** The peer may change its copy: the stream begins. */
+  /** The peer may change its copy. What is dirty is looked for first, a little in each turn: after a restart its places are hearsay. */
   #ready(): void {
     if (this.phase !== "waiting") return;
+    this.phase = "locating";
+    const { marks } = this.#store;
+    const tree = new BackingTree(this.#roots, this.places, marks);
+    const steps = tree.verifying([...marks.dirtyDirectories(), ...marks.dirtyObjects()]);
+    this.#locating = { tree, steps };
+  }
+
+  /** Returns when to go on; the stream begins when all is found. */
+  #locate(now: number): number {
+    const { tree, steps } = this.#locating!;
+    while (steps.next().done !== true) if (monotonic() > now + SLICE) return now;
+    this.#locating = null;
+    this.#begin(tree);
+    return now;
+  }
+
+  #begin(tree: BackingTree): void {
     this.phase = "copying";
     this.#store.marks.peerBack();
     this.#roots.forEach(({ id }, index) => {
@@ -385,7 +418,7 @@ export class Primary implements LinkOwner {
       this.#host,
       this.outbound,
       this.#store.marks,
-      this.places,
+      tree,
       this.#writer,
       this.#roots,
       this.#now,
@@ -398,6 +431,8 @@ export class Primary implements LinkOwner {
   }
 
   #endCopy(): void {
+    this.#locating?.tree.close();
+    this.#locating = null;
     this.#copy?.close();
     this.#copy = null;
   }

@@ -389,7 +389,7 @@ class ReplicationProcess implements Host, TurnEnd {
     const record = this.#record!;
     const fault = record.bind(roots);
     if (fault === null) return record;
-    this.#store!.marks.everything = true;
+    this.#store!.forget();
     this.log("warning", `${fault}; its copy counts as inconsistent`);
     return record;
   }

@@ -18,7 +18,7 @@ import { ChangedBehind } from "./changed_behind.ts";
 import type { CopyRecord, KnownCopy } from "./copy_record.ts";
 import { type NameFilter, nameFilter } from "./exclusion.ts";
 import { encodeHello, parseSourceHello, STREAM_VERSION, wireGenerations } from "./hello.ts";
-import type { Host } from "./host.ts";
+import { type Host, noGenerations } from "./host.ts";
 import { KnownPlaces } from "./known_places.ts";
 import { Link, type LinkOwner } from "./link.ts";
 import type { MarksStore } from "./marks_store.ts";
@@ -60,7 +60,10 @@ export class Second implements LinkOwner {
   readonly #writer = new StreamWriter();
   #reader = new StreamReader();
   readonly #syncs: SyncQueue;
+  /** Somebody asked for a full copy, and it has not begun yet. */
   #full: boolean;
+  /** The source answered with a full copy. */
+  #isFull = false;
   readonly #sacrifice: boolean;
   #saved = false;
   #zone: Memory | null = null;
@@ -116,8 +119,12 @@ export class Second implements LinkOwner {
 
   /** The daemon let this copy go on, after `reintegrating` or `caughtUp`. */
   proceed(after: "reintegrating" | "caughtUp"): void {
-    if (this.phase === "waiting" && after === "reintegrating") this.#ready();
-    else if (this.phase === "catchingUp" && after === "caughtUp") {
+    if (this.phase === "waiting" && after === "reintegrating") {
+      // Durably worth nothing now: that tells by itself what is to be copied, and an interrupted full copy may go on.
+      if (this.#isFull) this.#generations = noGenerations;
+      this.#full &&= !this.#isFull;
+      this.#ready();
+    } else if (this.phase === "catchingUp" && after === "caughtUp") {
       // Equal and durable on both disks: nothing of the past is owed any more, and the past is the source's from here on.
       this.#generations = rejoin(this.#source);
       this.#store.marks.clear();
@@ -272,11 +279,14 @@ export class Second implements LinkOwner {
         return;
       case FrameType.DURABLE_POINT:
         this.#applied = frame.sequence;
-        // The source begins the next point only when the last one is on both disks.
-        this.#store.marks.confirmPoint();
+        if (frame.flags === 1) this.#forgiven();
         this.#store.marks.beginPoint();
         this.#durablePoint(frame.ticket, FrameType.DURABLE_DONE);
         this.#sourceCopy = { ...this.#sourceCopy, counter: frame.ticket };
+        return;
+      case FrameType.SETTLED:
+        this.#applied = frame.sequence;
+        this.#store.marks.confirmPoint();
         return;
       case FrameType.CAUGHT_UP:
         this.#applied = frame.sequence;
@@ -329,6 +339,13 @@ export class Second implements LinkOwner {
     else this.#progressed();
   }
 
+  /** The source's marks tell all that this copy lacks; that its own do not is no reason any more to copy everything. */
+  #forgiven(): void {
+    if (!this.#store.marks.owesEverything) return;
+    this.#store.marks.peerTells();
+    this.#store.rewrite();
+  }
+
   #finishCopy(): void {
     const result = this.#copy.finish();
     if (result < 0) this.#host.log("warning", `.holdfast/limbo could not be emptied: ${errnoName(result)}`);
@@ -362,7 +379,8 @@ export class Second implements LinkOwner {
     const hello = parseSourceHello(frame.data.copy());
     this.#source = hello.generations;
     this.#sourceCopy = { id: hello.copy.id, counter: hello.copy.counter };
-    if (hello.mode === "full") this.#host.log("info", `the primary copies everything: ${hello.detail}`);
+    this.#isFull = hello.mode === "full";
+    if (this.#isFull) this.#host.log("info", `the primary copies everything: ${hello.detail}`);
     if (hello.mode === "refused") {
       this.#dialAt = this.#now + DIAL_MOST;
       const relation = hello.relation === "split-brain" ? "split-brain" : "unrelated";

@@ -3,17 +3,21 @@
  * much at once that those wait.
  */
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../platform/linux/constants.ts";
+import { errnos } from "../platform/linux/errno.ts";
 import { allocate, close, pread } from "../platform/linux/libc.ts";
 import type { Marks } from "../replication/marks.ts";
+import type { DataRange } from "../replication/object_marks.ts";
 import { type Frame, FrameType } from "../replication/operation.ts";
 import { entryBytes, putEntry } from "../replication/packed.ts";
 import { Reintegration } from "../replication/reintegration.ts";
 import { packXattrs, readAttributes, readTarget, readXattrs } from "./attributes.ts";
 import type { Host } from "./host.ts";
-import { type KnownPlaces, nameBytes } from "./known_places.ts";
+import { nameBytes } from "./known_places.ts";
 import type { Outbound } from "./outbound.ts";
 import { monotonic } from "./poll_loop.ts";
-import { BackingTree, sizeOf, type TreeRoot } from "./source_tree.ts";
+import { POOL_BUFFER } from "./pool.ts";
+import { OBJECTS_AHEAD, ReadAhead, readFromMemory } from "./read_ahead.ts";
+import { type BackingTree, sizeOf, type TreeRoot } from "./source_tree.ts";
 import type { StreamWriter } from "./stream_buffers.ts";
 
 /** Bytes of reintegration that may wait in the queue: live operations come after them. */
@@ -29,7 +33,7 @@ export const TOP_NAME = Uint8Array.of(116, 111, 112);
 const room = allocate(PIECE);
 const zeros = new Uint8Array(PIECE);
 
-/** See the top of the file. */
+/** One reintegration. The places of what is dirty must be known to be true. */
 export class SourceCopy {
   isDone = false;
   /** Of what was moved, for the last line. */
@@ -38,11 +42,19 @@ export class SourceCopy {
   readonly #tree: BackingTree;
   #bytesTotal = 0;
   #filesTotal = 0;
-  #namesDone = false;
+  /** All names are sent, and every object that the peer lacks has a mark of its own. */
+  namesDone = false;
   #rangesSent = false;
   /** Objects that were sent from their first byte on. */
   readonly #sentWhole = new Set<number>();
+  readonly #readAhead: ReadAhead;
+  /** Objects to count before the first is sent; null: done, or names are still to come. */
+  #counting: Iterator<number> | null = null;
+  /** This stretch of the open object was asked for, since not all of it was in memory; empty: it was so far. */
+  #askedFrom = 0;
+  #askedTo = 0;
   #waitFor = -1;
+  #mayEnd = true;
   #object = 0;
   #fd = -1;
   #toldAt = 0;
@@ -52,20 +64,28 @@ export class SourceCopy {
     readonly host: Host,
     readonly outbound: Outbound,
     readonly marks: Marks,
-    places: KnownPlaces,
+    tree: BackingTree,
     readonly writer: StreamWriter,
-    readonly roots: readonly TreeRoot[],
+    roots: readonly TreeRoot[],
     now: number,
   ) {
-    this.#tree = new BackingTree(roots, places, marks);
+    this.#tree = tree;
+    this.#readAhead = new ReadAhead(host.pool, this.#tree);
+    this.#readAhead.counted = (id, size): void => {
+      this.#filesTotal++;
+      if (size > 0) this.#bytesTotal += this.marks.dirtyBytes(id, size);
+    };
     this.statistics = { bytes: 0, files: 0, startedAt: now, full: marks.everything };
-    this.#tree.verify([...marks.dirtyDirectories(), ...marks.dirtyObjects()]);
     const tops = roots.map(({ id }) => id);
     this.reintegration = new Reintegration(marks, this.#tree, tops, false);
   }
 
-  /** Sends what there is room and time for. Returns when to go on by itself; Infinity: when the peer has taken or said something. */
-  step(now: number): number {
+  /**
+   * Sends what there is room and time for. Returns when to go on by itself; Infinity: when the peer has taken or said something.
+   * `mayEnd`: false while something else must be over first.
+   */
+  step(now: number, mayEnd: boolean): number {
+    this.#mayEnd = mayEnd;
     const { bandwidth } = this.host.config;
     const end = now + SLICE;
     while (this.writer.queued < IN_FLIGHT) {
@@ -96,6 +116,7 @@ export class SourceCopy {
 
   /** Sends the names of directories again, at this point of the stream: a live operation mixed what the target has with what it lacks. */
   resend(): void {
+    this.#waitFor = -1;
     for (const directory of this.reintegration.resend.splice(0)) {
       this.#announce();
       this.#sendNames(directory);
@@ -112,6 +133,8 @@ export class SourceCopy {
   #advance(): boolean {
     this.#announce();
     const step = this.reintegration.next();
+    // What is sent after an end that did not come yet must be acknowledged too.
+    if (step.do !== "wait") this.#waitFor = -1;
     switch (step.do) {
       case "list":
         this.#list(step.directory);
@@ -120,15 +143,16 @@ export class SourceCopy {
         this.#sendNames(step.directory);
         return true;
       case "namesDone":
-        this.#namesDone = true;
-        this.#count();
+        this.namesDone = true;
+        this.#counting = this.marks.dirtyObjects();
         return true;
       case "object":
+        if (!(this.#isCounted() && this.#readAhead.has(this.reintegration.upcoming(OBJECTS_AHEAD))))
+          return false;
         this.#sendObject(step.id);
         return true;
       case "data":
-        this.#sendData(step.id);
-        return true;
+        return this.#sendData(step.id);
       case "wait":
         return this.#wait();
     }
@@ -141,7 +165,7 @@ export class SourceCopy {
     }
     // NEED comes before the acknowledgement of what it was caused by: nothing is asked for any more.
     if (this.outbound.applied >= this.#waitFor) {
-      if (this.reintegration.isComplete) this.isDone = true;
+      if (this.reintegration.isComplete) this.isDone = this.#mayEnd;
       else {
         this.#waitFor = -1;
         return true;
@@ -208,6 +232,7 @@ export class SourceCopy {
 
   #sendObject(id: number): void {
     this.#closeObject();
+    this.#readAhead.done(id);
     const fd = this.#tree.open(id);
     if (fd < 0 || !this.outbound.bind(id)) {
       if (fd >= 0) close(fd);
@@ -216,6 +241,7 @@ export class SourceCopy {
     }
     this.#object = id;
     this.#fd = fd;
+    this.#askedTo = 0;
     const { frame } = this.writer;
     const attributes = readXattrs(fd);
     if (readAttributes(fd, frame) < 0 || typeof attributes === "number") {
@@ -245,26 +271,28 @@ export class SourceCopy {
     this.outbound.send(FrameType.DATA);
   }
 
-  #sendData(id: number): void {
+  /** Sends a piece, or the end. False: the disk has it still. */
+  #sendData(id: number): boolean {
     const { frame } = this.writer;
     if (this.#object !== id || readAttributes(this.#fd, frame) < 0) {
       this.reintegration.gone(id);
-      return;
+      return true;
     }
     const size = sizeOf(this.#fd);
     const range = (frame.mode & S_IFMT) === S_IFREG ? this.marks.nextDirty(id, size, PIECE) : null;
     if (range === null) {
       this.#endObject(id, (frame.mode & S_IFMT) === S_IFREG);
-      return;
+      return true;
     }
-    const count = pread(this.#fd, room.address, range.length, range.offset);
+    const count = this.#read(range, size);
+    if (count === -errnos.EAGAIN) return false;
     if (count < 0) {
       this.host.report({
         kind: "diskFailed",
         detail: `object ${id.toString(16)} cannot be read at ${range.offset} (errno ${-count})`,
       });
       this.reintegration.gone(id);
-      return;
+      return true;
     }
     frame.id = id;
     frame.offset = range.offset;
@@ -277,6 +305,30 @@ export class SourceCopy {
       this.statistics.bytes += count;
     }
     this.marks.copiedData(id, range, size);
+    return true;
+  }
+
+  /**
+   * Reads into `room` what is in memory. Returns bytes, or -errno; EAGAIN: the pool fetches it. The bytes belong to this turn: live
+   * operations before it are in them, later ones come after them in the stream.
+   */
+  #read({ offset, length }: DataRange, size: number): number {
+    const count = readFromMemory(this.#fd, room.address, length, offset);
+    const ahead = this.#readAhead;
+    const isHere =
+      count === length || (count < 0 && count !== -errnos.EAGAIN && count !== -errnos.EOPNOTSUPP);
+    if (isHere) {
+      const isNear = this.#askedTo > 0 && this.#askedTo < size && offset + POOL_BUFFER >= this.#askedTo;
+      if (isNear && !ahead.isReading && ahead.read(this.#fd, this.#askedTo)) this.#askedTo += POOL_BUFFER;
+      return count;
+    }
+    if (ahead.isReading) return -errnos.EAGAIN;
+    // Fetched, and lost again at once, or a file system that cannot tell what is in memory.
+    const wasAsked = offset >= this.#askedFrom && offset + length <= this.#askedTo;
+    if (wasAsked || !ahead.read(this.#fd, offset)) return pread(this.#fd, room.address, length, offset);
+    this.#askedFrom = offset;
+    this.#askedTo = offset + POOL_BUFFER;
+    return -errnos.EAGAIN;
   }
 
   #endObject(id: number, regular: boolean): void {
@@ -302,16 +354,10 @@ export class SourceCopy {
     return (this.writer.frame.mode & S_IFMT) === S_IFDIR;
   }
 
-  #count(): void {
-    this.#bytesTotal = 0;
-    this.#filesTotal = 0;
-    for (const id of this.marks.dirtyObjects()) {
-      this.#filesTotal++;
-      const fd = this.#tree.open(id);
-      if (fd < 0) continue;
-      this.#bytesTotal += this.marks.dirtyBytes(id, sizeOf(fd));
-      close(fd);
-    }
+  /** Is the work to do known? Counting goes on when a thread of the pool is back. */
+  #isCounted(): boolean {
+    if (this.#counting !== null && this.#readAhead.count(this.#counting)) this.#counting = null;
+    return this.#counting === null;
   }
 
   #tell(now: number): void {
@@ -319,16 +365,16 @@ export class SourceCopy {
     this.#toldAt = now;
     const { bytes, files, startedAt, full } = this.statistics;
     const elapsed = now - startedAt;
+    const isCounted = this.namesDone && this.#counting === null;
     this.host.progress({
-      phase: this.isDone ? "finishing" : this.#namesDone ? "data" : "names",
+      phase: this.isDone ? "finishing" : isCounted ? "data" : "names",
       full,
       bytesDone: bytes,
       bytesTotal: Math.max(this.#bytesTotal, bytes),
       filesDone: files,
       filesTotal: Math.max(this.#filesTotal, files),
       startedAt: this.#startedWall,
-      etaMs:
-        bytes === 0 || !this.#namesDone ? null : Math.max(0, (elapsed * (this.#bytesTotal - bytes)) / bytes),
+      etaMs: bytes === 0 || !isCounted ? null : Math.max(0, (elapsed * (this.#bytesTotal - bytes)) / bytes),
     });
   }
 }

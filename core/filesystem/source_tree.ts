@@ -65,12 +65,23 @@ export class BackingTree implements SourceTree {
     return this.#place(id)?.name ?? "";
   }
 
-  /** Makes sure that every place asked for is true, walking through the tree when one is not. */
-  verify(ids: Iterable<number>): void {
+  /** Where an object is believed to be: its directory, open until the next call, and its name. Null when that is not known. */
+  whereabouts(id: number): { directory: number; name: string } | null {
+    const place = this.#place(id);
+    if (place === null || place.parent === 0) return null;
+    const parent = this.directory(place.parent);
+    return typeof parent === "number" ? null : { directory: parent.fd, name: place.name };
+  }
+
+  /** Makes sure, one at a step, that the places of these objects are true, walking through the tree when one is not. */
+  *verifying(ids: Iterable<number>): Generator<number> {
     for (const id of ids) {
+      // Removed since it was asked for, it is nowhere: no reason to look everywhere.
+      if (!(this.#marks.hasDirtyContent(id) || this.#marks.areNamesDirty(id))) continue;
       const fd = this.open(id);
       if (fd >= 0) close(fd);
       if (this.#walked) return;
+      yield id;
     }
   }
 

@@ -1,7 +1,7 @@
 /**
  * When a copy was stopped in good order, by the clock of its own file system: the change time of `.holdfast/stopped`.
  *
- * Whatever carries a later one was changed by somebody else (trap 12). The file stays until all of that is marked, so a crash in between
+ * Whatever carries that or a later one was changed by somebody else (trap 12). The file stays until all of that is marked, so a crash in between
  * costs another look, no more. After a crash of a running copy there is none: the activity log knows what may differ.
  */
 import {
@@ -26,6 +26,9 @@ const started = cString("started").address;
 /** A tick is 1 to 10 ms; a file system with a clock of its own, in whole seconds, is not waited for. */
 const LONGEST_TICK_MS = 25;
 
+/** File systems stamp the time of the kernel's last tick, which comes at least every 10 ms. */
+const TICK = 12;
+
 /** A time of a file system's clock. */
 export interface FileTime {
   seconds: number;
@@ -48,6 +51,8 @@ export function changeTime(to: FileTime): FileTime {
  * An older point that was not made use of stays. Throws SystemError.
  */
 export function markStop(paths: readonly string[]): void {
+  // What this process changed last is a tick older than the point: only others can have changed what bears the same time.
+  Bun.sleepSync(TICK);
   for (const path of paths) {
     const root = check(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), `cannot open ${path}`);
     const directory = openPrivate(root);

@@ -159,7 +159,6 @@ export class TargetCopy {
 
   /** Everything is there: what is left in limbo was deleted on the source. Returns 0 or -errno. */
   finish(): number {
-    if (this.#tree.locations === null) return 0;
     let failed = 0;
     for (const [root, identities] of this.#roots.identities.entries()) {
       const limbo = this.#tree.limbo(root);

@@ -27,7 +27,10 @@ export interface Verdict {
 }
 
 /** What `relation` needs of a node's record. */
-export type Lineage = Pick<DurableRecord, "generations" | "counter" | "peerCounter" | "consistency">;
+export type Lineage = Pick<DurableRecord, "generations" | "counter" | "peerCounter" | "consistency"> & {
+  /** It began a full copy of this very peer, and its marks tell all that the peer still lacks: both durably. */
+  began?: boolean;
+};
 
 /** Compares this node's copy with the peer's. */
 export function relation(mine: Lineage, theirs: Lineage): Verdict {
@@ -134,6 +137,15 @@ function blankVerdict(mine: Lineage, theirs: Lineage): Verdict {
     ? "both copies are blank"
     : `${mine.consistency === "blank" ? "this" : "the peer's"} copy is blank`;
   if (both) return { relation: "unrelated", full: true, restored: null, why };
+  if (
+    theirs.consistency === "blank" &&
+    mine.began === true &&
+    mine.counter >= theirs.peerCounter &&
+    theirs.counter >= mine.peerCounter
+  ) {
+    const resumed = "the full copy that was interrupted goes on";
+    return { relation: "theyAreAncestor", full: false, restored: null, why: resumed };
+  }
   return {
     relation: mine.consistency === "blank" ? "iAmAncestor" : "theyAreAncestor",
     full: true,

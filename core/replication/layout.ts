@@ -29,6 +29,8 @@ export const FrameType = {
   FORGET: 29,
   SYNC: 30,
   DURABLE_POINT: 31,
+  /** The last durable point is on both disks, and recorded. */
+  SETTLED: 32,
   // Source to target: reintegration.
   PLACE: 48,
   PLACES_END: 49,
@@ -72,7 +74,7 @@ export interface FrameNumbers {
   rdev: number;
   uid: number;
   gid: number;
-  /** UNLINK: 1 for a directory. RENAME: renameat2's. SETFLAGS, OBJECT: FS_IOC_SETFLAGS bits. PLACE: 1 if its names are dirty. SYNC: 1 for data only. HELLO: protocol version. */
+  /** UNLINK: 1 for a directory. RENAME: renameat2's. SETFLAGS, OBJECT: FS_IOC_SETFLAGS bits. PLACE: 1 if its names are dirty. SYNC: 1 for data only. DURABLE_POINT: 1 if the source's marks tell all that the target lacks. HELLO: protocol version. */
   flags: number;
   /** SETATTR: a mask of ATTR_*. */
   valid: number;
@@ -89,7 +91,7 @@ export interface FrameNumbers {
   /** RENAME: those of the new parent. */
   toSeconds: number;
   toNanos: number;
-  /** SYNC, SYNC_DONE, VERIFY, VERIFIED: the asker's ticket. DURABLE_POINT, DURABLE_DONE, CAUGHT_UP, ROOT, PING: a number. */
+  /** SYNC, SYNC_DONE, VERIFY, VERIFIED: the asker's ticket. DURABLE_POINT, DURABLE_DONE, SETTLED, CAUGHT_UP, ROOT, PING: a number. */
   ticket: number;
   /** ACK: everything up to this sequence is applied. APPLY_FAILED: the sequence that failed. */
   applied: number;
@@ -148,7 +150,8 @@ export const LAYOUT: Readonly<Record<FrameType, readonly Field[]>> = {
   [FrameType.SETFLAGS]: [ID, FLAGS],
   [FrameType.FORGET]: [ID],
   [FrameType.SYNC]: [["id", "id0"], FLAGS, TICKET],
-  [FrameType.DURABLE_POINT]: [TICKET],
+  [FrameType.DURABLE_POINT]: [TICKET, FLAGS],
+  [FrameType.SETTLED]: [TICKET],
   // `parent` 0: a replicated directory itself, or one that was removed; the name says nothing then.
   [FrameType.PLACE]: [ID, ["parent", "id0"], FLAGS, NAME],
   // Directories with identities from `id` to before `parent` are dirty, also those that the source does not have any more.

@@ -27,6 +27,8 @@ export abstract class Mark {
   /** Is it in the list of what was touched since, or before, the present durable point began? */
   listedNow = false;
   listedBefore = false;
+  /** dirty.map or the log may say that it is dirty: when it is clean, that must be said too, or a crash brings the work back. */
+  isSaid = false;
 
   /** `index`: the extent's number, 0 for all but data. */
   constructor(
@@ -91,6 +93,10 @@ export class FlagMark extends Mark {
   dirtyWhole(): void {
     this.#state |= LACKING;
   }
+  /** Read from the disk: what was said before counts no more. */
+  restate(dirty: boolean): void {
+    this.#state = dirty ? LACKING : 0;
+  }
 }
 
 /** Everything from one block to the end of the object, however long it grows: new objects, truncated ones. */
@@ -143,6 +149,10 @@ export class TailMark extends Mark {
   }
   dirtyWhole(): void {
     this.dirtyFrom = Math.min(this.dirtyFrom, this.activeFrom);
+  }
+  /** See FlagMark. */
+  restate(block: number): void {
+    this.dirtyFrom = block;
   }
 }
 
@@ -214,6 +224,11 @@ export class ExtentMark extends Mark {
       for (let word = 0; word < WORDS; word++)
         bits[word]! |= this.#bits[WORDS + word]! | this.#bits[2 * WORDS + word]!;
     return new Uint8Array(bits.buffer);
+  }
+  /** See FlagMark. */
+  restate(bytes: Uint8Array): void {
+    this.#bits.fill(0);
+    this.addDirtyBytes(bytes);
   }
   /** Adds dirty bits that `dirtyBytes` wrote. */
   addDirtyBytes(bytes: Uint8Array): void {

@@ -16,7 +16,7 @@
 import { ActiveSet } from "./active_set.ts";
 import { ActivityLog, type LogPiece } from "./activity_log.ts";
 import { BLOCK_BYTES, BLOCKS_PER_EXTENT, EXTENT_BYTES, Level, type Mark, type TailMark } from "./mark.ts";
-import { writeMap, writeMark } from "./marks_export.ts";
+import { writeLeft, writeMap, writeMark } from "./marks_export.ts";
 import { type IdentityRange, NewObjects } from "./new_objects.ts";
 import { type DataRange, ObjectMarks } from "./object_marks.ts";
 import { ACTIVE, INACTIVE, MarkKind, type Place, RecordType } from "./records.ts";
@@ -79,6 +79,10 @@ export class Marks {
   }
   set everything(value: boolean) {
     this.made.everything = value;
+  }
+  /** The files say so, or must say so if they were written now: then only a full copy will do. */
+  get owesEverything(): boolean {
+    return this.made.everythingOnDisk;
   }
   /** Objects made while there was no peer: wholly dirty, without a mark for each. */
   get dirtyRanges(): readonly IdentityRange[] {
@@ -220,7 +224,10 @@ export class Marks {
   /** Both disks hold everything from before `beginPoint`. */
   confirmPoint(): void {
     if (this.#pointIdentity === null) return;
-    for (const mark of this.#touched.settle()) this.#dropIfIdle(mark);
+    for (const mark of this.#touched.settle()) {
+      if (mark.isSaid) writeLeft(this.#log.records, mark);
+      this.#dropIfIdle(mark);
+    }
     this.#advanceNew(this.#pointIdentity);
     this.made.confirmPoint();
     this.#pointIdentity = null;
@@ -275,6 +282,11 @@ export class Marks {
   /** The source sent the names of all dirty directories. */
   allNamesSent(): void {
     this.made.namesSent();
+  }
+
+  /** The peer's marks tell, durably, all that this copy lacks of it. */
+  peerTells(): void {
+    this.made.peerTells();
   }
 
   /** Directories whose names are dirty. */

@@ -3,7 +3,7 @@ import { ExtentMark, type Mark, TailMark } from "./mark.ts";
 import type { Marks } from "./marks.ts";
 import type { IdentityRange } from "./new_objects.ts";
 import type { ObjectMarks } from "./object_marks.ts";
-import { ACTIVE, DIRTY, FILE_HEADER_BYTES, fileHeader, RecordType, RecordWriter } from "./records.ts";
+import { ACTIVE, DIRTY, FILE_HEADER_BYTES, fileHeader, LEFT, RecordType, RecordWriter } from "./records.ts";
 
 /** Records are collected into MARKS frames of about this size. */
 const CHUNK_BYTES = 256 * 1024;
@@ -11,11 +11,23 @@ const CHUNK_BYTES = 256 * 1024;
 /** Writes what is dirty about a mark; `withTouched`: as if the peer were gone. */
 export function writeMark(writer: RecordWriter, mark: Mark, withTouched: boolean): void {
   if (!(mark.isDirty || (withTouched && mark.isTouched))) return;
+  mark.isSaid = true;
   if (mark instanceof TailMark)
     writer.add(DIRTY | mark.kind, mark.id, withTouched ? mark.from : mark.dirtyFrom);
   else if (mark instanceof ExtentMark)
     writer.add(DIRTY | mark.kind, mark.id, mark.index, mark.dirtyBytes(withTouched));
   else writer.add(DIRTY | mark.kind, mark.id);
+}
+
+/** Writes what is left to do about a mark that the files may call dirty: one record, which replaces all that was said. */
+export function writeLeft(writer: RecordWriter, mark: Mark): void {
+  const open = mark.isDirty || mark.isTouched;
+  mark.isSaid = open;
+  if (mark instanceof TailMark)
+    writer.add(LEFT | mark.kind, mark.id, open ? mark.from : Number.MAX_SAFE_INTEGER);
+  else if (mark instanceof ExtentMark)
+    writer.add(LEFT | mark.kind, mark.id, mark.index, open ? mark.dirtyBytes(true) : null);
+  else writer.add(LEFT | mark.kind, mark.id, open ? 1 : 0);
 }
 
 /** The whole dirty.map of this epoch. */

@@ -4,7 +4,7 @@
  * dirty.map is whole or worthless (it ends with END). activity.log continues the map of the same epoch; what a crash cut
  * off at its end was never relied upon. Anything else that does not add up means: everything is dirty.
  */
-import { ExtentMark, type Mark, TailMark } from "./mark.ts";
+import { ExtentMark, type FlagMark, type Mark, TailMark } from "./mark.ts";
 import { Marks, type MarksOptions } from "./marks.ts";
 import type { ObjectMarks } from "./object_marks.ts";
 import {
@@ -12,6 +12,7 @@ import {
   DIRTY,
   FILE_HEADER_BYTES,
   INACTIVE,
+  LEFT,
   MarkKind,
   RecordType,
   readHeader,
@@ -134,6 +135,7 @@ function applyRecord(marks: Marks, type: number, id: number, extra: number, blob
   const mark = markOf(object, (type & 0xf) as MarkKind, extra);
   if (mark === null) return;
   if ((type & 0xf0) === DIRTY) applyDirty(mark, extra, blob);
+  else if ((type & 0xf0) === LEFT) applyLeft(mark, extra, blob);
   else if ((type & 0xf0) === ACTIVE) {
     mark.activeAt = 0;
     if (mark instanceof TailMark) mark.activeFrom = Math.min(mark.activeFrom, extra);
@@ -150,7 +152,15 @@ function markOf(object: ObjectMarks, kind: MarkKind, index: number): Mark | null
   return kind === MarkKind.DATA ? object.extentMark(index) : null;
 }
 
+function applyLeft(mark: Mark, extra: number, blob: Uint8Array): void {
+  if (mark instanceof TailMark)
+    mark.restate(extra === Number.MAX_SAFE_INTEGER ? Number.POSITIVE_INFINITY : extra);
+  else if (mark instanceof ExtentMark) mark.restate(blob);
+  else (mark as FlagMark).restate(extra === 1);
+}
+
 function applyDirty(mark: Mark, extra: number, blob: Uint8Array): void {
+  mark.isSaid = true;
   if (mark instanceof TailMark) mark.dirtyFrom = Math.min(mark.dirtyFrom, extra);
   else if (mark instanceof ExtentMark) mark.addDirtyBytes(blob);
   else mark.dirtyWhole();

@@ -109,6 +109,13 @@ export class NewObjects {
     this.#everythingSent = this.#everythingSettles = false;
   }
 
+  /** The peer's marks tell what this copy lacks: that its own do not is no matter any more. */
+  peerTells(): void {
+    if (!this.everythingOnDisk) return;
+    this.everything = this.#everythingResolved = this.#everythingSent = this.#everythingSettles = false;
+    this.#log.demandRewrite();
+  }
+
   /** What dirty.map must still say: the ranges in force, and those that are resolved in memory only. */
   get rangesOnDisk(): readonly IdentityRange[] {
     return [...this.dirtyRanges, ...this.#resolved];

@@ -12,10 +12,11 @@ import { crc32, getI64, getU32, putI64, putU32 } from "./binary.ts";
 export const MarkKind = { NAMES: 1, ATTRIBUTES: 2, DATA: 3, TAIL: 4 } as const;
 export type MarkKind = (typeof MarkKind)[keyof typeof MarkKind];
 
-/** Added to a MarkKind: it became active, it left the active set, the peer lacks it. */
+/** Added to a MarkKind: it became active, it left the active set, the peer lacks it, this is all that the peer still lacks of it. */
 export const ACTIVE = 0x10;
 export const INACTIVE = 0x20;
 export const DIRTY = 0x30;
+export const LEFT = 0x50;
 
 /** The other records. Their numbers are the disk's. */
 export const RecordType = {

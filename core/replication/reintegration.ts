@@ -9,7 +9,6 @@
 
 import { type IdentityRange, Level, type Marks } from "./marks.ts";
 import { type Announced, DT_DIR, type Entry } from "./names.ts";
-import type { DataRange } from "./object_marks.ts";
 
 /** What to do with a live operation, after it was applied here. The marks are already made. */
 export const Decision = {
@@ -65,11 +64,11 @@ export class Reintegration {
   /** Objects without a name that the target has. */
   readonly #introduced = new Set<number>();
   #objects: Iterator<number> | null = null;
+  /** The next of them. */
+  readonly #ahead: number[] = [];
   #copying = 0;
   #copyingSent = false;
   #namesReported = false;
-  /** A stretch being read by somebody else while live operations go on. */
-  #reading: { id: number; range: DataRange; spoiled: boolean } | null = null;
   /** Identities of objects made without a peer: to be announced (PLACE_RANGE) before any directory. */
   readonly ranges: readonly IdentityRange[];
   /** Directories to send again, after a RESEND. */
@@ -182,23 +181,16 @@ export class Reintegration {
     if (directory) this.#mustSend(id);
   }
 
-  /** Somebody else reads this stretch now, while live operations go on. */
-  reading(id: number, range: DataRange): void {
-    this.#reading = { id, range, spoiled: false };
-  }
-
-  /** The read is done. False: a live operation changed the stretch meanwhile; do not send it, it is still dirty. */
-  readIsGood(): boolean {
-    const good = this.#reading !== null && !this.#reading.spoiled;
-    this.#reading = null;
-    return good;
+  /** The object that is copied now, and those after it, as far as can be told: what to read ahead. */
+  upcoming(most: number): readonly number[] {
+    this.#lookAhead(most - 1);
+    return [this.#copying, ...this.#ahead.slice(0, most - 1)];
   }
 
   // ---- live operations -------------------------------------------------------------------------------------------------
 
   /** WRITE, ALLOCATE. */
   data(id: number, offset: number, length: number): Decision {
-    this.#spoil(id, offset, offset + length);
     const send = this.#isPlaced(id) && !this.#marks.isRangeDirty(id, offset, length);
     this.#marks.touchData(id, offset, length, send ? Level.TOUCHED : Level.DIRTY);
     return send ? Decision.SEND : Decision.MARK;
@@ -206,7 +198,6 @@ export class Reintegration {
 
   /** SETATTR, SETXATTR, REMOVEXATTR, SETFLAGS. `size`: the new one, if SETATTR sets it, else -1. */
   attributes(id: number, size: number): Decision {
-    if (size >= 0) this.#spoil(id, size, Number.POSITIVE_INFINITY);
     const send = this.#isPlaced(id);
     const level = send ? Level.TOUCHED : Level.DIRTY;
     if (size >= 0) this.#marks.touchTail(id, size, level);
@@ -340,13 +331,24 @@ export class Reintegration {
   }
 
   #nextObject(): number {
-    this.#objects ??= this.#marks.dirtyObjects();
     for (let pass = 0; pass < 2; pass++) {
-      const { value, done } = this.#objects.next();
-      if (done !== true) return value;
-      this.#objects = this.#marks.dirtyObjects();
+      for (this.#lookAhead(1); this.#ahead.length > 0; this.#lookAhead(1)) {
+        const id = this.#ahead.shift()!;
+        // What was seen ahead may be gone by now.
+        if (this.#marks.hasDirtyContent(id)) return id;
+      }
+      this.#objects = null;
     }
     return 0;
+  }
+
+  #lookAhead(most: number): void {
+    this.#objects ??= this.#marks.dirtyObjects();
+    while (this.#ahead.length < most) {
+      const { value, done } = this.#objects.next();
+      if (done === true) return;
+      this.#ahead.push(value);
+    }
   }
 
   #announceChain(directory: number, announced: Map<number, Announced>): void {
@@ -357,12 +359,5 @@ export class Reintegration {
     // One that was removed here is announced too: there the target may still hold what was moved out of it before.
     const dirty = parent === -1 || this.#unsent.has(directory);
     announced.set(directory, { id: directory, parent: Math.max(0, parent), name, dirty });
-  }
-
-  #spoil(id: number, from: number, to: number): void {
-    const reading = this.#reading;
-    if (reading === null || reading.id !== id) return;
-    if (from < reading.range.offset + reading.range.length && to > reading.range.offset)
-      reading.spoiled = true;
   }
 }

@@ -28,6 +28,7 @@ export class LabNode {
   readonly logs: string[] = [];
   readonly finished: Extract<ControlMessage, { type: "finished" }>[] = [];
   counters: Extract<ControlMessage, { type: "progress" }>["counters"] | null = null;
+  reintegration: Extract<ControlMessage, { type: "progress" }>["reintegration"] = null;
   /** Answers `reintegrating` and `caughtUp` with `proceed` by itself, as a daemon does once its record is durable. */
   proceeds = true;
   process: ChildProcess | null = null;
@@ -145,8 +146,10 @@ export class LabNode {
       this.#pending.delete(message.id);
     } else if (message.type === "log") this.logs.push(message.text);
     else if (message.type === "finished") this.finished.push(message);
-    else if (message.type === "progress") this.counters = message.counters;
-    else {
+    else if (message.type === "progress") {
+      this.counters = message.counters;
+      this.reintegration = message.reintegration;
+    } else {
       this.reports.push(message.report);
       const { kind } = message.report;
       const waits = kind === "caughtUp" || (kind === "reintegrating" && message.report.side === "target");

@@ -197,7 +197,9 @@ export class DataPath {
       lastMoved: this.world.clock.now,
       deliver: [0, 0],
     };
-    const mayCopy = this.full || this.sacrifice || related === "equal" || related === "theirsNewer";
+    const isBlank = this.generations.current === "" && source.generations.current !== "";
+    const isKin = related === "equal" || related === "theirsNewer" || isBlank;
+    const mayCopy = this.full || this.sacrifice || isKin;
     if (!mayCopy) {
       if (this.reported?.kind === "refused") return;
       const word = related === "split-brain" ? "split-brain" : "unrelated";
@@ -234,10 +236,12 @@ export class DataPath {
     const { source } = session;
     if (this.sacrifice) this.world.check.keepsAside(this.node, source.node);
     this.sacrifice = false;
-    source.report({ kind: "reintegrating", side: "source", full: this.full });
-    this.report({ kind: "reintegrating", side: "target", full: this.full });
+    // A copy that is worth nothing is copied whole; one whose full copy was interrupted may go on where it was.
+    const full = this.full || (this.generations.current === "" && !this.node.disk.copy.mixed);
+    source.report({ kind: "reintegrating", side: "source", full });
+    this.report({ kind: "reintegrating", side: "target", full });
     this.onProceed = () => {
-      this.world.check.overwritten(this.node, source.node, this.full);
+      this.world.check.overwritten(this.node, source.node, full);
       const copy = this.node.disk.copy;
       copy.mixed = true;
       for (const op of copy.ops) if (!source.node.disk.copy.ops.has(op)) copy.ops.delete(op);

@@ -21,6 +21,8 @@ const MUTANTS: Record<Mutant, string> = {
   sendsUnplaced: "trap 5: live operations on what is not there yet",
   noFinalPoint: "trap 5: up to date before its disk holds everything",
   forgetsPeer: "trap 3: what was sent stays clean when the peer goes",
+  resumesUnlisted: "a full copy goes on though the marks do not tell all that is missing",
+  resumesAnyDisk: "a full copy of one disk goes on with another",
 };
 
 /** The violation that a seed leads to, or null. */
@@ -47,7 +49,7 @@ t.test("G1, G2, G5, G6 hold at every step, whatever happens and whenever", async
   t.comment(JSON.stringify(statistics));
   if (FIRST === LAST - 1) return;
   for (const [what, count] of Object.entries(statistics))
-    t.ok(count > LAST - FIRST, `the runs saw ${count} ${what}`);
+    t.ok(count > (LAST - FIRST) / 4, `the runs saw ${count} ${what}`);
 });
 
 t.test("broken on purpose, each guarantee is caught", async (t) => {

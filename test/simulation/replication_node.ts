@@ -22,7 +22,9 @@ export type Mutant =
   | "noUnion"
   | "sendsUnplaced"
   | "noFinalPoint"
-  | "forgetsPeer";
+  | "forgetsPeer"
+  | "resumesUnlisted"
+  | "resumesAnyDisk";
 
 /** A broken guarantee. The world adds the seed. */
 export class Violation extends Error {
@@ -34,10 +36,18 @@ export type Random = (below: number) => number;
 
 export type Lineage = Pick<DurableRecord, "generations" | "consistency" | "counter" | "peerCounter">;
 
+/** Identities that a new disk's marks may not know to be given out. */
+const SKIPPED = 2 ** 20;
+let disks = 0;
+
 /** One node: its disk, and what it is doing. */
 export class SimNode {
-  readonly fs = new ModelFileSystem();
+  fs = new ModelFileSystem();
+  /** Which disk this is. */
+  copyId = ++disks;
   record: Lineage;
+  /** The copy of which a full copy was begun, once the marks tell all that it lacks. Durable, as the record is. */
+  beganFor: number | null = null;
   marks: Marks;
   role: SourceRole | TargetRole | null = null;
   up = true;
@@ -111,6 +121,28 @@ export class SimNode {
     this.#writing = this.#rewriting = null;
   }
 
+  /** Another disk, with nothing on it that anybody knows. */
+  replaceDisk(): void {
+    this.fs = new ModelFileSystem();
+    this.copyId = ++disks;
+    this.beganFor = null;
+    this.record = { ...this.record, generations: NO_GENERATIONS, consistency: "blank" };
+    const { reservedTo } = this.marks.made;
+    this.marks = new Marks(this.#options);
+    this.marks.made.reservedTo = this.marks.made.newFrom = this.marks.made.next = reservedTo + SKIPPED;
+    this.#map = this.#writing = this.#rewriting = null;
+    this.#log = new Uint8Array(0);
+    this.forgetMarks();
+  }
+
+  /** Nothing is known of what differs, and that is durable. */
+  forgetMarks(): void {
+    this.marks.everything = true;
+    this.flushMarks();
+    this.#rewriting = this.marks.startRewrite();
+    this.flushMarks();
+  }
+
   /** Boot after a power cut. */
   restart(): void {
     this.up = true;
@@ -119,6 +151,8 @@ export class SimNode {
     this.marks = marks;
   }
 }
+
+const NO_GENERATIONS = { current: "", parted: null, history: [] };
 
 function joined(log: Uint8Array, at: number, bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   if (at !== log.length) throw new Violation(`the log has ${log.length} bytes and goes on at ${at}`);

@@ -40,9 +40,19 @@ export class SourceRole {
   #window = this.#newWindow();
   #connection = 0;
   #rangesSent = false;
+  /** The target is blank: everything is copied to it, now or since an earlier connection. */
+  #copiesAll = false;
+  /** The marks tell all that it lacks. */
+  #tellsAll = false;
   #syncs: OpenSync[] = [];
-  #point: { number: number; began: number; localDone: boolean; targetDone: boolean; final: boolean } | null =
-    null;
+  #point: {
+    number: number;
+    began: number;
+    localDone: boolean;
+    targetDone: boolean;
+    final: boolean;
+    tellsAll: boolean;
+  } | null = null;
   #points = 0;
   readonly #frame = new Frame();
 
@@ -100,6 +110,7 @@ export class SourceRole {
       this.#confirmPoint();
     } else if (frame.type === FrameType.CAUGHT_UP_DONE) {
       this.node.record = { ...this.node.record, generations: rejoin(this.node.record.generations) };
+      this.node.beganFor = null;
       this.phase = "inSync";
       this.caughtUpSent = false;
       this.reintegration = null;
@@ -108,18 +119,34 @@ export class SourceRole {
   }
 
   #startReintegration(): void {
-    const { fs, marks, record } = this.node;
-    const verdict = relation(record, this.link!.target.record);
+    const { fs, marks, record, beganFor } = this.node;
+    const { target, demanded, mayResume } = this.link!;
+    const careless = this.node.mutant === "resumesAnyDisk" && beganFor !== null;
+    if (careless) marks.peerTells();
+    const began = beganFor === target.copyId || careless;
+    const verdict = relation({ ...record, began }, target.record);
     if (verdict.relation !== "equal" && verdict.relation !== "theyAreAncestor")
       throw new Violation(`relation: ${verdict.why}`);
-    if (verdict.full !== this.link!.full) throw new Violation(`full copy without need: ${verdict.why}`);
+    const full = verdict.full || demanded || marks.owesEverything;
+    this.#copiesAll = target.record.consistency === "blank";
+    if (verdict.full && (mayResume || !this.#copiesAll))
+      throw new Violation(`full copy without need: ${verdict.why}`);
+    if (full) this.forgetCopy();
+    this.#tellsAll = this.#copiesAll && !full;
+    this.world.begins(full, this.#tellsAll);
     const tree = {
       parentOf: (id: number) => fs.placeOf(id).parent,
       nameOf: (id: number) => fs.placeOf(id).name,
     };
-    this.reintegration = new Reintegration(marks, tree, [TOP], verdict.full);
+    this.reintegration = new Reintegration(marks, tree, [TOP], full);
     this.#rangesSent = false;
     this.phase = "reintegrating";
+  }
+
+  /** Everything is to be copied: durably so, before the target hears of it. */
+  forgetCopy(): void {
+    this.node.beganFor = null;
+    this.node.forgetMarks();
   }
 
   // ---- steps that the world schedules ----------------------------------------------------------------------------------
@@ -136,20 +163,24 @@ export class SourceRole {
     } else if (step.do === "names") this.#sendNames(step.directory);
     else if (step.do === "object") this.#sendObject(step.id);
     else if (step.do === "data") this.#sendData(step.id);
+    else if (step.do === "namesDone") this.#tellsAll = this.#copiesAll;
     else if (step.do === "wait") return this.#finish(reintegration);
     return true;
   }
 
   beginPoint(final = false): boolean {
     if (this.link === null || this.phase === "handshake" || !this.node.marks.beginPoint()) return false;
+    const unlisted = this.node.mutant === "resumesUnlisted" && this.#copiesAll;
     this.#point = {
       number: ++this.#points,
       began: this.world.time,
       localDone: false,
       targetDone: false,
       final,
+      tellsAll: this.#tellsAll || unlisted,
     };
     this.#frame.ticket = this.#points;
+    this.#frame.flags = this.#point.tellsAll ? 1 : 0;
     this.#send(FrameType.DURABLE_POINT);
     return true;
   }
@@ -204,6 +235,8 @@ export class SourceRole {
     )
       return;
     this.#point = null;
+    if (point.tellsAll) this.node.beganFor = this.link!.target.copyId;
+    if (point.tellsAll && this.node.mutant === "resumesUnlisted") this.node.marks.peerTells();
     this.node.marks.confirmPoint();
     if (this.phase === "inSync" || point.final) this.world.settledUpTo(point.began);
     if (point.final && this.reintegration?.isComplete) this.#sendCaughtUp();

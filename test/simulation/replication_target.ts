@@ -123,6 +123,10 @@ export class TargetRole {
         return;
       case FrameType.DURABLE_POINT:
         this.#point = frame.ticket;
+        if (frame.flags === 1) {
+          this.node.marks.peerTells();
+          this.node.flushMarks();
+        }
         return;
       case FrameType.PLACE:
         this.#announced.push({
@@ -173,6 +177,7 @@ export class TargetRole {
 
   #caughtUp(generations: Generations): void {
     this.node.record = { ...this.node.record, consistency: "uptodate", generations: adopt(generations) };
+    this.node.beganFor = null;
     this.node.marks.clear();
     this.#fs.emptyLimbo();
     this.#locations = null;

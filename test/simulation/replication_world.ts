@@ -15,8 +15,10 @@ export interface Link {
   target: SimNode;
   toTarget: Uint8Array[];
   toSource: Uint8Array[];
-  /** A full copy is due. */
-  full: boolean;
+  /** A person asked for a full copy. */
+  demanded: boolean;
+  /** A full copy was interrupted that goes on where it was. */
+  mayResume: boolean;
   /** Nobody crashed since the copies were in sync: exactly what changed must move. */
   bounded: boolean;
 }
@@ -30,6 +32,8 @@ export interface Statistics {
   crashes: number;
   operations: number;
   copiedBlocks: number;
+  fullCopies: number;
+  resumedCopies: number;
 }
 
 const BLOCKS = [0, 1, 2, 3, 5, 1022, 1023, 1024, 2047, 2050];
@@ -60,6 +64,8 @@ export class World {
     crashes: 0,
     operations: 0,
     copiedBlocks: 0,
+    fullCopies: 0,
+    resumedCopies: 0,
   };
   #link: Link | null = null;
   #generation = 0;
@@ -85,8 +91,7 @@ export class World {
     first.role = new SourceRole(first, this);
     if (this.random(4) === 0) {
       // The first copy ever: the peer holds something else, or nothing.
-      second.record = { ...second.record, consistency: "blank" };
-      second.fs.make(2 ** 46 + 7, DT_REG, 0o600, second.fs.directory(2 ** 45 + 2).id, "alien");
+      this.#replaceDisk(second);
     } else second.record = { ...second.record, consistency: "outdated" };
     first.record = { ...first.record, generations: begin(first.record.generations, this.#fresh()) };
   }
@@ -110,6 +115,12 @@ export class World {
   reintegrated(): void {
     this.statistics.reintegrations++;
     this.#crashedSince = false;
+  }
+
+  /** A reintegration begins: of everything, or of what an interrupted copy of everything left. */
+  begins(full: boolean, resumed: boolean): void {
+    if (full) this.statistics.fullCopies++;
+    if (resumed) this.statistics.resumedCopies++;
   }
 
   /** Both disks hold what was changed before `began`, and nothing was left to copy. */
@@ -261,12 +272,22 @@ export class World {
   }
 
   #connect(source: SourceRole, target: SimNode): void {
-    const blank = target.record.consistency === "blank";
-    this.#link = { target, toTarget: [], toSource: [], full: blank, bounded: !(this.#crashedSince || blank) };
+    if (target.record.consistency !== "uptodate" && this.random(16) === 0) this.#replaceDisk(target);
+    const demanded = this.random(16) === 0;
+    if (demanded) source.forgetCopy();
+    const blank = demanded || target.record.consistency === "blank";
+    const mayResume = blank && source.node.beganFor === target.copyId;
+    const bounded = !(this.#crashedSince || blank);
+    this.#link = { target, toTarget: [], toSource: [], demanded, mayResume, bounded };
     source.connect(this.#link);
     target.role = new TargetRole(target, this.#link);
-    // A blank copy stays blank until it has caught up: broken off in the middle, the first copy starts again.
+    // A blank copy stays blank until it has caught up.
     if (blank) target.record = { ...target.record, consistency: "blank" };
+  }
+
+  #replaceDisk(node: SimNode): void {
+    node.replaceDisk();
+    node.fs.make(2 ** 46 + 7, DT_REG, 0o600, node.fs.directory(2 ** 45 + 2).id, "alien");
   }
 
   #settle(): void {

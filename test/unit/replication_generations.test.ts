@@ -108,3 +108,23 @@ t.test("the history is bounded, and the relation is the same seen from either si
     }
   }
 });
+
+t.test(
+  "an interrupted full copy goes on only where the source knows that very copy, and neither was restored",
+  async (t) => {
+    const blank = (counter: number, peerCounter: number): Lineage => ({
+      ...copy(at(""), counter, peerCounter),
+      consistency: "blank",
+    });
+    const source = (counter: number, peerCounter: number, began: boolean): Lineage => ({
+      ...copy(at("A"), counter, peerCounter),
+      began,
+    });
+    t.same(tell(source(5, 4, true), blank(4, 5)), ["theyAreAncestor", false, null]);
+    t.same(tell(source(5, 4, true), blank(5, 4)), ["theyAreAncestor", false, null]);
+    t.same(tell(source(5, 4, false), blank(4, 5)), ["theyAreAncestor", true, null]);
+    t.same(tell(source(5, 4, true), blank(3, 5)), ["theyAreAncestor", true, null], "the target was put back");
+    t.same(tell(source(5, 4, true), blank(4, 6)), ["theyAreAncestor", true, null], "the source was put back");
+    t.same(tell(blank(5, 5), { ...copy(at("A")), began: true }), ["iAmAncestor", true, null]);
+  },
+);

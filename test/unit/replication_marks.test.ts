@@ -258,3 +258,49 @@ t.test("a crash between the new map and the new log, and a log that outgrew its 
   const tampered = recoverMarks(options, before, disk.log);
   t.ok(tampered.marks.everything, "a log newer than its map");
 });
+
+t.test(
+  "what was copied and settled stays done after a crash of the source, and not a block more",
+  async (t) => {
+    const { marks, disk } = fresh();
+    marks.peerGone();
+    marks.markWhole(7, true, true);
+    marks.markWhole(8, false, true);
+    marks.admitData(9, 0, 8 * BLOCK_BYTES);
+    marks.touchData(9, 0, 8 * BLOCK_BYTES, Level.DIRTY);
+    disk.flush(marks);
+    const start = recovered(disk).marks;
+    disk.map = start.startRewrite();
+    disk.log = start.rewritten() as Uint8Array<ArrayBuffer>;
+    start.peerBack();
+    const size = 4 * BLOCK_BYTES;
+    start.copiedNames(7);
+    start.copiedAttributes(7);
+    start.copiedAttributes(8);
+    start.copiedData(8, { offset: 0, length: 2 * BLOCK_BYTES }, size);
+    start.copiedData(9, { offset: 0, length: BLOCK_BYTES }, 8 * BLOCK_BYTES);
+    start.beginPoint();
+    start.copiedData(8, { offset: 2 * BLOCK_BYTES, length: BLOCK_BYTES }, size);
+    disk.flush(start);
+    t.equal(recovered(disk).marks.worthlessFrom(8), 0, "not before the durable point");
+    start.confirmPoint();
+    disk.flush(start);
+    const { marks: after } = recovered(disk);
+    t.notOk(after.areNamesDirty(7));
+    t.equal(after.worthlessFrom(8), 2 * BLOCK_BYTES, "sent after the point began: again");
+    t.same(after.nextDirty(9, 8 * BLOCK_BYTES, MIB), { offset: BLOCK_BYTES, length: 7 * BLOCK_BYTES });
+  },
+);
+
+t.test("that the peer's marks tell all replaces everything, durably", async (t) => {
+  const { marks, disk } = fresh();
+  marks.everything = true;
+  t.ok(marks.owesEverything);
+  marks.resolveDirtyRanges();
+  t.notOk(marks.everything);
+  t.ok(marks.owesEverything, "still, until the names are on both disks");
+  marks.peerTells();
+  t.notOk(marks.owesEverything);
+  disk.flush(marks);
+  t.notOk(recovered(disk).marks.everything);
+});
