@@ -32,6 +32,8 @@ const DEBIAN_PACKAGES = {
   "iputils-ping": "/usr/bin/ping|/bin/ping",
   tcpdump: "/usr/bin/tcpdump|/usr/sbin/tcpdump",
   e2fsprogs: "/usr/sbin/mkfs.ext4|/sbin/mkfs.ext4",
+  // Not to run this machine: tests boot it in namespaces, and images of containers lack it.
+  systemd: "/usr/lib/systemd/systemd|/lib/systemd/systemd",
   attr: "/usr/bin/setfattr",
   acl: "/usr/bin/setfacl",
   git: "/usr/bin/git",

@@ -11,7 +11,9 @@ import {
   MS_NOEXEC,
   MS_NOSUID,
   O_CLOEXEC,
+  O_DIRECTORY,
   O_NONBLOCK,
+  O_PATH,
   O_RDWR,
   STATX_BASIC_STATS,
 } from "../platform/linux/constants.ts";
@@ -45,6 +47,11 @@ export class FuseMount implements Completion {
   private flushing = false;
   private unmountWanted = false;
   private unmounted = false;
+  /**
+   * Keeps the mount busy, so that nobody but us unmounts it while its application holds nothing open, which would then write to the directory
+   * below: systemd at shutdown, an administrator's umount(8). With O_PATH nothing is asked of the server. -1: let go.
+   */
+  private hold: number;
 
   private constructor(
     readonly path: string,
@@ -55,6 +62,7 @@ export class FuseMount implements Completion {
     private readonly pool: Pool,
   ) {
     this.pathText = libc.cString(path);
+    this.hold = check(libc.open(path, O_PATH | O_DIRECTORY | O_CLOEXEC), `cannot hold the mount of ${path}`);
   }
 
   /**
@@ -108,6 +116,7 @@ export class FuseMount implements Completion {
   startUnmount(): void {
     this.unmountResult = null;
     this.unmountWanted = true;
+    this.letGo();
     if (this.unmounted) this.finish(0);
     else if (!this.flushing) this.submit(Job.SYNC_PATH, FLUSHED);
   }
@@ -136,7 +145,13 @@ export class FuseMount implements Completion {
 
   /** Ends the connection at once: all requests fail, pages not handed over are lost. The mount itself stays, dead. Throws. */
   abort(): void {
+    this.letGo();
     abortConnection(this.connection);
+  }
+
+  private letGo(): void {
+    if (this.hold >= 0) libc.close(this.hold);
+    this.hold = -1;
   }
 
   /** Processes, in whatever mount namespace, that keep the mount busy: an open file, the current directory, a mapping. */

@@ -13,6 +13,12 @@ t.test("trap 35: systemd does not kill what the hooks started", async (t) => {
   t.match(unit, /^Restart=always$/m);
 });
 
+t.test("trap 23: the machine's shutdown stops the modules before disks and network", async (t) => {
+  const after = /^After=(.*)$/m.exec(unitText("/usr/local/bin/holdfast", "/var/lib/holdfast"))?.[1] ?? "";
+  for (const unit of ["network-online.target", "local-fs.target", "remote-fs.target"])
+    t.ok(after.split(" ").includes(unit), unit);
+});
+
 t.test("paths are quoted as systemd wants, or refused", async (t) => {
   t.match(
     unitText("/opt/hold fast/holdfast", "/srv/100%"),

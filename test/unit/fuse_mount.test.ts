@@ -148,6 +148,17 @@ await t.test(
   },
 );
 
+await t.test("trap 31c: nobody else unmounts it, idle or not; we do", { skip }, async (tt) => {
+  const { path } = directory(tt);
+  const mounted = await mountLocally({ path });
+  const others = spawnSync("umount", [path], { encoding: "utf8" });
+  tt.equal(others.status, 32, `umount(8) is refused: ${others.stderr}`);
+  fs.writeFileSync(`${path}/f`, "x");
+  tt.ok(topMountAt(path), "it is there, and serves");
+  await mounted.stop();
+  tt.notOk(topMountAt(path), "a stop takes it away");
+});
+
 await t.test("a dead mount left by kill -9 is cleared at the next start", { skip }, async (tt) => {
   const { path } = directory(tt);
   const first = await mountLocally({ path });

@@ -13,10 +13,7 @@ const NUMBERS = [
 ];
 
 /** Remedies that are not built, or not held by a test: what is missing. docs/replication.md tells users the same. */
-const KNOWN: Readonly<Record<string, string>> = {
-  "31c":
-    "systemd sees the mounts of replicated directories as units of its own and may unmount one whose application is idle before the daemon has stopped the module: the daemon's unit is not ordered after them",
-};
+const KNOWN: Readonly<Record<string, string>> = {};
 
 /** Titles are the texts of tests and of the lists that name them; comments do not count. */
 function titlesOf(file: string): string[] {

@@ -13,6 +13,11 @@ import {
 } from "../../platform/linux/systemd.ts";
 import { compiled } from "../../platform/self.ts";
 import { type Command, CommandError, EXIT } from "../command.ts";
+import { loadedModules } from "../node.ts";
+
+/** A new daemon answers within this time, ms; systemd starts one that dies again and again. */
+const ANSWER_MS = 30_000;
+const ASK_EVERY_MS = 50;
 
 /** Throws CommandError where there is no systemd to talk to. */
 function needSystemd(): void {
@@ -21,6 +26,19 @@ function needSystemd(): void {
       EXIT.failed,
       'this machine is not run by systemd: start "holdfast daemon" from its own service manager (holdfast service install --print shows what systemd would get)',
     );
+}
+
+/** A command typed next ("cluster create") must meet the daemon: one that is about to look at VAR would miss what is made there meanwhile. */
+async function answers(varDir: string): Promise<void> {
+  const patience = performance.now() + ANSWER_MS;
+  while ((await loadedModules(varDir)) === null) {
+    if (performance.now() > patience)
+      throw new CommandError(
+        EXIT.failed,
+        `${UNIT_FILE} is installed, but the daemon does not answer; why: journalctl -u holdfast`,
+      );
+    await Bun.sleep(ASK_EVERY_MS);
+  }
 }
 
 export const SERVICE_COMMANDS: readonly Command[] = [
@@ -44,6 +62,7 @@ export const SERVICE_COMMANDS: readonly Command[] = [
           "only the binary can be installed as a service: npm run build, then dist/holdfast service install",
         );
       installService(process.execPath, resolve(varDir));
+      await output.progress("waiting for the daemon", answers(varDir));
       const message = `holdfast.service runs, and starts with the machine (${UNIT_FILE}). Next: holdfast cluster create, or holdfast cluster join`;
       output.say(message);
       output.give({ status: EXIT.done, message });

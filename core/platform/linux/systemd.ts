@@ -14,6 +14,7 @@ export function unitText(program: string, varDir: string): string {
 Description=Holdfast: high availability of this node's modules
 Documentation=https://www.freedesktop.org/software/systemd/man/systemd.service.html
 # Stopped in the reverse order: our modules end cleanly while disks, network and the application's own services are still there.
+# systemd takes the mounts of replicated directories for local file systems: local-fs.target keeps them until we have stopped.
 After=network-online.target local-fs.target remote-fs.target nftables.service
 Wants=network-online.target
 RequiresMountsFor=${quoted(varDir)}
@@ -33,6 +34,10 @@ LimitNOFILE=1048576
 OOMScoreAdjust=-900
 CPUSchedulingPolicy=other
 Nice=-15
+# Control groups share processor and disks first, and niceness counts only inside one: heartbeats must not queue with every other service.
+# The application is not in ours. The disks not to the last: a copy of everything passes through here too.
+CPUWeight=10000
+IOWeight=1000
 
 [Install]
 WantedBy=multi-user.target
