@@ -4,16 +4,20 @@
  */
 import { type Beat, type Cluster, HeartbeatSockets, type SignOfLife } from "../cluster/cluster.ts";
 import type { GuardianLink } from "./guardian_link.ts";
+import { Lateness } from "./lateness.ts";
 import type { ModuleRuntime } from "./module_runtime.ts";
 
 const TICK_MS_MIN = 10;
 /** Changes are told at once, but not more often than this, ms. */
 const PUBLISH_SPACING_MS = 5;
+/** Share of the heartbeat timeout that this daemon may be late without a word about it. */
+const LATE = 0.3;
 
 /** Sends and receives the heartbeats of all modules. */
 export class Heartbeats {
   readonly #sockets: HeartbeatSockets;
   readonly #timers: ReturnType<typeof setInterval>[] = [];
+  readonly #lateness: Lateness;
   #publishing = false;
   #leaving = false;
 
@@ -22,6 +26,7 @@ export class Heartbeats {
     private readonly guardian: GuardianLink,
     private readonly modules: ReadonlyMap<string, ModuleRuntime>,
   ) {
+    this.#lateness = new Lateness(cluster.heartbeat.timeoutMs * LATE);
     this.#sockets = new HeartbeatSockets(cluster, {
       onSign: (sign) => this.#onSign(sign),
       onBeat: (from, _incarnation, beat) => this.#onBeat(from, beat),
@@ -72,7 +77,11 @@ export class Heartbeats {
   #tick(): void {
     const now = performance.now();
     this.guardian.alive();
-    for (const runtime of this.modules.values()) runtime.tick(now);
+    const late = this.#lateness.tick(now);
+    for (const runtime of this.modules.values()) {
+      if (late !== null) runtime.journal.line("warning", late);
+      runtime.tick(now);
+    }
   }
 
   /** By lan, the peers heard there within the cluster's timeout: for `cluster state`. */
@@ -97,6 +106,7 @@ export class Heartbeats {
     const views: Record<string, Beat["views"][string]> = {};
     for (const [name, runtime] of this.modules) if (runtime.booted) views[name] = runtime.view();
     this.#sockets.send({ hears: this.hears(), leaving: this.#leaving, views });
+    this.#lateness.mark();
   }
 
   #onSign(sign: SignOfLife): void {

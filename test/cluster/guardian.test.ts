@@ -90,6 +90,8 @@ t.test(
     n1.signal(daemon, "SIGCONT");
     await mirror.settled("SECOND", "PRIM");
     t.equal(await answeredTwice(), 0, "never did two nodes answer for the address");
+    const { stdout } = await n1.holdfast(["log", "db", "--lines", "200"]);
+    t.match(stdout, /daemon did not run for \d+ ms: it was stopped/, "the log tells why");
   },
 );
 
