@@ -4,7 +4,7 @@
  * Whoever wants to serve without its peer publishes a new generation. A peer that is heard records durably that it is outdated in it,
  * and says so; from the moment it reads the request it cannot be promoted. Only then, or when the peer is lost, does the other go alone.
  */
-import { elect, partAs, peerCandidate, relation } from "./generations.ts";
+import { elect, partAs, peerCandidate, relation, renewed } from "./generations.ts";
 import { change, effect, emit, isCommitted, newGeneration, persist, queueData } from "./plan.ts";
 import { isConfirmed } from "./right_to_run.ts";
 import { candidate, type Draft, heardPeer, isServing, peerName } from "./state.ts";
@@ -95,21 +95,13 @@ export function goAlone(draft: Draft): void {
   ]);
 }
 
-/**
- * The target of a reintegration went before it counted. A new generation takes the place of the current one, which no other copy has: a belated
- * "caught up" of the old one then means nothing.
- */
+/** The target of a reintegration went before it counted. */
 function stayAlone(draft: Draft): void {
   const { record } = draft;
   if (draft.replication.peerGone === null) return;
   draft.replication = { ...draft.replication, peerGone: null };
-  const current = newGeneration(draft);
-  const confirmed = record.peerOutdatedIn === record.generations.current;
   queueData(draft, [
-    persist({
-      generations: { ...record.generations, current },
-      peerOutdatedIn: confirmed ? current : record.peerOutdatedIn,
-    }),
+    persist(renewed(record, newGeneration(draft))),
     effect({ do: "goAlone", generations: record.generations }),
   ]);
 }

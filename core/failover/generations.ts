@@ -28,6 +28,20 @@ export function partAs(generations: Generations, next: string): Generations {
   };
 }
 
+/**
+ * The record of a node that is ALONE and begins anew, without its target or after a restart: a new generation takes the place of the current one, which
+ * no other copy has. A target's belated "caught up" of the old one then means nothing.
+ */
+export function renewed(
+  { generations, peerOutdatedIn }: DurableRecord,
+  current: string,
+): Pick<DurableRecord, "generations" | "peerOutdatedIn"> {
+  return {
+    generations: { ...generations, current },
+    peerOutdatedIn: peerOutdatedIn === generations.current ? current : peerOutdatedIn,
+  };
+}
+
 /** The generations of two nodes that are together again. */
 export function together(generations: Generations): Generations {
   return generations.parted === null ? generations : { ...generations, parted: null };

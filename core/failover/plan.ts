@@ -2,7 +2,7 @@
  * Plans: queues of steps with one effect outstanding, so that a crash can fall between any two, and the order is data.
  */
 import { type Act, ORDER, type Transition } from "./order.ts";
-import { type Draft, isBusy, type Lane, type State } from "./state.ts";
+import { type Draft, isBusy, isServing, type Lane, type State } from "./state.ts";
 import type { DurableRecord, Effect, HookName, ModuleState } from "./types.ts";
 
 type WithoutId<T> = T extends unknown ? Omit<T, "id"> : never;
@@ -216,7 +216,7 @@ function run(draft: Draft, which: "main" | "data", step: Step, takeBack: (draft:
       return;
     }
     case "change":
-      Object.assign(draft, step.change);
+      Object.assign(draft, which === "data" ? timely(draft, step.change) : step.change);
       emit(draft, { do: "publish" });
       return;
     case "together":
@@ -237,6 +237,12 @@ function run(draft: Draft, which: "main" | "data", step: Step, takeBack: (draft:
       if (!WITHOUT_DONE.has(body.do)) wait(draft, which, { ...step, body }, id);
     }
   }
+}
+
+/** What the data lane says of a state in which the node serves comes too late when the main lane has left it meanwhile. */
+function timely(draft: Draft, change: Change): Change {
+  if (change.state === undefined || isServing(draft.state)) return change;
+  return change.outdating === undefined ? {} : { outdating: change.outdating };
 }
 
 /** Is this primary still one with its secondary? */

@@ -1,11 +1,11 @@
 /** From STOP to WAIT, and out of WAIT: who starts, as what, on which data (trap 20). */
 import { claim } from "./alone.ts";
-import { elect, isRestored, partAs, peerCandidate, relation } from "./generations.ts";
+import { elect, isRestored, partAs, peerCandidate, relation, renewed } from "./generations.ts";
 import { change, newGeneration, persist, plan, steps } from "./plan.ts";
 import { needsFullCopy } from "./reintegration.ts";
 import { isConfirmed, rightToStartCold } from "./right_to_run.ts";
 import { candidate, command, type Draft, heardPeer, isServing, peerName, type State, say } from "./state.ts";
-import type { Generations, PeerView } from "./types.ts";
+import type { DurableRecord, PeerView } from "./types.ts";
 
 /** STOP to WAIT: prestart cleans up. */
 export function startUp(draft: Draft): void {
@@ -191,7 +191,7 @@ export function primRefused(state: State, force: boolean): string | null {
 function startAsPrimary(draft: Draft, heard: boolean, why = ""): void {
   const { record } = draft;
   const again = record.role === "ALONE" && record.consistency === "uptodate";
-  const generation = again ? record.generations.current : (draft.outdating ?? newGeneration(draft));
+  const generation = draft.outdating ?? newGeneration(draft);
   if (heard) {
     claim(draft, generation);
     if (!isConfirmed(draft, generation)) {
@@ -203,10 +203,10 @@ function startAsPrimary(draft: Draft, heard: boolean, why = ""): void {
   plan(draft, "start as primary", [
     persist({
       role: "ALONE",
-      generations: startGenerations(draft, generation),
+      ...(again ? renewed(record, generation) : startGenerations(draft, generation)),
       consistency: "uptodate",
       wasPrimaryAtParting: again ? record.wasPrimaryAtParting : heard || record.role !== "SECOND",
-      peerOutdatedIn: heard ? generation : again ? record.peerOutdatedIn : null,
+      ...(heard ? { peerOutdatedIn: generation } : again ? {} : { peerOutdatedIn: null }),
       running: true,
     }),
     change({ state: "ALONE", outdating: null, outdatedIn: null, intent: null, trouble: null }),
@@ -217,8 +217,9 @@ function startAsPrimary(draft: Draft, heard: boolean, why = ""): void {
 }
 
 /** A copy that was not whole begins a past of its own: nobody may be reintegrated from it by differences. */
-function startGenerations(draft: Draft, generation: string): Generations {
+function startGenerations(draft: Draft, generation: string): Pick<DurableRecord, "generations"> {
   const { consistency, generations } = draft.record;
-  if (consistency === "inconsistent") return { current: generation, parted: null, history: [] };
-  return partAs(generations, generation);
+  if (consistency === "inconsistent")
+    return { generations: { current: generation, parted: null, history: [] } };
+  return { generations: partAs(generations, generation) };
 }

@@ -160,26 +160,30 @@ function wordsOf(effect: Effect): string {
   }
 }
 
-/** A core that is PRIM with its secondary in sync. */
+/** A core that is PRIM with its secondary in sync, in generation g1: adopted as it runs. */
 export function primary(config: Partial<FailoverConfig> = {}): Driver {
   const driver = new Driver(config);
-  const alone = recordOf({
-    role: "ALONE",
-    generations: { current: "g1", parted: "g0", history: ["g0"] },
-    wasPrimaryAtParting: true,
-  });
-  const target = recordOf({
-    consistency: "inconsistent",
-    generations: { current: "g0", parted: null, history: [] },
-  });
-  driver
-    .boot(alone)
-    .peer(viewOf("WAIT", target))
-    .peer(viewOf("WAIT", target, { outdatedIn: "g1" }));
-  driver.peer(viewOf("SECOND", target, { outdatedIn: "g1" }));
-  driver.peer(viewOf("SECOND", target, { caughtUp: "g1" }));
+  const record = recordOf({ role: "PRIM", wasPrimaryAtParting: true });
+  const adopt = { state: "PRIM", inSync: true } as const;
+  driver.tell({ type: "boot", record, start: true, incarnation: "me", adopt }).peer(secondView());
+  driver.report({ kind: "inSync" });
+  driver.since();
+  return driver;
+}
+
+/** A core that was ALONE and has just become PRIM, at the end of a reintegration. */
+export function reintegrated(config: Partial<FailoverConfig> = {}): Driver {
+  const driver = new Driver(config);
+  const generations = { current: "g0", parted: null, history: [] };
+  const target = recordOf({ consistency: "inconsistent", generations });
+  driver.boot(recordOf({ role: "ALONE", wasPrimaryAtParting: true })).peer(viewOf("WAIT", target));
+  const generation = driver.view.outdate;
+  driver.peer(viewOf("WAIT", target, { outdatedIn: generation }));
+  driver.peer(viewOf("SECOND", target, { outdatedIn: generation }));
+  driver.peer(viewOf("SECOND", target, { caughtUp: generation }));
   driver.report({ kind: "caughtUp", side: "source", generations: driver.state.record.generations });
-  driver.report({ kind: "inSync" }).peer(secondView());
+  driver.report({ kind: "inSync" });
+  driver.peer(viewOf("SECOND", recordOf({ generations: driver.state.record.generations })));
   driver.since();
   return driver;
 }

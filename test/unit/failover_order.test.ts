@@ -1,6 +1,15 @@
 /** The order of scripts and of what surrounds them, transition by transition; what a failing hook leads to. */
 import t from "tap";
-import { Driver, primary, primView, recordOf, secondary, secondView, viewOf } from "./failover_driver.ts";
+import {
+  Driver,
+  primary,
+  primView,
+  recordOf,
+  reintegrated,
+  secondary,
+  secondView,
+  viewOf,
+} from "./failover_driver.ts";
 
 t.test("first start ever: both wait until somebody says prim", async (t) => {
   const n1 = new Driver();
@@ -259,10 +268,9 @@ t.test("swap: the secondary dies while the primary stops: the primary takes back
 });
 
 t.test("failback swaps once, after a reintegration", async (t) => {
-  const n1 = primary({ failback: "n2" });
-  n1.peer(secondView());
+  const n1 = reintegrated({ failback: "n2" });
   t.equal(n1.view.swap?.phase, "drained");
-  const other = primary({ failback: "n1" });
+  const other = reintegrated({ failback: "n1" });
   t.equal(other.short, "PRIM Ready");
 });
 

@@ -243,6 +243,33 @@ t.test("trap 12a: nor when nothing but durable points passed since the snapshot"
   t.ok(n2.view.outdate, "the other node goes first, though it was secondary");
 });
 
+t.test("trap 19: a target's word to a primary that has started again since means nothing", async (t) => {
+  const alone = recordOf({ role: "ALONE", generations: { current: "g1", parted: "g0", history: ["g0"] } });
+  const n1 = new Driver().boot(alone).lost();
+  t.equal(n1.short, "ALONE Ready", "it starts without its peer: it was alone before");
+  n1.since();
+  n1.peer(viewOf("SECOND", recordOf({ consistency: "inconsistent" }), { caughtUp: "g1" }));
+  t.same(n1.since(), [], "n2 stood still since it had everything of the former process, and says so now");
+  t.equal(n1.state.record.role, "ALONE");
+});
+
+t.test(
+  "trap 21: a primary that has stepped down does not call itself ALONE, however late its data path is",
+  async (t) => {
+    const n1 = primary();
+    n1.hold = /^(stop_both|goAlone)$/;
+    n1.report({ kind: "diskFailed", detail: "fsync: input/output error" });
+    t.ok(n1.since().includes("stop_prim"), "the peer is good: it shall take over");
+    n1.report({ kind: "peerGone", cause: "its disk failed as well" });
+    n1.peer(secondView({ outdatedIn: n1.view.outdate }));
+    n1.release();
+    t.equal(n1.state.state, "WAIT");
+    t.ok(n1.since().includes("address down"));
+    n1.release();
+    t.equal(n1.state.state, "WAIT");
+  },
+);
+
 t.test("trap 24: the flapping node comes to rest, with the reason", async (t) => {
   const n1 = primary();
   for (let times = 0; times < 3; times++) n1.command({ name: "restart" }, "rule");
