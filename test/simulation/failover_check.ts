@@ -1,4 +1,5 @@
 /** What must hold at every step: G1, G3, G4 as far as it goes without a witness, G5. */
+import type { DurableRecord } from "../../core/failover/types.ts";
 import type { SimNode } from "./failover_node.ts";
 import type { World } from "./failover_world.ts";
 
@@ -51,9 +52,12 @@ export class Check {
     }
   }
 
-  /** A node decides to go on alone. With both nodes alive and a torn network, each may. */
-  decidesAlone(node: SimNode, generation: string): void {
-    if (node.peer().up && this.torn) this.parted.add(generation);
+  /** A node decides to go on alone. With both nodes alive and a torn network, each may; begun anew, its line goes on by the same right. */
+  decidesAlone(node: SimNode, { generations }: DurableRecord): void {
+    const before = node.disk.record;
+    const goesOn = before.role === "ALONE" && before.generations.parted === generations.parted;
+    if ((node.peer().up && this.torn) || (goesOn && this.parted.has(before.generations.current)))
+      this.parted.add(generations.current);
   }
 
   /** The loser of a split brain keeps its own writes aside, before its copy is touched. */

@@ -343,7 +343,7 @@ export class SimNode {
   }
 
   private persist(id: number, record: DurableRecord): void {
-    if (record.role === "ALONE") this.world.check.decidesAlone(this, record.generations.current);
+    if (record.role === "ALONE") this.world.check.decidesAlone(this, record);
     const at = Math.max(this.world.clock.now, this.diskFree) + this.world.chance.between(0.5, 12);
     this.diskFree = at;
     const fails = this.writesFail;
