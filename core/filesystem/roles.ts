@@ -46,7 +46,7 @@ export class Roles {
     return this.#primary?.outbound.alone ?? false;
   }
   get inSync(): boolean {
-    return this.#primary?.phase === "inSync" || this.#second?.phase === "inSync";
+    return this.#primary?.inSync === true || this.#second?.phase === "inSync";
   }
 
   /** Opens marks and record, the first time. Throws. */
