@@ -9,6 +9,7 @@ import type { Cluster, ClusterNode } from "../cluster/cluster.ts";
 import type { Command, DurableRecord, PeerView } from "../failover/types.ts";
 import type { ReintegrationProgress, ReplicationCounters, VerifyResult } from "../filesystem/control.ts";
 import type { VirtualIp } from "../network/virtual_ip.ts";
+import { type Adopted, adopt } from "./adoption.ts";
 import { dissolve, processGroup } from "./cgroup.ts";
 import type { CommandResult, NodeStatus } from "./engine.ts";
 import type { GuardianLink, Welcome } from "./guardian_link.ts";
@@ -18,7 +19,7 @@ import { ModuleExecutor, replicationOf } from "./module_executor.ts";
 import type { ModuleFacts } from "./module_facts.ts";
 import { PeerWatch, silentStatus } from "./peer_watch.ts";
 import { RecordFile } from "./record.ts";
-import { type Replacement, replaceProcess, takeOver } from "./replacement.ts";
+import { type Replacement, replaceProcess } from "./replacement.ts";
 import { ReplicationLink } from "./replication_link.ts";
 import { Supervisor } from "./supervisor.ts";
 import { VirtualAddresses } from "./virtual_addresses.ts";
@@ -36,9 +37,6 @@ export interface NodeParts {
   /** Tell the peers soon. */
   publish(): void;
 }
-
-/** How long a replication process that runs may take to find a new daemon, ms. */
-const READOPTION_MS = 1500;
 
 /** A module of this node. */
 export class ModuleRuntime {
@@ -218,77 +216,41 @@ export class ModuleRuntime {
   async boot(): Promise<void> {
     const record = await this.#recordFile.read();
     followOutput(this.#executor.scriptLog, (line) => this.journal.line("script", line));
-    const adopt = await this.#adoptable(record);
-    if (!adopt) await this.#clearAway();
+    const adopted = await this.#adopt(record);
+    if (!adopted) await this.#clearAway();
     const setting = this.facts.boot ?? this.definition.config.boot;
     const start = setting === "always" || (setting === "auto" && record.running);
-    if (!adopt) await this.#executor.lookAtCopy();
+    if (!adopted) await this.#executor.lookAtCopy();
     this.booted = true;
     this.#supervisor.tell({
       type: "boot",
       record,
       start,
       incarnation: this.parts.incarnation,
-      ...(adopt ? { adopt } : {}),
+      ...(adopted ? { adopt: adopted } : {}),
     });
   }
 
-  /** What a guardian kept running while no daemon was there, when all of it is still as it was. */
-  async #adoptable(
-    record: DurableRecord,
-  ): Promise<{ state: "ALONE" | "PRIM" | "SECOND" | "UP"; inSync: boolean } | null> {
-    const { welcome } = this.parts;
-    const state = welcome.settled[this.definition.name];
-    if (state !== "ALONE" && state !== "PRIM" && state !== "SECOND" && state !== "UP") return null;
-    if (!replicationOf(this.definition)) return this.#adopted(state, false);
-    if (!welcome.running.includes(this.definition.name)) return null;
-    const hello = await this.#hello();
-    if (hello?.canAdopt === true && state !== "SECOND") return await this.#adoptMounts(state, record);
-    if (!hello || hello.role !== (state === "SECOND" ? "following" : "serving")) return null;
-    const configured = await this.#executor.configure();
-    return configured.ok ? this.#adopted(state, hello.inSync) : null;
-  }
-
-  /** Daemon and replication process died together, and both are back. */
-  async #adoptMounts(
-    state: "ALONE" | "PRIM" | "UP",
-    { generations }: DurableRecord,
-  ): Promise<{ state: "ALONE" | "PRIM" | "SECOND" | "UP"; inSync: boolean } | null> {
-    const problem = await takeOver(this.#replacement(() => generations));
-    if (problem !== "") {
-      this.journal.line("warning", `the live mounts could not be taken over: ${problem}`);
-      return null;
-    }
+  /** What still runs goes on; null: nothing of it can be used. */
+  async #adopt({ generations }: DurableRecord): Promise<Adopted | null> {
+    const replicates = replicationOf(this.definition) !== null;
+    const warn = (text: string) => this.journal.line("warning", text);
+    const found = await adopt(
+      this.parts.welcome,
+      replicates,
+      this.#replacement(() => generations),
+      warn,
+    );
+    if (found === null) return null;
+    const { state, inSync, tookOver } = found;
     // Whether the peer can be asked must be known first.
-    this.#onContact = () => this.#streamEnded();
-    return this.#adopted(state, false);
-  }
-
-  #adopted(
-    state: "ALONE" | "PRIM" | "SECOND" | "UP",
-    inSync: boolean,
-  ): { state: typeof state; inSync: boolean } {
+    if (tookOver) this.#onContact = () => this.#streamEnded();
     this.journal.line("event", `The daemon is back: ${state} goes on, nothing was restarted`);
     if (state !== "SECOND") {
       this.#executor.arm();
       void this.#addresses.adopt();
     }
     return { state, inSync };
-  }
-
-  #hello(): Promise<{
-    role: "idle" | "serving" | "following";
-    inSync: boolean;
-    canAdopt: boolean;
-  } | null> {
-    if (this.link.lastHello) return Promise.resolve(this.link.lastHello);
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => resolve(null), READOPTION_MS);
-      this.link.once("hello", (hello) => {
-        clearTimeout(timer);
-        resolve(hello);
-      });
-    });
   }
 
   /** Nothing of an earlier life may run beside the new one. */

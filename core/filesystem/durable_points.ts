@@ -11,7 +11,7 @@ import type { FollowerHello } from "./hello.ts";
 import type { Host } from "./host.ts";
 import type { KnownPlaces } from "./known_places.ts";
 import type { MarksStore } from "./marks_store.ts";
-import type { Outbound } from "./outbound.ts";
+import type { OrderedStream } from "./ordered_stream.ts";
 import { SourceReach } from "./point_reach.ts";
 import { PointSyncs } from "./point_syncs.ts";
 import type { TreeRoot } from "./source_tree.ts";
@@ -28,7 +28,7 @@ export class DurablePoints {
   readonly #host: Host;
   readonly #store: MarksStore;
   readonly #record: CopyRecord;
-  readonly #outbound: Outbound;
+  readonly #outbound: OrderedStream;
   readonly #writer: StreamWriter;
   readonly #syncs: PointSyncs;
   /** Which connection: what was begun for another is not heard. */
@@ -52,7 +52,7 @@ export class DurablePoints {
     host: Host,
     store: MarksStore,
     record: CopyRecord,
-    outbound: Outbound,
+    outbound: OrderedStream,
     writer: StreamWriter,
     places: KnownPlaces,
     roots: readonly TreeRoot[],

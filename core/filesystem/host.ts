@@ -18,6 +18,8 @@ export interface Host {
   readonly counters: ReplicationCounters;
   /** Tells the daemon; repeated to a new daemon until the next report. */
   report(report: ReplicationReport): void;
+  /** The last report is answered, or means nothing any more: no new daemon hears it. */
+  withdraw(): void;
   log(level: "info" | "warning" | "error", text: string): void;
   progress(reintegration: ReintegrationProgress | null): void;
   finished(bytes: number, files: number, durationMs: number, full: boolean): void;

@@ -13,7 +13,7 @@ import { Reintegration } from "../replication/reintegration.ts";
 import { packXattrs, readAttributes, readTarget, readXattrs } from "./attributes.ts";
 import type { Host } from "./host.ts";
 import { nameBytes } from "./known_places.ts";
-import type { Outbound } from "./outbound.ts";
+import type { OrderedStream } from "./ordered_stream.ts";
 import { monotonic } from "./poll_loop.ts";
 import { POOL_BUFFER } from "./pool.ts";
 import { OBJECTS_AHEAD, ReadAhead, readFromMemory } from "./read_ahead.ts";
@@ -62,7 +62,7 @@ export class SourceCopy {
 
   constructor(
     readonly host: Host,
-    readonly outbound: Outbound,
+    readonly outbound: OrderedStream,
     readonly marks: Marks,
     tree: BackingTree,
     readonly writer: StreamWriter,

@@ -12,7 +12,7 @@ import { type Frame, Frame as FrameBuffer, FrameType } from "../replication/oper
 import { readAttributes } from "./attributes.ts";
 import type { VerifyResult } from "./control.ts";
 import { describe, whatDiffers } from "./object_description.ts";
-import type { Outbound } from "./outbound.ts";
+import type { OrderedStream } from "./ordered_stream.ts";
 import { monotonic } from "./poll_loop.ts";
 import type { BackingTree, TreeRoot } from "./source_tree.ts";
 import type { StreamWriter } from "./stream_buffers.ts";
@@ -47,7 +47,7 @@ interface Ahead {
 
 /** One verification. */
 export class Verification {
-  readonly #outbound: Outbound;
+  readonly #outbound: OrderedStream;
   readonly #writer: StreamWriter;
   readonly #tree: BackingTree;
   readonly #roots: readonly TreeRoot[];
@@ -62,7 +62,7 @@ export class Verification {
 
   /** `paths` are those of the roots, in the same order. */
   constructor(
-    outbound: Outbound,
+    outbound: OrderedStream,
     writer: StreamWriter,
     tree: BackingTree,
     roots: readonly TreeRoot[],

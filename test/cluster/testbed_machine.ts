@@ -279,3 +279,9 @@ function collect(stream: ReadableStream<Uint8Array>): { ended: Promise<void>; te
   };
   return { ended: read(), text: () => Buffer.concat(chunks).toString() };
 }
+
+/** Where the cgroup v2 hierarchy is mounted, or null. */
+export function cgroupMount(): string | null {
+  const found = /^\S+ (\S+) cgroup2 /m.exec(readFileSync("/proc/self/mounts", "utf8"));
+  return found?.[1] ?? null;
+}

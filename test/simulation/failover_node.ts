@@ -6,17 +6,11 @@ import type {
   Effect,
   Event,
   FailoverConfig,
-  PeerView,
   ReplicationReport,
 } from "../../core/failover/types.ts";
-import {
-  createMembership,
-  type Heard,
-  type Membership,
-  type MembershipEvent,
-} from "../../core/membership/membership.ts";
 import { DataPath } from "./failover_datapath.ts";
-import { LANS } from "./failover_network.ts";
+import { Heartbeats, TIMEOUT } from "./failover_heartbeats.ts";
+import { commandInWords, effectInWords } from "./failover_words.ts";
 import type { World } from "./failover_world.ts";
 
 /** What survives a power cut. */
@@ -27,9 +21,6 @@ export interface Disk {
 
 type Scope = "daemon" | "process";
 type EventBody = Event extends infer E ? (E extends unknown ? Omit<E, "now" | "wall"> : never) : never;
-
-const INTERVAL = 200;
-const TIMEOUT = 1000;
 
 /** A machine of the cluster. */
 export class SimNode {
@@ -44,13 +35,9 @@ export class SimNode {
   /** Hooks that fail now. */
   failing = new Set<string>();
   writesFail = false;
-  private membership: Membership;
+  readonly heartbeats: Heartbeats;
   private readonly epochs: Record<Scope, number> = { daemon: 0, process: 0 };
   private readonly frozen: Record<Scope, number> = { daemon: 0, process: 0 };
-  private peerView: PeerView | null = null;
-  private fedView: PeerView | null = null;
-  private ownView: PeerView;
-  private sequence = 0;
   private incarnation = "";
   private timers = new Map<string, number>();
   private diskFree = 0;
@@ -64,9 +51,8 @@ export class SimNode {
     private readonly world: World,
   ) {
     this.state = initialState(config);
-    this.ownView = view(this.state);
     this.data = new DataPath(this, world);
-    this.membership = this.newMembership();
+    this.heartbeats = new Heartbeats(this, config.peer ?? "", world, view(this.state));
   }
 
   peer(): SimNode {
@@ -107,26 +93,12 @@ export class SimNode {
     this.poll();
   }
 
-  private newMembership(): Membership {
-    return createMembership({
-      node: this.name,
-      incarnation: this.incarnation,
-      peer: this.config.peer ?? "",
-      lans: LANS,
-      interval: INTERVAL,
-      timeout: TIMEOUT,
-    });
-  }
-
   private startDaemon(adopt: State | null): void {
     this.epochs.daemon++;
     this.daemonUp = true;
     this.incarnation = `${this.name}${this.world.clock.now.toFixed(0)}`;
-    this.membership = this.newMembership();
-    this.peerView = null;
-    this.fedView = null;
+    this.heartbeats.reset(this.incarnation);
     this.timers.clear();
-    this.sequence = 0;
     this.diskFree = 0;
     this.state = initialState(this.config);
     const adopted = adopt?.state;
@@ -140,8 +112,7 @@ export class SimNode {
         : {}),
     });
     if (adopt !== null) this.data.reportAgain();
-    this.beat();
-    this.tick();
+    this.heartbeats.begin();
   }
 
   /** Power cut: what was not on disk is gone; a record being written may have made it. */
@@ -223,29 +194,13 @@ export class SimNode {
     this.world.cover(before, event);
     if (why !== "") this.world.tell(`${this.name} ${state.state}: ${why}`);
     if (before.state !== state.state) this.world.tell(`${this.name} is ${state.state} now`);
-    const old = this.ownView;
-    const next = view(state);
-    const same =
-      old.state === next.state &&
-      old.readiness === next.readiness &&
-      old.record.generations === next.record.generations &&
-      old.record.role === next.record.role &&
-      old.record.consistency === next.record.consistency &&
-      old.record.counter === next.record.counter &&
-      old.record.peerCounter === next.record.peerCounter &&
-      old.outdate === next.outdate &&
-      old.caughtUp === next.caughtUp &&
-      old.outdatedIn === next.outdatedIn &&
-      old.swap === next.swap &&
-      old.leaving === next.leaving &&
-      old.incarnation === next.incarnation;
-    if (!same) this.ownView = next;
+    this.heartbeats.say(view(state));
     for (const effect of effects) this.execute(effect);
   }
 
   command(command: Command, cause: string, by: "human" | "rule" = "human"): void {
     if (!this.up || !this.daemonUp || this.isFrozen("daemon")) return;
-    this.world.tell(`${this.name}: ${by} says ${words(command)}`);
+    this.world.tell(`${this.name}: ${by} says ${commandInWords(command)}`);
     this.commandedFull = command.name === "second" && command.full;
     if (command.name === "prim" && (command.force || this.state.contact !== "heard"))
       this.world.check.forced = true;
@@ -264,7 +219,10 @@ export class SimNode {
   private execute(given: Effect): void {
     const { chance } = this.world;
     const effect = this.world.sabotage(this, given);
-    if (this.world.telling) this.tellOf(effect);
+    if (this.world.telling) {
+      const words = effectInWords(effect);
+      if (words !== "") this.world.tell(`${this.name}   ${words}`);
+    }
     switch (effect.do) {
       case "persist":
         this.persist(effect.id, effect.record);
@@ -310,7 +268,7 @@ export class SimNode {
         this.data.proceed(effect.after);
         return;
       case "publish":
-        this.send();
+        this.heartbeats.send();
         return;
       case "timer":
         this.timer(effect.name, effect.ms);
@@ -318,28 +276,6 @@ export class SimNode {
       case "answer":
         this.world.tell(`${this.name} answers ${effect.ok ? "yes" : "no"}: ${effect.message}`);
     }
-  }
-
-  private tellOf(effect: Effect): void {
-    const { name, world } = this;
-    if (effect.do === "persist") {
-      const { role, consistency, generations } = effect.record;
-      world.tell(`${name}   records: ${role}, ${consistency}, generation ${generations.current || "none"}`);
-    } else if (effect.do === "hook")
-      world.tell(
-        `${name}   runs ${effect.hook}${effect.force ? " by force" : ""} (${effect.from} to ${effect.to})`,
-      );
-    else if (effect.do === "virtualIp") world.tell(`${name}   virtual IP ${effect.up ? "up" : "down"}`);
-    else if (effect.do === "serve")
-      world.tell(`${name}   mounts and serves ${effect.alone ? "alone" : "together with the peer"}`);
-    else if (effect.do === "follow")
-      world.tell(
-        `${name}   follows${effect.full ? ", copies everything" : ""}${effect.sacrifice ? ", keeps its own writes aside" : ""}`,
-      );
-    else if (effect.do === "goAlone") world.tell(`${name}   releases what waited for the peer`);
-    else if (effect.do === "sealStream") world.tell(`${name}   refuses the old primary's stream`);
-    else if (effect.do === "stopReplication") world.tell(`${name}   unmounts, drains`);
-    else if (effect.do === "fence") world.tell(`${name}   is fenced: application killed, mount aborted`);
   }
 
   private persist(id: number, record: DurableRecord): void {
@@ -406,60 +342,4 @@ export class SimNode {
       if (this.timers.get(name) === serial) this.feed({ type: "timer", name });
     });
   }
-
-  private beat(): void {
-    this.send();
-    this.after("daemon", INTERVAL, () => this.beat());
-  }
-
-  private send(): void {
-    const hears = this.membership.hears();
-    const echo = this.membership.echo();
-    const peer = this.peer();
-    for (const lan of LANS) {
-      this.sequence++;
-      const sequence = this.sequence;
-      const { incarnation, ownView } = this;
-      for (const delay of this.world.network.datagram(lan, this.index))
-        this.world.clock.after(delay, () =>
-          peer.receive({ lan, incarnation, echo, sequence, hears }, ownView),
-        );
-    }
-  }
-
-  private receive(message: Heard, sent: PeerView): void {
-    if (!this.up) return;
-    this.after("daemon", 0, () => {
-      const { fresh, events } = this.membership.heard(message);
-      if (fresh) this.peerView = sent;
-      this.take(events);
-      if (this.peerView !== this.fedView && this.membership.alive === true) {
-        this.fedView = this.peerView;
-        if (this.peerView !== null) this.feed({ type: "peer", view: this.peerView });
-      }
-    });
-  }
-
-  private take(events: readonly MembershipEvent[]): void {
-    for (const event of events) {
-      if (event.type === "peerLost") {
-        this.fedView = null;
-        this.feed({ type: "peerLost", cause: event.cause });
-      }
-    }
-  }
-
-  private tick(): void {
-    const { data } = this;
-    if (data.session !== null && data.session.lastMoved >= this.world.clock.now - 100)
-      this.take(this.membership.sign());
-    this.take(this.membership.tick(this.world.clock.now));
-    this.after("daemon", INTERVAL / 2, () => this.tick());
-  }
-}
-
-function words(command: Command): string {
-  if (command.name === "prim") return command.force ? "prim --force" : "prim";
-  if (command.name === "second") return command.full ? "second --full" : "second";
-  return command.name;
 }

@@ -1,0 +1,397 @@
+/**
+ * The peer that follows PRIM on one connection: how far it is, from its first word until both copies are equal.
+ *
+ * The order of events: its HELLO and marks, answered by ours; READY once it may be changed; what is dirty is looked for, then copied
+ * between live operations; CAUGHT_UP, answered when its disk and record hold everything; IN_SYNC once this node remembers that too.
+ */
+import type { Generations } from "../failover/types.ts";
+import { errnos } from "../platform/linux/errno.ts";
+import { unionMarks } from "../replication/marks_recovery.ts";
+import { type Frame, FrameType } from "../replication/operation.ts";
+import type { VerifyResult } from "./control.ts";
+import type { CopyRecord } from "./copy_record.ts";
+import type { DurablePoints } from "./durable_points.ts";
+import { answerTo } from "./greeting.ts";
+import {
+  encodeHello,
+  type FollowerHello,
+  parseFollowerHello,
+  STREAM_VERSION,
+  wireGenerations,
+} from "./hello.ts";
+import type { Host } from "./host.ts";
+import type { KnownPlaces } from "./known_places.ts";
+import type { Link } from "./link.ts";
+import type { MarksStore } from "./marks_store.ts";
+import type { Outbound } from "./outbound.ts";
+import { monotonic } from "./poll_loop.ts";
+import { SourceCopy } from "./source_copy.ts";
+import { BackingTree, type TreeRoot } from "./source_tree.ts";
+import type { StreamWriter } from "./stream_buffers.ts";
+import { Verification } from "./verify.ts";
+
+const PING_INTERVAL = 1000;
+/** Longest time of one turn that looks for what is dirty, ms. */
+const SLICE = 4;
+
+type Phase =
+  | "closed"
+  | "greeting"
+  | "waiting"
+  | "locating"
+  | "copying"
+  | "catchingUp"
+  | "confirming"
+  | "inSync";
+
+/** What PRIM is, whoever follows it. */
+export interface Source {
+  readonly host: Host;
+  readonly store: MarksStore;
+  readonly record: CopyRecord;
+  readonly places: KnownPlaces;
+  readonly roots: readonly TreeRoot[];
+  readonly writer: StreamWriter;
+  readonly outbound: Outbound;
+  readonly points: DurablePoints;
+}
+
+/** See the top of the file. */
+export class Follower {
+  phase: Phase = "greeting";
+  readonly link: Link;
+  readonly #source: Source;
+  readonly #host: Host;
+  readonly #writer: StreamWriter;
+  readonly #outbound: Outbound;
+  readonly #points: DurablePoints;
+  /** This copy's, as long as the connection needs them. */
+  readonly #generations: Generations;
+  /** What this copy changed while the module was stopped is known: the peer can be told what it lacks. */
+  #mayGreet: boolean;
+  /** The peer has said all that it has to say before it is answered. */
+  #introduced = false;
+  #hello: FollowerHello | null = null;
+  #locating: { tree: BackingTree; steps: Iterator<number> } | null = null;
+  #copy: SourceCopy | null = null;
+  #verification: Verification | null = null;
+  #verified: ((result: VerifyResult | string) => void) | null = null;
+  /** Where the reintegration ended: what is younger was sent as it happened. */
+  #caughtUpTo = { ticket: 0, sequence: 0 };
+  #silentSince = 0;
+  #sentAt = 0;
+  #now: number;
+
+  constructor(source: Source, link: Link, generations: Generations, mayGreet: boolean, now: number) {
+    this.#source = source;
+    this.#host = source.host;
+    this.#writer = source.writer;
+    this.#outbound = source.outbound;
+    this.#points = source.points;
+    this.link = link;
+    this.#generations = generations;
+    this.#mayGreet = mayGreet;
+    this.#now = now;
+  }
+
+  /** It never came as far as to follow. */
+  get isNew(): boolean {
+    return this.phase === "greeting" || this.phase === "waiting";
+  }
+
+  /** What was changed while the module was stopped is marked by now. */
+  allowGreeting(): void {
+    this.#mayGreet = true;
+    if (this.#introduced) this.#greet();
+  }
+
+  /** What `caughtUp` told, while confirming, is recorded: both copies are equal from here on. */
+  proceed(): void {
+    this.phase = "inSync";
+    this.#source.store.marks.confirmPoint();
+    this.#outbound.send(FrameType.IN_SYNC);
+    // Both disks hold what came before the catch-up; what came after it has the peer's own word, or waits for it.
+    this.#outbound.settlement.settleTo(this.#caughtUpTo.ticket);
+    this.#outbound.acknowledged = Math.max(this.#outbound.acknowledged, this.#caughtUpTo.sequence);
+    const statistics = this.#copy?.statistics;
+    this.#endCopy();
+    this.#host.progress(null);
+    if (statistics !== undefined) {
+      this.#host.finished(
+        statistics.bytes,
+        statistics.files,
+        this.#now - statistics.startedAt,
+        statistics.full,
+      );
+    }
+    this.#host.report({ kind: "inSync" });
+  }
+
+  /** Compares both copies, once in sync; `done` hears the result, or why there is none. */
+  verify(done: (result: VerifyResult | string) => void): void {
+    if (this.#verification !== null) {
+      done("a verification is under way already");
+      return;
+    }
+    const tree = new BackingTree(this.#source.roots, this.#source.places, this.#source.store.marks);
+    const paths = this.#host.config.paths.map(({ path }) => path);
+    this.#verified = done;
+    this.#verification = new Verification(
+      this.#outbound,
+      this.#writer,
+      tree,
+      this.#source.roots,
+      paths,
+      (result) => {
+        this.#endVerification(result);
+      },
+    );
+  }
+
+  #endVerification(result: VerifyResult | string): void {
+    this.#verification?.close();
+    this.#verification = null;
+    const done = this.#verified;
+    this.#verified = null;
+    done?.(result);
+  }
+
+  /** Once a turn. Returns when it wants to be called again. */
+  step(now: number): number {
+    this.#now = now;
+    let wake = this.#watch(now);
+    if (this.phase === "inSync" || this.phase === "copying")
+      wake = Math.min(wake, this.#points.schedule(now, this.phase === "inSync"));
+    if (this.phase === "closed") return now;
+    if (this.phase === "locating") wake = Math.min(wake, this.#locate(now));
+    if (this.phase === "copying" && this.#copy !== null) wake = Math.min(wake, this.#goOnCopying(this.#copy));
+    if (this.#verification !== null) wake = Math.min(wake, this.#verification.step(now));
+    this.#host.counters.queueBytes = this.#writer.queued;
+    this.#host.counters.bytesSent += this.#writer.flush(this.link);
+    return wake;
+  }
+
+  #goOnCopying(copy: SourceCopy): number {
+    // What a durable point is about is sorted out before the last one.
+    const wake = copy.step(this.#now, !this.#points.isUnderWay);
+    if (copy.isDone) this.#catchUp();
+    else if (copy.namesDone && this.#points.tellAll(this.#now)) return this.#now;
+    return wake;
+  }
+
+  /** The connection is over. */
+  end(): void {
+    this.phase = "closed";
+    this.#endCopy();
+    if (this.#verification !== null) this.#endVerification("the secondary went away");
+  }
+
+  /** Takes what the peer says. */
+  take(frame: Frame): void {
+    const { link } = this;
+    switch (frame.type) {
+      case FrameType.HELLO:
+        if (frame.flags !== STREAM_VERSION) {
+          link.close(
+            `the peer speaks version ${frame.flags} of the stream, this node ${STREAM_VERSION}; run the same release on both`,
+          );
+          return;
+        }
+        this.#hello = parseFollowerHello(frame.data.copy());
+        return;
+      case FrameType.MARKS:
+        if (!unionMarks(this.#source.store.marks, frame.data.copy()))
+          link.close("the peer's marks are malformed");
+        return;
+      case FrameType.MARKS_END:
+        this.#introduced = true;
+        if (this.#mayGreet) this.#greet();
+        return;
+      case FrameType.READY:
+        this.#ready();
+        return;
+      case FrameType.ACK:
+        this.#outbound.applied = Math.max(this.#outbound.applied, frame.applied);
+        // A copy that is being brought up to date is nobody's safety yet.
+        if (this.phase !== "copying")
+          this.#outbound.acknowledged = Math.max(this.#outbound.acknowledged, frame.inHands);
+        this.#silentSince = 0;
+        return;
+      case FrameType.SYNC_DONE:
+        this.#silentSince = 0;
+        if (frame.errno === 0) this.#outbound.settlement.settle(frame.ticket);
+        else link.close(`the peer could not sync (errno ${frame.errno})`);
+        return;
+      case FrameType.DURABLE_DONE:
+        this.#points.reached();
+        return;
+      case FrameType.CAUGHT_UP_DONE:
+        if (this.phase === "catchingUp") this.#caughtUp();
+        return;
+      case FrameType.APPLY_FAILED:
+        if (isDisagreement(frame.errno)) {
+          // The peer's names are not what the marks say: no smaller copy can be trusted to mend that.
+          this.#source.store.forget();
+          this.#host.log(
+            "error",
+            "the secondary's copy is not what it should be; the next reintegration copies everything",
+          );
+        }
+        link.close(`the peer could not apply an operation: ${new TextDecoder().decode(frame.data.copy())}`);
+        return;
+      case FrameType.VERIFIED:
+        this.#verification?.answered(frame, this.#now);
+        return;
+      default:
+        this.#copy?.take(frame);
+    }
+  }
+
+  /** Compares generations and answers the peer's hello. */
+  #greet(): void {
+    const { link } = this;
+    const hello = this.#hello;
+    if (hello === null) {
+      link.close("the peer sent no hello");
+      return;
+    }
+    const own = {
+      generations: this.#generations,
+      word: this.#source.record.word,
+      directories: this.#source.roots.length,
+      marks: this.#source.store.marks,
+    };
+    const answer = answerTo(hello, own, (level, text) => this.#host.log(level, text));
+    this.#points.greet(hello, answer.mode === "full");
+    // On disk before the peer gives up what its copy was: it is told nothing that a crash here could take back.
+    if (answer.mode === "full") this.#source.store.forget();
+    const { frame } = this.#writer;
+    frame.flags = STREAM_VERSION;
+    frame.data.set(encodeHello(answer));
+    this.#outbound.send(FrameType.HELLO);
+    if (answer.mode === "refused") {
+      this.#writer.flush(link);
+      this.#host.report({
+        kind: "refused",
+        relation: answer.relation === "split-brain" ? "split-brain" : "unrelated",
+        detail: answer.detail,
+      });
+      return;
+    }
+    this.phase = "waiting";
+    this.#host.connectedTo(link.name);
+    if (answer.mode !== "equal")
+      this.#host.report({ kind: "reintegrating", side: "source", full: answer.mode === "full" });
+  }
+
+  /** The peer may change its copy. What is dirty is looked for first, a little in each turn: after a restart its places are hearsay. */
+  #ready(): void {
+    if (this.phase !== "waiting") return;
+    this.phase = "locating";
+    const { marks } = this.#source.store;
+    const tree = new BackingTree(this.#source.roots, this.#source.places, marks);
+    const steps = tree.verifying([...marks.dirtyDirectories(), ...marks.dirtyObjects()]);
+    this.#locating = { tree, steps };
+  }
+
+  /** Returns when to go on; the stream begins when all is found. */
+  #locate(now: number): number {
+    const { tree, steps } = this.#locating!;
+    while (steps.next().done !== true) if (monotonic() > now + SLICE) return now;
+    this.#locating = null;
+    this.#begin(tree);
+    return now;
+  }
+
+  #begin(tree: BackingTree): void {
+    this.phase = "copying";
+    this.#source.store.marks.peerBack();
+    this.#source.roots.forEach(({ id }, index) => {
+      this.#outbound.root(id, index);
+    });
+    this.#outbound.streaming = true;
+    this.#points.begin(this.#now);
+    const copy = new SourceCopy(
+      this.#host,
+      this.#outbound,
+      this.#source.store.marks,
+      tree,
+      this.#writer,
+      this.#source.roots,
+      this.#now,
+    );
+    this.#copy = copy;
+    this.#outbound.reintegration = copy.reintegration;
+    this.#outbound.resend = (): void => {
+      copy.resend();
+    };
+  }
+
+  #endCopy(): void {
+    this.#locating?.tree.close();
+    this.#locating = null;
+    this.#copy?.close();
+    this.#copy = null;
+  }
+
+  /** Nothing is dirty any more. From here on nothing is acknowledged without the peer's word. */
+  #catchUp(): void {
+    this.phase = "catchingUp";
+    this.#outbound.alone = false;
+    this.#outbound.reintegration = null;
+    this.#caughtUpTo = { ticket: this.#outbound.settlement.tickets, sequence: this.#outbound.sequence };
+    this.#points.catchUp((ticket) => {
+      if (this.phase === "catchingUp") this.#tellCaughtUp(ticket);
+    });
+  }
+
+  #tellCaughtUp(ticket: number): void {
+    const { frame } = this.#writer;
+    frame.ticket = ticket;
+    frame.data.set(
+      encodeHello({
+        generations: wireGenerations(this.#generations),
+        mode: "equal",
+        relation: "equal",
+        detail: "",
+        copy: this.#source.record.word,
+      }),
+    );
+    this.#outbound.send(FrameType.CAUGHT_UP);
+  }
+
+  /** The peer's disk and record hold everything: this node remembers that before anything else is built upon it. */
+  #caughtUp(): void {
+    this.phase = "confirming";
+    this.#points.record(() =>
+      this.#host.report({ kind: "caughtUp", side: "source", generations: this.#generations }),
+    );
+  }
+
+  /** Gives up a peer that does not answer in time. Returns when to look again. */
+  #watch(now: number): number {
+    const { link } = this;
+    if (!link.isOpen) return link.proofDeadline;
+    if (now - this.#sentAt >= PING_INTERVAL && this.phase !== "greeting" && this.phase !== "waiting") {
+      this.#sentAt = now;
+      this.#writer.frame.ticket = 0;
+      this.#outbound.send(FrameType.PING);
+    }
+    const owed =
+      this.#outbound.streaming &&
+      (this.#outbound.acknowledged < this.#outbound.sequence || this.#outbound.settlement.outstanding);
+    // A target that copies may be long on one sync; the application does not wait for it then.
+    if (!owed || this.#outbound.alone) this.#silentSince = 0;
+    else if (this.#silentSince === 0) this.#silentSince = now;
+    else if (now - this.#silentSince > this.#host.config.timeoutMs) {
+      link.close(`the peer has acknowledged nothing for ${this.#host.config.timeoutMs} ms`);
+    }
+    return now + Math.min(PING_INTERVAL, this.#host.config.timeoutMs / 4);
+  }
+}
+
+/** Errors that an operation can only meet on a copy that differs: the disk is not at fault. */
+function isDisagreement(errno: number): boolean {
+  const { ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY, ESTALE } = errnos;
+  return [ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY, ESTALE].some((known) => known === errno);
+}

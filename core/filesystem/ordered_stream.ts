@@ -1,0 +1,100 @@
+/**
+ * PRIM's stream to the peer, whatever its operations mean: numbered in order, and each object introduced by its place before its
+ * first use in a connection. An object without a name that the peer never met cannot be introduced.
+ */
+import type { Marks } from "../replication/marks.ts";
+import { FrameType } from "../replication/operation.ts";
+import type { KnownPlaces } from "./known_places.ts";
+import type { StreamWriter } from "./stream_buffers.ts";
+
+/** See the top of the file. A base class: an operation costs no call through another object. */
+export class OrderedStream {
+  /** Number of the last operation told. */
+  sequence = 0;
+  /** Everything up to here is in the peer's hands, or needs not be. */
+  acknowledged = 0;
+  /** Everything up to here is applied by the peer, whatever its copy is worth yet. */
+  applied = 0;
+  /** An operation concerns an object whose name nobody told: the stream cannot go on like this. */
+  unreachable: (id: number) => void = () => {};
+  readonly #bound = new Set<number>();
+  /** Lost their last name while the peer did not know them: there is nothing to replicate them to. */
+  readonly #nameless = new Set<number>();
+
+  constructor(
+    protected readonly marks: Marks,
+    protected readonly writer: StreamWriter,
+    protected readonly places: KnownPlaces,
+  ) {}
+
+  /** A connection begins or ends: the peer knows no object. */
+  reset(): void {
+    this.#bound.clear();
+  }
+
+  /** Introduces a replicated directory, the one with this index in the configuration. */
+  root(id: number, index: number): void {
+    const { frame } = this.writer;
+    frame.id = id;
+    frame.ticket = index;
+    this.send(FrameType.ROOT);
+    this.#bound.add(id);
+  }
+
+  /** The peer knows this object. */
+  markBound(id: number): void {
+    this.#bound.add(id);
+  }
+
+  /** Numbers the writer's frame and queues it. Returns its number. */
+  send(type: FrameType): number {
+    const { frame } = this.writer;
+    frame.type = type;
+    frame.sequence = ++this.sequence;
+    this.writer.add();
+    return this.sequence;
+  }
+
+  /** Introduces an object, and its directories first. False when it has no known place. */
+  bind(id: number): boolean {
+    if (this.#bound.has(id)) return true;
+    const place = this.places.get(id) ?? this.marks.objects.get(id)?.place ?? null;
+    if (place === null || place.parent === 0 || !this.bind(place.parent)) return false;
+    const { frame } = this.writer;
+    frame.id = id;
+    frame.parent = place.parent;
+    frame.mode = 0;
+    frame.name.set(Uint8Array.from(Buffer.from(place.name, "latin1")));
+    this.send(FrameType.BIND);
+    this.#bound.add(id);
+    return true;
+  }
+
+  /** Is the object introduced, now if not before? False: it has no name that the peer could find it by. */
+  protected knows(id: number): boolean {
+    if (this.bind(id)) return true;
+    if (!this.#nameless.has(id)) this.unreachable(id);
+    return false;
+  }
+
+  /** It has no name (any more): the peer cannot meet it. */
+  takeNameless(id: number): void {
+    this.#nameless.add(id);
+  }
+
+  protected named(id: number): void {
+    this.#nameless.delete(id);
+  }
+
+  protected lostLastName(id: number, directory: boolean): void {
+    this.marks.lapsed(id);
+    if (directory) this.#bound.delete(id);
+    else if (!this.#bound.has(id)) this.#nameless.add(id);
+  }
+
+  /** Nobody uses it any more. True when the peer knew it. */
+  protected unbind(id: number): boolean {
+    this.#nameless.delete(id);
+    return this.#bound.delete(id);
+  }
+}

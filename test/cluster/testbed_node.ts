@@ -1,0 +1,106 @@
+/** A machine with a disk on which Holdfast runs: the disk's life, the daemon, the command line. */
+import { readFileSync } from "node:fs";
+import { connect } from "node:net";
+import { cutDisk, loopsOf } from "./testbed_disk.ts";
+import { Host } from "./testbed_host.ts";
+import {
+  type CommandOptions,
+  cgroupMount,
+  type Ended,
+  type Machine,
+  type MachineProcess,
+  type MachineSpec,
+  run,
+  until,
+} from "./testbed_machine.ts";
+
+/** A machine with a disk that keeps `varDir` and `dataDir`, and a daemon when asked. */
+export class Node extends Host {
+  /** VAR of this node. The path is the same on every node. */
+  get varDir(): string {
+    return `${this.bed.diskDir}/var`;
+  }
+  /** A directory on the same disk, for the application's data. The path is the same on every node. */
+  get dataDir(): string {
+    return `${this.bed.diskDir}/data`;
+  }
+  /** What the daemon prints; outside the node, so that it survives a power cut. */
+  get daemonLog(): string {
+    return `${this.bed.dir}/${this.name}.daemon.log`;
+  }
+
+  protected override spec(): MachineSpec {
+    const mount = cgroupMount();
+    return {
+      ...super.spec(),
+      cgroup: mount ? `${mount}/${this.bed.id}-${this.name}` : null,
+      cgroupMount: mount,
+      disk: { image: this.#image, mountPoint: this.bed.diskDir },
+    };
+  }
+
+  get #image(): string {
+    return `${this.bed.dir}/${this.name}.img`;
+  }
+
+  /** Makes an empty disk. */
+  async format(mebibytes: number): Promise<void> {
+    await run(["truncate", "-s", `${mebibytes}M`, this.#image]);
+    await run(["mkfs.ext4", "-q", "-m", "0", "-F", this.#image]);
+  }
+
+  protected override cutPower(machine: Machine): void {
+    cutDisk(machine.path(this.bed.diskDir));
+  }
+
+  protected override async powerIsOff(): Promise<void> {
+    await until(`the disk of ${this.name} is released`, () => loopsOf(this.#image).length === 0);
+  }
+
+  /** Runs `holdfast ARGS --var VAR`; throws with its output when it fails, unless `mayFail`. */
+  holdfast(args: readonly string[], options?: CommandOptions): Promise<Ended> {
+    return this.exec([this.bed.binary, ...args, "--var", this.varDir], options);
+  }
+
+  /** `holdfast ARGS --json`, parsed. */
+  async json<T = unknown>(args: readonly string[], options?: CommandOptions): Promise<T> {
+    return JSON.parse((await this.holdfast([...args, "--json"], options)).stdout) as T;
+  }
+
+  /** Starts the daemon and waits until its command socket answers. */
+  async startDaemon(env: Record<string, string> = {}): Promise<MachineProcess> {
+    // In a session of its own, as a service manager starts it.
+    const daemon = await this.spawn(["setsid", this.bed.binary, "daemon", "--var", this.varDir], {
+      log: this.daemonLog,
+      env,
+    });
+    const socket = `${this.varDir}/run/api.sock`;
+    let ended = false;
+    void daemon.exited.then(() => (ended = true));
+    try {
+      await until(
+        `the daemon of ${this.name} answers at ${socket}`,
+        async () => {
+          if (ended) throw new Error(`the daemon of ${this.name} ended at once`);
+          return connects(this.on.path(socket));
+        },
+        15_000,
+      );
+    } catch (error) {
+      throw new Error(`${(error as Error).message}; it said:\n${readFileSync(this.daemonLog, "utf8")}`);
+    }
+    return daemon;
+  }
+}
+
+/** True when something accepts connections at the Unix socket. */
+function connects(path: string): Promise<boolean> {
+  return new Promise((answer) => {
+    const socket = connect({ path });
+    socket.once("connect", () => {
+      socket.destroy();
+      answer(true);
+    });
+    socket.once("error", () => answer(false));
+  });
+}

@@ -1,0 +1,128 @@
+/** What the simulated daemons tell each other of themselves, and what the real membership makes of it. */
+import type { PeerView } from "../../core/failover/types.ts";
+import {
+  createMembership,
+  type Heard,
+  type Membership,
+  type MembershipEvent,
+} from "../../core/membership/membership.ts";
+import { LANS } from "./failover_network.ts";
+import type { SimNode } from "./failover_node.ts";
+import type { World } from "./failover_world.ts";
+
+const INTERVAL = 200;
+/** Of heartbeats, ms. */
+export const TIMEOUT = 1000;
+
+/** The heartbeats of one node. */
+export class Heartbeats {
+  private membership: Membership;
+  private incarnation = "";
+  private sequence = 0;
+  private heard: PeerView | null = null;
+  private fed: PeerView | null = null;
+
+  constructor(
+    private readonly node: SimNode,
+    private readonly peerName: string,
+    private readonly world: World,
+    private says: PeerView,
+  ) {
+    this.membership = this.newMembership();
+  }
+
+  private newMembership(): Membership {
+    return createMembership({
+      node: this.node.name,
+      incarnation: this.incarnation,
+      peer: this.peerName,
+      lans: LANS,
+      interval: INTERVAL,
+      timeout: TIMEOUT,
+    });
+  }
+
+  /** A daemon begins, and knows nothing yet. */
+  reset(incarnation: string): void {
+    this.incarnation = incarnation;
+    this.membership = this.newMembership();
+    this.heard = null;
+    this.fed = null;
+    this.sequence = 0;
+  }
+
+  /** The daemon has taken in its first event. */
+  begin(): void {
+    this.beat();
+    this.tick();
+  }
+
+  /** What is told from here on. It stays the same object while it says the same: the peer is fed only what is new. */
+  say(next: PeerView): void {
+    const old = this.says;
+    const same =
+      old.state === next.state &&
+      old.readiness === next.readiness &&
+      old.record.generations === next.record.generations &&
+      old.record.role === next.record.role &&
+      old.record.consistency === next.record.consistency &&
+      old.record.counter === next.record.counter &&
+      old.record.peerCounter === next.record.peerCounter &&
+      old.outdate === next.outdate &&
+      old.caughtUp === next.caughtUp &&
+      old.outdatedIn === next.outdatedIn &&
+      old.swap === next.swap &&
+      old.leaving === next.leaving &&
+      old.incarnation === next.incarnation;
+    if (!same) this.says = next;
+  }
+
+  private beat(): void {
+    this.send();
+    this.node.after("daemon", INTERVAL, () => this.beat());
+  }
+
+  /** One heartbeat on every lan. */
+  send(): void {
+    const hears = this.membership.hears();
+    const echo = this.membership.echo();
+    const peer = this.node.peer().heartbeats;
+    for (const lan of LANS) {
+      this.sequence++;
+      const sequence = this.sequence;
+      const { incarnation, says } = this;
+      for (const delay of this.world.network.datagram(lan, this.node.index))
+        this.world.clock.after(delay, () => peer.receive({ lan, incarnation, echo, sequence, hears }, says));
+    }
+  }
+
+  private receive(message: Heard, sent: PeerView): void {
+    if (!this.node.up) return;
+    this.node.after("daemon", 0, () => {
+      const { fresh, events } = this.membership.heard(message);
+      if (fresh) this.heard = sent;
+      this.take(events);
+      if (this.heard !== this.fed && this.membership.alive === true) {
+        this.fed = this.heard;
+        if (this.heard !== null) this.node.feed({ type: "peer", view: this.heard });
+      }
+    });
+  }
+
+  private take(events: readonly MembershipEvent[]): void {
+    for (const event of events) {
+      if (event.type === "peerLost") {
+        this.fed = null;
+        this.node.feed({ type: "peerLost", cause: event.cause });
+      }
+    }
+  }
+
+  private tick(): void {
+    const { data } = this.node;
+    if (data.session !== null && data.session.lastMoved >= this.world.clock.now - 100)
+      this.take(this.membership.sign());
+    this.take(this.membership.tick(this.world.clock.now));
+    this.node.after("daemon", INTERVAL / 2, () => this.tick());
+  }
+}
