@@ -212,7 +212,6 @@ export class World {
     if (!node.up) return;
     this.statistics.crashes++;
     this.#crashedSince = true;
-    if (node.role?.kind === "source") node.role.link = null;
     const wasSource = node.role?.kind === "source";
     if (wasSource && this.#link !== null) {
       const link = this.#link;
