@@ -16,6 +16,7 @@ import {
 } from "../platform/linux/constants.ts";
 import { errnoName, errnos } from "../platform/linux/errno.ts";
 import { allocate, close, cString, getdents64, openat, statx } from "../platform/linux/libc.ts";
+import { objectFor } from "../replication/marked_objects.ts";
 import { DT_DIR } from "../replication/names.ts";
 import type { Host } from "./host.ts";
 import { PRIVATE_NAME } from "./identity.ts";
@@ -247,7 +248,7 @@ export class ChangedBehind {
 
   #remember(id: number, parent: number, name: string): void {
     if (parent === 0) return;
-    this.#store.marks.objectFor(id).place ??= { parent, name };
+    objectFor(this.#store.marks.objects, id).place ??= { parent, name };
     if (this.#places !== null && this.#places.get(id) === null) this.#places.set(id, parent, name);
   }
 

@@ -10,20 +10,12 @@ import {
   Op,
   REPLY_HEADER,
 } from "./fuse_protocol.ts";
+import { createUnnamed, makeDirectory, makeNode, makeSymlink } from "./operations_creation.ts";
 import { allocateRange, flush, fsync, read, write } from "./operations_data.ts";
 import { readDirectory } from "./operations_directory.ts";
 import { getAttributes, getStatx, ioctl, setAttributes } from "./operations_metadata.ts";
-import {
-  createUnnamed,
-  link,
-  lookup,
-  makeDirectory,
-  makeNode,
-  makeSymlink,
-  readLink,
-  rename,
-  unlink,
-} from "./operations_names.ts";
+import { link, lookup, readLink, unlink } from "./operations_names.ts";
+import { rename } from "./operations_rename.ts";
 import { getXattr, listXattr, removeXattr, setXattr } from "./operations_xattr.ts";
 import { STATFS, scratch, statfsAddress } from "./places.ts";
 import type { Session } from "./session.ts";

@@ -8,6 +8,7 @@ import { REPLY_HEADER, SETXATTR_ACL_KILL_SGID } from "./fuse_protocol.ts";
 import { HIDDEN_ATTRIBUTES } from "./identity.ts";
 import { ACL_KNOWN, ACL_PRESENT } from "./node_table.ts";
 import { childPath, descriptorPath, fixedName, scratch, VALUE, VALUE_SIZE, valueAddress } from "./places.ts";
+import { nameAt } from "./request_names.ts";
 import type { Session } from "./session.ts";
 import { PARKED } from "./session.ts";
 
@@ -27,10 +28,6 @@ function isName(bytes: Uint8Array, at: number, name: Uint8Array): boolean {
 function isHidden(bytes: Uint8Array, at: number): boolean {
   for (const name of HIDDEN_ATTRIBUTES) if (isName(bytes, at, name)) return true;
   return false;
-}
-
-function nameAt(s: Session, at: number): Uint8Array {
-  return s.request.bytes.subarray(at, s.request.bytes.indexOf(0, at));
 }
 
 export function getXattr(s: Session): number {

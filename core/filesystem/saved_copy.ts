@@ -22,10 +22,12 @@ import type { Marks } from "../replication/marks.ts";
 import { DT_DIR, type Entry } from "../replication/names.ts";
 import { Frame } from "../replication/operation.ts";
 import { readAttributes, readTarget } from "./attributes.ts";
-import type { BackingTree } from "./source_tree.ts";
+import type { Host } from "./host.ts";
+import { KnownPlaces } from "./known_places.ts";
+import { BackingTree, type TreeRoot } from "./source_tree.ts";
 
 /** What was kept, for the log. */
-export interface SavedCopy {
+interface SavedCopy {
   directory: string;
   files: number;
   bytes: number;
@@ -39,10 +41,28 @@ interface SavedObject {
 }
 
 /**
+ * Both nodes wrote alone, and the copy in `roots` (in the module's order) gives way: what it has is kept aside before its first byte
+ * changes. Throws when it cannot be kept whole, and nothing is lost.
+ */
+export function saveChanges(host: Host, roots: readonly TreeRoot[], marks: Marks): void {
+  const { paths, savedDir } = host.config;
+  const tree = new BackingTree(roots, new KnownPlaces(), marks);
+  const tops = roots.map(({ id }, index) => ({ id, path: paths[index]!.path }));
+  const saved = copyAside(savedDir, marks, tree, tops);
+  tree.close();
+  if (saved === null) host.log("info", "both nodes went on alone, but this one had changed nothing");
+  else
+    host.log(
+      "warning",
+      `both nodes had written alone; what this one wrote is kept in ${saved.directory} (${saved.files} objects, ${saved.bytes} bytes; see report.json)`,
+    );
+}
+
+/**
  * Copies what is dirty to a fresh directory under `savedDir`. `tops` are the replicated directories, in the module's order, with
  * their identities and paths. Returns null when nothing was changed. Throws when it cannot be kept whole: then nothing may be overwritten.
  */
-export function saveChanges(
+function copyAside(
   savedDir: string,
   marks: Marks,
   tree: BackingTree,

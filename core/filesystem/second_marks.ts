@@ -2,6 +2,7 @@
  * SECOND's own marks: what it applied since the last durable point of both disks. The peer may lose that in a crash; if this node is
  * promoted then, it owes it to the peer.
  */
+import { objectFor } from "../replication/marked_objects.ts";
 import type { Marks } from "../replication/marks.ts";
 import { Level } from "../replication/marks.ts";
 import { type Frame, FrameType } from "../replication/operation.ts";
@@ -67,7 +68,7 @@ export function rememberPlaces(marks: Marks, objects: ReplicaObjects): void {
     let marked = object;
     while (known !== undefined && known.parent !== 0 && !known.nameless) {
       marked.place = { parent: known.parent, name: nameText(known.name) };
-      marked = marks.objectFor(known.parent);
+      marked = objectFor(marks.objects, known.parent);
       known = objects.get(known.parent);
     }
   }

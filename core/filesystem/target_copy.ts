@@ -1,25 +1,12 @@
-/** SECOND's side of reintegration: makes the names and the bytes of what is dirty as the source says. */
-import {
-  AT_EMPTY_PATH,
-  AT_REMOVEDIR,
-  FALLOC_FL_KEEP_SIZE,
-  FALLOC_FL_PUNCH_HOLE,
-  S_IFLNK,
-  S_IFMT,
-  S_IFREG,
-} from "../platform/linux/constants.ts";
+/** SECOND's side of reintegration: makes the names of what is dirty as the source says, and has target_content.ts do the rest. */
+import { AT_REMOVEDIR, S_IFMT } from "../platform/linux/constants.ts";
 import { errnos } from "../platform/linux/errno.ts";
 import {
-  allocate,
   close,
   cString,
-  fallocate,
-  fchownat,
-  ftruncate,
   linkat,
   mkdirat,
   mknodat,
-  removexattr,
   renameat2,
   symlinkat,
   unlinkat,
@@ -33,32 +20,22 @@ import {
   type NameAction,
   reconcile,
 } from "../replication/names.ts";
-import { Frame, FrameType, Stretch } from "../replication/operation.ts";
-import { EntryReader, XattrReader } from "../replication/packed.ts";
-import { ATTR_ATIME, ATTR_GID, ATTR_MODE, ATTR_MTIME, ATTR_UID } from "../replication/replicator.ts";
-import { type Applier, applyAttributes, writeAll, writeFlags, writeXattr } from "./applier.ts";
-import { readAttributes, readFlags, readXattrs } from "./attributes.ts";
+import { type Frame, FrameType } from "../replication/operation.ts";
+import { EntryReader } from "../replication/packed.ts";
+import { type Applier, writeFlags } from "./applier.ts";
+import { readFlags } from "./attributes.ts";
 import type { NameFilter } from "./exclusion.ts";
-import { nameBytes, nameText } from "./known_places.ts";
+import { nameBytes } from "./known_places.ts";
 import { emptyDirectory } from "./limbo.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";
-import {
-  descriptorPath,
-  emptyPath,
-  kernelName,
-  modeOf,
-  openObject,
-  type ReplicaObjects,
-} from "./replica_objects.ts";
-import { sizeOf } from "./source_tree.ts";
+import { kernelName, modeOf, openObject, type ReplicaObjects } from "./replica_objects.ts";
 import type { StreamWriter } from "./stream_buffers.ts";
+import { TargetContent } from "./target_content.ts";
 import { type TargetDirectory, TargetTree } from "./target_tree.ts";
 
 const DT_REG = 8;
 const DT_LNK = 10;
-const ZEROS = 1 << 20;
 const placeholder = cString("?").address;
-const temporary = cString(".holdfast-new").address;
 const name = (text: string, second = false): number => {
   const bytes = nameBytes(text);
   return kernelName(bytes, 0, bytes.length, second);
@@ -70,14 +47,10 @@ export class TargetCopy {
   readonly #objects: ReplicaObjects;
   readonly #roots: ReplicaRoots;
   readonly #tree: TargetTree;
+  readonly #content: TargetContent;
   readonly #announced: Announced[] = [];
   #wanted: Entry[] = [];
   readonly #entries = new EntryReader();
-  readonly #xattrs = new XattrReader();
-  #zeros: ReturnType<typeof allocate> | null = null;
-  /** Of what was copied here. */
-  bytes = 0;
-  files = 0;
 
   constructor(
     applier: Applier,
@@ -89,6 +62,7 @@ export class TargetCopy {
     this.#objects = objects;
     this.#roots = roots;
     this.#tree = new TargetTree(roots, filters);
+    this.#content = new TargetContent(applier, objects, roots);
   }
 
   /** Takes one frame of a reintegration. Returns 0 or -errno. */
@@ -118,13 +92,13 @@ export class TargetCopy {
       case FrameType.DIR_END:
         return this.#names(frame, writer);
       case FrameType.OBJECT:
-        return this.#object(frame);
+        return this.#content.begin(frame);
       case FrameType.DATA:
-        return this.#data(frame);
+        return this.#content.data(frame);
       case FrameType.ZERO:
-        return this.#zero(frame);
+        return this.#content.zero(frame);
       case FrameType.OBJECT_END:
-        return this.#end(frame);
+        return this.#content.end(frame);
       default:
         return -errnos.EINVAL;
     }
@@ -305,126 +279,5 @@ export class TargetCopy {
   #detach(parent: number, text: string): void {
     const object = this.#objects.named(parent, nameBytes(text));
     if (object !== undefined) this.#objects.detach(object);
-  }
-
-  #object(frame: Frame): number {
-    let fd = this.#objects.fd(frame.id);
-    if (fd < 0) return fd;
-    if (readFlags(fd, frame.mode) !== 0) {
-      // Opened while it was immutable or append-only: only a new descriptor may write.
-      writeFlags(fd, 0);
-      this.#objects.reopen(frame.id);
-      fd = this.#objects.fd(frame.id);
-      if (fd < 0) return fd;
-    }
-    const type = frame.mode & S_IFMT;
-    const own = modeOf(fd) & S_IFMT;
-    if (own !== type) return -errnos.ESTALE;
-    if (type !== S_IFREG && type !== S_IFLNK && frame.rdev !== 0) {
-      const result = this.#replace(frame, (directory, at) => mknodat(directory, at, frame.mode, frame.rdev));
-      if (result < 0) return result;
-      fd = this.#objects.fd(frame.id);
-    }
-    if (type === S_IFREG) {
-      const size = sizeOf(fd);
-      let result = frame.offset < size ? ftruncate(fd, frame.offset) : 0;
-      if (result >= 0 && (frame.offset < size || size !== frame.size)) result = ftruncate(fd, frame.size);
-      if (result < 0) return result;
-    }
-    frame.valid = ATTR_UID | ATTR_GID | (type === S_IFLNK ? 0 : ATTR_MODE);
-    const result = applyAttributes(fd, frame);
-    return result < 0 ? result : this.#attributes(fd, frame);
-  }
-
-  /** Makes the extended attributes those of the frame. */
-  #attributes(fd: number, frame: Frame): number {
-    const mine = readXattrs(fd);
-    if (typeof mine === "number") return mine;
-    const left = new Map(mine.map((attribute) => [nameText(attribute.name), attribute]));
-    this.#xattrs.open(frame.data);
-    while (this.#xattrs.next()) {
-      const text = this.#xattrs.name.key();
-      const same = left.get(text);
-      left.delete(text);
-      if (same !== undefined && Buffer.compare(same.value, this.#xattrs.value.copy()) === 0) continue;
-      const result = writeXattr(fd, this.#xattrs.name, this.#xattrs.value);
-      if (result < 0) return result;
-    }
-    for (const { name: extra } of left.values()) {
-      const result = removexattr(descriptorPath(fd), kernelName(extra, 0, extra.length));
-      if (result < 0 && result !== -errnos.ENODATA) return result;
-    }
-    return 0;
-  }
-
-  #data(frame: Frame): number {
-    const fd = this.#objects.fd(frame.id);
-    if (fd < 0) return fd;
-    this.bytes += frame.data.length;
-    if ((modeOf(fd) & S_IFMT) !== S_IFLNK) {
-      return writeAll(fd, this.#applier.dataAddress + frame.data.at, frame.data.length, frame.offset);
-    }
-    const target = cString(frame.data.copy());
-    return this.#replace(frame, (directory, at) => symlinkat(target.address, directory, at));
-  }
-
-  /** An object that cannot be changed, only made: makes it anew beside the old one and puts it in its place. */
-  #replace(frame: Frame, make: (directory: number, at: number) => number): number {
-    const object = this.#objects.get(frame.id)!;
-    const directory = this.#objects.fd(object.parent);
-    if (directory < 0) return directory;
-    const old = this.#objects.fd(frame.id);
-    const attributes = readXattrs(old);
-    const parent = new Frame();
-    const owner = new Frame();
-    const known = readAttributes(directory, parent) < 0 ? -errnos.EIO : readAttributes(old, owner);
-    if (known < 0) return known;
-    unlinkat(directory, temporary, 0);
-    const made = make(directory, temporary);
-    if (made < 0) return made;
-    const fresh = openObject(directory, temporary);
-    if (fresh < 0) return fresh;
-    let result = this.#roots.write(object.root, fresh, true, frame.id);
-    if (result >= 0) result = fchownat(fresh, emptyPath, owner.uid, owner.gid, AT_EMPTY_PATH);
-    if (typeof attributes !== "number") {
-      for (const attribute of attributes) {
-        const label = new Stretch();
-        label.set(attribute.name);
-        const value = new Stretch();
-        value.set(attribute.value);
-        if (result >= 0) result = writeXattr(fresh, label, value);
-      }
-    }
-    close(fresh);
-    if (result < 0) return result;
-    const renamed = renameat2(
-      directory,
-      temporary,
-      directory,
-      kernelName(object.name, 0, object.name.length),
-      0,
-    );
-    this.#objects.reopen(frame.id);
-    return renamed < 0 ? renamed : this.#applier.parentTimes(directory, parent.mtime, parent.mtimeNanos);
-  }
-
-  #zero(frame: Frame): number {
-    const fd = this.#objects.fd(frame.id);
-    if (fd < 0) return fd;
-    const result = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, frame.offset, frame.length);
-    if (result !== -errnos.EOPNOTSUPP) return result;
-    this.#zeros ??= allocate(ZEROS);
-    return writeAll(fd, this.#zeros.address, Math.min(frame.length, ZEROS), frame.offset);
-  }
-
-  #end(frame: Frame): number {
-    const fd = this.#objects.fd(frame.id);
-    if (fd < 0) return fd;
-    this.files++;
-    // The owner may have had to be written again with the object.
-    frame.valid = ATTR_ATIME | ATTR_MTIME;
-    const result = applyAttributes(fd, frame);
-    if (result < 0 || frame.flags === 0) return result;
-    return writeFlags(fd, frame.flags);
   }
 }

@@ -13,13 +13,14 @@
  *
  * New objects get identities in order, so "everything from this identity on is new" replaces a mark for each.
  */
-import { ActiveSet } from "./active_set.ts";
+import { ActiveMarks } from "./active_marks.ts";
 import { ActivityLog, type LogPiece } from "./activity_log.ts";
-import { BLOCK_BYTES, BLOCKS_PER_EXTENT, EXTENT_BYTES, Level, type Mark, type TailMark } from "./mark.ts";
+import { BLOCK_BYTES, BLOCKS_PER_EXTENT, EXTENT_BYTES, Level, type Mark } from "./mark.ts";
+import { dropIfIdle, forgetUnmarked, type MarkedObjects, objectFor } from "./marked_objects.ts";
 import { writeLeft, writeMap, writeMark } from "./marks_export.ts";
 import { type IdentityRange, NewObjects } from "./new_objects.ts";
-import { type DataRange, ObjectMarks } from "./object_marks.ts";
-import { ACTIVE, INACTIVE, MarkKind, type Place, RecordType } from "./records.ts";
+import type { DataRange } from "./object_marks.ts";
+import { MarkKind, type Place, RecordType } from "./records.ts";
 import { TouchedMarks } from "./touched_marks.ts";
 
 export { BLOCK_BYTES, EXTENT_BYTES, Level } from "./mark.ts";
@@ -28,8 +29,6 @@ export { MarkKind, type Place } from "./records.ts";
 
 /** A change of more extents than this marks everything from its start on. */
 const MOST_EXTENTS_AT_ONCE = 64;
-const DEFAULT_ACTIVE_EXTENTS = 256;
-const DEFAULT_ACTIVE_ITEMS = 4096;
 
 /** How marks are kept. */
 export interface MarksOptions {
@@ -44,15 +43,11 @@ export interface MarksOptions {
 
 /** The marks of one node's copy. */
 export class Marks {
-  readonly objects = new Map<number, ObjectMarks>();
+  readonly objects: MarkedObjects = new Map();
   /** Objects made through the mount. For this folder only. */
   readonly made: NewObjects;
-  /** The active set is full of what waits for a durable point: make one now. */
-  wantsPoint = false;
 
-  readonly #options: MarksOptions;
-  readonly #data: ActiveSet;
-  readonly #items: ActiveSet;
+  readonly #active: ActiveMarks;
   readonly #mostAtOnce: number;
   readonly #log: ActivityLog;
   readonly #touched = new TouchedMarks();
@@ -65,14 +60,16 @@ export class Marks {
 
   /** Empty marks. To go on from files, use `recoverMarks` (marks_recovery.ts). `epoch`: of the last files, 0 if there are none. */
   constructor(options: MarksOptions, epoch = 0) {
-    this.#options = options;
-    this.#data = new ActiveSet(options.activeExtents ?? DEFAULT_ACTIVE_EXTENTS);
-    this.#items = new ActiveSet(options.activeItems ?? DEFAULT_ACTIVE_ITEMS);
-    this.#mostAtOnce = Math.max(1, Math.min(MOST_EXTENTS_AT_ONCE, this.#data.capacity >> 1));
     this.#log = new ActivityLog(epoch);
+    this.#active = new ActiveMarks(options, this.objects, this.#log);
+    this.#mostAtOnce = Math.max(1, Math.min(MOST_EXTENTS_AT_ONCE, this.#active.mostExtents >> 1));
     this.made = new NewObjects(options.nodeNumber, this.#log);
   }
 
+  /** The active set is full of what waits for a durable point: make one now. */
+  get wantsPoint(): boolean {
+    return this.#active.wantsPoint;
+  }
   /** The marks do not tell (first copy, a damaged file): everything is dirty. */
   get everything(): boolean {
     return this.made.everything;
@@ -100,10 +97,10 @@ export class Marks {
     const first = Math.floor(offset / EXTENT_BYTES);
     const last = Math.floor((offset + Math.max(length, 1) - 1) / EXTENT_BYTES);
     if (last - first >= this.#mostAtOnce) return this.admitTail(id, offset);
-    const object = this.objectFor(id);
-    let admitted = this.#admit(object, object.attributesMark());
+    const object = objectFor(this.objects, id);
+    let admitted = this.#active.admit(object, object.attributesMark());
     for (let index = first; index <= last; index++) {
-      if (!this.#admit(object, object.extentMark(index))) admitted = false;
+      if (!this.#active.admit(object, object.extentMark(index))) admitted = false;
     }
     return admitted;
   }
@@ -111,28 +108,28 @@ export class Marks {
   /** The same for a change of size (truncate): everything from `offset` on may differ afterwards, however long the object grows again. */
   admitTail(id: number, offset: number): boolean {
     if (this.made.isNew(id)) return true;
-    const object = this.objectFor(id);
-    const attributes = this.#admit(object, object.attributesMark());
+    const object = objectFor(this.objects, id);
+    const attributes = this.#active.admit(object, object.attributesMark());
     // Only now: to make room for the attributes the tail may have left.
     const tail = object.tailMark();
     const block = Math.floor(offset / BLOCK_BYTES);
-    if (block < tail.activeFrom) this.#deactivate(tail);
+    if (block < tail.activeFrom) this.#active.deactivate(tail);
     tail.activeFrom = Math.min(tail.activeFrom, block);
-    return this.#admit(object, tail) && attributes;
+    return this.#active.admit(object, tail) && attributes;
   }
 
   /** The same for the names (and the mtime) of a directory. */
   admitNames(directory: number): boolean {
     if (this.made.isNew(directory)) return true;
-    const object = this.objectFor(directory);
-    return this.#admit(object, object.namesMark());
+    const object = objectFor(this.objects, directory);
+    return this.#active.admit(object, object.namesMark());
   }
 
   /** The same for mode, owner, times, extended attributes, flags. */
   admitAttributes(id: number): boolean {
     if (this.made.isNew(id)) return true;
-    const object = this.objectFor(id);
-    return this.#admit(object, object.attributesMark());
+    const object = objectFor(this.objects, id);
+    return this.#active.admit(object, object.attributesMark());
   }
 
   /** An identity that was never used, already reserved on disk; 0: append `takeLog` first. */
@@ -147,7 +144,7 @@ export class Marks {
     if (this.#isWholeAlready(id, level)) return;
     const first = Math.floor(offset / EXTENT_BYTES);
     const last = Math.floor((offset + Math.max(length, 1) - 1) / EXTENT_BYTES);
-    const object = this.objectFor(id);
+    const object = objectFor(this.objects, id);
     this.#touchFlag(object.attributesMark(), level);
     if (last - first >= this.#mostAtOnce) {
       this.touchTail(id, offset, level);
@@ -167,7 +164,7 @@ export class Marks {
   /** The size was changed to `offset`, or everything from there on. */
   touchTail(id: number, offset: number, level: Level): void {
     if (this.#isWholeAlready(id, level)) return;
-    const object = this.objectFor(id);
+    const object = objectFor(this.objects, id);
     this.#touchFlag(object.attributesMark(), level);
     object.tailMark().set(level, Math.floor(offset / BLOCK_BYTES));
     if (level === Level.TOUCHED) this.#touched.add(object.tailMark());
@@ -176,12 +173,13 @@ export class Marks {
   /** Names of a directory were changed. */
   touchNames(directory: number, level: Level): void {
     if (!this.#isWholeAlready(directory, level))
-      this.#touchFlag(this.objectFor(directory).namesMark(), level);
+      this.#touchFlag(objectFor(this.objects, directory).namesMark(), level);
   }
 
   /** Attributes were changed. */
   touchAttributes(id: number, level: Level): void {
-    if (!this.#isWholeAlready(id, level)) this.#touchFlag(this.objectFor(id).attributesMark(), level);
+    if (!this.#isWholeAlready(id, level))
+      this.#touchFlag(objectFor(this.objects, id).attributesMark(), level);
   }
 
   /** An object was made with an identity from `newIdentity`. */
@@ -206,7 +204,7 @@ export class Marks {
   beginPoint(): boolean {
     if (this.#pointIdentity !== null) return false;
     this.#pointIdentity = this.made.next;
-    this.wantsPoint = false;
+    this.#active.wantsPoint = false;
     this.made.beginPoint();
     this.#touched.age();
     return true;
@@ -226,7 +224,7 @@ export class Marks {
     if (this.#pointIdentity === null) return;
     for (const mark of this.#touched.settle()) {
       if (mark.isSaid) writeLeft(this.#log.records, mark);
-      this.#dropIfIdle(mark);
+      dropIfIdle(this.objects, mark);
     }
     this.#advanceNew(this.#pointIdentity);
     this.made.confirmPoint();
@@ -237,7 +235,7 @@ export class Marks {
   peerGone(): void {
     this.#touched.lose();
     this.#pointIdentity = null;
-    this.wantsPoint = false;
+    this.#active.wantsPoint = false;
     this.#newObjects = [];
     this.#alone = true;
     this.made.namesLost();
@@ -267,7 +265,7 @@ export class Marks {
    * before anybody forgets why.
    */
   markWhole(id: number, directory: boolean, logged: boolean): void {
-    const object = this.objectFor(id);
+    const object = objectFor(this.objects, id);
     object.tailMark().set(Level.DIRTY, 0);
     object.attributesMark().set(Level.DIRTY);
     if (directory) object.namesMark().set(Level.DIRTY);
@@ -345,7 +343,8 @@ export class Marks {
 
   /** Everything is equal and durable on both copies: no marks are left, on disk neither after the next rewrite. */
   clear(): void {
-    for (const object of this.objects.values()) for (const mark of object.marks()) this.#deactivate(mark);
+    for (const object of this.objects.values())
+      for (const mark of object.marks()) this.#active.deactivate(mark);
     this.objects.clear();
     this.#touched.forget();
     this.#pointIdentity = null;
@@ -373,7 +372,7 @@ export class Marks {
 
   /** The bytes of a new dirty.map: write to a temporary file, fsync, rename, fsync the directory. Then `rewritten`. */
   startRewrite(): Uint8Array {
-    this.#forgetUnmarked();
+    forgetUnmarked(this.objects);
     return this.#log.startRewrite((epoch) => writeMap(this, epoch));
   }
 
@@ -389,73 +388,6 @@ export class Marks {
     return level === Level.DIRTY && this.#alone && this.made.isNew(id);
   }
 
-  /** The marks of an object, empty ones if there were none. For this folder only. */
-  objectFor(id: number): ObjectMarks {
-    let object = this.objects.get(id);
-    if (object === undefined) {
-      object = new ObjectMarks(id);
-      this.objects.set(id, object);
-    }
-    return object;
-  }
-
-  #setOf(mark: Mark): ActiveSet {
-    return mark.kind === MarkKind.DATA ? this.#data : this.#items;
-  }
-
-  #admit(object: ObjectMarks, mark: Mark): boolean {
-    const set = this.#setOf(mark);
-    if (mark.activeAt >= 0) {
-      set.use(mark);
-      return this.#log.isDurable(mark.activeAt);
-    }
-    if (set.isFull && !this.#evict(set)) {
-      this.#dropIfIdle(mark);
-      return false;
-    }
-    if (object.place === null) this.#rememberPlace(object);
-    this.#activate(mark);
-    return false;
-  }
-
-  #activate(mark: Mark): void {
-    const tail = mark.kind === MarkKind.TAIL ? (mark as TailMark) : null;
-    if (tail !== null) tail.activeFrom = Math.min(tail.activeFrom, tail.from);
-    this.#log.records.add(ACTIVE | mark.kind, mark.id, tail?.activeFrom ?? mark.index);
-    mark.activeAt = this.#log.position;
-    this.#setOf(mark).add(mark);
-  }
-
-  #deactivate(mark: Mark): void {
-    if (mark.activeAt < 0) return;
-    this.#setOf(mark).remove(mark);
-    mark.activeAt = -1;
-  }
-
-  #evict(set: ActiveSet): boolean {
-    const mark = set.victim();
-    if (set.isCrowded) this.wantsPoint = true;
-    if (mark === null) return false;
-    writeMark(this.#log.records, mark, false);
-    this.#log.records.add(INACTIVE | mark.kind, mark.id, mark.index);
-    this.#deactivate(mark);
-    if (mark.kind === MarkKind.TAIL) (mark as TailMark).activeFrom = Number.POSITIVE_INFINITY;
-    this.#dropIfIdle(mark);
-    return true;
-  }
-
-  /** Remembers where the object is, and its directories up to the top. */
-  #rememberPlace(object: ObjectMarks): void {
-    for (let next: ObjectMarks = object; next.place === null; ) {
-      const place = this.#options.placeOf(next.id);
-      if (place === null) return;
-      next.place = place;
-      this.#log.records.add(RecordType.PLACE, next.id, place.parent, place.name);
-      if (place.parent === 0) return;
-      next = this.objectFor(place.parent);
-    }
-  }
-
   #touchFlag(mark: { set(level: Level): void } & Mark, level: Level): void {
     mark.set(level);
     if (level === Level.TOUCHED) this.#touched.add(mark);
@@ -467,29 +399,13 @@ export class Marks {
     this.#touched.add(mark);
   }
 
-  /** The object itself stays until the next rewrite: somebody up the stack may hold it. */
-  #dropIfIdle(mark: Mark): void {
-    if (mark.isIdle) this.objects.get(mark.id)?.drop(mark);
-  }
-
-  /** Objects are kept while they are marked, and as directories above marked ones, for their places. */
-  #forgetUnmarked(): void {
-    const needed = new Set<number>();
-    for (const object of this.objects.values()) {
-      let next: ObjectMarks | undefined = object.isEmpty ? undefined : object;
-      for (; next !== undefined && !needed.has(next.id); next = this.objects.get(next.place?.parent ?? 0))
-        needed.add(next.id);
-    }
-    for (const id of this.objects.keys()) if (!needed.has(id)) this.objects.delete(id);
-  }
-
   /** Objects below `identity` are new no more. What is still to say about them is said one by one, in the log, first. */
   #advanceNew(identity: number): void {
     for (const id of this.#newObjects) {
       if (id >= identity) continue;
       for (const mark of this.objects.get(id)?.marks() ?? []) {
         if (mark.isDirty) writeMark(this.#log.records, mark, false);
-        if (mark.isTouched && mark.activeAt < 0) this.#activate(mark);
+        if (mark.isTouched && mark.activeAt < 0) this.#active.activate(mark);
       }
     }
     this.#newObjects = this.#newObjects.filter((id) => id >= identity);

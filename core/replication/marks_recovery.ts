@@ -5,6 +5,7 @@
  * off at its end was never relied upon. Anything else that does not add up means: everything is dirty.
  */
 import { ExtentMark, type FlagMark, type Mark, TailMark } from "./mark.ts";
+import { objectFor } from "./marked_objects.ts";
 import { Marks, type MarksOptions } from "./marks.ts";
 import type { ObjectMarks } from "./object_marks.ts";
 import {
@@ -127,7 +128,7 @@ function applyRecord(marks: Marks, type: number, id: number, extra: number, blob
       marks.made.everything = true;
       return;
   }
-  const object = marks.objectFor(id);
+  const object = objectFor(marks.objects, id);
   if (type === RecordType.PLACE) {
     object.place = { parent: extra, name: String.fromCharCode(...blob) };
     return;

@@ -3,9 +3,9 @@
  * as it goes. The same seed replays the same run.
  */
 import { begin } from "../../core/replication/generations.ts";
-import { BLOCK_BYTES } from "../../core/replication/marks.ts";
-import { DT_DIR } from "../../core/replication/names.ts";
-import { DT_REG, type Inode, type ModelFileSystem } from "./model_file_system.ts";
+import { DT_REG } from "./model_file_system.ts";
+import { Application } from "./replication_application.ts";
+import { History } from "./replication_history.ts";
 import { type Mutant, type Random, SimNode, Violation } from "./replication_node.ts";
 import { SourceRole } from "./replication_source.ts";
 import { TargetRole } from "./replication_target.ts";
@@ -35,9 +35,6 @@ export interface Statistics {
   fullCopies: number;
   resumedCopies: number;
 }
-
-const BLOCKS = [0, 1, 2, 3, 5, 1022, 1023, 1024, 2047, 2050];
-const NAMES = ["a", "b", "c", "d", "e"];
 
 /** xorshift32: all randomness of a run. */
 export function seeded(seed: number): Random {
@@ -69,12 +66,8 @@ export class World {
   };
   #link: Link | null = null;
   #generation = 0;
-  /** What acknowledged fsyncs promise: content of each block, and when it was asked for. */
-  readonly #promises = new Map<number, { time: number; blocks: Map<number, number> }>();
-  readonly #writes: { time: number; id: number; from: number; to: number; content: number }[] = [];
-  readonly #nameLosses: { time: number; id: number }[] = [];
-  /** Since when a change may have to be copied, as long as nobody crashed. */
-  #settledAt = 0;
+  readonly #history = new History();
+  readonly #application: Application;
   #crashedSince = true;
   /** How busy the application is, and how quickly the marks reach the disk: one pace for each run. */
   readonly #pace: { application: number; marks: number };
@@ -87,6 +80,7 @@ export class World {
     this.nodes = [new SimNode("n1", 1, this.random, mutant), new SimNode("n2", 2, this.random, mutant)];
     const application = 150 + this.random(150);
     this.#pace = { application, marks: application + 15 + this.random(85) };
+    this.#application = new Application(this, this.#history);
     const [first, second] = this.nodes;
     first.role = new SourceRole(first, this);
     if (this.random(4) === 0) {
@@ -107,9 +101,9 @@ export class World {
 
   acknowledged(id: number, time: number, blocks: Map<number, number>): void {
     this.statistics.acknowledged++;
-    if ((this.#promises.get(id)?.time ?? -1) <= time) this.#promises.set(id, { time, blocks });
+    this.#history.promised(id, time, blocks);
     for (const node of this.nodes)
-      if (this.#mayBePromoted(node)) this.#checkPromise(node, id, "just acknowledged");
+      if (this.#mayBePromoted(node)) this.#history.check(node, id, "just acknowledged");
   }
 
   reintegrated(): void {
@@ -125,28 +119,17 @@ export class World {
 
   /** Both disks hold what was changed before `began`, and nothing was left to copy. */
   settledUpTo(began: number): void {
-    this.#settledAt = Math.max(this.#settledAt, began);
+    this.#history.settledUpTo(began);
   }
 
   copiedObject(id: number): void {
-    if (
-      !this.#link?.bounded ||
-      this.#writes.some((write) => write.id === id && write.time >= this.#settledAt)
-    )
-      return;
-    throw new Violation(`copied object ${id}, unchanged since ${this.#settledAt}`);
+    if (this.#link?.bounded) this.#history.checkCopied(id, null);
   }
 
   copiedBlocks(id: number, blocks: number[]): void {
     this.statistics.copiedBlocks += blocks.length;
     if (!this.#link?.bounded) return;
-    for (const block of blocks) {
-      const changed = this.#writes.some(
-        (write) =>
-          write.id === id && write.time >= this.#settledAt && block >= write.from && block < write.to,
-      );
-      if (!changed) throw new Violation(`copied block ${block} of ${id}, unchanged since ${this.#settledAt}`);
-    }
+    for (const block of blocks) this.#history.checkCopied(id, block);
   }
 
   // ---- the steps -------------------------------------------------------------------------------------------------------
@@ -158,7 +141,7 @@ export class World {
     const inSync = source?.phase === "inSync";
     if (draw < (inSync ? 10 : 2)) this.#misfortune(inSync);
     else if (source === null || source.phase === "held") this.#recover();
-    else if (draw < this.#pace.application) this.#application(source);
+    else if (draw < this.#pace.application) this.#application.act(source);
     else if (draw < this.#pace.marks) source.node.stepMarks();
     else if (draw < 420) source.beginPoint();
     else if (draw < 450) source.syncPoint();
@@ -212,7 +195,6 @@ export class World {
     if (!node.up) return;
     this.statistics.crashes++;
     this.#crashedSince = true;
-    if (node.role?.kind === "source") node.role.link = null;
     const wasSource = node.role?.kind === "source";
     if (wasSource && this.#link !== null) {
       const link = this.#link;
@@ -258,7 +240,7 @@ export class World {
   #promote(node: SimNode, old: SourceRole | null): void {
     this.statistics.promotions++;
     if (old !== null) old.node.role = null;
-    for (const id of this.#promises.keys()) this.#checkPromise(node, id, "at a promotion");
+    this.#history.checkAll(node, "at a promotion");
     const peer = this.#peerOf(node);
     this.#outdate(peer);
     node.record = { ...node.record, generations: begin(node.record.generations, this.#fresh()) };
@@ -310,81 +292,6 @@ export class World {
     throw new Violation("the copies never came together");
   }
 
-  // ---- the application -------------------------------------------------------------------------------------------------
-
-  #application(source: SourceRole): void {
-    this.statistics.operations++;
-    const objects = [...source.node.fs.walk()];
-    const directories = objects.filter(({ inode }) => inode.type === DT_DIR).map(({ inode }) => inode);
-    const named = objects.filter(({ parent }) => parent !== null);
-    const files = named.filter(({ inode }) => inode.type === DT_REG);
-    const any = <T>(list: T[]): T | undefined => list[this.random(Math.max(1, list.length))];
-    const parent = any(directories)!;
-    const name = any(NAMES)!;
-    const file = any(files);
-    const draw = this.random(20);
-    if (draw < 5 && !parent.names.has(name) && objects.length < 16) this.#create(source, parent, name);
-    else if (draw < 10 && file) this.#write(source, file.inode);
-    else if (draw === 10 && file) {
-      const size = any(BLOCKS)!;
-      if (source.truncate(file.inode, size)) this.#note(file.inode.id, size, Number.POSITIVE_INFINITY, 0);
-    } else if (draw === 11) {
-      const inode = any(objects)!.inode;
-      if (source.setMode(inode, this.random(0o777))) this.#note(inode.id, 0, 0, 0);
-    } else if (draw < 14 && file) source.fsync(file.inode);
-    else if (draw === 14 && file && !parent.names.has(name))
-      source.link_(file.inode, file.parent!, parent, name);
-    else if (draw === 15) this.#unlink(source, any(named));
-    else if (draw < 20) this.#rename(source, any(named), parent, name);
-  }
-
-  #create(source: SourceRole, parent: Inode, name: string): void {
-    const id = source.create(parent, name, this.random(3) === 0 ? DT_DIR : DT_REG);
-    if (id !== 0) this.#note(id, 0, Number.POSITIVE_INFINITY, 0);
-  }
-
-  #write(source: SourceRole, inode: Inode): void {
-    const block = BLOCKS[this.random(BLOCKS.length)]!;
-    const count = 1 + this.random(3);
-    if (source.write(inode, block, count, this.time)) this.#note(inode.id, block, block + count, this.time);
-  }
-
-  #unlink(
-    source: SourceRole,
-    victim: { inode: Inode; parent: Inode | null; name: string } | undefined,
-  ): void {
-    if (victim === undefined || victim.inode.names.size > 0) return;
-    if (source.unlink(victim.parent!, victim.name, victim.inode))
-      this.#nameLosses.push({ time: this.time, id: victim.inode.id });
-  }
-
-  #rename(
-    source: SourceRole,
-    moved: { inode: Inode; parent: Inode | null; name: string } | undefined,
-    to: Inode,
-    name: string,
-  ): void {
-    if (moved === undefined) return;
-    const { fs } = source.node;
-    const from = moved.parent!;
-    const met = fs.lookup(to.id, name);
-    const exchange = met !== null && this.random(3) === 0;
-    if (met === moved.inode || this.#isBelow(fs, to, moved.inode)) return;
-    if (exchange && this.#isBelow(fs, from, met)) return;
-    if (met !== null && !exchange && (met.type !== moved.inode.type || met.names.size > 0)) return;
-    if (!source.rename(from, moved.name, to, name, exchange)) return;
-    if (met !== null && !exchange) this.#nameLosses.push({ time: this.time, id: met.id });
-  }
-
-  #isBelow(fs: ModelFileSystem, directory: Inode, above: Inode): boolean {
-    for (let id = directory.id; id > 0; id = fs.placeOf(id).parent) if (id === above.id) return true;
-    return false;
-  }
-
-  #note(id: number, from: number, to: number, content: number): void {
-    this.#writes.push({ time: this.time, id, from, to, content });
-  }
-
   // ---- the guarantees --------------------------------------------------------------------------------------------------
 
   /** G2, G5, G6: whenever the copies are in sync and nothing is under way, they are equal. */
@@ -397,30 +304,6 @@ export class World {
         `in sync and not equal:\n--- ${source.node.name}\n${mine}\n--- ${this.#link.target.name}\n${theirs}`,
       );
     return true;
-  }
-
-  /** G1, of a node that could be asked to go on: what was acknowledged is there, or something newer. */
-  #checkPromise(node: SimNode, id: number, when: string): void {
-    const promise = this.#promises.get(id)!;
-    if (this.#nameLosses.some((loss) => loss.id === id && loss.time > promise.time)) return;
-    const inode = node.fs.find(id);
-    if (inode === null) throw new Violation(`G1 ${when}: ${node.name} lost the acknowledged file ${id}`);
-    for (const [block, content] of promise.blocks) {
-      const found = inode.blocks.get(block) ?? 0;
-      if (found === content) continue;
-      const newer = this.#writes.some(
-        (write) =>
-          write.id === id &&
-          write.time > promise.time &&
-          block >= write.from &&
-          block < write.to &&
-          write.content === found,
-      );
-      if (!newer)
-        throw new Violation(
-          `G1 ${when}: ${node.name} has ${found} in block ${block} of ${id}, acknowledged was ${content}`,
-        );
-    }
   }
 
   #mayBePromoted(node: SimNode): boolean {
@@ -442,6 +325,3 @@ export class World {
     return `g${++this.#generation}`;
   }
 }
-
-/** Bytes that a statistics' blocks are. */
-export const bytesOf = (blocks: number): number => blocks * BLOCK_BYTES;

@@ -1,4 +1,5 @@
 import t from "tap";
+import { objectFor } from "../../core/replication/marked_objects.ts";
 import {
   BLOCK_BYTES,
   EXTENT_BYTES,
@@ -60,7 +61,7 @@ t.test("trap 2: the mark is on disk before the data can be", async (t) => {
   t.equal(fault, null);
   t.ok(after.isRangeDirty(7, 4 * MIB, 4 * MIB), "the whole extent, whether it was written or not");
   t.notOk(after.isRangeDirty(7, 0, 10));
-  t.same(after.objectFor(7).place, { parent: 1, name: "n7" }, "and it can be found again");
+  t.same(objectFor(after.objects, 7).place, { parent: 1, name: "n7" }, "and it can be found again");
 });
 
 t.test(

@@ -1,0 +1,56 @@
+/**
+ * SECOND: its disk's side of the durable points that the source numbers (durable_points.ts). What was applied before one is synced,
+ * then the number recorded. A connection that ends takes the points under way with it.
+ */
+import type { CopyRecord, KnownCopy } from "./copy_record.ts";
+import type { TouchedObjects } from "./touched_objects.ts";
+
+/** See the top of the file. */
+export class SecondPoints {
+  readonly #touched: TouchedObjects;
+  readonly #record: CopyRecord;
+  /** Which connection: what was begun for another is not heard. */
+  #connection = 0;
+  /** The source's copy, and its last durable point: it begins the next one only when the last is on its disk. */
+  #source: KnownCopy = { id: "", counter: 0 };
+
+  constructor(touched: TouchedObjects, record: CopyRecord) {
+    this.#touched = touched;
+    this.#record = record;
+  }
+
+  /** A source said which copy it has. */
+  greeted(id: string, counter: number): void {
+    this.#source = { id, counter };
+  }
+
+  /** Point `number`: `done` hears 0 or the first errno when all that was applied so far is on this disk. */
+  make(number: number, done: (errno: number) => void): void {
+    this.#begin(number, false, done);
+    this.#source = { ...this.#source, counter: number };
+  }
+
+  /** The same for the point at which the copies are equal: it is on the source's disk, and whatever else is on these disks counts too. */
+  makeEqual(number: number, done: (errno: number) => void): void {
+    this.#source = { ...this.#source, counter: number };
+    this.#begin(number, true, done);
+  }
+
+  /** The connection is over. */
+  clear(): void {
+    this.#connection++;
+    this.#touched.clear();
+  }
+
+  #begin(number: number, everything: boolean, done: (errno: number) => void): void {
+    const connection = this.#connection;
+    const source = this.#source;
+    const recorded = (errno: number): void => {
+      if (this.#connection === connection) done(errno);
+    };
+    this.#touched.sync(everything, (errno) => {
+      if (errno === 0) this.#record.write(number, source, recorded);
+      else recorded(errno);
+    });
+  }
+}

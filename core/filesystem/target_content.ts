@@ -1,0 +1,180 @@
+/** SECOND's side of reintegration, the objects: makes the bytes and the attributes of what is dirty as the source says. */
+import {
+  AT_EMPTY_PATH,
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+} from "../platform/linux/constants.ts";
+import { errnos } from "../platform/linux/errno.ts";
+import {
+  allocate,
+  close,
+  cString,
+  fallocate,
+  fchownat,
+  ftruncate,
+  mknodat,
+  removexattr,
+  renameat2,
+  symlinkat,
+  unlinkat,
+} from "../platform/linux/libc.ts";
+import { Frame, Stretch } from "../replication/operation.ts";
+import { XattrReader } from "../replication/packed.ts";
+import { ATTR_ATIME, ATTR_GID, ATTR_MODE, ATTR_MTIME, ATTR_UID } from "../replication/replicator.ts";
+import { type Applier, applyAttributes, writeAll, writeFlags, writeXattr } from "./applier.ts";
+import { readAttributes, readFlags, readXattrs } from "./attributes.ts";
+import { nameText } from "./known_places.ts";
+import type { ReplicaRoots } from "./replica_identity.ts";
+import {
+  descriptorPath,
+  emptyPath,
+  kernelName,
+  modeOf,
+  openObject,
+  type ReplicaObjects,
+} from "./replica_objects.ts";
+import { sizeOf } from "./source_tree.ts";
+
+const ZEROS = 1 << 20;
+const temporary = cString(".holdfast-new").address;
+
+/** See the top of the file. */
+export class TargetContent {
+  readonly #applier: Applier;
+  readonly #objects: ReplicaObjects;
+  readonly #roots: ReplicaRoots;
+  readonly #xattrs = new XattrReader();
+  #zeros: ReturnType<typeof allocate> | null = null;
+
+  constructor(applier: Applier, objects: ReplicaObjects, roots: ReplicaRoots) {
+    this.#applier = applier;
+    this.#objects = objects;
+    this.#roots = roots;
+  }
+
+  /** OBJECT: the type, the size, the owner and the mode; extended attributes. */
+  begin(frame: Frame): number {
+    let fd = this.#objects.fd(frame.id);
+    if (fd < 0) return fd;
+    if (readFlags(fd, frame.mode) !== 0) {
+      // Opened while it was immutable or append-only: only a new descriptor may write.
+      writeFlags(fd, 0);
+      this.#objects.reopen(frame.id);
+      fd = this.#objects.fd(frame.id);
+      if (fd < 0) return fd;
+    }
+    const type = frame.mode & S_IFMT;
+    const own = modeOf(fd) & S_IFMT;
+    if (own !== type) return -errnos.ESTALE;
+    if (type !== S_IFREG && type !== S_IFLNK && frame.rdev !== 0) {
+      const result = this.#replace(frame, (directory, at) => mknodat(directory, at, frame.mode, frame.rdev));
+      if (result < 0) return result;
+      fd = this.#objects.fd(frame.id);
+    }
+    if (type === S_IFREG) {
+      const size = sizeOf(fd);
+      let result = frame.offset < size ? ftruncate(fd, frame.offset) : 0;
+      if (result >= 0 && (frame.offset < size || size !== frame.size)) result = ftruncate(fd, frame.size);
+      if (result < 0) return result;
+    }
+    frame.valid = ATTR_UID | ATTR_GID | (type === S_IFLNK ? 0 : ATTR_MODE);
+    const result = applyAttributes(fd, frame);
+    return result < 0 ? result : this.#attributes(fd, frame);
+  }
+
+  /** Makes the extended attributes those of the frame. */
+  #attributes(fd: number, frame: Frame): number {
+    const mine = readXattrs(fd);
+    if (typeof mine === "number") return mine;
+    const left = new Map(mine.map((attribute) => [nameText(attribute.name), attribute]));
+    this.#xattrs.open(frame.data);
+    while (this.#xattrs.next()) {
+      const text = this.#xattrs.name.key();
+      const same = left.get(text);
+      left.delete(text);
+      if (same !== undefined && Buffer.compare(same.value, this.#xattrs.value.copy()) === 0) continue;
+      const result = writeXattr(fd, this.#xattrs.name, this.#xattrs.value);
+      if (result < 0) return result;
+    }
+    for (const { name: extra } of left.values()) {
+      const result = removexattr(descriptorPath(fd), kernelName(extra, 0, extra.length));
+      if (result < 0 && result !== -errnos.ENODATA) return result;
+    }
+    return 0;
+  }
+
+  /** DATA: bytes of a file, or the target of a symlink. */
+  data(frame: Frame): number {
+    const fd = this.#objects.fd(frame.id);
+    if (fd < 0) return fd;
+    if ((modeOf(fd) & S_IFMT) !== S_IFLNK) {
+      return writeAll(fd, this.#applier.dataAddress + frame.data.at, frame.data.length, frame.offset);
+    }
+    const target = cString(frame.data.copy());
+    return this.#replace(frame, (directory, at) => symlinkat(target.address, directory, at));
+  }
+
+  /** An object that cannot be changed, only made: makes it anew beside the old one and puts it in its place. */
+  #replace(frame: Frame, make: (directory: number, at: number) => number): number {
+    const object = this.#objects.get(frame.id)!;
+    const directory = this.#objects.fd(object.parent);
+    if (directory < 0) return directory;
+    const old = this.#objects.fd(frame.id);
+    const attributes = readXattrs(old);
+    const parent = new Frame();
+    const owner = new Frame();
+    const known = readAttributes(directory, parent) < 0 ? -errnos.EIO : readAttributes(old, owner);
+    if (known < 0) return known;
+    unlinkat(directory, temporary, 0);
+    const made = make(directory, temporary);
+    if (made < 0) return made;
+    const fresh = openObject(directory, temporary);
+    if (fresh < 0) return fresh;
+    let result = this.#roots.write(object.root, fresh, true, frame.id);
+    if (result >= 0) result = fchownat(fresh, emptyPath, owner.uid, owner.gid, AT_EMPTY_PATH);
+    if (typeof attributes !== "number") {
+      for (const attribute of attributes) {
+        const label = new Stretch();
+        label.set(attribute.name);
+        const value = new Stretch();
+        value.set(attribute.value);
+        if (result >= 0) result = writeXattr(fresh, label, value);
+      }
+    }
+    close(fresh);
+    if (result < 0) return result;
+    const renamed = renameat2(
+      directory,
+      temporary,
+      directory,
+      kernelName(object.name, 0, object.name.length),
+      0,
+    );
+    this.#objects.reopen(frame.id);
+    return renamed < 0 ? renamed : this.#applier.parentTimes(directory, parent.mtime, parent.mtimeNanos);
+  }
+
+  /** ZERO: a hole. */
+  zero(frame: Frame): number {
+    const fd = this.#objects.fd(frame.id);
+    if (fd < 0) return fd;
+    const result = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, frame.offset, frame.length);
+    if (result !== -errnos.EOPNOTSUPP) return result;
+    this.#zeros ??= allocate(ZEROS);
+    return writeAll(fd, this.#zeros.address, Math.min(frame.length, ZEROS), frame.offset);
+  }
+
+  /** OBJECT_END: times, and the flags that forbid changes. */
+  end(frame: Frame): number {
+    const fd = this.#objects.fd(frame.id);
+    if (fd < 0) return fd;
+    // The owner may have had to be written again with the object.
+    frame.valid = ATTR_ATIME | ATTR_MTIME;
+    const result = applyAttributes(fd, frame);
+    if (result < 0 || frame.flags === 0) return result;
+    return writeFlags(fd, frame.flags);
+  }
+}
