@@ -83,12 +83,8 @@ export class Roles {
       return;
     }
     if (this.#second !== null) {
-      const second = this.#second;
-      second.seal(() => {
-        this.#endFollowing(second);
-        attempt(done, () => {
-          this.serve(generations, alone, done);
-        });
+      this.#endFirst(this.#second, done, () => {
+        this.serve(generations, alone, done);
       });
       return;
     }
@@ -154,12 +150,8 @@ export class Roles {
       return;
     }
     if (this.#second !== null) {
-      const second = this.#second;
-      second.seal(() => {
-        this.#endFollowing(second);
-        attempt(done, () => {
-          this.follow(generations, full, sacrifice, done);
-        });
+      this.#endFirst(this.#second, done, () => {
+        this.follow(generations, full, sacrifice, done);
       });
       return;
     }
@@ -185,6 +177,14 @@ export class Roles {
     this.#store!.forget();
     this.#host.log("warning", `${fault}; its copy counts as inconsistent`);
     return record;
+  }
+
+  /** A copy that followed is sealed before anything else begins with it. */
+  #endFirst(second: Second, done: Done, act: () => void): void {
+    second.seal(() => {
+      this.#endFollowing(second);
+      attempt(done, act);
+    });
   }
 
   #endFollowing(second: Second): void {
