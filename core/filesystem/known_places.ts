@@ -23,6 +23,8 @@ export class KnownPlaces {
   readonly #ids = new Map<string, number>();
   /** How often something was moved. */
   renames = 0;
+  /** How often an object lost the name by which it was known and has others, which nobody told. */
+  lost = 0;
 
   /** Finds what a former process knew; null: nothing was taken over. */
   finder: ((id: number) => Place | null) | null = null;
@@ -58,13 +60,14 @@ export class KnownPlaces {
     this.set(id, parent, nameText(name, at, name.indexOf(0, at) - at));
   }
 
-  /** The name is gone. Returns what it was, 0 when unknown. */
-  remove(parent: number, name: string): number {
+  /** The name is gone, the object's `last` one or not. Returns what it was, 0 when unknown. */
+  remove(parent: number, name: string, last: boolean): number {
     const key = keyOf(parent, name);
     const id = this.#ids.get(key) ?? 0;
     if (id === 0) return 0;
     this.#ids.delete(key);
     this.#places.delete(id);
+    if (!last) this.lost++;
     return id;
   }
 
@@ -76,11 +79,11 @@ export class KnownPlaces {
     this.#ids.delete(keyOf(place.parent, place.name));
   }
 
-  /** A rename happened. */
-  rename(from: number, fromName: string, to: number, toName: string, exchange: boolean): void {
+  /** A rename happened; what was replaced lost its `last` name by it, or not. */
+  rename(from: number, fromName: string, to: number, toName: string, exchange: boolean, last: boolean): void {
     this.renames++;
-    const id = this.remove(from, fromName);
-    const other = this.remove(to, toName);
+    const id = this.remove(from, fromName, true);
+    const other = this.remove(to, toName, last || exchange);
     if (id !== 0) this.set(id, to, toName);
     if (exchange && other !== 0) this.set(other, from, fromName);
   }

@@ -144,7 +144,7 @@ export class Outbound extends OrderedStream implements Replicator {
     const sends = this.#sendsRemoval(parent, id, directory);
     // Open or hard-linked, it may be used after this: the peer must meet it while it still has the name.
     if (sends && !directory) this.bind(id);
-    this.places.remove(parent, nameText(name));
+    this.places.remove(parent, nameText(name), last);
     if (last) this.lostLastName(id, directory);
     if (!sends) return this.#skip();
     const { frame } = this.writer;
@@ -173,7 +173,7 @@ export class Outbound extends OrderedStream implements Replicator {
     const replaced = this.places.idOf(to, toText);
     const sends = this.#sendsRename(from, to, exchange ? 0 : replaced) && this.bind(from) && this.bind(to);
     if (sends && replaced !== 0 && replaced !== moved && !exchange) this.bind(replaced);
-    this.places.rename(from, fromText, to, toText, exchange);
+    this.places.rename(from, fromText, to, toText, exchange, replacedLast);
     if (moved !== 0) this.marks.moved(moved, { parent: to, name: toText });
     if (replaced !== 0 && exchange) this.marks.moved(replaced, { parent: from, name: fromText });
     if (replaced !== 0 && replacedLast) this.lostLastName(replaced, false);

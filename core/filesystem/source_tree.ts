@@ -48,12 +48,17 @@ export class BackingTree implements SourceTree {
   readonly #places: KnownPlaces;
   readonly #marks: Marks;
   readonly #directories = new Map<number, OpenDirectory>();
-  #walked = false;
+  /** As many names had been lost when the whole tree was walked: places found then hold until another is. -1: never. */
+  #walkedAt = -1;
 
   constructor(roots: readonly TreeRoot[], places: KnownPlaces, marks: Marks) {
     this.#roots = roots;
     this.#places = places;
     this.#marks = marks;
+  }
+
+  get #isWalked(): boolean {
+    return this.#walkedAt === this.#places.lost;
   }
 
   parentOf(id: number): number {
@@ -80,7 +85,7 @@ export class BackingTree implements SourceTree {
       if (!(this.#marks.hasDirtyContent(id) || this.#marks.areNamesDirty(id))) continue;
       const fd = this.open(id);
       if (fd >= 0) close(fd);
-      if (this.#walked) return;
+      if (this.#isWalked) return;
       yield id;
     }
   }
@@ -88,7 +93,7 @@ export class BackingTree implements SourceTree {
   /** Opens an object for reading: a descriptor that the caller closes, or -errno (ENOENT: it has no name). */
   open(id: number): number {
     const fd = this.openKnown(id);
-    if (fd >= 0 || this.#walked) return fd;
+    if (fd >= 0 || this.#isWalked) return fd;
     this.#walk();
     return this.openKnown(id);
   }
@@ -118,7 +123,7 @@ export class BackingTree implements SourceTree {
   /** The names in a directory, as they are now. */
   list(id: number): Entry[] | number {
     let directory = this.directory(id);
-    if (typeof directory === "number" && !this.#walked) {
+    if (typeof directory === "number" && !this.#isWalked) {
       this.#walk();
       directory = this.directory(id);
     }
@@ -157,7 +162,7 @@ export class BackingTree implements SourceTree {
   }
 
   #walk(): void {
-    this.#walked = true;
+    this.#walkedAt = this.#places.lost;
     const ahead = this.#roots.map(({ id }) => id);
     for (let id = ahead.pop(); id !== undefined; id = ahead.pop()) {
       const entries = this.list(id);
