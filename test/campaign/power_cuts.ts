@@ -115,7 +115,13 @@ export async function compareDirectories(mirror: Mirror): Promise<string> {
   await until(
     "both directories hold the same",
     () => {
-      different = differences(read(mirror.n1), read(mirror.n2));
+      try {
+        different = differences(read(mirror.n1), read(mirror.n2));
+      } catch (error) {
+        // SECOND may still remove what PRIM removed last, while it is read here.
+        if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+        different = ["a file that went while it was read"];
+      }
       return different.length === 0;
     },
     30_000,
