@@ -29,7 +29,16 @@ export function inventory(root: string): Map<string, string> {
     );
     if (type !== 0o040000n) return;
     for (const name of readdirSync(full).sort())
-      if (path !== "." || name !== ".holdfast") visit(path === "." ? name : join(path, name));
+      if (path !== "." || name !== ".holdfast") visitIfThere(path === "." ? name : join(path, name));
+  };
+  // The last removals may still be on their way to SECOND: then the trees differ, and are looked at again.
+  const visitIfThere = (path: string): void => {
+    try {
+      visit(path);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+      found.set(path, "went while it was read");
+    }
   };
   visit(".");
   for (const [path, attributes] of extendedAttributes(root))
