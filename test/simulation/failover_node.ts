@@ -201,7 +201,8 @@ export class SimNode {
   command(command: Command, cause: string, by: "human" | "rule" = "human"): void {
     if (!this.up || !this.daemonUp || this.isFrozen("daemon")) return;
     this.world.tell(`${this.name}: ${by} says ${commandInWords(command)}`);
-    this.commandedFull = command.name === "second" && command.full;
+    // "start" where it waits already takes nothing back.
+    if (command.name !== "start") this.commandedFull = command.name === "second" && command.full;
     if (command.name === "prim" && (command.force || this.state.contact !== "heard"))
       this.world.check.forced = true;
     this.commands++;
