@@ -32,6 +32,8 @@ const NAME = "copy";
 /** Each crash between the two writes of a point leaves the data one ahead of their state; more than this many in a row are a restored state. */
 const CRASHES = 2;
 const nameAddress = cString(NAME);
+/** A few small files, each in one read. */
+const READ_PATIENCE_MS = 1000;
 
 const known = v.object({
   id: v.pipe(v.string(), v.maxLength(64)),
@@ -194,10 +196,18 @@ export function countersOf(
 }
 
 /**
- * What the copy in these directories says of itself, at rest: nothing is mounted over them. Null when that cannot be read. Of data that do not
- * belong to their state, the counter tells that they are behind.
+ * What the copy in these directories says of itself, at rest: nothing is mounted over them. Null when that cannot be read, or not within
+ * `patienceMs`: a disk that hangs must hold up neither fencing nor an election. Of data that do not belong to their state, the counter tells that they are behind.
  */
-export async function readCopyWord(stateDir: string, paths: readonly string[]): Promise<CopyWord | null> {
+export async function readCopyWord(
+  stateDir: string,
+  paths: readonly string[],
+  patienceMs = READ_PATIENCE_MS,
+): Promise<CopyWord | null> {
+  return await Promise.race([readWords(stateDir, paths), Bun.sleep(patienceMs).then(() => null)]);
+}
+
+async function readWords(stateDir: string, paths: readonly string[]): Promise<CopyWord | null> {
   const read = async (file: string): Promise<CopyWord | null> => {
     try {
       return parseWord(await readFile(file, "utf8"));

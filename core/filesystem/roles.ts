@@ -100,15 +100,11 @@ export class Roles {
     });
     const record = this.#bind(service.roots.map(({ fd }) => fd));
     primary = new Primary(this.#host, this.#store!, record, places, service.roots, generations, alone);
-    try {
-      primary.behind = ChangedBehind.begin(this.#host, this.#store!, service.roots, places);
-      service.mount(primary.outbound);
-    } catch (error) {
-      primary.close();
-      throw error;
-    }
-    this.#service = service;
-    this.#primary = primary;
+    const begun = primary;
+    this.#become(service, begun, () => {
+      begun.behind = ChangedBehind.begin(this.#host, this.#store!, service.roots, places);
+      service.mount(begun.outbound);
+    });
     done();
   }
 
@@ -132,15 +128,22 @@ export class Roles {
     const record = this.#bind(service.roots.map(({ fd }) => fd));
     const { roots } = service;
     const primary = new Primary(this.#host, this.#store!, record, this.#places, roots, generations, false);
-    try {
+    this.#become(service, primary, () => {
       service.adopt(primary.outbound, inherited);
+    });
+    done();
+  }
+
+  /** PRIM from here on, unless `begin` throws. */
+  #become(service: Service, primary: Primary, begin: () => void): void {
+    try {
+      begin();
     } catch (error) {
       primary.close();
       throw error;
     }
     this.#service = service;
     this.#primary = primary;
-    done();
   }
 
   /** Follows the peer's primary. */

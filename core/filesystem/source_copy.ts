@@ -28,7 +28,7 @@ const PIECE = 256 << 10;
 const NAMES_PIECE = 128 << 10;
 const PROGRESS_INTERVAL = 500;
 /** What stands for a name in PLACE where there is none. */
-export const TOP_NAME = Uint8Array.of(116, 111, 112);
+const TOP_NAME = Uint8Array.of(116, 111, 112);
 
 const room = allocate(PIECE);
 const zeros = new Uint8Array(PIECE);
