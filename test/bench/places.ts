@@ -4,6 +4,7 @@
 import { chmodSync, existsSync } from "node:fs";
 import { createMirror, type Mirror } from "../cluster/mirror.ts";
 import type { CommandOptions, Ended } from "../cluster/testbed.ts";
+import { lengthenLink } from "./long_link.ts";
 
 /** A directory to measure in. */
 export interface Place {
@@ -33,11 +34,23 @@ export async function inNode(place: Place, ...args: string[]): Promise<number> {
   return Number((await place.exec([process.execPath, worker, ...args])).stdout);
 }
 
+/** What the nodes are made of. */
+export interface Surroundings {
+  /** Directories that the disks' images lie in, in turn. */
+  images: readonly string[];
+  /** Added to a round trip of the replication link, microseconds; null: a link without a relay. */
+  delay: number | null;
+}
+
 /** Two nodes with a module that replicates one directory, in sync; beside that directory, the others. */
-export async function makePlaces(): Promise<Places> {
-  const mirror = await createMirror({ diskMiB: DISK_MIB });
+export async function makePlaces({ images, delay }: Surroundings): Promise<Places> {
+  const mirror = await createMirror({ diskMiB: DISK_MIB, images });
   try {
-    return await fill(mirror);
+    const link = delay === null ? null : await lengthenLink(mirror);
+    const places = await fill(mirror);
+    await link?.checkInUse();
+    await link?.setDelay(delay!);
+    return places;
   } catch (error) {
     await mirror.bed.destroy();
     throw error;
