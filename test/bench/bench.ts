@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- [--quick] [--rounds N] [--only WORD]… [--images DIR[,DIR]] [--delay MICROSECONDS] [--json]`: how much of a bare directory's
+ * `npm run bench -- [--quick] [--rounds N] [--only WORD]… [--no-peers] [--images DIR[,DIR]] [--delay MICROSECONDS] [--json]`: how much of a bare directory's
  * speed is left when it is replicated. `--two-disks`: what a replicated write+fsync costs beyond the disk and the network.
  *
  * Real nodes, the real binary, PRIM with SECOND in sync, both disks on this machine's. Every round runs each workload in every
@@ -17,7 +17,7 @@ import { type Effort, type Workload, workloads } from "./workloads.ts";
 const FULL: Effort = { seconds: 2, mebibytes: 512, smallFiles: 2000, scale: 10 };
 const QUICK: Effort = { seconds: 0.5, mebibytes: 64, smallFiles: 200, scale: 1 };
 
-const usage = `usage: npm run bench -- [--quick] [--rounds N] [--only WORD]... [--images DIR[,DIR]] [--delay MICROSECONDS] [--json]
+const usage = `usage: npm run bench -- [--quick] [--rounds N] [--only WORD]... [--no-peers] [--images DIR[,DIR]] [--delay MICROSECONDS] [--json]
        npm run bench -- --two-disks [--quick] [--rounds N] [--images DIR[,DIR]] [--json]`;
 
 function options() {
@@ -30,6 +30,7 @@ function options() {
         only: { type: "string", multiple: true, default: [] },
         images: { type: "string", default: "/var/tmp" },
         delay: { type: "string" },
+        "no-peers": { type: "boolean", default: false },
         "two-disks": { type: "boolean", default: false },
       },
     }).values;
@@ -67,7 +68,16 @@ async function measure(workload: Workload, places: Places, effort: Effort, round
   return rows;
 }
 
-const { quick, json, rounds: wanted, only, images: homes, delay: added, "two-disks": twoDisks } = options();
+const {
+  quick,
+  json,
+  rounds: wanted,
+  only,
+  images: homes,
+  delay: added,
+  "two-disks": twoDisks,
+  "no-peers": noPeers,
+} = options();
 const images = homes.split(",");
 const delay = added === undefined ? null : Number(added);
 const rounds = Number(wanted ?? (quick ? 1 : 5));
@@ -101,7 +111,7 @@ if (twoDisks) {
   tell(`medians of ${rounds}; load at the end ${load()}`);
   process.exit(0);
 }
-const places = await makePlaces({ images, delay });
+const places = await makePlaces({ images, delay, peers: !noPeers });
 const rows: Condensed[] = [];
 const failed: string[] = [];
 try {
