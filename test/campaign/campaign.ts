@@ -4,6 +4,7 @@
 import { testbedImpossible } from "../cluster/testbed.ts";
 import { countFalseAlarms } from "./alarms.ts";
 import { inWords, measureGaps } from "./gap.ts";
+import { measureLatency } from "./latency.ts";
 import { cutPostgresql } from "./postgresql.ts";
 import { cutSqlite } from "./sqlite.ts";
 
@@ -11,6 +12,7 @@ const USAGE = `npm run campaign -- postgresql [--cuts 20]
 npm run campaign -- sqlite [--cuts 20]
 npm run campaign -- gap [--runs 20] [--timeout 1s] [--replicate no]
 npm run campaign -- alarms [--minutes 60] [--replicate no]
+npm run campaign -- latency [--minutes 10]
 Each takes --seed N, to repeat the same moments.`;
 
 const [name = "", ...words] = process.argv.slice(2);
@@ -30,6 +32,7 @@ const campaigns: Record<string, () => Promise<string>> = {
     return `${wal}\n${await cutSqlite({ cuts, seed, tell, journal: "delete" })}`;
   },
   alarms: () => countFalseAlarms({ minutes: Number(option("minutes", "60")), replicate, seed, tell }),
+  latency: () => measureLatency({ minutes: Number(option("minutes", "10")), seed, tell }),
   gap: async () => {
     const timeout = option("timeout", "1s");
     const { cuts, swaps } = await measureGaps({
