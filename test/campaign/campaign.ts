@@ -12,7 +12,7 @@ const USAGE = `npm run campaign -- postgresql [--cuts 20]
 npm run campaign -- sqlite [--cuts 20]
 npm run campaign -- gap [--runs 20] [--timeout 1s] [--replicate no]
 npm run campaign -- alarms [--minutes 60] [--replicate no]
-npm run campaign -- latency [--minutes 10]
+npm run campaign -- latency [--minutes 10] [--images DIR[,DIR]] [--logs DIR]
 Each takes --seed N, to repeat the same moments.`;
 
 const [name = "", ...words] = process.argv.slice(2);
@@ -32,7 +32,12 @@ const campaigns: Record<string, () => Promise<string>> = {
     return `${wal}\n${await cutSqlite({ cuts, seed, tell, journal: "delete" })}`;
   },
   alarms: () => countFalseAlarms({ minutes: Number(option("minutes", "60")), replicate, seed, tell }),
-  latency: () => measureLatency({ minutes: Number(option("minutes", "10")), seed, tell }),
+  latency: () => {
+    const images = option("images", "/var/tmp").split(",");
+    const logs = option("logs", "");
+    const minutes = Number(option("minutes", "10"));
+    return measureLatency({ minutes, images, logs: logs === "" ? null : logs, seed, tell });
+  },
   gap: async () => {
     const timeout = option("timeout", "1s");
     const { cuts, swaps } = await measureGaps({

@@ -5,7 +5,7 @@
  *
  * SECOND leaves in good order: one that dies without a word is waited for, as long as the heartbeat's and the peer's time-outs say.
  */
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createMirror, type Mirror } from "../cluster/mirror.ts";
 import type { Node } from "../cluster/testbed.ts";
@@ -25,6 +25,10 @@ const AROUND_MS = 300;
 /** What to do, and for how long. */
 export interface LatencyRun {
   minutes: number;
+  /** Directories that the nodes' disks lie in, in turn; the bare directory's lies in the first. */
+  images: readonly string[];
+  /** A directory that gets the nodes' logs at the end; null: they go with the nodes. */
+  logs: string | null;
   seed: number;
   tell(line: string): void;
 }
@@ -43,7 +47,7 @@ const timeOf = (at: number): string => new Date(at).toISOString().slice(11, 23);
 
 /** A bare directory on n1, on an image of its own beside the nodes'. */
 async function bareDirectory({ n1, bed }: Mirror): Promise<string> {
-  const image = `${bed.dir}/bare.img`;
+  const image = `${bed.imageDirs[0]}/bare.img`;
   const directory = "/run/bare";
   const script = `truncate -s ${DISK_MIB}M ${image}; mkfs.ext4 -q -m 0 -F ${image}; mkdir ${directory}; mount -o loop ${image} ${directory}`;
   await n1.exec(["bash", "-ec", script]);
@@ -92,13 +96,17 @@ async function probe(node: Node, what: string, place: string, seconds: number): 
   return JSON.parse((await node.exec(argv, { timeoutMs: seconds * 1000 + 120_000 })).stdout) as Samples;
 }
 
+/** All that a node's module has logged. */
+const logOf = (node: Node): string => readFileSync(node.on.path(`${node.varDir}/log/db/module.log`), "utf8");
+
 /** The lines that a node's module logged between two moments. */
 function logBetween(node: Node, from: number, to: number): string[] {
-  const text = readFileSync(node.on.path(`${node.varDir}/log/db/module.log`), "utf8");
-  return text.split("\n").filter((line) => {
-    const at = Date.parse(/\d{4}-\d\d-\d\dT[\d:.]+Z/.exec(line)?.[0] ?? "");
-    return at >= from && at <= to;
-  });
+  return logOf(node)
+    .split("\n")
+    .filter((line) => {
+      const at = Date.parse(/\d{4}-\d\d-\d\dT[\d:.]+Z/.exec(line)?.[0] ?? "");
+      return at >= from && at <= to;
+    });
 }
 
 /** A stop, with what the nodes did then. */
@@ -138,11 +146,11 @@ function table(rows: readonly (readonly [string, Samples])[]): string {
 }
 
 /** Runs it. Returns the figures; throws them when a stop was too long. */
-export async function measureLatency({ minutes, seed, tell }: LatencyRun): Promise<string> {
+export async function measureLatency({ minutes, images, logs, seed, tell }: LatencyRun): Promise<string> {
   const random = randomFrom(seed);
   const seconds = minutes * 60;
   const yaml = `replicate:\n  bandwidth: ${BANDWIDTH}\n  paths:\n    - path: DATA\n`;
-  const mirror = await createMirror({ diskMiB: DISK_MIB, yaml });
+  const mirror = await createMirror({ diskMiB: DISK_MIB, images, yaml });
   await using bed = mirror.bed;
   await mirror.start();
   const { n1, n2 } = mirror;
@@ -171,6 +179,14 @@ export async function measureLatency({ minutes, seed, tell }: LatencyRun): Promi
     probe(n1, "answer", "/run/idle.sock", seconds),
     unsettle({ mirror, random, until: Date.now() + seconds * 1000 - 5000, tell }),
   ]);
+  if (logs !== null) {
+    mkdirSync(logs, { recursive: true });
+    for (const node of [n1, n2]) writeFileSync(join(logs, `${node.name}.log`), logOf(node));
+    writeFileSync(
+      join(logs, "second.log"),
+      phases.map(({ at, what }) => `${new Date(at).toISOString()} ${what}\n`).join(""),
+    );
+  }
   const statuses = await Promise.all(loads.map(({ exited }) => exited));
   if (statuses.some((status) => status !== 0))
     throw new Error(`a load failed: ${statuses.join()}\n${readFileSync(log, "utf8")}`);
