@@ -17,14 +17,14 @@ const RELAY_TO_ANSWERS = 9804;
 
 /** The link while it is long. It lives as long as the nodes. */
 export interface LongLink {
-  /** Added to a round trip from now on, microseconds. */
+  /** Adds this to a round trip from now on, microseconds. */
   setDelay(microseconds: number): Promise<void>;
-  /** Median of a round trip through the relay, with the delay and all that it costs, microseconds. */
-  roundTrip(seconds: number): Promise<number>;
-  /** The same without the relay. */
-  directRoundTrip(seconds: number): Promise<number>;
-  /** Throws when the nodes are not connected through the relay. */
-  checkInUse(): Promise<void>;
+  /** Median of a round trip, microseconds: `relayed`, with the delay and all that the relay costs; else past it. */
+  roundTrip(relayed: boolean, seconds: number): Promise<number>;
+  /** Whether what n2 dials from now on passes the relay. */
+  turn(relayed: boolean): Promise<void>;
+  /** Throws when the nodes are not connected in this way. */
+  check(relayed: boolean): Promise<void>;
 }
 
 const program = (name: string): string => new URL(name, import.meta.url).pathname;
@@ -37,9 +37,7 @@ export async function lengthenLink({ n1, n2, bed }: Mirror): Promise<LongLink> {
   await n1.exec(["nft", "-f", "-"], {
     input: nat("prerouting", `tcp dport ${BEHIND} redirect to :${REPLICATION}`),
   });
-  await n2.exec(["nft", "-f", "-"], {
-    input: nat("output", `ip daddr { ${addresses} } tcp dport ${REPLICATION} redirect to :${RELAY}`),
-  });
+  const turned = nat("output", `ip daddr { ${addresses} } tcp dport ${REPLICATION} redirect to :${RELAY}`);
   const bun = process.execPath;
   const target = n1.addresses["repl"]!;
   const ways = [`${RELAY}=${target}:${BEHIND}`, `${RELAY_TO_ANSWERS}=${target}:${ANSWERS}`];
@@ -53,13 +51,19 @@ export async function lengthenLink({ n1, n2, bed }: Mirror): Promise<LongLink> {
     setDelay: async (microseconds) => {
       await n2.exec(["bash", "-c", order, "order", `${microseconds}`]);
     },
-    roundTrip: (seconds) => ask("127.0.0.1", RELAY_TO_ANSWERS, seconds),
-    directRoundTrip: (seconds) => ask(target, ANSWERS, seconds),
-    checkInUse: async () => {
+    roundTrip: (relayed, seconds) =>
+      relayed ? ask("127.0.0.1", RELAY_TO_ANSWERS, seconds) : ask(target, ANSWERS, seconds),
+    turn: async (relayed) => {
+      const input = `table ip bench {}\ndelete table ip bench\n${relayed ? turned : ""}`;
+      await n2.exec(["nft", "-f", "-"], { input });
+    },
+    check: async (relayed) => {
       const { stdout } = await n2.exec(["ss", "-Htn", "state", "established", `sport = :${RELAY}`]);
-      if (stdout.trim() === "") throw new Error("the nodes replicate past the relay");
+      if ((stdout.trim() !== "") !== relayed)
+        throw new Error(`the nodes replicate ${relayed ? "past" : "through"} the relay`);
     },
   };
+  await link.turn(true);
   await link.setDelay(0);
   return link;
 }

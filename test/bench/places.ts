@@ -52,7 +52,7 @@ export async function makePlaces({ images, delay, peers }: Surroundings): Promis
     const link = delay === null ? null : await lengthenLink(mirror);
     const others = peers ? await mountPeers(mirror, delay === null) : { peers: [], missing: [] };
     const places = await fill(mirror, others);
-    await link?.checkInUse();
+    await link?.check(true);
     await link?.setDelay(delay!);
     return places;
   } catch (error) {
