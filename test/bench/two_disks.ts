@@ -13,6 +13,8 @@ import { median } from "./report.ts";
 const DELAYS = [null, 0, 200, 1000];
 /** What may be added to the slower disk's fsync and the round trip, microseconds. */
 const AIM = 150;
+/** A replication process that has just begun is slow: its code is compiled as it runs. It works for so long before anything is measured, seconds. */
+const WARM_UP = 4;
 const FILE_MIB = 64;
 const DISK_MIB = 1024;
 const worker = new URL("in_node.ts", import.meta.url).pathname;
@@ -51,6 +53,11 @@ async function fill({ n1, n2, data }: Mirror): Promise<void> {
     await node.exec(["dd", "if=/dev/zero", `of=${file}`, "bs=1M", `count=${FILE_MIB}`, "conv=fsync"]);
 }
 
+/** Median of 4 KiB write+fsync, microseconds. */
+async function synced(node: Node, file: string, seconds: number): Promise<number> {
+  return Number((await node.exec([process.execPath, worker, "syncedWrites", file, `${seconds}`])).stdout);
+}
+
 /** Connects both nodes anew, through the relay or past it. */
 async function reconnect(mirror: Mirror, link: LongLink, relayed: boolean): Promise<void> {
   const { n1, n2 } = mirror;
@@ -60,14 +67,14 @@ async function reconnect(mirror: Mirror, link: LongLink, relayed: boolean): Prom
   await n2.holdfast(["second", "db"]);
   await mirror.settled("PRIM", "SECOND");
   await link.check(relayed);
+  await link.setDelay(0);
+  await synced(n1, `${mirror.data}/file`, WARM_UP);
 }
 
 /** Everything once. */
 async function measureOnce(mirror: Mirror, link: LongLink, seconds: number): Promise<TwoDisks> {
   const { n1, n2, data } = mirror;
-  const synced = async (node: Node, file: string): Promise<number> =>
-    Number((await node.exec([process.execPath, worker, "syncedWrites", file, `${seconds}`])).stdout);
-  const bare = (node: Node): Promise<number> => synced(node, `${node.dataDir}/bare`);
+  const bare = (node: Node): Promise<number> => synced(node, `${node.dataDir}/bare`, seconds);
   const disks: [number, number] = [await bare(n1), await bare(n2)];
   const busyDisks = Math.max(...(await Promise.all([bare(n1), bare(n2)])));
   const delays: DelayFigures[] = [];
@@ -76,7 +83,7 @@ async function measureOnce(mirror: Mirror, link: LongLink, seconds: number): Pro
     if (delay === null || delay === 0) await reconnect(mirror, link, relayed);
     await link.setDelay(delay ?? 0);
     const roundTrip = await link.roundTrip(relayed, seconds);
-    const replicated = await synced(n1, `${data}/file`);
+    const replicated = await synced(n1, `${data}/file`, seconds);
     const beyond = (disk: number): number => replicated - disk - roundTrip;
     const excess = beyond(Math.max(...disks));
     delays.push({ delay, roundTrip, replicated, excess, excessBusy: beyond(busyDisks) });
