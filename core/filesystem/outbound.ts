@@ -58,7 +58,8 @@ export class Outbound extends OrderedStream implements Replicator {
     frame.id = id;
     frame.offset = offset;
     frame.data.set(data, dataOffset, length);
-    return this.tell(FrameType.WRITE);
+    // Often an fsync comes next: the peer writes meanwhile.
+    return this.send(FrameType.WRITE);
   }
 
   allocate(id: number, mode: number, offset: number, length: number): number {

@@ -26,6 +26,7 @@ import { saveChanges } from "./saved_copy.ts";
 import { rememberPlaces, touch } from "./second_marks.ts";
 import { SecondPoints } from "./second_points.ts";
 import { StreamReader } from "./stream_buffers.ts";
+import { noteUnsynced, PromptSyncs, takeNeeds } from "./sync_needs.ts";
 import { SyncQueue } from "./sync_queue.ts";
 import { TargetCopy } from "./target_copy.ts";
 import { TouchedObjects } from "./touched_objects.ts";
@@ -57,6 +58,7 @@ export class Second implements LinkOwner {
   readonly #answers = new Answers();
   #reader = new StreamReader();
   readonly #syncs: SyncQueue;
+  readonly #prompt = new PromptSyncs();
   /** Somebody asked for a full copy, and it has not begun yet. */
   #full: boolean;
   /** The source answered with a full copy. */
@@ -315,6 +317,7 @@ export class Second implements LinkOwner {
     this.#applied = frame.sequence;
     this.#host.counters.operations++;
     this.#touched.note(frame);
+    noteUnsynced(this.#objects, frame);
     touch(this.#store.marks, frame);
   }
 
@@ -388,9 +391,17 @@ export class Second implements LinkOwner {
   #sync(): void {
     const { frame } = this.#reader;
     this.#host.counters.syncs++;
-    const fd = this.#objects.fd(frame.id);
-    if (fd < 0) this.#synced(frame.ticket, -fd);
-    else this.#syncs.sync(frame.id, fd, (frame.flags & 1) !== 0, frame.ticket);
+    const { id, ticket } = frame;
+    const fd = this.#objects.fd(id);
+    const object = this.#objects.get(id);
+    if (fd < 0 || object === undefined) {
+      this.#synced(ticket, fd < 0 ? -fd : errnos.ENOENT);
+      return;
+    }
+    const prompt = this.#syncs.idle && this.#reader.isEmpty && this.#prompt.suits(object);
+    const dataOnly = takeNeeds(object, (frame.flags & 1) !== 0);
+    if (prompt) this.#synced(ticket, this.#prompt.sync(fd, dataOnly));
+    else this.#syncs.sync(id, fd, dataOnly, ticket);
   }
 
   #synced(ticket: number, errno: number): void {

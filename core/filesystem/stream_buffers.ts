@@ -93,6 +93,11 @@ export class StreamReader {
   #head = 0;
   #tail = 0;
 
+  /** Nothing more lies here to be read. */
+  get isEmpty(): boolean {
+    return this.#head === this.#tail;
+  }
+
   /** Adds what a sealed frame held. Read all whole frames before the next call. */
   push(plain: Uint8Array): void {
     if (this.#tail + plain.length > READER_ROOM) {
