@@ -214,9 +214,16 @@ export const fdatasync = (fd: number): number => outcome(c.fdatasync(fd));
 const CLOSE_RANGE_UNSHARE = 2;
 const LAST_DESCRIPTOR = 0xffff_ffff;
 /** Gives the calling thread a table of descriptors of its own: the standard ones and `kept`. Returns 0 or -errno. */
-export const keepOnly = (kept: number): number => {
-  const above = outcome(c.close_range(kept + 1, LAST_DESCRIPTOR, CLOSE_RANGE_UNSHARE));
-  return above < 0 || kept === 3 ? above : outcome(c.close_range(3, kept - 1, 0));
+export const keepOnly = (...kept: number[]): number => {
+  const ends = [...kept.sort((a, b) => b - a), 2];
+  let last = LAST_DESCRIPTOR;
+  let result = 0;
+  for (const [i, end] of ends.entries()) {
+    if (result >= 0 && end < last)
+      result = outcome(c.close_range(end + 1, last, i === 0 ? CLOSE_RANGE_UNSHARE : 0));
+    last = end - 1;
+  }
+  return result;
 };
 export const syncfs = (fd: number): number => outcome(c.syncfs(fd));
 export const fstatfs = (fd: number, to: number): number => outcome(c.fstatfs(fd, to));
