@@ -19,6 +19,7 @@ import { parseSourceHello, STREAM_VERSION, wireGenerations } from "./hello.ts";
 import { type Host, noGenerations } from "./host.ts";
 import type { Link, LinkOwner } from "./link.ts";
 import type { MarksStore } from "./marks_store.ts";
+import { monotonic } from "./poll_loop.ts";
 import { coverReadOnly, uncover } from "./read_only_view.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";
 import { ReplicaObjects } from "./replica_objects.ts";
@@ -30,6 +31,9 @@ import { SyncQueue } from "./sync_queue.ts";
 import { TargetCopy } from "./target_copy.ts";
 import { TouchedObjects } from "./touched_objects.ts";
 import { VerifyAnswer } from "./verify_answer.ts";
+
+/** What was received is dealt with for so long in one turn, ms. */
+const SLICE = 8;
 
 /** A primary says something this often, ms. */
 const PRIMARY_PINGS = 1000;
@@ -71,6 +75,8 @@ export class Second implements LinkOwner {
   #behind: ChangedBehind | null = null;
   #stopped = false;
   #now = 0;
+  /** When the present turn should end; 0: nothing was received in it yet. */
+  #turnEnds = 0;
 
   constructor(
     host: Host,
@@ -162,9 +168,16 @@ export class Second implements LinkOwner {
       if (now >= this.#link.proofDeadline) this.#link.close("the peer did not prove itself in time");
       return this.#link?.proofDeadline ?? now;
     }
+    if (this.#link.isPaused) {
+      this.#turnEnds = monotonic() + SLICE;
+      this.#takeAll(this.#link);
+    }
+    this.#turnEnds = 0;
+    if (this.#link === null) return now;
     this.#answers.acknowledge(this.#applied);
     this.#answers.flush(this.#link);
-    return this.#link === null ? now : this.#watch(this.#link, now);
+    if (this.#link?.isPaused !== false) return now;
+    return this.#watch(this.#link, now);
   }
 
   /** Gives up a primary whose pings stay away: its goodbye may be lost with the lan. Returns when to look again. */
@@ -196,7 +209,24 @@ export class Second implements LinkOwner {
   onFrame(link: Link, plain: Uint8Array): void {
     this.#reader.push(plain);
     this.#host.counters.bytesReceived += plain.length;
-    while (!link.isClosed && this.#reader.next()) this.#take(link);
+    if (this.#turnEnds === 0) this.#turnEnds = monotonic() + SLICE;
+    this.#takeAll(link);
+  }
+
+  /** Deals with what was received, for as long as a turn may take; what is left waits for the next one, and the link with it. */
+  #takeAll(link: Link): void {
+    for (;;) {
+      if (this.#copy.isBusy) this.#made(link, this.#copy.goOn(this.#turnEnds));
+      if (link.isClosed) return;
+      if (this.#copy.isBusy || monotonic() > this.#turnEnds) {
+        link.isPaused = true;
+        return;
+      }
+      if (!this.#reader.next()) break;
+      this.#take(link);
+      if (link.isClosed) return;
+    }
+    if (link.isPaused) link.goOn(this.#now);
   }
 
   onClosed(link: Link, why: string): void {
@@ -299,9 +329,13 @@ export class Second implements LinkOwner {
   #reintegrate(link: Link): void {
     const { frame } = this.#reader;
     this.#applier.dataAddress = this.#reader.memory.address;
-    const result = this.#copy.take(frame, this.#answers);
+    this.#made(link, this.#copy.take(frame, this.#answers));
+  }
+
+  /** A frame of a reintegration was dealt with, or a part of it. It stays the reader's until all is. */
+  #made(link: Link, result: number): void {
     if (result < 0) this.#failed(link, result);
-    else this.#progressed();
+    else if (!this.#copy.isBusy) this.#progressed();
   }
 
   /** The source's marks tell all that this copy lacks; that its own do not is no reason any more to copy everything. */

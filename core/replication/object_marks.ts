@@ -127,6 +127,11 @@ export class ObjectMarks {
   lapse(): void {
     this.isGone = true;
     if (this.attributes?.isDirty) this.attributes.copied();
+    this.copiedAllData();
+  }
+
+  /** All data was sent. */
+  copiedAllData(): void {
     if (this.tail?.isDirty) this.tail.copied(Number.POSITIVE_INFINITY);
     for (const extent of this.extents.values()) extent.copied(0, BLOCKS_PER_EXTENT);
   }
