@@ -36,11 +36,9 @@ export async function serveLocal(varDir: string, api: Api): Promise<{ close(): v
   const server = Bun.serve({
     unix: path,
     maxRequestBodySize: MAX_LOCAL_BYTES,
-    fetch(request, server) {
-      // `wait` and followed logs are silent for as long as they like.
-      server.timeout(request, 0);
-      return api.handle(request, { kind: "local" });
-    },
+    // `wait`, `verify` and followed logs are silent for as long as they like. (A request's own timeout ends after 10 s in spite of 0.)
+    idleTimeout: 0,
+    fetch: (request) => api.handle(request, { kind: "local" }),
   });
   // The directory lets only its owner in, so there is no moment in which another user could connect.
   chmodSync(path, 0o600);

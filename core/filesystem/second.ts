@@ -153,6 +153,7 @@ export class Second implements LinkOwner {
     this.#now = now;
     this.#syncs.retry();
     this.#touched.retry();
+    if (this.#store.marks.wantsRewrite) this.#store.pump();
     if (this.#sealed !== null && this.#syncs.idle && this.#touched.idle) {
       const done = this.#sealed;
       this.#sealed = null;
@@ -211,6 +212,8 @@ export class Second implements LinkOwner {
     this.#host.counters.bytesReceived += plain.length;
     if (this.#turnEnds === 0) this.#turnEnds = monotonic() + SLICE;
     this.#takeAll(link);
+    // However long that took: who was busy heard nothing meanwhile, and must not call it silence.
+    link.heardAt = monotonic();
   }
 
   /** Deals with what was received, for as long as a turn may take; what is left waits for the next one, and the link with it. */
@@ -342,7 +345,6 @@ export class Second implements LinkOwner {
   #forgiven(): void {
     if (!this.#store.marks.owesEverything) return;
     this.#store.marks.peerTells();
-    this.#store.rewrite();
   }
 
   #finishCopy(): void {

@@ -30,8 +30,7 @@ export function foldIntoPages(objects: MarkedObjects, whole: MarkPages, attribut
     const pages = pagesFor(object);
     if (pages === null) continue;
     (pages === "whole" ? whole : attributes).set(object.id, Level.DIRTY);
-    object.attributes = object.tail = null;
-    object.extents.clear();
+    object.dropContent();
   }
 }
 

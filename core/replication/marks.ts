@@ -37,7 +37,7 @@ export { MarkKind, type Place } from "./records.ts";
 /** A change of more extents than this marks everything from its start on. */
 const MOST_EXTENTS_AT_ONCE = 64;
 /** More objects than this have no marks of their own, but a bit in a page. */
-const MOST_OBJECTS = 20_000;
+const MOST_OBJECTS = 10_000;
 
 /** How marks are kept. */
 export interface MarksOptions {
@@ -48,7 +48,7 @@ export interface MarksOptions {
   activeExtents?: number;
   /** Directories and attributes that may be active at once; default 4096. */
   activeItems?: number;
-  /** Objects that may have marks of their own; default 20 000. More are marked in pages. */
+  /** Objects that may have marks of their own; default 10 000. More are marked in pages. */
   mostObjects?: number;
 }
 
