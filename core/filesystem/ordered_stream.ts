@@ -9,7 +9,7 @@ import type { KnownPlaces } from "./known_places.ts";
 import type { StreamWriter } from "./stream_buffers.ts";
 
 /** Files that the peer keeps in mind at once. */
-const MOST_FILES = 1 << 15;
+const MOST_FILES = 1 << 13;
 
 /** See the top of the file. A base class: an operation costs no call through another object. */
 export class OrderedStream {

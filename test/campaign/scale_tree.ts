@@ -46,12 +46,15 @@ function operations(directory: string): Record<string, number> {
   };
   for (let round = 0; round < ROUNDS; round++) {
     const path = `${directory}/f${round}`;
-    timed("create+write+fsync", () => {
-      const fd = openSync(path, "wx");
+    let fd = -1;
+    timed("create+write", () => {
+      fd = openSync(path, "wx");
       writeSync(fd, content);
-      fsyncSync(fd);
-      closeSync(fd);
     });
+    timed("fsync", () => {
+      fsyncSync(fd);
+    });
+    closeSync(fd);
     timed("stat", () => statSync(path));
     timed("rename", () => {
       renameSync(path, `${path}.new`);

@@ -326,38 +326,57 @@ t.test("very many objects are marked in pages, which a crash and the peer unders
   t.ok(marks.objects.size <= 10, `${marks.objects.size} objects have marks of their own`);
   disk.flush(marks);
   const { marks: after } = recovered(disk, { mostObjects: 10 });
-  t.same([...after.dirtyObjects()].sort((a, b) => a - b), ids, "each is dirty after a crash, and no other");
+  t.same(
+    [...after.dirtyObjects()].sort((a, b) => a - b),
+    ids,
+    "each is dirty after a crash, and no other",
+  );
   t.equal(after.worthlessFrom(ids[77]!), 0);
   const peer = fresh().marks;
   for (const chunk of exportMarks(after)) t.ok(unionMarks(peer, chunk));
   t.equal([...peer.dirtyObjects()].length, MANY);
 });
 
-t.test("an object in a page is touched once it is copied, and clean after a durable point; until then a crash makes it dirty", async (t) => {
-  const { marks, disk } = fresh({ mostObjects: 0 });
-  for (const id of ids) marks.markWhole(id, false, true);
-  disk.flush(marks);
-  t.same(copyObject(marks, ids[0]!, 100, MIB), [0, 100]);
-  t.same(copyObject(marks, ids[1]!, 0, MIB), [], "an empty one has no data to copy");
-  t.same(copyObject(marks, ids[2]!, 3 * MIB, MIB), [0, MIB, MIB, MIB, 2 * MIB, MIB], "a large one, in pieces");
-  t.notOk(ids.slice(0, 3).some((id) => marks.hasDirtyContent(id)));
-  disk.flush(marks);
-  t.equal([...recovered(disk).marks.dirtyObjects()].length, MANY, "copied is not durable");
-  marks.beginPoint();
-  copyObject(marks, ids[3]!, 100, MIB);
-  const synced = new Set([...marks.pointObjects()].map(({ id }) => id));
-  t.same(
-    ids.slice(0, 4).map((id) => synced.has(id)),
-    [true, true, true, false],
-    "the point is about what was copied before it",
-  );
-  marks.confirmPoint();
-  disk.flush(marks);
-  const left = new Set(recovered(disk).marks.dirtyObjects());
-  t.same(ids.filter((id) => !left.has(id)), ids.slice(0, 3), "what came after it is dirty after a crash");
-  marks.peerGone();
-  t.same([...marks.dirtyObjects()].sort((a, b) => a - b), ids.slice(3), "and when the peer goes");
-});
+t.test(
+  "an object in a page is touched once it is copied, and clean after a durable point; until then a crash makes it dirty",
+  async (t) => {
+    const { marks, disk } = fresh({ mostObjects: 0 });
+    for (const id of ids) marks.markWhole(id, false, true);
+    disk.flush(marks);
+    t.same(copyObject(marks, ids[0]!, 100, MIB), [0, 100]);
+    t.same(copyObject(marks, ids[1]!, 0, MIB), [], "an empty one has no data to copy");
+    t.same(
+      copyObject(marks, ids[2]!, 3 * MIB, MIB),
+      [0, MIB, MIB, MIB, 2 * MIB, MIB],
+      "a large one, in pieces",
+    );
+    t.notOk(ids.slice(0, 3).some((id) => marks.hasDirtyContent(id)));
+    disk.flush(marks);
+    t.equal([...recovered(disk).marks.dirtyObjects()].length, MANY, "copied is not durable");
+    marks.beginPoint();
+    copyObject(marks, ids[3]!, 100, MIB);
+    const synced = new Set([...marks.pointObjects()].map(({ id }) => id));
+    t.same(
+      ids.slice(0, 4).map((id) => synced.has(id)),
+      [true, true, true, false],
+      "the point is about what was copied before it",
+    );
+    marks.confirmPoint();
+    disk.flush(marks);
+    const left = new Set(recovered(disk).marks.dirtyObjects());
+    t.same(
+      ids.filter((id) => !left.has(id)),
+      ids.slice(0, 3),
+      "what came after it is dirty after a crash",
+    );
+    marks.peerGone();
+    t.same(
+      [...marks.dirtyObjects()].sort((a, b) => a - b),
+      ids.slice(3),
+      "and when the peer goes",
+    );
+  },
+);
 
 t.test("what changes while an object of a page is copied is not forgotten", async (t) => {
   const { marks } = fresh({ mostObjects: 0 });
@@ -398,8 +417,15 @@ t.test("very many small changes made alone move into pages when the map is writt
   disk.log = marks.rewritten() as Uint8Array<ArrayBuffer>;
   t.ok(marks.objects.size < 30, `${marks.objects.size} objects have marks of their own`);
   for (const side of [marks, recovered(disk).marks]) {
-    t.same([...side.dirtyObjects()].sort((a, b) => a - b), ids.slice(0, 1001));
+    t.same(
+      [...side.dirtyObjects()].sort((a, b) => a - b),
+      ids.slice(0, 1001),
+    );
     t.equal(side.dirtyBytes(ids[3]!, 4 * MIB), 0, "of which the attributes changed, no data is copied");
   }
-  t.equal(marks.dirtyBytes(large, 20 * MIB), BLOCK_BYTES, "what lies deep in a large object is known block by block");
+  t.equal(
+    marks.dirtyBytes(large, 20 * MIB),
+    BLOCK_BYTES,
+    "what lies deep in a large object is known block by block",
+  );
 });
