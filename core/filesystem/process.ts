@@ -144,8 +144,7 @@ class ReplicationProcess implements Host, TurnEnd {
 
   #tellProgress(now: number): void {
     this.#progressAt = now + PROGRESS_INTERVAL;
-    const isCopying =
-      this.#progress !== null || (this.#roles.role === "following" && !this.#roles.inSync);
+    const isCopying = this.#progress !== null || (this.#roles.role === "following" && !this.#roles.inSync);
     if (isCopying && now >= this.#collectAt) {
       this.#collectAt = now + COLLECT_INTERVAL;
       // Not waited for. By itself the collector lets the heap grow to twice what is alive, and memory that was touched stays ours.
