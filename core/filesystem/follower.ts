@@ -100,6 +100,11 @@ export class Follower {
     return this.phase === "greeting" || this.phase === "waiting";
   }
 
+  /** Both copies are being compared. */
+  get verifies(): boolean {
+    return this.#verification !== null;
+  }
+
   /** What was changed while the module was stopped is marked by now. */
   allowGreeting(): void {
     this.#mayGreet = true;

@@ -24,8 +24,8 @@ import { Roles } from "./roles.ts";
 
 /** Short beside any heartbeat timeout: that bytes came from the peer is a sign of its life. */
 const PROGRESS_INTERVAL = 200;
-/** How often garbage is collected while a copy is under way, ms. */
-const COLLECT_INTERVAL = 2000;
+/** How often garbage is collected while the whole tree is copied or compared, ms. */
+const COLLECT_INTERVAL = 500;
 const THREADS = 4;
 
 /** Runs until told to exit. `argv`: `--module NAME --control SOCKET`. */
@@ -144,8 +144,9 @@ class ReplicationProcess implements Host, TurnEnd {
 
   #tellProgress(now: number): void {
     this.#progressAt = now + PROGRESS_INTERVAL;
-    const isCopying = this.#progress !== null || (this.#roles.role === "following" && !this.#roles.inSync);
-    if (isCopying && now >= this.#collectAt) {
+    const { role, inSync, verifies } = this.#roles;
+    const isCopying = this.#progress !== null || (role === "following" && !inSync);
+    if ((isCopying || verifies) && now >= this.#collectAt) {
       this.#collectAt = now + COLLECT_INTERVAL;
       // Not waited for. By itself the collector lets the heap grow to twice what is alive, and memory that was touched stays ours.
       Bun.gc(false);
