@@ -36,6 +36,8 @@ export interface MirrorOptions {
   diskMiB?: number;
   /** Objects that each disk has room for, where mkfs.ext4's own number is too small. */
   inodes?: number;
+  /** Directories that the nodes' disks lie in, in turn. */
+  images?: readonly string[];
 }
 
 /** Two running nodes and a module called db, stopped. */
@@ -113,6 +115,7 @@ export async function createMirror(options: MirrorOptions = {}): Promise<Mirror>
     hosts: 1,
     ...(options.diskMiB === undefined ? {} : { diskMiB: options.diskMiB }),
     ...(options.inodes === undefined ? {} : { inodes: options.inodes }),
+    ...(options.images === undefined ? {} : { images: options.images }),
   });
   const mirror = new Mirror(bed, bed.node(1), bed.node(2));
   try {
