@@ -6,6 +6,7 @@
  */
 import type { Generations } from "../failover/types.ts";
 import { errnos } from "../platform/linux/errno.ts";
+import type { Marks } from "../replication/marks.ts";
 import { unionMarks } from "../replication/marks_recovery.ts";
 import { type Frame, FrameType } from "../replication/operation.ts";
 import type { VerifyResult } from "./control.ts";
@@ -97,6 +98,11 @@ export class Follower {
   /** It never came as far as to follow. */
   get isNew(): boolean {
     return this.phase === "greeting" || this.phase === "waiting";
+  }
+
+  /** Both copies are being compared. */
+  get verifies(): boolean {
+    return this.#verification !== null;
   }
 
   /** What was changed while the module was stopped is marked by now. */
@@ -305,7 +311,7 @@ export class Follower {
     this.phase = "locating";
     const { marks } = this.#source.store;
     const tree = new BackingTree(this.#source.roots, this.#source.places, marks);
-    const steps = tree.verifying([...marks.dirtyDirectories(), ...marks.dirtyObjects()]);
+    const steps = tree.verifying(dirtyThings(marks));
     this.#locating = { tree, steps };
   }
 
@@ -402,6 +408,11 @@ export class Follower {
     }
     return now + Math.min(PING_INTERVAL, this.#host.config.timeoutMs / 4);
   }
+}
+
+function* dirtyThings(marks: Marks): Generator<number> {
+  yield* marks.dirtyDirectories();
+  yield* marks.dirtyObjects();
 }
 
 /** Errors that an operation can only meet on a copy that differs: the disk is not at fault. */

@@ -84,7 +84,7 @@ export class Outbound extends OrderedStream implements Replicator {
     times: ResultTimes,
   ): number {
     const directory = (mode & 0o170000) === 0o040000;
-    this.places.set(id, parent, nameText(name));
+    this.places.set(id, parent, nameText(name), mode >>> 12);
     if (!this.#sendsCreation(parent, id, directory)) return this.#skip();
     const { frame } = this.writer;
     frame.id = id;

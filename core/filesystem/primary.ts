@@ -92,6 +92,11 @@ export class Primary implements LinkOwner {
     return this.#follower?.phase === "inSync";
   }
 
+  /** Both copies are being compared. */
+  get verifies(): boolean {
+    return this.#follower?.verifies ?? false;
+  }
+
   /** This node is durably the only one, in this generation: releases what waited. */
   goAlone(generations: Generations): void {
     this.#generations = generations;

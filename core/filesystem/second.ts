@@ -19,6 +19,7 @@ import { parseSourceHello, STREAM_VERSION, wireGenerations } from "./hello.ts";
 import { type Host, noGenerations } from "./host.ts";
 import type { Link, LinkOwner } from "./link.ts";
 import type { MarksStore } from "./marks_store.ts";
+import { monotonic } from "./poll_loop.ts";
 import { coverReadOnly, uncover } from "./read_only_view.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";
 import { ReplicaObjects } from "./replica_objects.ts";
@@ -31,6 +32,9 @@ import { SyncQueue } from "./sync_queue.ts";
 import { TargetCopy } from "./target_copy.ts";
 import { TouchedObjects } from "./touched_objects.ts";
 import { VerifyAnswer } from "./verify_answer.ts";
+
+/** What was received is dealt with for so long in one turn, ms. */
+const SLICE = 8;
 
 /** A primary says something this often, ms. */
 const PRIMARY_PINGS = 1000;
@@ -78,6 +82,8 @@ export class Second implements LinkOwner {
   #behind: ChangedBehind | null = null;
   #stopped = false;
   #now = 0;
+  /** When the present turn should end; 0: nothing was received in it yet. */
+  #turnEnds = 0;
 
   constructor(
     host: Host,
@@ -154,6 +160,7 @@ export class Second implements LinkOwner {
     this.#now = now;
     this.#syncs.retry();
     this.#touched.retry();
+    if (this.#store.marks.wantsRewrite) this.#store.pump();
     if (this.#sealed !== null && this.#syncs.idle && this.#touched.idle) {
       const done = this.#sealed;
       this.#sealed = null;
@@ -169,9 +176,16 @@ export class Second implements LinkOwner {
       if (now >= this.#link.proofDeadline) this.#link.close("the peer did not prove itself in time");
       return this.#link?.proofDeadline ?? now;
     }
+    if (this.#link.isPaused) {
+      this.#turnEnds = monotonic() + SLICE;
+      this.#takeAll(this.#link);
+    }
+    this.#turnEnds = 0;
+    if (this.#link === null) return now;
     const due = this.#acknowledge(now);
     this.#answers.flush(this.#link);
-    return this.#link === null ? now : Math.min(due, this.#watch(this.#link, now));
+    if (this.#link?.isPaused !== false) return now;
+    return Math.min(due, this.#watch(this.#link, now));
   }
 
   /** Says how far the copy is: at once to who may wait for it, else with the next answer or a little later. Returns when. */
@@ -219,7 +233,26 @@ export class Second implements LinkOwner {
   onFrame(link: Link, plain: Uint8Array): void {
     this.#reader.push(plain);
     this.#host.counters.bytesReceived += plain.length;
-    while (!link.isClosed && this.#reader.next()) this.#take(link);
+    if (this.#turnEnds === 0) this.#turnEnds = monotonic() + SLICE;
+    this.#takeAll(link);
+    // However long that took: who was busy heard nothing meanwhile, and must not call it silence.
+    link.heardAt = monotonic();
+  }
+
+  /** Deals with what was received, for as long as a turn may take; what is left waits for the next one, and the link with it. */
+  #takeAll(link: Link): void {
+    for (;;) {
+      if (this.#copy.isBusy) this.#made(link, this.#copy.goOn(this.#turnEnds));
+      if (link.isClosed) return;
+      if (this.#copy.isBusy || monotonic() > this.#turnEnds) {
+        link.isPaused = true;
+        return;
+      }
+      if (!this.#reader.next()) break;
+      this.#take(link);
+      if (link.isClosed) return;
+    }
+    if (link.isPaused) link.goOn(this.#now);
   }
 
   onClosed(link: Link, why: string): void {
@@ -324,16 +357,19 @@ export class Second implements LinkOwner {
   #reintegrate(link: Link): void {
     const { frame } = this.#reader;
     this.#applier.dataAddress = this.#reader.memory.address;
-    const result = this.#copy.take(frame, this.#answers);
+    this.#made(link, this.#copy.take(frame, this.#answers));
+  }
+
+  /** A frame of a reintegration was dealt with, or a part of it. It stays the reader's until all is. */
+  #made(link: Link, result: number): void {
     if (result < 0) this.#failed(link, result);
-    else this.#progressed();
+    else if (!this.#copy.isBusy) this.#progressed();
   }
 
   /** The source's marks tell all that this copy lacks; that its own do not is no reason any more to copy everything. */
   #forgiven(): void {
     if (!this.#store.marks.owesEverything) return;
     this.#store.marks.peerTells();
-    this.#store.rewrite();
   }
 
   #finishCopy(): void {

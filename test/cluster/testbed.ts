@@ -26,6 +26,8 @@ export interface TestbedOptions {
   lans?: string[];
   /** Size of each node's disk in MiB; sparse; default 1024. */
   diskMiB?: number;
+  /** Objects that each node's disk has room for; default what mkfs.ext4 thinks right for the size. */
+  inodes?: number;
   /** Directories that the nodes' disks lie in, one each, in turn; default one of the testbed's own. */
   images?: readonly string[];
   /** The binary to test; default HOLDFAST_BINARY or dist/holdfast. */
@@ -88,7 +90,7 @@ export class Testbed {
     for (let n = 1; n <= (options.nodes ?? 2); n++) this.nodes.push(new Node(this, `n${n}`, n, this.lans));
     for (let n = 1; n <= (options.hosts ?? 1); n++)
       this.hosts.push(new Host(this, `h${n}`, 200 + n, this.lans.slice(0, 1)));
-    await Promise.all(this.nodes.map((node) => node.format(options.diskMiB ?? 1024)));
+    await Promise.all(this.nodes.map((node) => node.format(options.diskMiB ?? 1024, options.inodes)));
     await Promise.all([...this.nodes, ...this.hosts].map((machine) => machine.powerOn()));
   }
 
