@@ -5,12 +5,14 @@ import { testbedImpossible } from "../cluster/testbed.ts";
 import { countFalseAlarms } from "./alarms.ts";
 import { inWords, measureGaps } from "./gap.ts";
 import { cutPostgresql } from "./postgresql.ts";
+import { measureReintegration } from "./reintegration.ts";
 import { cutSqlite } from "./sqlite.ts";
 
 const USAGE = `npm run campaign -- postgresql [--cuts 20]
 npm run campaign -- sqlite [--cuts 20]
 npm run campaign -- gap [--runs 20] [--timeout 1s] [--replicate no]
 npm run campaign -- alarms [--minutes 60] [--replicate no]
+npm run campaign -- reintegration [--gib 4] [--files 10000] [--part 0.01]
 Each takes --seed N, to repeat the same moments.`;
 
 const [name = "", ...words] = process.argv.slice(2);
@@ -30,6 +32,14 @@ const campaigns: Record<string, () => Promise<string>> = {
     return `${wal}\n${await cutSqlite({ cuts, seed, tell, journal: "delete" })}`;
   },
   alarms: () => countFalseAlarms({ minutes: Number(option("minutes", "60")), replicate, seed, tell }),
+  reintegration: () =>
+    measureReintegration({
+      bytes: Number(option("gib", "4")) * 1024 ** 3,
+      files: Number(option("files", "10000")),
+      part: Number(option("part", "0.01")),
+      seed,
+      tell,
+    }),
   gap: async () => {
     const timeout = option("timeout", "1s");
     const { cuts, swaps } = await measureGaps({
