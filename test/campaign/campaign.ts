@@ -7,11 +7,13 @@ import { inWords, measureGaps } from "./gap.ts";
 import { cutPostgresql } from "./postgresql.ts";
 import { measureReintegration } from "./reintegration.ts";
 import { cutSqlite } from "./sqlite.ts";
+import { torture } from "./torture.ts";
 
 const USAGE = `npm run campaign -- postgresql [--cuts 20]
 npm run campaign -- sqlite [--cuts 20]
 npm run campaign -- gap [--runs 20] [--timeout 1s] [--replicate no]
 npm run campaign -- alarms [--minutes 60] [--replicate no]
+npm run campaign -- torture [--seconds 3] [--only WORD,…]   "application": the power cut and the swap
 npm run campaign -- reintegration [--gib 4] [--files 10000] [--part 0.01]
 Each takes --seed N, to repeat the same moments.`;
 
@@ -32,6 +34,10 @@ const campaigns: Record<string, () => Promise<string>> = {
     return `${wal}\n${await cutSqlite({ cuts, seed, tell, journal: "delete" })}`;
   },
   alarms: () => countFalseAlarms({ minutes: Number(option("minutes", "60")), replicate, seed, tell }),
+  torture: () => {
+    const only = option("only", "").split(",").filter(Boolean);
+    return torture({ seconds: Number(option("seconds", "3")), only, tell });
+  },
   reintegration: () =>
     measureReintegration({
       bytes: Number(option("gib", "4")) * 1024 ** 3,

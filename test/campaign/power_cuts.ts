@@ -110,7 +110,8 @@ export function lastWords(mirror: Mirror): string {
 function endOfLog(node: Node): string {
   try {
     const text = readFileSync(node.on.path(`${node.varDir}/log/db/module.log`), "utf8");
-    return text.trim().split("\n").slice(-40).join("\n");
+    const daemon = readFileSync(node.daemonLog, "utf8");
+    return [text, daemon].flatMap((log) => log.trim().split("\n").slice(-40)).join("\n");
   } catch (error) {
     return (error as Error).message;
   }
