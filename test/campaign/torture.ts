@@ -215,5 +215,5 @@ export async function torture(options: Torture): Promise<string> {
     torturer.failures.push(`${(error as Error).message}\n${lastWords(mirror)}`);
   }
   if (torturer.failures.length > 0) throw new Error(torturer.failures.join("\n\n"));
-  return `${all.length} programs, and the application: nothing failed, the replicas were equal each time`;
+  return `${all.length} programs: nothing failed, the replicas were equal each time`;
 }

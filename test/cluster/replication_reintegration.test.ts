@@ -38,7 +38,7 @@ t.test("a first copy takes everything, whatever its kind", async (t) => {
       "-ec",
       `ln deep/er/file hard; ln -s /nowhere/special sym; mkfifo pipe; mknod null c 1 3; truncate -s 50M sparse
     printf x | dd of=sparse bs=1 seek=40000000 conv=notrunc 2>/dev/null; setfattr -n user.k -v v big; setfacl -m u:1234:rw big
-    chown 12:34 deep; chmod 2755 deep; touch -h -d 2002-02-02 sym; touch -d '1950-05-05 05:05:05.123456789' deep/er/file; mkdir empty; chown -h 7:8 sym`,
+    chown 12:34 deep; chmod 2755 deep; touch -h -d 2002-02-02 sym; ln -P sym deep/er/sym; ln -P sym deep/sym; ln null deep/null; ln pipe deep/pipe; touch -d '1950-05-05 05:05:05.123456789' deep/er/file; mkdir empty; chown -h 7:8 sym`,
     ],
     { cwd: directory },
   );
@@ -123,7 +123,7 @@ t.test("an interrupted reintegration resumes", async (t) => {
   await n1.must({ op: "goAlone", generations: generation("g4", "g3", ["g2", "g1"]) });
   await shell(
     n1.directory,
-    "mkdir more; for i in $(seq 100); do head -c 500000 /dev/urandom > more/$i; done; mv five six",
+    "mkdir more; for i in $(seq 100); do head -c 500000 /dev/urandom > more/$i; done; mv five six; mkdir more/in; for i in $(seq 20); do ln -s there more/s$i; ln -P more/s$i more/in/s$i; done",
   );
   const from = n1.reports.length;
   await n2.start();
@@ -136,7 +136,10 @@ t.test("an interrupted reintegration resumes", async (t) => {
   await n1.reported("reintegrating", from);
   await Bun.sleep(60);
   await n2.kill();
-  await shell(n1.directory, "echo between > between; rm more/1; mv more/2 more/two");
+  await shell(
+    n1.directory,
+    "echo between > between; rm more/1; mv more/2 more/two; chown -h 5:6 more/s1; mv more/in/s2 .",
+  );
   const before = n2.reports.length;
   await n2.start();
   await n2.must({
