@@ -13,7 +13,7 @@ import { programs, SOURCES, stressors } from "./torture_programs.ts";
 /** What the module's application does, over and over. */
 const APPLICATION = ["untar", "rsync", "fio", "git"];
 const APPLICATION_MS = 12_000;
-const MINUTES = 60_000;
+const MINUTE = 60_000;
 
 /** What to do. */
 export interface Torture {
@@ -106,7 +106,7 @@ class Torturer {
 
   async #once(node: Node, directory: string, name: string, script: string): Promise<string | null> {
     await node.exec(["mkdir", "-p", directory]);
-    const options = { cwd: directory, env: this.#environment, mayFail: true, timeoutMs: 10 * MINUTES };
+    const options = { cwd: directory, env: this.#environment, mayFail: true, timeoutMs: 10 * MINUTE };
     const { status, stdout, stderr } = await node.exec(["bash", "-c", whole(name, script)], options);
     return status === 0 ? null : `status ${status}: ${`${stdout}${stderr}`.slice(-3000)}`;
   }
@@ -125,7 +125,7 @@ class Torturer {
   /** Waits until the application rests between two programs, and nothing of it has failed. */
   async rest(): Promise<void> {
     writeFileSync(this.#record("rest"), "");
-    await until("the application rests", () => existsSync(this.#record("resting")), 5 * MINUTES, 100);
+    await until("the application rests", () => existsSync(this.#record("resting")), 5 * MINUTE, 100);
     const rounds = readFileSync(this.#record("rounds"), "utf8").trim().split("\n").length;
     this.#torture.tell(`the application has finished ${rounds} programs so far`);
     if (!existsSync(this.#record("failed"))) return;
