@@ -82,7 +82,7 @@ done`,
 
   locks: LOCKS,
 
-  stress: `for stressor in chmod:200 dentry:2048 fallocate:20 link:1 rename:2000 touch:500 utime:2000 xattr:50; do
+  stress: `for stressor in chmod:100 fallocate:20 rename:500 touch:200 utime:500 xattr:30; do
   name=\${stressor%:*}
   stress-ng --temp-path "$PWD" --verify --oomable --fallocate-bytes 16M --$name 1 --$name-ops \${stressor#*:} --timeout 30s --quiet
 done`,
