@@ -166,9 +166,24 @@ export class Follower {
     if (this.phase === "locating") wake = Math.min(wake, this.#locate(now));
     if (this.phase === "copying" && this.#copy !== null) wake = Math.min(wake, this.#goOnCopying(this.#copy));
     if (this.#verification !== null) wake = Math.min(wake, this.#verification.step(now));
+    return Math.min(wake, this.flush(now));
+  }
+
+  /** Asks for the peer's word on all that was sent. */
+  ping(): void {
+    this.#writer.frame.ticket = 0;
+    this.#outbound.send(FrameType.PING);
+  }
+
+  /** Gives the link what is due. Returns when the rest is. */
+  flush(now: number): number {
+    const { link } = this;
+    if (!link.isOpen) return Number.POSITIVE_INFINITY;
+    const due = this.#writer.dueAt(now);
     this.#host.counters.queueBytes = this.#writer.queued;
-    this.#host.counters.bytesSent += this.#writer.flush(this.link);
-    return wake;
+    if (due > now) return due;
+    this.#host.counters.bytesSent += this.#writer.flush(link);
+    return Number.POSITIVE_INFINITY;
   }
 
   #goOnCopying(copy: SourceCopy): number {
@@ -374,8 +389,7 @@ export class Follower {
     if (!link.isOpen) return link.proofDeadline;
     if (now - this.#sentAt >= PING_INTERVAL && this.phase !== "greeting" && this.phase !== "waiting") {
       this.#sentAt = now;
-      this.#writer.frame.ticket = 0;
-      this.#outbound.send(FrameType.PING);
+      this.ping();
     }
     const owed =
       this.#outbound.streaming &&

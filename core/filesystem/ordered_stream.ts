@@ -15,6 +15,8 @@ export class OrderedStream {
   acknowledged = 0;
   /** Everything up to here is applied by the peer, whatever its copy is worth yet. */
   applied = 0;
+  /** The application goes on without the peer's word: its operations leave together. */
+  isPatient = false;
   /** An operation concerns an object whose name nobody told: the stream cannot go on like this. */
   unreachable: (id: number) => void = () => {};
   readonly #bound = new Set<number>();
@@ -46,8 +48,19 @@ export class OrderedStream {
     this.#bound.add(id);
   }
 
-  /** Numbers the writer's frame and queues it. Returns its number. */
+  /** Numbers the writer's frame and queues it; it leaves at once. Returns its number. */
   send(type: FrameType): number {
+    this.writer.hurry();
+    return this.#queue(type);
+  }
+
+  /** The same for an operation of the application's, which may leave a little later with the next ones. */
+  protected tell(type: FrameType): number {
+    if (!this.isPatient) this.writer.hurry();
+    return this.#queue(type);
+  }
+
+  #queue(type: FrameType): number {
     const { frame } = this.writer;
     frame.type = type;
     frame.sequence = ++this.sequence;
@@ -65,7 +78,7 @@ export class OrderedStream {
     frame.parent = place.parent;
     frame.mode = 0;
     frame.name.set(Uint8Array.from(Buffer.from(place.name, "latin1")));
-    this.send(FrameType.BIND);
+    this.tell(FrameType.BIND);
     this.#bound.add(id);
     return true;
   }

@@ -100,6 +100,9 @@ export class ReplicaObject {
   nameless = false;
   /** Used since the last sweep. */
   used = true;
+  /** What a sync of it would have to reach, see sync_needs.ts: nothing is known of what was before. */
+  unsyncedBytes = Number.POSITIVE_INFINITY;
+  unsyncedAttributes = true;
 
   constructor(id: number, parent: number, name: Uint8Array) {
     this.id = id;
@@ -165,6 +168,7 @@ export class ReplicaObjects {
     if (this.#byName.get(key) === object) this.#byName.delete(key);
     object.parent = parent;
     object.name = name;
+    object.unsyncedAttributes = true;
     this.#byName.set(ReplicaObjects.key(parent, name), object);
   }
 
@@ -181,6 +185,7 @@ export class ReplicaObjects {
     const fd = this.fd(object.id);
     if (fd < 0) return fd;
     object.nameless = true;
+    object.unsyncedAttributes = true;
     this.#byName.delete(ReplicaObjects.key(object.parent, object.name));
     return 0;
   }

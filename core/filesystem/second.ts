@@ -26,6 +26,7 @@ import { saveChanges } from "./saved_copy.ts";
 import { rememberPlaces, touch } from "./second_marks.ts";
 import { SecondPoints } from "./second_points.ts";
 import { StreamReader } from "./stream_buffers.ts";
+import { noteUnsynced, PromptSyncs, takeNeeds } from "./sync_needs.ts";
 import { SyncQueue } from "./sync_queue.ts";
 import { TargetCopy } from "./target_copy.ts";
 import { TouchedObjects } from "./touched_objects.ts";
@@ -33,6 +34,9 @@ import { VerifyAnswer } from "./verify_answer.ts";
 
 /** A primary says something this often, ms. */
 const PRIMARY_PINGS = 1000;
+
+/** What no primary waits for is acknowledged once in this time, ms. */
+const ACKNOWLEDGE_LATER = 20;
 
 /** How far the present connection is. */
 type Phase = "idle" | "greeting" | "waiting" | "following" | "catchingUp" | "inSync";
@@ -54,6 +58,7 @@ export class Second implements LinkOwner {
   readonly #answers = new Answers();
   #reader = new StreamReader();
   readonly #syncs: SyncQueue;
+  readonly #prompt = new PromptSyncs();
   /** Somebody asked for a full copy, and it has not begun yet. */
   #full: boolean;
   /** The source answered with a full copy. */
@@ -64,6 +69,8 @@ export class Second implements LinkOwner {
   readonly #dialer: Dialer;
   #link: Link | null = null;
   #applied = 0;
+  /** When what was applied is to be acknowledged; 0: nobody asked yet. */
+  #acknowledgeAt = 0;
   #source: Generations;
   #caughtUpTicket = 0;
   #sealed: (() => void) | null = null;
@@ -162,9 +169,25 @@ export class Second implements LinkOwner {
       if (now >= this.#link.proofDeadline) this.#link.close("the peer did not prove itself in time");
       return this.#link?.proofDeadline ?? now;
     }
-    this.#answers.acknowledge(this.#applied);
+    const due = this.#acknowledge(now);
     this.#answers.flush(this.#link);
-    return this.#link === null ? now : this.#watch(this.#link, now);
+    return this.#link === null ? now : Math.min(due, this.#watch(this.#link, now));
+  }
+
+  /** Says how far the copy is: at once to who may wait for it, else with the next answer or a little later. Returns when. */
+  #acknowledge(now: number): number {
+    if (!this.#answers.owesAcknowledgement(this.#applied)) return Number.POSITIVE_INFINITY;
+    if (this.#acknowledgeAt === 0) this.#acknowledgeAt = this.#isPatient ? now + ACKNOWLEDGE_LATER : now;
+    if (now < this.#acknowledgeAt && this.#answers.queued === 0) return this.#acknowledgeAt;
+    this.#answers.acknowledge(this.#applied);
+    this.#acknowledgeAt = 0;
+    return Number.POSITIVE_INFINITY;
+  }
+
+  /** Does the primary's application go on without this node's word, but for its syncs? */
+  get #isPatient(): boolean {
+    const { durability, close } = this.#host.config;
+    return this.phase === "inSync" && durability === "fsync" && close === "ordered";
   }
 
   /** Gives up a primary whose pings stay away: its goodbye may be lost with the lan. Returns when to look again. */
@@ -230,6 +253,7 @@ export class Second implements LinkOwner {
         return;
       case FrameType.PING:
         this.#applied = frame.sequence;
+        this.#acknowledgeAt = this.#now;
         return;
       case FrameType.SYNC:
         this.#applied = frame.sequence;
@@ -293,6 +317,7 @@ export class Second implements LinkOwner {
     this.#applied = frame.sequence;
     this.#host.counters.operations++;
     this.#touched.note(frame);
+    noteUnsynced(this.#objects, frame);
     touch(this.#store.marks, frame);
   }
 
@@ -366,9 +391,17 @@ export class Second implements LinkOwner {
   #sync(): void {
     const { frame } = this.#reader;
     this.#host.counters.syncs++;
-    const fd = this.#objects.fd(frame.id);
-    if (fd < 0) this.#synced(frame.ticket, -fd);
-    else this.#syncs.sync(frame.id, fd, (frame.flags & 1) !== 0, frame.ticket);
+    const { id, ticket } = frame;
+    const fd = this.#objects.fd(id);
+    const object = this.#objects.get(id);
+    if (fd < 0 || object === undefined) {
+      this.#synced(ticket, fd < 0 ? -fd : errnos.ENOENT);
+      return;
+    }
+    const prompt = this.#syncs.idle && this.#reader.isEmpty && this.#prompt.suits(object);
+    const dataOnly = takeNeeds(object, (frame.flags & 1) !== 0);
+    if (prompt) this.#synced(ticket, this.#prompt.sync(fd, dataOnly));
+    else this.#syncs.sync(id, fd, dataOnly, ticket);
   }
 
   #synced(ticket: number, errno: number): void {

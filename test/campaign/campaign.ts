@@ -4,6 +4,7 @@
 import { testbedImpossible } from "../cluster/testbed.ts";
 import { countFalseAlarms } from "./alarms.ts";
 import { inWords, measureGaps } from "./gap.ts";
+import { measureLatency } from "./latency.ts";
 import { cutPostgresql } from "./postgresql.ts";
 import { measureReintegration } from "./reintegration.ts";
 import { cutSqlite } from "./sqlite.ts";
@@ -15,6 +16,7 @@ npm run campaign -- gap [--runs 20] [--timeout 1s] [--replicate no]
 npm run campaign -- alarms [--minutes 60] [--replicate no]
 npm run campaign -- torture [--seconds 3] [--only WORD,…]   "application": the power cut and the swap
 npm run campaign -- reintegration [--gib 4] [--files 10000] [--part 0.01]
+npm run campaign -- latency [--minutes 10] [--images DIR[,DIR]] [--logs DIR]
 Each takes --seed N, to repeat the same moments.`;
 
 const [name = "", ...words] = process.argv.slice(2);
@@ -46,6 +48,12 @@ const campaigns: Record<string, () => Promise<string>> = {
       seed,
       tell,
     }),
+  latency: () => {
+    const images = option("images", "/var/tmp").split(",");
+    const logs = option("logs", "");
+    const minutes = Number(option("minutes", "10"));
+    return measureLatency({ minutes, images, logs: logs === "" ? null : logs, seed, tell });
+  },
   gap: async () => {
     const timeout = option("timeout", "1s");
     const { cuts, swaps } = await measureGaps({

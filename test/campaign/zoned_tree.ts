@@ -6,7 +6,7 @@
  */
 import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { randomFrom } from "./power_cuts.ts";
+import { randomFrom } from "./random.ts";
 
 /** Bytes of a zone. */
 export const ZONE = 4096;

@@ -34,6 +34,8 @@ export interface MirrorOptions {
   replicate?: boolean;
   /** Size of each node's disk in MiB; sparse. */
   diskMiB?: number;
+  /** Directories that the nodes' disks lie in, in turn. */
+  images?: readonly string[];
 }
 
 /** Two running nodes and a module called db, stopped. */
@@ -110,6 +112,7 @@ export async function createMirror(options: MirrorOptions = {}): Promise<Mirror>
     nodes: 2,
     hosts: 1,
     ...(options.diskMiB === undefined ? {} : { diskMiB: options.diskMiB }),
+    ...(options.images === undefined ? {} : { images: options.images }),
   });
   const mirror = new Mirror(bed, bed.node(1), bed.node(2));
   try {

@@ -40,7 +40,8 @@ export class Node extends Host {
   }
 
   get #image(): string {
-    return `${this.bed.dir}/${this.name}.img`;
+    const { imageDirs } = this.bed;
+    return `${imageDirs[(this.number - 1) % imageDirs.length]}/${this.name}.img`;
   }
 
   /** Makes an empty disk. */
