@@ -29,14 +29,14 @@ export class Dialer {
     if (now < this.dueAt) return null;
     const { dial, timeoutMs, module } = this.#host.config;
     const { address, port } = dial[this.#address++ % dial.length]!;
-    // All lans are tried before waiting gets longer; the preferred one is always first.
+    // All lans are tried one after another, the preferred one first; then comes a wait.
     if (this.#address % dial.length === 0) {
       this.#address = 0;
       this.#delay = Math.min(this.#delay * 2, DIAL_MOST);
     }
     const fd = dialTo(address, port);
     if (fd < 0) {
-      this.#dueAt = now + this.#delay;
+      this.closed(now);
       return null;
     }
     const link = new Link(fd, "dialer", `${address}:${port}`, this.#host.key, module, timeoutMs, now, owner);
@@ -47,11 +47,12 @@ export class Dialer {
   /** The primary proved itself. */
   opened(): void {
     this.#delay = DIAL_FIRST;
+    this.#address = 0;
   }
 
   /** The connection is over, or none came about. */
   closed(now: number): void {
-    this.#dueAt = Math.max(this.#dueAt, now + this.#delay);
+    this.#dueAt = Math.max(this.#dueAt, this.#address === 0 ? now + this.#delay : now);
   }
 
   /** The primary does not let this copy follow. */

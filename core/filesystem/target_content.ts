@@ -16,6 +16,7 @@ import {
   fallocate,
   fchownat,
   ftruncate,
+  linkat,
   mknodat,
   removexattr,
   renameat2,
@@ -26,8 +27,9 @@ import { Frame, Stretch } from "../replication/operation.ts";
 import { XattrReader } from "../replication/packed.ts";
 import { ATTR_ATIME, ATTR_GID, ATTR_MODE, ATTR_MTIME, ATTR_UID } from "../replication/replicator.ts";
 import { type Applier, applyAttributes, writeAll, writeFlags, writeXattr } from "./applier.ts";
-import { readAttributes, readFlags, readXattrs } from "./attributes.ts";
-import { nameText } from "./known_places.ts";
+import { readAttributes, readFlags, readTarget, readXattrs } from "./attributes.ts";
+import { nameBytes, nameText } from "./known_places.ts";
+import { STAT, STX_NLINK, scratch } from "./places.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";
 import {
   descriptorPath,
@@ -35,9 +37,11 @@ import {
   kernelName,
   modeOf,
   openObject,
+  type ReplicaObject,
   type ReplicaObjects,
 } from "./replica_objects.ts";
 import { sizeOf } from "./source_tree.ts";
+import type { TargetTree } from "./target_tree.ts";
 
 const ZEROS = 1 << 20;
 /**
@@ -46,19 +50,22 @@ const ZEROS = 1 << 20;
  */
 const BULK = 64 << 10;
 const temporary = cString(".holdfast-new").address;
+const temporaryLink = cString(".holdfast-link").address;
 
 /** See the top of the file. */
 export class TargetContent {
   readonly #applier: Applier;
   readonly #objects: ReplicaObjects;
   readonly #roots: ReplicaRoots;
+  readonly #tree: TargetTree;
   readonly #xattrs = new XattrReader();
   #zeros: ReturnType<typeof allocate> | null = null;
 
-  constructor(applier: Applier, objects: ReplicaObjects, roots: ReplicaRoots) {
+  constructor(applier: Applier, objects: ReplicaObjects, roots: ReplicaRoots, tree: TargetTree) {
     this.#applier = applier;
     this.#objects = objects;
     this.#roots = roots;
+    this.#tree = tree;
   }
 
   /** OBJECT: the type, the size, the owner and the mode; extended attributes. */
@@ -75,7 +82,7 @@ export class TargetContent {
     const type = frame.mode & S_IFMT;
     const own = modeOf(fd) & S_IFMT;
     if (own !== type) return -errnos.ESTALE;
-    if (type !== S_IFREG && type !== S_IFLNK && frame.rdev !== 0) {
+    if (type !== S_IFREG && type !== S_IFLNK && deviceOf(fd) !== frame.rdev) {
       const result = this.#replace(frame, (directory, at) => mknodat(directory, at, frame.mode, frame.rdev));
       if (result < 0) return result;
       fd = this.#objects.fd(frame.id);
@@ -122,11 +129,14 @@ export class TargetContent {
       if (result >= 0 && length >= BULK) beginWriteback(fd, frame.offset, length);
       return result;
     }
-    const target = cString(frame.data.copy());
+    const wanted = frame.data.copy();
+    const own = readTarget(fd);
+    if (typeof own !== "number" && Buffer.compare(own, wanted) === 0) return 0;
+    const target = cString(wanted);
     return this.#replace(frame, (directory, at) => symlinkat(target.address, directory, at));
   }
 
-  /** An object that cannot be changed, only made: makes it anew beside the old one and puts it in its place. */
+  /** An object that cannot be changed, only made: makes it anew beside the old one and puts it in its place, under each of its names. */
   #replace(frame: Frame, make: (directory: number, at: number) => number): number {
     const object = this.#objects.get(frame.id)!;
     const directory = this.#objects.fd(object.parent);
@@ -137,6 +147,8 @@ export class TargetContent {
     const owner = new Frame();
     const known = readAttributes(directory, parent) < 0 ? -errnos.EIO : readAttributes(old, owner);
     if (known < 0) return known;
+    const links = scratch.view.getUint32(STAT + STX_NLINK, true);
+    const type = (owner.mode & S_IFMT) >>> 12;
     unlinkat(directory, temporary, 0);
     const made = make(directory, temporary);
     if (made < 0) return made;
@@ -154,6 +166,8 @@ export class TargetContent {
       }
     }
     close(fresh);
+    // The name by which it is known comes last: until then the object is not what it must be, whatever interrupts this.
+    if (result >= 0 && links > 1) result = this.#relink(directory, object, type, links);
     if (result < 0) return result;
     const renamed = renameat2(
       directory,
@@ -164,6 +178,31 @@ export class TargetContent {
     );
     this.#objects.reopen(frame.id);
     return renamed < 0 ? renamed : this.#applier.parentTimes(directory, parent.mtime, parent.mtimeNanos);
+  }
+
+  /** The object's other names, of `links` in all, lead to what is made anew in `directory`. */
+  #relink(directory: number, { id, parent, name }: ReplicaObject, type: number, links: number): number {
+    const own = nameText(name);
+    for (const place of this.#tree.locations?.namesOf(id, type, links) ?? []) {
+      if (place.parent === parent && place.name === own) continue;
+      const other = this.#tree.open(place.parent);
+      if (typeof other === "number") return other;
+      const result = this.#relinkIn(other.fd, nameBytes(place.name), directory);
+      close(other.fd);
+      if (result < 0) return result;
+    }
+    return 0;
+  }
+
+  #relinkIn(directory: number, name: Uint8Array, from: number): number {
+    const parent = new Frame();
+    const known = readAttributes(directory, parent);
+    if (known < 0) return known;
+    unlinkat(directory, temporaryLink, 0);
+    const linked = linkat(from, temporary, directory, temporaryLink, 0);
+    if (linked < 0) return linked;
+    const result = renameat2(directory, temporaryLink, directory, kernelName(name, 0, name.length), 0);
+    return result < 0 ? result : this.#applier.parentTimes(directory, parent.mtime, parent.mtimeNanos);
   }
 
   /** ZERO: a hole. */
@@ -186,4 +225,11 @@ export class TargetContent {
     if (result < 0 || frame.flags === 0) return result;
     return writeFlags(fd, frame.flags);
   }
+}
+
+/** The device number of an open object, 0 if it is no device; -errno. */
+function deviceOf(fd: number): number {
+  const frame = new Frame();
+  const result = readAttributes(fd, frame);
+  return result < 0 ? result : frame.rdev;
 }

@@ -74,7 +74,7 @@ export interface FrameNumbers {
   rdev: number;
   uid: number;
   gid: number;
-  /** UNLINK: 1 for a directory. RENAME: renameat2's. SETFLAGS, OBJECT: FS_IOC_SETFLAGS bits. PLACE: 1 if its names are dirty. NEED: 1 for a directory. SYNC: 1 for data only. DURABLE_POINT: 1 if the source's marks tell all that the target lacks. HELLO: protocol version. */
+  /** UNLINK: 1 for a directory. RENAME: renameat2's. SETFLAGS, OBJECT_END: FS_IOC_SETFLAGS bits. PLACE: 1 if its names are dirty. NEED: 1 for a directory. SYNC: 1 for data only. DURABLE_POINT: 1 if the source's marks tell all that the target lacks. HELLO: protocol version. */
   flags: number;
   /** SETATTR: a mask of ATTR_*. */
   valid: number;
@@ -161,7 +161,8 @@ export const LAYOUT: Readonly<Record<FrameType, readonly Field[]>> = {
   [FrameType.DIR_NAMES]: [ID, DATA],
   [FrameType.DIR_END]: [ID, ...PARENT_TIMES],
   // `offset`: what the target holds from here on is worthless: cut there, then extend to `size` (holes stay holes).
-  [FrameType.OBJECT]: [ID, ...OWNER, ["rdev", "size"], FLAGS, ["size", "size"], OFFSET, ...TIMES, DATA],
+  // Flags and times come with the end: there are many objects with little data.
+  [FrameType.OBJECT]: [ID, ...OWNER, ["rdev", "u32"], ["size", "size"], OFFSET, DATA],
   [FrameType.DATA]: [ID, OFFSET, DATA],
   [FrameType.ZERO]: [ID, OFFSET, LENGTH],
   [FrameType.OBJECT_END]: [ID, FLAGS, ...TIMES],

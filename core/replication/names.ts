@@ -108,6 +108,15 @@ export class Locations {
     return row < 0 ? null : { parent: this.#names.parent(row), name: this.#names.name(row) };
   }
 
+  /** The names of an object with `count` of them, outside limbo: those that are known, or, if they are fewer, all that the whole tree holds. */
+  namesOf(id: number, type: number, count: number): readonly Place[] {
+    const known = (): Place[] => (this.#places.get(id) ?? []).filter(({ parent }) => parent !== LIMBO);
+    if (known().length < count)
+      for (const { parent, name } of this.#reader.search(new Set([id])))
+        this.added(id, type, { parent, name });
+    return known();
+  }
+
   /** Searches the whole tree for those of a directory's objects that have other names at the source and none known here. */
   findHardLinks(wanted: readonly Entry[]): void {
     const missing = new Set<number>();

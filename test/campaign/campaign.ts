@@ -6,14 +6,18 @@ import { countFalseAlarms } from "./alarms.ts";
 import { inWords, measureGaps } from "./gap.ts";
 import { measureLatency } from "./latency.ts";
 import { cutPostgresql } from "./postgresql.ts";
+import { measureReintegration } from "./reintegration.ts";
 import { measureScale } from "./scale.ts";
 import { cutSqlite } from "./sqlite.ts";
+import { torture } from "./torture.ts";
 
 const USAGE = `npm run campaign -- postgresql [--cuts 20]
 npm run campaign -- sqlite [--cuts 20]
 npm run campaign -- gap [--runs 20] [--timeout 1s] [--replicate no]
 npm run campaign -- alarms [--minutes 60] [--replicate no]
 npm run campaign -- scale [--files 1000000]
+npm run campaign -- torture [--seconds 3] [--only WORD,…]   "application": the power cut and the swap
+npm run campaign -- reintegration [--gib 4] [--files 10000] [--part 0.01]
 npm run campaign -- latency [--minutes 10] [--images DIR[,DIR]] [--logs DIR]
 Each takes --seed N, to repeat the same moments.`;
 
@@ -35,6 +39,18 @@ const campaigns: Record<string, () => Promise<string>> = {
   },
   scale: () => measureScale({ files: Number(option("files", "1000000")), tell }),
   alarms: () => countFalseAlarms({ minutes: Number(option("minutes", "60")), replicate, seed, tell }),
+  torture: () => {
+    const only = option("only", "").split(",").filter(Boolean);
+    return torture({ seconds: Number(option("seconds", "3")), only, tell });
+  },
+  reintegration: () =>
+    measureReintegration({
+      bytes: Number(option("gib", "4")) * 1024 ** 3,
+      files: Number(option("files", "10000")),
+      part: Number(option("part", "0.01")),
+      seed,
+      tell,
+    }),
   latency: () => {
     const images = option("images", "/var/tmp").split(",");
     const logs = option("logs", "");

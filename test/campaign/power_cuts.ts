@@ -27,6 +27,8 @@ export interface PowerCuts {
 
 /** Longest that taking over or coming back may take here, on a machine that does much else. */
 const PATIENCE = "60s";
+/** A command that waits is killed after this time, ms. */
+const LONGEST_WAIT = 600_000;
 
 /** The node that is PRIM or ALONE. */
 export async function primary(mirror: Mirror): Promise<Node> {
@@ -74,12 +76,18 @@ async function onlySecondReturns(prim: Node, second: Node): Promise<void> {
 async function comesBack(mirror: Mirror, node: Node, survivor: Node): Promise<void> {
   await node.powerOn();
   await node.startDaemon();
+  await together(mirror, survivor);
+}
+
+/** Waits until one node is PRIM and the other follows it, all copied. */
+export async function together(mirror: Mirror, prim: Node, timeout = PATIENCE): Promise<void> {
+  const second = prim === mirror.n1 ? mirror.n2 : mirror.n1;
   await Promise.all([
-    survivor.holdfast(["wait", "db", "PRIM", "--timeout", PATIENCE]),
-    node.holdfast(["wait", "db", "SECOND", "--timeout", PATIENCE]),
+    prim.holdfast(["wait", "db", "PRIM", "--timeout", timeout], { timeoutMs: LONGEST_WAIT }),
+    second.holdfast(["wait", "db", "SECOND", "--timeout", timeout], { timeoutMs: LONGEST_WAIT }),
   ]);
   await until("both are settled", async () => {
-    const states = await mirror.states(survivor);
+    const states = await mirror.states(prim);
     return states.includes("PRIM Ready") && states.includes("SECOND Ready");
   });
 }
@@ -92,7 +100,8 @@ export function lastWords(mirror: Mirror): string {
 function endOfLog(node: Node): string {
   try {
     const text = readFileSync(node.on.path(`${node.varDir}/log/db/module.log`), "utf8");
-    return text.trim().split("\n").slice(-40).join("\n");
+    const daemon = readFileSync(node.daemonLog, "utf8");
+    return [text, daemon].flatMap((log) => log.trim().split("\n").slice(-40)).join("\n");
   } catch (error) {
     return (error as Error).message;
   }

@@ -59,10 +59,10 @@ export class Mirror {
   }
 
   /** First start ever: n1 becomes primary, n2 follows. */
-  async start(): Promise<void> {
+  async start(timeout?: string): Promise<void> {
     await this.n1.holdfast(["start", "db", "--all"]);
     await this.n1.holdfast(["prim", "db"]);
-    await this.settled("PRIM", "SECOND");
+    await this.settled("PRIM", "SECOND", timeout);
   }
 
   /** Waits until n1 and n2 are in these states, Ready where that means something. */

@@ -2,6 +2,15 @@
  * Real programs, as scripts: each works in a directory of its own below the current one and fails by itself when something is wrong. A
  * second call finds what the first left and goes on from there.
  */
+import { join } from "node:path";
+
+/** How to run a program that lies beside this file. */
+export const ownProgram = (file: string): string => `"${process.execPath}" "${join(import.meta.dir, file)}"`;
+
+/** Three kinds of locks, each contended by several processes. */
+export const LOCKS = ["flock", "posix", "ofd"]
+  .map((kind) => `${ownProgram("programs_locks.ts")} "$PWD/${kind}" ${kind}`)
+  .join("\n");
 
 const SMALL_TREE = `tree() { # DIR COUNT: many small files in many directories
   for d in $(seq $(($2 / 20))); do
@@ -69,6 +78,13 @@ npm install --silent ../library && [ -L node_modules/library ] && [ "$(node -p '
   { echo "begin;"; for i in $(seq 2000); do echo "insert into t (x) values (randomblob(300));"; done; echo "commit;"; } | sqlite3 $mode.db
   sqlite3 $mode.db "update t set x = randomblob(500) where id % 3 = 0; delete from t where id % 7 = 0; vacuum"
   [ "$(sqlite3 $mode.db 'pragma integrity_check')" = ok ]
+done`,
+
+  locks: LOCKS,
+
+  stress: `for stressor in chmod:100 fallocate:20 rename:500 touch:200 utime:500 xattr:30; do
+  name=\${stressor%:*}
+  stress-ng --temp-path "$PWD" --verify --oomable --fallocate-bytes 16M --$name 1 --$name-ops \${stressor#*:} --timeout 30s --quiet
 done`,
 
   fio: `common="--bssplit=512/20:4k/50:20k/20:128k/10 --size=12M --verify=crc32c --verify_fatal=1 --do_verify=1 --group_reporting"

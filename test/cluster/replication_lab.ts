@@ -29,6 +29,7 @@ export class LabNode {
   readonly finished: Extract<ControlMessage, { type: "finished" }>[] = [];
   counters: Extract<ControlMessage, { type: "progress" }>["counters"] | null = null;
   reintegration: Extract<ControlMessage, { type: "progress" }>["reintegration"] = null;
+  connectedTo: string | null = null;
   /** Answers `reintegrating` and `caughtUp` with `proceed` by itself, as a daemon does once its record is durable. */
   proceeds = true;
   process: ChildProcess | null = null;
@@ -148,6 +149,7 @@ export class LabNode {
     else if (message.type === "finished") this.finished.push(message);
     else if (message.type === "progress") {
       this.counters = message.counters;
+      this.connectedTo = message.connectedTo;
       this.reintegration = message.reintegration;
     } else {
       this.reports.push(message.report);

@@ -1,9 +1,9 @@
 /** Reintegration: what changed while the peers were apart is moved, and nothing else. */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { becomesEqual, compare, generation, makeLab, shell } from "./replication_lab.ts";
+import { becomesEqual, compare, generation, type LabNode, makeLab, shell } from "./replication_lab.ts";
 
 if (process.getuid?.() !== 0) t.plan(0, "needs root: mounts");
 t.setTimeout(120_000);
@@ -11,6 +11,12 @@ const port = 21000 + (process.pid % 20000);
 const lab = makeLab(`/tmp/holdfast-reintegration-${process.pid}`, port);
 const { n1, n2 } = lab;
 t.teardown(() => lab.close());
+
+/** Most memory that a node's process has used, bytes. */
+function peakMemory(node: LabNode): number {
+  const status = readFileSync(`/proc/${node.process!.pid}/status`, "utf8");
+  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+}
 
 /** Waits until nothing is left that only a durable point makes clean, then kills SECOND. */
 async function part(): Promise<void> {
@@ -32,7 +38,7 @@ t.test("a first copy takes everything, whatever its kind", async (t) => {
       "-ec",
       `ln deep/er/file hard; ln -s /nowhere/special sym; mkfifo pipe; mknod null c 1 3; truncate -s 50M sparse
     printf x | dd of=sparse bs=1 seek=40000000 conv=notrunc 2>/dev/null; setfattr -n user.k -v v big; setfacl -m u:1234:rw big
-    chown 12:34 deep; chmod 2755 deep; touch -h -d 2002-02-02 sym; touch -d '1950-05-05 05:05:05.123456789' deep/er/file; mkdir empty; chown -h 7:8 sym`,
+    chown 12:34 deep; chmod 2755 deep; touch -h -d 2002-02-02 sym; ln -P sym deep/er/sym; ln -P sym deep/sym; ln null deep/null; ln pipe deep/pipe; touch -d '1950-05-05 05:05:05.123456789' deep/er/file; mkdir empty; chown -h 7:8 sym`,
     ],
     { cwd: directory },
   );
@@ -40,13 +46,21 @@ t.test("a first copy takes everything, whatever its kind", async (t) => {
   mkdirSync(join(n2.directory, "old/dir"), { recursive: true });
   writeFileSync(join(n2.directory, "old/dir/x"), "x");
   writeFileSync(join(n2.directory, "big"), "another big");
+  const muchBytes = 300 << 20;
+  await shell(directory, `head -c ${muchBytes} /dev/urandom > much`);
   await n1.start();
   await n2.start();
+  const before = [n1, n2].map(peakMemory);
   await n1.must({ op: "serve", alone: true, generations: generation("g1") });
   await n2.must({ op: "follow", full: true, sacrifice: false, generations: generation("") });
   await n2.reported("inSync");
   await n1.reported("inSync");
   t.same(await compare(n1, n2), []);
+  for (const [index, node] of [n1, n2].entries()) {
+    const grown = peakMemory(node) - before[index]!;
+    t.ok(grown < muchBytes / 3, `memory of ${node.name} does not grow with what is moved: by ${grown} bytes`);
+  }
+  await shell(directory, "rm much");
   t.end();
 });
 
@@ -86,7 +100,12 @@ t.test("live operations during a reintegration", async (t) => {
   const before = n2.reports.length;
   const told = n1.reports.length;
   await n2.start();
-  await n2.must({ op: "follow", full: false, sacrifice: false, generations: generation("g2", null, ["g1"]) });
+  await n2.must({
+    op: "follow",
+    full: false,
+    sacrifice: false,
+    generations: generation("g2", null, ["g1"]),
+  });
   await shell(
     n1.directory,
     `i=0; while [ $i -lt 150 ]; do i=$((i+1)); echo live >> many/$i; mv many/$((i+150)) many/moved$i; echo $i > fresh$i; rm -f fresh$((i-3)); mkdir -p tree/$i; mv tree/$i tree/t$i; done
@@ -104,7 +123,7 @@ t.test("an interrupted reintegration resumes", async (t) => {
   await n1.must({ op: "goAlone", generations: generation("g4", "g3", ["g2", "g1"]) });
   await shell(
     n1.directory,
-    "mkdir more; for i in $(seq 100); do head -c 500000 /dev/urandom > more/$i; done; mv five six",
+    "mkdir more; for i in $(seq 100); do head -c 500000 /dev/urandom > more/$i; done; mv five six; mkdir more/in; for i in $(seq 20); do ln -s there more/s$i; ln -P more/s$i more/in/s$i; done",
   );
   const from = n1.reports.length;
   await n2.start();
@@ -117,7 +136,10 @@ t.test("an interrupted reintegration resumes", async (t) => {
   await n1.reported("reintegrating", from);
   await Bun.sleep(60);
   await n2.kill();
-  await shell(n1.directory, "echo between > between; rm more/1; mv more/2 more/two");
+  await shell(
+    n1.directory,
+    "echo between > between; rm more/1; mv more/2 more/two; chown -h 5:6 more/s1; mv more/in/s2 .",
+  );
   const before = n2.reports.length;
   await n2.start();
   await n2.must({

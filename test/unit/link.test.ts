@@ -90,7 +90,7 @@ class Recorder implements LinkOwner {
     this.opened++;
   }
   onFrame(_: Link, plain: Uint8Array): void {
-    this.received.push(plain.slice());
+    this.received.push(Uint8Array.from(plain));
   }
   onClosed(_: Link, why: string): void {
     this.closed = why;
