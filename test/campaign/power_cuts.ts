@@ -6,17 +6,7 @@ import { readFileSync } from "node:fs";
 import { differences, fingerprint } from "../../core/cli/demo/compare.ts";
 import type { Mirror } from "../cluster/mirror.ts";
 import { type Node, until } from "../cluster/testbed.ts";
-
-/** Numbers from 0 to 1 that a seed repeats (mulberry32). */
-export function randomFrom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+import { randomFrom } from "./random.ts";
 
 /** What to do with a mirror whose PRIM loses its power again and again. */
 export interface PowerCuts {
@@ -36,7 +26,7 @@ export interface PowerCuts {
 }
 
 /** Longest that taking over or coming back may take here, on a machine that does much else. */
-const PATIENCE = "60s";
+export const PATIENCE = "60s";
 
 /** The node that is PRIM or ALONE. */
 export async function primary(mirror: Mirror): Promise<Node> {
@@ -73,7 +63,7 @@ export async function cutPowerRepeatedly(campaign: PowerCuts): Promise<void> {
 }
 
 /** Both lose their power, and only the old SECOND returns: now it counts what had reached its disk, not its memory. */
-async function onlySecondReturns(prim: Node, second: Node): Promise<void> {
+export async function onlySecondReturns(prim: Node, second: Node): Promise<void> {
   await Promise.all([second.powerCut(), prim.powerCut()]);
   await second.powerOn();
   await second.startDaemon();
@@ -81,7 +71,7 @@ async function onlySecondReturns(prim: Node, second: Node): Promise<void> {
 }
 
 /** The machine boots and its node follows the survivor. */
-async function comesBack(mirror: Mirror, node: Node, survivor: Node): Promise<void> {
+export async function comesBack(mirror: Mirror, node: Node, survivor: Node): Promise<void> {
   await node.powerOn();
   await node.startDaemon();
   await Promise.all([

@@ -6,7 +6,7 @@ import * as libc from "../../core/platform/linux/libc.ts";
 import { type Memory, memoryAt } from "../../core/platform/linux/memory.ts";
 import { digest, type Outcome, writtenRange } from "./model.ts";
 import { fillOf, type Operation, type Path, SLOTS } from "./operations.ts";
-import { type Acl, type Inode, type Kind, newInode } from "./tree.ts";
+import { type Acl, byCode, type Inode, type Kind, newInode } from "./tree.ts";
 
 const { withString } = libc;
 const ACL = "system.posix_acl_access";
@@ -160,7 +160,7 @@ export class Disk {
     try {
       return readdirSync(Buffer.from(this.#path(path)), { encoding: "buffer" })
         .map((name) => Buffer.from(name).toString("latin1"))
-        .sort()
+        .sort(byCode)
         .join("\n");
     } catch (error) {
       return -Math.abs((error as { errno: number }).errno);
@@ -364,7 +364,7 @@ function readAttributes(path: Buffer, inode: Inode): void {
   const names = latin1(buffer, check(listed, `cannot list the attributes of ${path.toString()}`))
     .split("\0")
     .filter(Boolean);
-  for (const name of names.sort()) {
+  for (const name of names.sort(byCode)) {
     if (/^(trusted|user)\.holdfast$/.test(name)) continue;
     const length = withString(path, (at) =>
       withString(name, (called) => libc.lgetxattr(at, called, buffer.address, 65536)),

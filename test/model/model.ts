@@ -1,7 +1,7 @@
 /** The model itself: what each operation does to the tree, and what the system call must answer. */
 import { errnos } from "../../core/platform/linux/errno.ts";
 import { fillOf, type Operation, type Path, SLOTS } from "./operations.ts";
-import { type Inode, isWithin, type Kind, newInode } from "./tree.ts";
+import { byCode, type Inode, isWithin, type Kind, newInode } from "./tree.ts";
 
 /** What is told of a change: the judge keeps what it needs. */
 export interface Watcher {
@@ -246,7 +246,7 @@ export class Model {
     const inode = this.#lookup(path);
     if (inode.kind === "link") fail("ENOENT");
     if (inode.kind !== "directory") fail("ENOTDIR");
-    return [...inode.names.keys()].sort().join("\n");
+    return [...inode.names.keys()].sort(byCode).join("\n");
   }
 
   // ---- bytes ---------------------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 /** The operations of the model test, and where they come from: a seed. What one does may fail; the model says how. */
+import { randomFrom } from "../campaign/random.ts";
 import type { Acl, Kind } from "./tree.ts";
 
 /** Components below the worker's top; the first is `own` or `all`, a directory that all workers share. */
@@ -34,17 +35,6 @@ export type Operation =
 const LONGEST = 160 << 10;
 /** Descriptors that a worker keeps open. */
 export const SLOTS = 3;
-
-/** Numbers from 0 to 1 that a seed repeats (mulberry32). */
-export function randomFrom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 const DIRECTORIES = ["da", "db", "dc"];
 const FILES = ["fa", "fb", "fc", "fd", "not \xff\xfe UTF-8\n", "long".padEnd(250, "g")];
@@ -86,7 +76,7 @@ export function* operationsFrom(seed: number, run: number, worker: number): Gene
     [3, () => ({ do: "copy", path: path(), to: path(), from: offset(), offset: offset(), length: length() })],
     [6, () => ({ do: "unlink", path: path() })],
     [3, () => ({ do: "rmdir", path: path(0.1) })],
-    [6, () => ({ do: "mkdir", path: path(0.1), mode: one([0o755, 0o700, 0o1777]) })],
+    [6, () => ({ do: "mkdir", path: path(0.1), mode: one([0o755, 0o700, 0o711]) })],
     [
       9,
       () => {

@@ -148,7 +148,7 @@ function compareObjects(a: Inode, b: Inode, { content, fileTimes }: Comparison):
 function attributesOf({ attributes }: Inode): string {
   return [...attributes]
     .map(([name, value]) => `${name}=${value}`)
-    .sort()
+    .sort(byCode)
     .join(" ");
 }
 
@@ -163,3 +163,6 @@ export function compareContent(model: Uint8Array, found: Uint8Array): string | n
   const at = model.findIndex((byte, i) => byte !== found[i]);
   return `byte ${at} is ${found[at]}, not ${model[at]}`;
 }
+
+/** Sorts text by its characters' numbers. */
+export const byCode = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
