@@ -64,6 +64,12 @@ export function modeOf(fd: number): number {
   return result < 0 ? result : scratch.view.getUint16(1024 + 28, true);
 }
 
+/** How many names an open object has, or -errno. */
+export function linksOf(fd: number): number {
+  const result = statx(fd, emptyAt, AT_EMPTY_PATH, STATX_BASIC_STATS, statAt);
+  return result < 0 ? result : scratch.view.getUint32(1024 + 16, true);
+}
+
 /**
  * Opens the object called by the name at `name` in `directory`, as usefully as its type allows: directories to list, files
  * to read and write (to read only when an immutable or append-only flag forbids more), all else by O_PATH. Returns -errno.

@@ -15,6 +15,7 @@ import {
   fallocate,
   fchownat,
   ftruncate,
+  linkat,
   mknodat,
   removexattr,
   renameat2,
@@ -25,18 +26,21 @@ import { Frame, Stretch } from "../replication/operation.ts";
 import { XattrReader } from "../replication/packed.ts";
 import { ATTR_ATIME, ATTR_GID, ATTR_MODE, ATTR_MTIME, ATTR_UID } from "../replication/replicator.ts";
 import { type Applier, applyAttributes, writeAll, writeFlags, writeXattr } from "./applier.ts";
-import { readAttributes, readFlags, readXattrs } from "./attributes.ts";
-import { nameText } from "./known_places.ts";
+import { readAttributes, readFlags, readTarget, readXattrs } from "./attributes.ts";
+import { nameBytes, nameText } from "./known_places.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";
 import {
   descriptorPath,
   emptyPath,
   kernelName,
+  linksOf,
   modeOf,
   openObject,
+  type ReplicaObject,
   type ReplicaObjects,
 } from "./replica_objects.ts";
 import { sizeOf } from "./source_tree.ts";
+import type { TargetTree } from "./target_tree.ts";
 
 const ZEROS = 1 << 20;
 const temporary = cString(".holdfast-new").address;
@@ -46,13 +50,15 @@ export class TargetContent {
   readonly #applier: Applier;
   readonly #objects: ReplicaObjects;
   readonly #roots: ReplicaRoots;
+  readonly #tree: TargetTree;
   readonly #xattrs = new XattrReader();
   #zeros: ReturnType<typeof allocate> | null = null;
 
-  constructor(applier: Applier, objects: ReplicaObjects, roots: ReplicaRoots) {
+  constructor(applier: Applier, objects: ReplicaObjects, roots: ReplicaRoots, tree: TargetTree) {
     this.#applier = applier;
     this.#objects = objects;
     this.#roots = roots;
+    this.#tree = tree;
   }
 
   /** OBJECT: the type, the size, the owner and the mode; extended attributes. */
@@ -69,7 +75,7 @@ export class TargetContent {
     const type = frame.mode & S_IFMT;
     const own = modeOf(fd) & S_IFMT;
     if (own !== type) return -errnos.ESTALE;
-    if (type !== S_IFREG && type !== S_IFLNK && frame.rdev !== 0) {
+    if (type !== S_IFREG && type !== S_IFLNK && frame.rdev !== deviceOf(fd)) {
       const result = this.#replace(frame, (directory, at) => mknodat(directory, at, frame.mode, frame.rdev));
       if (result < 0) return result;
       fd = this.#objects.fd(frame.id);
@@ -113,17 +119,21 @@ export class TargetContent {
     if ((modeOf(fd) & S_IFMT) !== S_IFLNK) {
       return writeAll(fd, this.#applier.dataAddress + frame.data.at, frame.data.length, frame.offset);
     }
-    const target = cString(frame.data.copy());
+    const bytes = frame.data.copy();
+    const own = readTarget(fd);
+    if (typeof own !== "number" && Buffer.compare(own, bytes) === 0) return 0;
+    const target = cString(bytes);
     return this.#replace(frame, (directory, at) => symlinkat(target.address, directory, at));
   }
 
-  /** An object that cannot be changed, only made: makes it anew beside the old one and puts it in its place. */
+  /** An object that cannot be changed, only made: makes it anew beside the old one and puts it in its place, under all its names. */
   #replace(frame: Frame, make: (directory: number, at: number) => number): number {
     const object = this.#objects.get(frame.id)!;
     const directory = this.#objects.fd(object.parent);
     if (directory < 0) return directory;
     const old = this.#objects.fd(frame.id);
     const attributes = readXattrs(old);
+    const links = linksOf(old);
     const parent = new Frame();
     const owner = new Frame();
     const known = readAttributes(directory, parent) < 0 ? -errnos.EIO : readAttributes(old, owner);
@@ -146,15 +156,34 @@ export class TargetContent {
     }
     close(fresh);
     if (result < 0) return result;
-    const renamed = renameat2(
-      directory,
-      temporary,
-      directory,
-      kernelName(object.name, 0, object.name.length),
-      0,
-    );
+    const own = kernelName(object.name, 0, object.name.length);
+    result = renameat2(directory, temporary, directory, own, 0);
     this.#objects.reopen(frame.id);
-    return renamed < 0 ? renamed : this.#applier.parentTimes(directory, parent.mtime, parent.mtimeNanos);
+    if (result >= 0) result = this.#applier.parentTimes(directory, parent.mtime, parent.mtimeNanos);
+    return result < 0 || links < 2 ? result : this.#relink(frame.id, object, links);
+  }
+
+  /** Gives what lies at the object's place its other names too, which still lead to what it replaced. */
+  #relink(id: number, object: ReplicaObject, links: number): number {
+    const times = new Frame();
+    for (const { entry, parent, directory } of this.#tree.namesOf(id, links)) {
+      const bytes = nameBytes(entry.name);
+      if (parent === object.parent && Buffer.compare(bytes, object.name) === 0) continue;
+      let result = readAttributes(directory.fd, times);
+      if (result >= 0) result = this.#link(object, directory.fd, kernelName(bytes, 0, bytes.length, true));
+      if (result >= 0) result = this.#applier.parentTimes(directory.fd, times.mtime, times.mtimeNanos);
+      if (result < 0) return result;
+    }
+    return 0;
+  }
+
+  #link(object: ReplicaObject, directory: number, at: number): number {
+    const from = this.#objects.fd(object.parent);
+    if (from < 0) return from;
+    unlinkat(directory, temporary, 0);
+    const own = kernelName(object.name, 0, object.name.length);
+    const linked = linkat(from, own, directory, temporary, 0);
+    return linked < 0 ? linked : renameat2(directory, temporary, directory, at, 0);
   }
 
   /** ZERO: a hole. */
@@ -177,4 +206,10 @@ export class TargetContent {
     if (result < 0 || frame.flags === 0) return result;
     return writeFlags(fd, frame.flags);
   }
+}
+
+/** The device number of a special file as frames carry it; 0 for what is none. */
+function deviceOf(fd: number): number {
+  const frame = new Frame();
+  return readAttributes(fd, frame) < 0 ? 0 : frame.rdev;
 }

@@ -62,7 +62,7 @@ export class TargetCopy {
     this.#objects = objects;
     this.#roots = roots;
     this.#tree = new TargetTree(roots, filters);
-    this.#content = new TargetContent(applier, objects, roots);
+    this.#content = new TargetContent(applier, objects, roots, this.#tree);
   }
 
   /** Takes one frame of a reintegration. Returns 0 or -errno. */

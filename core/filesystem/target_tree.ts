@@ -16,6 +16,13 @@ export interface TargetDirectory {
   root: number;
 }
 
+/** One name of an object, in the directory `parent`. */
+interface Named {
+  entry: Entry;
+  parent: number;
+  directory: TargetDirectory;
+}
+
 /** See the top of the file. */
 export class TargetTree implements TreeReader {
   locations: Locations | null = null;
@@ -48,7 +55,27 @@ export class TargetTree implements TreeReader {
   *search(ids: ReadonlySet<number>): Generator<Entry & { parent: number }> {
     for (const [root, top] of this.#tops.entries()) {
       const fd = this.#descend(root, this.#roots.fds[root]!, [], false);
-      if (typeof fd !== "number") yield* this.#searchBelow(ids, fd, top, true);
+      if (typeof fd === "number") continue;
+      for (const { entry, parent } of this.#searchBelow(ids, fd, top, true)) yield { ...entry, parent };
+    }
+  }
+
+  /** The names of an object that has `links` of them, each with its directory, open for as long as the caller looks at it. */
+  *namesOf(id: number, links: number): Generator<Named> {
+    const known = (this.locations?.placesOf(id) ?? []).filter(({ parent }) => parent !== LIMBO);
+    if (known.length < links) {
+      // An earlier reintegration, interrupted since, brought them: only the tree tells where.
+      for (const [root, top] of this.#tops.entries()) {
+        const directory = this.#descend(root, this.#roots.fds[root]!, [], false);
+        if (typeof directory !== "number") yield* this.#searchBelow(new Set([id]), directory, top, true);
+      }
+      return;
+    }
+    for (const { parent, name } of known) {
+      const directory = this.open(parent);
+      if (typeof directory === "number") continue;
+      yield { entry: { id, name, type: this.locations!.typeOf(id)! }, parent, directory };
+      close(directory.fd);
     }
   }
 
@@ -57,11 +84,11 @@ export class TargetTree implements TreeReader {
     opened: TargetDirectory,
     parent: number,
     top: boolean,
-  ): Generator<Entry & { parent: number }> {
+  ): Generator<Named> {
     const { fd, root } = opened;
     const entries = listDirectory(fd, this.#roots.identities[root]!, top, this.#filters[root] ?? null);
     for (const entry of typeof entries === "number" ? [] : entries) {
-      if (ids.has(entry.id)) yield { ...entry, parent };
+      if (ids.has(entry.id)) yield { entry, parent, directory: opened };
       if (entry.type !== DT_DIR) continue;
       const below = this.#descend(root, fd, [entry.name], false);
       if (typeof below !== "number") yield* this.#searchBelow(ids, below, entry.id, false);

@@ -111,6 +111,11 @@ export class Locations {
     return this.#places.get(id)?.at(-1) ?? null;
   }
 
+  /** All places of the object that are known here. */
+  placesOf(id: number): readonly Place[] {
+    return this.#places.get(id) ?? [];
+  }
+
   /** Searches the whole tree for those of a directory's objects that have other names at the source and none known here. */
   findHardLinks(wanted: readonly Entry[]): void {
     const missing = new Set<number>();

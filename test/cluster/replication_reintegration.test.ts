@@ -32,7 +32,8 @@ t.test("a first copy takes everything, whatever its kind", async (t) => {
       "-ec",
       `ln deep/er/file hard; ln -s /nowhere/special sym; mkfifo pipe; mknod null c 1 3; truncate -s 50M sparse
     printf x | dd of=sparse bs=1 seek=40000000 conv=notrunc 2>/dev/null; setfattr -n user.k -v v big; setfacl -m u:1234:rw big
-    chown 12:34 deep; chmod 2755 deep; touch -h -d 2002-02-02 sym; touch -d '1950-05-05 05:05:05.123456789' deep/er/file; mkdir empty; chown -h 7:8 sym`,
+    chown 12:34 deep; chmod 2755 deep; touch -h -d 2002-02-02 sym; touch -d '1950-05-05 05:05:05.123456789' deep/er/file; mkdir empty; chown -h 7:8 sym
+    ln -P sym hardsym; ln null deep/null; ln null zero`,
     ],
     { cwd: directory },
   );
@@ -61,7 +62,8 @@ t.test("only what changed is moved; renames as renames", async (t) => {
   await shell(
     n1.directory,
     `printf CHANGED | dd of=big bs=1 seek=1500000 conv=notrunc,fsync 2>/dev/null; mv a/b z/moved; rm f1; mv f2 f3; ln f4 z/f4link; mv deep deeper
-     echo new > new; mkdir newdir; echo in > newdir/in; rm -r empty; ln -sf other sym; chmod 600 f5; setfattr -n user.later -v 1 f6; truncate -s 100 f7; mv z/moved/c/inner z/out`,
+     echo new > new; mkdir newdir; echo in > newdir/in; rm -r empty; ln -sf other sym; chmod 600 f5; setfattr -n user.later -v 1 f6; truncate -s 100 f7; mv z/moved/c/inner z/out
+     chown -h 9:9 hardsym; chmod 600 zero; ln -s far soft; ln -P soft z/soft`,
   );
   const before = n2.reports.length;
   const told = n1.reports.length;
