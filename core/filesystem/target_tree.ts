@@ -16,11 +16,15 @@ export interface TargetDirectory {
   root: number;
 }
 
-/** One name of an object, in the directory `parent`. */
+/** An entry of the directory `parent`. */
+type Placed = Entry & { parent: number };
+
+/** One name of an object, in the directory `parent`; `above`: the directories that lead there, from the top. */
 interface Named {
   entry: Entry;
   parent: number;
   directory: TargetDirectory;
+  above: readonly Placed[];
 }
 
 /** See the top of the file. */
@@ -52,11 +56,14 @@ export class TargetTree implements TreeReader {
     return this.#listAndClose(opened, this.#tops.includes(directory));
   }
 
-  *search(ids: ReadonlySet<number>): Generator<Entry & { parent: number }> {
+  *search(ids: ReadonlySet<number>): Generator<Placed> {
     for (const [root, top] of this.#tops.entries()) {
       const fd = this.#descend(root, this.#roots.fds[root]!, [], false);
       if (typeof fd === "number") continue;
-      for (const { entry, parent } of this.#searchBelow(ids, fd, top, true)) yield { ...entry, parent };
+      for (const { entry, parent, above } of this.#searchBelow(ids, fd, top, [])) {
+        yield* above;
+        yield { ...entry, parent };
+      }
     }
   }
 
@@ -67,14 +74,14 @@ export class TargetTree implements TreeReader {
       // An earlier reintegration, interrupted since, brought them: only the tree tells where.
       for (const [root, top] of this.#tops.entries()) {
         const directory = this.#descend(root, this.#roots.fds[root]!, [], false);
-        if (typeof directory !== "number") yield* this.#searchBelow(new Set([id]), directory, top, true);
+        if (typeof directory !== "number") yield* this.#searchBelow(new Set([id]), directory, top, []);
       }
       return;
     }
     for (const { parent, name } of known) {
       const directory = this.open(parent);
       if (typeof directory === "number") continue;
-      yield { entry: { id, name, type: this.locations!.typeOf(id)! }, parent, directory };
+      yield { entry: { id, name, type: this.locations!.typeOf(id)! }, parent, directory, above: [] };
       close(directory.fd);
     }
   }
@@ -83,15 +90,21 @@ export class TargetTree implements TreeReader {
     ids: ReadonlySet<number>,
     opened: TargetDirectory,
     parent: number,
-    top: boolean,
+    above: readonly Placed[],
   ): Generator<Named> {
     const { fd, root } = opened;
-    const entries = listDirectory(fd, this.#roots.identities[root]!, top, this.#filters[root] ?? null);
+    const entries = listDirectory(
+      fd,
+      this.#roots.identities[root]!,
+      above.length === 0,
+      this.#filters[root] ?? null,
+    );
     for (const entry of typeof entries === "number" ? [] : entries) {
-      if (ids.has(entry.id)) yield { entry, parent, directory: opened };
+      if (ids.has(entry.id)) yield { entry, parent, directory: opened, above };
       if (entry.type !== DT_DIR) continue;
       const below = this.#descend(root, fd, [entry.name], false);
-      if (typeof below !== "number") yield* this.#searchBelow(ids, below, entry.id, false);
+      if (typeof below !== "number")
+        yield* this.#searchBelow(ids, below, entry.id, [...above, { ...entry, parent }]);
     }
     close(fd);
   }

@@ -44,7 +44,7 @@ export interface TreeReader {
   list(directory: number): Iterable<Entry>;
   /** The identity behind a name; 0 if there is none. */
   lookup(directory: number, name: string): number;
-  /** All names of these objects, wherever in the whole tree. Slow, and rarely needed. */
+  /** All names of these objects, wherever in the whole tree, and of the directories that lead there. Slow, and rarely needed. */
   search(ids: ReadonlySet<number>): Iterable<Entry & { parent: number }>;
 }
 

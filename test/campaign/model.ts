@@ -68,7 +68,7 @@ class ModelCampaign {
   async round(cut: Cut): Promise<string> {
     const prim = await primary(this.mirror);
     const second = prim === this.mirror.n1 ? this.mirror.n2 : this.mirror.n1;
-    await this.application.start(prim);
+    await this.application.start(prim, [prim, second]);
     await this.#calm();
     const said = await this.#cut(cut, prim, second);
     await this.#calm();
@@ -130,7 +130,7 @@ class ModelCampaign {
   /** Judges what the node has, and lets the application go on there. */
   async #goOn(serving: Node, survived: "memory" | "disk", cutAt: number): Promise<string> {
     const said = this.application.examine(serving, survived, cutAt);
-    await this.application.start(serving);
+    await this.application.start(serving, [serving]);
     return `${serving.name} serves with ${said} (${survived}), `;
   }
 

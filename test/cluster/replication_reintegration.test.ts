@@ -101,9 +101,23 @@ t.test("live operations during a reintegration", async (t) => {
   t.end();
 });
 
+t.test("a full copy takes hard links out of directories that the source has no more", async (t) => {
+  await shell(n1.directory, "mkdir gone kept; echo linked > gone/a; ln gone/a gone/b; sync gone/a");
+  t.same(await becomesEqual(n1, n2), []);
+  await part();
+  await n1.must({ op: "goAlone", generations: generation("g3b", "g3", ["g2", "g1"]) });
+  await shell(n1.directory, "mv gone/a kept/c; mv gone/b kept/d; rmdir gone");
+  const before = n2.reports.length;
+  await n2.start();
+  await n2.must({ op: "follow", full: true, sacrifice: false, generations: generation("") });
+  await n2.reported("inSync", before);
+  t.same(await becomesEqual(n1, n2), []);
+  t.end();
+});
+
 t.test("an interrupted reintegration resumes", async (t) => {
   await part();
-  await n1.must({ op: "goAlone", generations: generation("g4", "g3", ["g2", "g1"]) });
+  await n1.must({ op: "goAlone", generations: generation("g4", "g3b", ["g3", "g2", "g1"]) });
   await shell(
     n1.directory,
     "mkdir more; for i in $(seq 100); do head -c 500000 /dev/urandom > more/$i; done; mv five six",
@@ -114,7 +128,7 @@ t.test("an interrupted reintegration resumes", async (t) => {
     op: "follow",
     full: false,
     sacrifice: false,
-    generations: generation("g3", null, ["g2", "g1"]),
+    generations: generation("g3b", null, ["g3", "g2", "g1"]),
   });
   await n1.reported("reintegrating", from);
   await Bun.sleep(60);
@@ -126,7 +140,7 @@ t.test("an interrupted reintegration resumes", async (t) => {
     op: "follow",
     full: false,
     sacrifice: false,
-    generations: generation("g3", null, ["g2", "g1"]),
+    generations: generation("g3b", null, ["g3", "g2", "g1"]),
   });
   await n2.reported("inSync", before);
   t.same(await becomesEqual(n1, n2), []);
