@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
+import { readOnlyRules } from "../conformance/posix_read_only.ts";
 import { becomesEqual, compare, generation, makeLab, shell } from "./replication_lab.ts";
 
 if (process.getuid?.() !== 0) t.plan(0, "needs root: mounts");
@@ -49,6 +50,15 @@ t.test("a first copy takes everything, whatever its kind", async (t) => {
   await n1.reported("inSync");
   t.same(await compare(n1, n2), []);
   t.end();
+});
+
+t.test("on SECOND the directory is read-only (G8)", async (t) => {
+  await shell(n1.directory, "mkdir rules rules/d; echo x > rules/f; ln -s f rules/l; sync rules/f");
+  t.same(await becomesEqual(n1, n2), []);
+  for (const [words, rule] of Object.entries(readOnlyRules)) {
+    rule(join(n2.directory, "rules"));
+    t.pass(words);
+  }
 });
 
 t.test("only what changed is moved; renames as renames", async (t) => {
