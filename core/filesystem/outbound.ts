@@ -146,6 +146,8 @@ export class Outbound extends OrderedStream implements Replicator {
     if (sends && !directory) this.#bindRemoved(id, parent, name);
     this.places.remove(parent, nameText(name), last);
     if (last) this.lostLastName(id, directory);
+    // At once: later, those directories may lie in some that the peer does not have yet.
+    this.#sendAgain();
     if (!sends) return this.#skip();
     const { frame } = this.writer;
     frame.id = id;

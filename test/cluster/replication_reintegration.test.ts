@@ -101,7 +101,8 @@ t.test("live operations during a reintegration", async (t) => {
   await n2.must({ op: "follow", full: false, sacrifice: false, generations: generation("g2", null, ["g1"]) });
   await shell(
     n1.directory,
-    `i=0; while [ $i -lt 150 ]; do i=$((i+1)); echo live >> many/$i; mv many/$((i+150)) many/moved$i; echo $i > fresh$i; rm -f fresh$((i-3)); mkdir -p tree/$i; mv tree/$i tree/t$i; done
+    `i=0; while [ $i -lt 150 ]; do i=$((i+1)); echo live >> many/$i; mv many/$((i+150)) many/moved$i; echo $i > fresh$i; rm -f fresh$((i-3)); mkdir -p tree/$i; mv tree/$i tree/t$i
+       ln many/$i linked$i; ln fresh$i many/back$i; mkdir many/d$i; touch many/d$i/x; rm -r many/d$i; done
      mv many renamed; rm -r tree; ln renamed/5 five`,
   );
   await n2.reported("inSync", before);
