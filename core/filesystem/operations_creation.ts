@@ -14,7 +14,6 @@ import {
   O_TMPFILE,
   S_IFDIR,
   S_IFMT,
-  S_IFREG,
   S_ISGID,
   S_ISUID,
 } from "../platform/linux/constants.ts";
@@ -141,8 +140,8 @@ function finishCreation(
     failed = libc.fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW);
     if (failed < 0) return failed;
     // chown takes these bits away from all but directories.
-    const lost = mode & (S_ISUID | S_ISGID);
-    if ((mode & S_IFMT) === S_IFREG && lost !== 0) libc.fchmodat(dir, name, (createdMode & 0o7777) | lost);
+    const lost = createdMode & (S_ISUID | S_ISGID);
+    if ((mode & S_IFMT) !== S_IFDIR && lost !== 0) libc.fchmodat(dir, name, createdMode & 0o7777);
   }
   const low = view.getUint32(STAT + STX_INO, true);
   const high = view.getUint32(STAT + STX_INO + 4, true);
@@ -228,8 +227,12 @@ function adoptUnnamed(s: Session, parent: number, dir: number, fd: number, fresh
   backing.statParent(dir);
   const setgid = (view.getUint16(PARENT_STAT + STX_MODE, true) & S_ISGID) !== 0;
   const gid = setgid ? view.getUint32(PARENT_STAT + STX_GID, true) : request.view.getUint32(IN_GID, true);
-  let failed = libc.fchownat(fd, emptyString, request.view.getUint32(IN_UID, true), gid, 0x1000);
+  let failed = backing.statDescriptor(fd);
   if (failed < 0) return failed;
+  const createdMode = backing.mode() & 0o7777;
+  failed = libc.fchownat(fd, emptyString, request.view.getUint32(IN_UID, true), gid, 0x1000);
+  if (failed < 0) return failed;
+  if ((createdMode & (S_ISUID | S_ISGID)) !== 0) libc.fchmod(fd, createdMode);
   failed = backing.statDescriptor(fd);
   if (failed < 0) return failed;
   const low = view.getUint32(STAT + STX_INO, true);

@@ -13,6 +13,7 @@ import { ATTR_MODE } from "../replication/replicator.ts";
 import {
   FSYNC_DATA_ONLY,
   IN_OPCODE,
+  IN_UID,
   Op,
   REPLY_HEADER,
   WRITE_FROM_CACHE,
@@ -177,5 +178,7 @@ export function allocateRange(s: Session): number {
   const result = libc.fallocate(fd, mode, offset, length);
   if (result < 0) return result;
   if (replicated) replicator.allocate(identity, mode, offset, length);
+  // The request does not say whether the caller has CAP_FSETID: root has.
+  if (s.request.view.getUint32(IN_UID, true) !== 0) killPrivileges(s, index, fd);
   return 0;
 }

@@ -102,11 +102,12 @@ export function link(s: Session): number {
   backing.table.setFlags(index, backing.table.flags(index) & ~UNLINKED);
   const failed = backing.statNode(index);
   if (failed < 0) return failed;
+  // Before the peer is told: a reintegration that sends names again reads attributes into the same place.
+  backing.writeEntry(s.reply, REPLY_HEADER, index);
   if (!excluded) {
     readParentTimes(s, backing.descriptors.get(parent), times);
     replicator.link(backing.table.identity(index), backing.table.identity(parent), nameAt(s, 48), times);
   }
-  backing.writeEntry(s.reply, REPLY_HEADER, index);
   return ENTRY_SIZE;
 }
 

@@ -5,7 +5,7 @@
 import { IdentitySet } from "../replication/identity_set.ts";
 import type { Marks } from "../replication/marks.ts";
 import { FrameType } from "../replication/operation.ts";
-import type { KnownPlaces } from "./known_places.ts";
+import { type KnownPlaces, nameBytes } from "./known_places.ts";
 import type { StreamWriter } from "./stream_buffers.ts";
 
 /** Files that the peer keeps in mind at once. */
@@ -98,12 +98,18 @@ export class OrderedStream {
   bind(id: number): boolean {
     if (this.#bound.has(id)) return true;
     const place = this.places.get(id) ?? this.marks.objects.get(id)?.place ?? null;
-    if (place === null || place.parent === 0 || !this.bind(place.parent)) return false;
+    return place !== null && this.bindAt(id, place.parent, nameBytes(place.name));
+  }
+
+  /** The same by this name: of several hard links, the peer may not have the one that is remembered here. */
+  protected bindAt(id: number, parent: number, name: Uint8Array): boolean {
+    if (this.#bound.has(id)) return true;
+    if (parent === 0 || !this.bind(parent)) return false;
     const { frame } = this.writer;
     frame.id = id;
-    frame.parent = place.parent;
+    frame.parent = parent;
     frame.mode = 0;
-    frame.name.set(Uint8Array.from(Buffer.from(place.name, "latin1")));
+    frame.name.set(name);
     this.markBound(id);
     this.tell(FrameType.BIND);
     return true;

@@ -144,9 +144,11 @@ export class Outbound extends OrderedStream implements Replicator {
   ): number {
     const sends = this.#sendsRemoval(parent, id, directory);
     // Open or hard-linked, it may be used after this: the peer must meet it while it still has the name.
-    if (sends && !directory) this.bind(id);
+    if (sends && !directory) this.#bindRemoved(id, parent, name);
     this.places.remove(parent, nameText(name), last);
     if (last) this.lostLastName(id, directory);
+    // At once: later, those directories may lie in some that the peer does not have yet.
+    this.#sendAgain();
     if (!sends) return this.#skip();
     const { frame } = this.writer;
     frame.id = id;
@@ -173,7 +175,7 @@ export class Outbound extends OrderedStream implements Replicator {
     const moved = this.places.idOf(from, fromText);
     const replaced = this.places.idOf(to, toText);
     const sends = this.#sendsRename(from, to, exchange ? 0 : replaced) && this.bind(from) && this.bind(to);
-    if (sends && replaced !== 0 && replaced !== moved && !exchange) this.bind(replaced);
+    if (sends && replaced !== 0 && replaced !== moved && !exchange) this.#bindRemoved(replaced, to, toName);
     this.places.rename(from, fromText, to, toText, exchange, replacedLast);
     if (moved !== 0) this.marks.moved(moved, { parent: to, name: toText });
     if (replaced !== 0 && exchange) this.marks.moved(replaced, { parent: from, name: fromText });
@@ -357,6 +359,12 @@ export class Outbound extends OrderedStream implements Replicator {
     this.marks.touchNames(from, level);
     this.marks.touchNames(to, level);
     return this.streaming;
+  }
+
+  /** Introduces what loses this name. Once all names are equal, any name of it will do, and the one that stays is better. */
+  #bindRemoved(id: number, parent: number, name: Uint8Array): void {
+    if (this.reintegration === null) this.bind(id);
+    else this.bindAt(id, parent, name);
   }
 
   #sendAgain(): void {

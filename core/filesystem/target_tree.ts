@@ -16,6 +16,9 @@ export interface TargetDirectory {
   root: number;
 }
 
+/** An entry of the directory `parent`. */
+type Placed = Entry & { parent: number };
+
 /** See the top of the file. */
 export class TargetTree implements TreeReader {
   locations: Locations | null = null;
@@ -45,26 +48,37 @@ export class TargetTree implements TreeReader {
     return this.#listAndClose(opened, this.#tops.includes(directory));
   }
 
-  *search(ids: ReadonlySet<number>): Generator<Entry & { parent: number }> {
+  *search(ids: ReadonlySet<number>): Generator<Placed> {
     for (const [root, top] of this.#tops.entries()) {
       const fd = this.#descend(root, this.#roots.fds[root]!, [], false);
-      if (typeof fd !== "number") yield* this.#searchBelow(ids, fd, top, true);
+      if (typeof fd === "number") continue;
+      yield* this.#searchBelow(ids, fd, top, []);
     }
   }
 
+  /** `above`: the directories that lead here. */
   *#searchBelow(
     ids: ReadonlySet<number>,
     opened: TargetDirectory,
     parent: number,
-    top: boolean,
-  ): Generator<Entry & { parent: number }> {
+    above: readonly Placed[],
+  ): Generator<Placed> {
     const { fd, root } = opened;
-    const entries = listDirectory(fd, this.#roots.identities[root]!, top, this.#filters[root] ?? null);
+    const entries = listDirectory(
+      fd,
+      this.#roots.identities[root]!,
+      above.length === 0,
+      this.#filters[root] ?? null,
+    );
     for (const entry of typeof entries === "number" ? [] : entries) {
-      if (ids.has(entry.id)) yield { ...entry, parent };
+      if (ids.has(entry.id)) {
+        yield* above;
+        yield { ...entry, parent };
+      }
       if (entry.type !== DT_DIR) continue;
       const below = this.#descend(root, fd, [entry.name], false);
-      if (typeof below !== "number") yield* this.#searchBelow(ids, below, entry.id, false);
+      if (typeof below !== "number")
+        yield* this.#searchBelow(ids, below, entry.id, [...above, { ...entry, parent }]);
     }
     close(fd);
   }

@@ -45,7 +45,7 @@ export interface TreeReader {
   list(directory: number): Iterable<Entry>;
   /** The identity behind a name; 0 if there is none. */
   lookup(directory: number, name: string): number;
-  /** All names of these objects, wherever in the whole tree. Slow, and rarely needed. */
+  /** All names of these objects, wherever in the whole tree, and of the directories that lead there. Slow, and rarely needed. */
   search(ids: ReadonlySet<number>): Iterable<Entry & { parent: number }>;
 }
 
@@ -110,11 +110,20 @@ export class Locations {
 
   /** The names of an object with `count` of them, outside limbo: those that are known, or, if they are fewer, all that the whole tree holds. */
   namesOf(id: number, type: number, count: number): readonly Place[] {
-    const known = (): Place[] => (this.#places.get(id) ?? []).filter(({ parent }) => parent !== LIMBO);
-    if (known().length < count)
-      for (const { parent, name } of this.#reader.search(new Set([id])))
-        this.added(id, type, { parent, name });
-    return known();
+    const known = this.#namesOutsideLimbo(id);
+    if (known.length >= count) return known;
+    for (const found of this.#reader.search(new Set([id])))
+      this.added(found.id, found.id === id ? type : found.type, found);
+    return this.#namesOutsideLimbo(id);
+  }
+
+  #namesOutsideLimbo(id: number): Place[] {
+    const places: Place[] = [];
+    for (let row = this.#names.ofId(id); row >= 0; row = this.#names.another(row)) {
+      const parent = this.#names.parent(row);
+      if (parent !== LIMBO) places.push({ parent, name: this.#names.name(row) });
+    }
+    return places;
   }
 
   /** Searches the whole tree for those of a directory's objects that have other names at the source and none known here. */

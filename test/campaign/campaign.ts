@@ -5,6 +5,7 @@ import { testbedImpossible } from "../cluster/testbed.ts";
 import { countFalseAlarms } from "./alarms.ts";
 import { inWords, measureGaps } from "./gap.ts";
 import { measureLatency } from "./latency.ts";
+import { cutUnderOperations, type ModelCuts } from "./model.ts";
 import { cutPostgresql } from "./postgresql.ts";
 import { measureReintegration } from "./reintegration.ts";
 import { measureScale } from "./scale.ts";
@@ -13,6 +14,7 @@ import { torture } from "./torture.ts";
 
 const USAGE = `npm run campaign -- postgresql [--cuts 20]
 npm run campaign -- sqlite [--cuts 20]
+npm run campaign -- model [--seeds 4] [--cuts 8] [--workers 3] [--durability fsync|write]
 npm run campaign -- gap [--runs 20] [--timeout 1s] [--replicate no]
 npm run campaign -- alarms [--minutes 60] [--replicate no]
 npm run campaign -- scale [--files 1000000]
@@ -38,6 +40,16 @@ const campaigns: Record<string, () => Promise<string>> = {
     return `${wal}\n${await cutSqlite({ cuts, seed, tell, journal: "delete" })}`;
   },
   scale: () => measureScale({ files: Number(option("files", "1000000")), tell }),
+  model: async () => {
+    const lines: string[] = [];
+    for (let i = 0; i < Number(option("seeds", "4")); i++) {
+      // Either durability in turn, unless one was asked for.
+      const durability = option("durability", i % 2 === 0 ? "fsync" : "write") as ModelCuts["durability"];
+      const [cuts, workers] = [Number(option("cuts", "8")), Number(option("workers", "3"))];
+      lines.push(await cutUnderOperations({ seed: seed + i, durability, cuts, workers, tell }));
+    }
+    return lines.join("\n");
+  },
   alarms: () => countFalseAlarms({ minutes: Number(option("minutes", "60")), replicate, seed, tell }),
   torture: () => {
     const only = option("only", "").split(",").filter(Boolean);

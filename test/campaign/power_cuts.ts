@@ -26,7 +26,7 @@ export interface PowerCuts {
 }
 
 /** Longest that taking over or coming back may take here, on a machine that does much else. */
-const PATIENCE = "60s";
+export const PATIENCE = "60s";
 /** A command that waits is killed after this time, ms. */
 const LONGEST_WAIT = 600_000;
 
@@ -65,7 +65,7 @@ export async function cutPowerRepeatedly(campaign: PowerCuts): Promise<void> {
 }
 
 /** Both lose their power, and only the old SECOND returns: now it counts what had reached its disk, not its memory. */
-async function onlySecondReturns(prim: Node, second: Node): Promise<void> {
+export async function onlySecondReturns(prim: Node, second: Node): Promise<void> {
   await Promise.all([second.powerCut(), prim.powerCut()]);
   await second.powerOn();
   await second.startDaemon();
@@ -73,7 +73,7 @@ async function onlySecondReturns(prim: Node, second: Node): Promise<void> {
 }
 
 /** The machine boots and its node follows the survivor. */
-async function comesBack(mirror: Mirror, node: Node, survivor: Node): Promise<void> {
+export async function comesBack(mirror: Mirror, node: Node, survivor: Node): Promise<void> {
   await node.powerOn();
   await node.startDaemon();
   await together(mirror, survivor);

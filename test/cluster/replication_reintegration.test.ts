@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
+import { readOnlyRules } from "../conformance/posix_read_only.ts";
 import { becomesEqual, compare, generation, type LabNode, makeLab, shell } from "./replication_lab.ts";
 
 if (process.getuid?.() !== 0) t.plan(0, "needs root: mounts");
@@ -64,6 +65,15 @@ t.test("a first copy takes everything, whatever its kind", async (t) => {
   t.end();
 });
 
+t.test("on SECOND the directory is read-only (G8)", async (t) => {
+  await shell(n1.directory, "mkdir rules rules/d; echo x > rules/f; ln -s f rules/l; sync rules/f");
+  t.same(await becomesEqual(n1, n2), []);
+  for (const [words, rule] of Object.entries(readOnlyRules)) {
+    rule(join(n2.directory, "rules"));
+    t.pass(words);
+  }
+});
+
 t.test("only what changed is moved; renames as renames", async (t) => {
   await shell(
     n1.directory,
@@ -75,7 +85,8 @@ t.test("only what changed is moved; renames as renames", async (t) => {
   await shell(
     n1.directory,
     `printf CHANGED | dd of=big bs=1 seek=1500000 conv=notrunc,fsync 2>/dev/null; mv a/b z/moved; rm f1; mv f2 f3; ln f4 z/f4link; mv deep deeper
-     echo new > new; mkdir newdir; echo in > newdir/in; rm -r empty; ln -sf other sym; chmod 600 f5; setfattr -n user.later -v 1 f6; truncate -s 100 f7; mv z/moved/c/inner z/out`,
+     echo new > new; mkdir newdir; echo in > newdir/in; rm -r empty; ln -sf other sym; chmod 600 f5; setfattr -n user.later -v 1 f6; truncate -s 100 f7; mv z/moved/c/inner z/out
+     chown -h 9:9 hardsym; chmod 600 zero; ln -s far soft; ln -P soft z/soft`,
   );
   const before = n2.reports.length;
   const told = n1.reports.length;
@@ -108,7 +119,8 @@ t.test("live operations during a reintegration", async (t) => {
   });
   await shell(
     n1.directory,
-    `i=0; while [ $i -lt 150 ]; do i=$((i+1)); echo live >> many/$i; mv many/$((i+150)) many/moved$i; echo $i > fresh$i; rm -f fresh$((i-3)); mkdir -p tree/$i; mv tree/$i tree/t$i; done
+    `i=0; while [ $i -lt 150 ]; do i=$((i+1)); echo live >> many/$i; mv many/$((i+150)) many/moved$i; echo $i > fresh$i; rm -f fresh$((i-3)); mkdir -p tree/$i; mv tree/$i tree/t$i
+       ln many/$i linked$i; ln fresh$i many/back$i; mkdir many/d$i; touch many/d$i/x; rm -r many/d$i; done
      mv many renamed; rm -r tree; ln renamed/5 five`,
   );
   await n2.reported("inSync", before);
@@ -118,9 +130,23 @@ t.test("live operations during a reintegration", async (t) => {
   t.end();
 });
 
+t.test("a full copy takes hard links out of directories that the source has no more", async (t) => {
+  await shell(n1.directory, "mkdir gone kept; echo linked > gone/a; ln gone/a gone/b; sync gone/a");
+  t.same(await becomesEqual(n1, n2), []);
+  await part();
+  await n1.must({ op: "goAlone", generations: generation("g3b", "g3", ["g2", "g1"]) });
+  await shell(n1.directory, "mv gone/a kept/c; mv gone/b kept/d; rmdir gone");
+  const before = n2.reports.length;
+  await n2.start();
+  await n2.must({ op: "follow", full: true, sacrifice: false, generations: generation("") });
+  await n2.reported("inSync", before);
+  t.same(await becomesEqual(n1, n2), []);
+  t.end();
+});
+
 t.test("an interrupted reintegration resumes", async (t) => {
   await part();
-  await n1.must({ op: "goAlone", generations: generation("g4", "g3", ["g2", "g1"]) });
+  await n1.must({ op: "goAlone", generations: generation("g4", "g3b", ["g3", "g2", "g1"]) });
   await shell(
     n1.directory,
     "mkdir more; for i in $(seq 100); do head -c 500000 /dev/urandom > more/$i; done; mv five six; mkdir more/in; for i in $(seq 20); do ln -s there more/s$i; ln -P more/s$i more/in/s$i; done",
@@ -131,7 +157,7 @@ t.test("an interrupted reintegration resumes", async (t) => {
     op: "follow",
     full: false,
     sacrifice: false,
-    generations: generation("g3", null, ["g2", "g1"]),
+    generations: generation("g3b", null, ["g3", "g2", "g1"]),
   });
   await n1.reported("reintegrating", from);
   await Bun.sleep(60);
@@ -146,7 +172,7 @@ t.test("an interrupted reintegration resumes", async (t) => {
     op: "follow",
     full: false,
     sacrifice: false,
-    generations: generation("g3", null, ["g2", "g1"]),
+    generations: generation("g3b", null, ["g3", "g2", "g1"]),
   });
   await n2.reported("inSync", before);
   t.same(await becomesEqual(n1, n2), []);

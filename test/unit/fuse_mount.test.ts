@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import t from "tap";
 import { abortConnection } from "../../core/filesystem/mount.ts";
 import { topMountAt } from "../../core/filesystem/mount_table.ts";
-import * as rules from "../conformance/posix.ts";
+import { rules } from "../conformance/posix.ts";
 import { cannotMount, mountLocally, removeMounted } from "../fixtures/mounted.ts";
 
 const skip = cannotMount ?? false;
@@ -263,21 +263,28 @@ await t.test("trap 34: no descriptor of the server is passed on to children", { 
   await mounted.stop();
 });
 
+/** Rules whose operations are all those that may have to wait. */
+const WAITING = [
+  "link(2): the new name may be used",
+  "unlink(2): if any processes still have the file open, the file",
+  "renameat2(2), RENAME_EXCHANGE: a file",
+  "open(2), O_TMPFILE: can be given",
+  "xattr(7): extended attributes",
+  "mmap(2), MAP_SHARED: updates",
+  "fallocate(2): PUNCH_HOLE",
+  "truncate(2): if the file previously was shorter",
+];
+
 await t.test("requests that wait for room and for the peer are all answered", { skip }, async (tt) => {
   for (const durability of ["fsync", "write"] as const) {
     const { path } = directory(tt);
     const mounted = await mountLocally({ path, durability, reluctant: true });
-    for (const rule of [
-      rules.hardLinksCountAndShare,
-      rules.unlinkedFilesLiveWhileOpen,
-      rules.renameExchange,
-      rules.unnamedFilesGetNames,
-      rules.extendedAttributesAreKept,
-      rules.sharedMappingsReachTheFile,
-      rules.holesArePunchedAndZeroed,
-      rules.truncationZeroesWhatComesBack,
-    ]) {
-      const place = `${path}/${rule.name}`;
+    const chosen = Object.entries(rules).filter(([words]) =>
+      WAITING.some((start) => words.startsWith(start)),
+    );
+    tt.equal(chosen.length, WAITING.length);
+    for (const [index, [, rule]] of chosen.entries()) {
+      const place = `${path}/rule-${index}`;
       fs.mkdirSync(place);
       rule(place);
     }

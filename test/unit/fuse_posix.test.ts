@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
-import * as rules from "../conformance/posix.ts";
+import { rules } from "../conformance/posix.ts";
 import { cannotMount, mountLocally, removeMounted } from "../fixtures/mounted.ts";
 
 process.umask(0o022);
@@ -12,8 +12,8 @@ process.umask(0o022);
 function hold(tt: Pick<typeof t, "pass" | "fail">, top: string): void {
   // What the rules do as other users must be able to get there.
   chmodSync(top, 0o755);
-  for (const [name, rule] of Object.entries(rules)) {
-    const directory = join(top, name);
+  for (const [index, [name, rule]] of Object.entries(rules).entries()) {
+    const directory = join(top, `rule-${index}`);
     mkdirSync(directory);
     try {
       rule(directory);
