@@ -39,7 +39,7 @@ t.test("a first copy takes everything, whatever its kind", async (t) => {
       "-ec",
       `ln deep/er/file hard; ln -s /nowhere/special sym; mkfifo pipe; mknod null c 1 3; truncate -s 50M sparse
     printf x | dd of=sparse bs=1 seek=40000000 conv=notrunc 2>/dev/null; setfattr -n user.k -v v big; setfacl -m u:1234:rw big
-    chown 12:34 deep; chmod 2755 deep; touch -h -d 2002-02-02 sym; ln -P sym deep/er/sym; ln -P sym deep/sym; ln null deep/null; ln pipe deep/pipe; touch -d '1950-05-05 05:05:05.123456789' deep/er/file; mkdir empty; chown -h 7:8 sym`,
+    chown 12:34 deep; chmod 2755 deep; touch -h -d 2002-02-02 sym; ln -P sym deep/er/sym; ln -P sym deep/sym; ln null deep/null; ln pipe deep/pipe; touch -d '1950-05-05 05:05:05.123456789' deep/er/file; mkdir empty; chown -h 7:8 sym; ln -P sym hardsym; ln null zero`,
     ],
     { cwd: directory },
   );
