@@ -16,7 +16,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../platform/linux/constants.ts";
-import { check } from "../platform/linux/errno.ts";
+import { check, isAbsent, SystemError } from "../platform/linux/errno.ts";
 import { close, syncfs } from "../platform/linux/libc.ts";
 import type { Marks } from "../replication/marks.ts";
 import { DT_DIR, type Entry } from "../replication/names.ts";
@@ -106,7 +106,13 @@ function changedObjects(marks: Marks, tree: BackingTree, tops: readonly number[]
     seen.add(directory);
     changed.add(directory);
     const entries: Entry[] | number = tree.list(directory);
-    if (typeof entries === "number") continue;
+    if (typeof entries === "number") {
+      if (isAbsent(entries)) continue;
+      throw new SystemError(
+        -entries,
+        `cannot list the directory ${directory.toString(16)}, which is to be kept`,
+      );
+    }
     for (const { id, type } of entries) {
       if (!marks.everything && !marks.mayLack(id)) continue;
       changed.add(id);
@@ -130,7 +136,8 @@ function pathOf(tree: BackingTree, tops: readonly { id: number; path: string }[]
 
 function saveObject(directory: string, tree: BackingTree, id: number, place: string): SavedObject | null {
   const fd = tree.open(id);
-  if (fd < 0) return null;
+  if (isAbsent(fd)) return null;
+  check(fd, `cannot open ${place}, which is to be kept`);
   const frame = new Frame();
   check(readAttributes(fd, frame), `cannot read the attributes of ${place}`);
   const to = Buffer.concat([Buffer.from(`${directory}/`), Buffer.from(place, "latin1")]);
@@ -151,7 +158,9 @@ function saveObject(directory: string, tree: BackingTree, id: number, place: str
     }
     if (type !== S_IFLNK) return { path, kind: "other", bytes: 0 };
     const target = readTarget(fd);
-    if (typeof target !== "number") symlinkSync(Buffer.from(target), to);
+    if (typeof target === "number")
+      throw new SystemError(-target, `cannot read ${place}, which is to be kept`);
+    symlinkSync(Buffer.from(target), to);
     return { path, kind: "symlink", bytes: 0 };
   } finally {
     close(fd);

@@ -1,0 +1,88 @@
+/** What PRIM's disk cannot read it cannot copy: the target does not count as up to date until it has that too (G3). */
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import t from "tap";
+import { LabDisk, noDisks } from "./replication_disks.ts";
+import { becomesEqual, generation, makeLab, shell } from "./replication_lab.ts";
+
+const why = noDisks();
+if (why !== false) t.plan(0, why);
+t.setTimeout(120_000);
+const base = `/tmp/holdfast-unreadable-${process.pid}`;
+const disk = new LabDisk(`${base}-disk`, "n1");
+const lab = makeLab(base, 21000 + (process.pid % 20000), {}, (name) =>
+  name === "n1" ? disk.data : join(base, name, "data"),
+);
+const { n1, n2 } = lab;
+t.teardown(async () => {
+  await lab.close();
+  disk.remove();
+  rmSync(`${base}-disk`, { recursive: true, force: true });
+});
+
+/** Waits for what PRIM says next of a reintegration that begins after report number `from`. */
+async function outcome(from: number): Promise<string> {
+  const find = (): string | undefined =>
+    n1.reports
+      .slice(from)
+      .map(({ kind }) => kind)
+      .find((kind) => kind === "peerGone" || kind === "inSync");
+  await n1.until(() => find() !== undefined, "an end of the reintegration");
+  return find()!;
+}
+
+t.test("what cannot be read is not passed over", async (t) => {
+  // The data that is lost lies behind all else on the disk, the journal included.
+  await shell(
+    disk.data,
+    `mkdir names sub; echo in > names/in; echo deep > sub/deep; echo whole > inode; echo other > identity
+    for i in 1 2 3 4 5 6 7 8; do echo $i > near$i; done
+    head -c 100000 /dev/urandom > attributes
+    fallocate -l 160M data; fallocate -c -o 0 -l 159M data; dd if=/dev/urandom of=data bs=1M count=1 conv=notrunc`,
+  );
+  // The identity of one is found beside the inode (it is another's, and does not count), of the other where the rest is.
+  await shell(
+    disk.data,
+    `setfattr -n trusted.holdfast -v 0x${"1".repeat(32)} attributes
+    for i in attributes identity; do setfattr -n user.long -v ${"a".repeat(600)}$i $i; done; sync -f .`,
+  );
+  disk.remount();
+  const damage = [
+    { what: "an inode", detail: /cannot be listed: E/, mend: disk.spoilInode("inode") },
+    { what: "an identity", detail: /cannot be listed: E/, mend: disk.spoilAttributes("identity") },
+    { what: "names", detail: /cannot be listed: EBADMSG/, mend: disk.spoilNames("names") },
+    {
+      what: "attributes",
+      detail: /has attributes that cannot be read: EUCLEAN/,
+      mend: disk.spoilAttributes("attributes"),
+    },
+    // In the midst of what is read at once.
+    {
+      what: "data",
+      detail: /cannot be read after byte 262144: EIO/,
+      mend: disk.spoilData("data", 300 * 1024),
+    },
+  ];
+  await n1.start();
+  await n2.start();
+  await n1.must({ op: "serve", alone: true, generations: generation("g1") });
+  await n2.must({ op: "follow", full: false, sacrifice: false, generations: generation("") });
+  let from = 0;
+  for (const { what, detail, mend } of damage) {
+    t.equal(await outcome(from), "peerGone", `${what}: the reintegration ends without success`);
+    const reports = n1.reports.slice(from);
+    t.match(
+      reports.find(({ kind }) => kind === "diskFailed"),
+      { detail },
+      `${what}: said why`,
+    );
+    t.notOk(
+      n2.reports.some(({ kind }) => kind === "caughtUp" || kind === "inSync"),
+      `${what}: the target does not count`,
+    );
+    from = n1.reports.length;
+    mend();
+  }
+  t.equal(await outcome(from), "inSync", "mended, all of it is copied");
+  t.same(await becomesEqual(n1, n2), []);
+});
