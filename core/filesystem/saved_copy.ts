@@ -45,10 +45,9 @@ interface SavedObject {
  * changes. Throws when it cannot be kept whole, and nothing is lost.
  */
 export function saveChanges(host: Host, roots: readonly TreeRoot[], marks: Marks): void {
-  const { paths, savedDir } = host.config;
   const tree = new BackingTree(roots, new KnownPlaces(), marks);
-  const tops = roots.map(({ id }, index) => ({ id, path: paths[index]!.path }));
-  const saved = copyAside(savedDir, marks, tree, tops);
+  const tops = roots.map(({ id }) => id);
+  const saved = copyAside(host.config.savedDir, marks, tree, tops);
   tree.close();
   if (saved === null) host.log("info", "both nodes went on alone, but this one had changed nothing");
   else
@@ -59,26 +58,21 @@ export function saveChanges(host: Host, roots: readonly TreeRoot[], marks: Marks
 }
 
 /**
- * Copies what is dirty to a fresh directory under `savedDir`. `tops` are the replicated directories, in the module's order, with
- * their identities and paths. Returns null when nothing was changed. Throws when it cannot be kept whole: then nothing may be overwritten.
+ * Copies what is dirty to a fresh directory under `savedDir`. `tops` are the replicated directories. Returns null when nothing was changed. Throws when it cannot be kept whole: then nothing may be overwritten.
  */
 function copyAside(
   savedDir: string,
   marks: Marks,
   tree: BackingTree,
-  tops: readonly { id: number; path: string }[],
+  tops: readonly number[],
 ): SavedCopy | null {
-  const changed = changedObjects(
-    marks,
-    tree,
-    tops.map(({ id }) => id),
-  );
+  const changed = changedObjects(marks, tree, tops);
   if (changed.size === 0) return null;
   const directory = join(savedDir, new Date().toISOString().replace(/[:.]/g, "-"));
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const objects: SavedObject[] = [];
   for (const id of changed) {
-    const place = pathOf(tree, tops, id);
+    const place = pathOf(tree, id);
     const object = place === null ? null : saveObject(directory, tree, id, place);
     if (object !== null) objects.push(object);
   }
@@ -123,15 +117,9 @@ function changedObjects(marks: Marks, tree: BackingTree, tops: readonly number[]
 }
 
 /** Where the object is kept: the number of its replicated directory, then its path in it. One character per byte. */
-function pathOf(tree: BackingTree, tops: readonly { id: number; path: string }[], id: number): string | null {
-  const names: string[] = [];
-  let at = id;
-  for (let parent = tree.parentOf(at); parent > 0; parent = tree.parentOf(at)) {
-    names.unshift(tree.nameOf(at));
-    at = parent;
-  }
-  const top = tops.findIndex((candidate) => candidate.id === at);
-  return top < 0 ? null : join(String(top), ...names);
+function pathOf(tree: BackingTree, id: number): string | null {
+  const path = tree.pathOf(id);
+  return path === null ? null : join(String(path.root), ...path.names);
 }
 
 function saveObject(directory: string, tree: BackingTree, id: number, place: string): SavedObject | null {

@@ -274,7 +274,10 @@ export class SourceCopy {
   }
 
   #fail(id: number, what: string, result: number): false {
-    this.failure ??= `object ${id.toString(16)} ${what}: ${errnoName(result)}`;
+    const { root, names } = this.#tree.pathOf(id) ?? { root: -1, names: [] };
+    const top = this.host.config.paths[root]?.path ?? `object ${id.toString(16)}`;
+    const path = [top, ...names.map((name) => Buffer.from(name, "latin1").toString())].join("/");
+    this.failure ??= `${path} ${what}: ${errnoName(result)}; mend, restore or remove it`;
     return false;
   }
 

@@ -73,6 +73,18 @@ export class BackingTree implements SourceTree {
     return this.#place(id)?.name ?? "";
   }
 
+  /** How an object is reached: the number of its replicated directory, and the names from there, one character per byte. */
+  pathOf(id: number): { root: number; names: string[] } | null {
+    const names: string[] = [];
+    let at = id;
+    for (let parent = this.parentOf(at); parent > 0; parent = this.parentOf(at)) {
+      names.unshift(this.nameOf(at));
+      at = parent;
+    }
+    const root = this.#roots.findIndex((candidate) => candidate.id === at);
+    return root < 0 ? null : { root, names };
+  }
+
   /** Where an object is believed to be: its directory, open until the next call, and its name. Null when that is not known. */
   whereabouts(id: number): { directory: number; name: string } | null {
     const place = this.#place(id);

@@ -50,16 +50,16 @@ t.test("what cannot be read is not passed over", async (t) => {
   const damage = [
     { what: "an inode", detail: /cannot be listed: E/, mend: disk.spoilInode("inode") },
     { what: "an identity", detail: /cannot be listed: E/, mend: disk.spoilAttributes("identity") },
-    { what: "names", detail: /cannot be listed: EBADMSG/, mend: disk.spoilNames("names") },
+    { what: "names", detail: /data\/names cannot be listed: EBADMSG/, mend: disk.spoilNames("names") },
     {
       what: "attributes",
-      detail: /has attributes that cannot be read: EUCLEAN/,
+      detail: /data\/attributes has attributes that cannot be read: EUCLEAN/,
       mend: disk.spoilAttributes("attributes"),
     },
     // In the midst of what is read at once.
     {
       what: "data",
-      detail: /cannot be read after byte 262144: EIO/,
+      detail: /data\/data cannot be read after byte 262144: EIO/,
       mend: disk.spoilData("data", 300 * 1024),
     },
   ];
