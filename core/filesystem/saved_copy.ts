@@ -11,6 +11,7 @@ import {
   lutimesSync,
   mkdirSync,
   openSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -70,6 +71,16 @@ function copyAside(
   if (changed.size === 0) return null;
   const directory = join(savedDir, new Date().toISOString().replace(/[:.]/g, "-"));
   mkdirSync(directory, { recursive: true, mode: 0o700 });
+  try {
+    return keep(directory, tree, changed);
+  } catch (error) {
+    // It is tried again: what was kept of it half is of no use.
+    rmSync(directory, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+function keep(directory: string, tree: BackingTree, changed: ReadonlySet<number>): SavedCopy {
   const objects: SavedObject[] = [];
   for (const id of changed) {
     const place = pathOf(tree, id);

@@ -6,6 +6,7 @@ import {
   mkdirSync,
   openSync,
   readSync,
+  renameSync,
   rmSync,
   statSync,
   truncateSync,
@@ -69,9 +70,12 @@ export class LabDisk {
     this.mount();
   }
 
-  /** Forgets what is in memory of the disk. Nobody may run on it. */
+  /** Forgets what is in memory of the disk, whoever else's mount namespace still holds the mount. Nobody may run on it. */
   remount(): void {
+    execFileSync("sync", ["-f", this.mountPoint]);
     execFileSync("umount", [this.mountPoint]);
+    execFileSync("cp", ["--sparse=always", this.#image, `${this.#image}.fresh`]);
+    renameSync(`${this.#image}.fresh`, this.#image);
     this.mount();
   }
 

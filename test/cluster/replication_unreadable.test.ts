@@ -1,7 +1,8 @@
 /** What PRIM's disk cannot read it cannot copy: the target does not count as up to date until it has that too (G3). */
-import { rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
+import { unmountDead } from "../../core/filesystem/dead_mounts.ts";
 import { LabDisk, noDisks } from "./replication_disks.ts";
 import { becomesEqual, generation, makeLab, shell } from "./replication_lab.ts";
 
@@ -85,4 +86,39 @@ t.test("what cannot be read is not passed over", async (t) => {
   }
   t.equal(await outcome(from), "inSync", "mended, all of it is copied");
   t.same(await becomesEqual(n1, n2), []);
+});
+
+t.test("what gives way in a split brain and cannot be kept whole is not overwritten (G5)", async (t) => {
+  const from = n1.reports.length;
+  await n2.kill();
+  await n1.reported("peerGone", from);
+  const mine = generation("g2", "g1");
+  await n1.must({ op: "goAlone", generations: mine });
+  await shell(n1.directory, "echo loser > both; echo loser > names/new; sync -f .");
+  await n1.kill();
+  unmountDead(n1.directory);
+  await n2.start();
+  await n2.must({ op: "serve", alone: true, generations: generation("g2b", "g1") });
+  await shell(n2.directory, "echo winner > both; sync -f .");
+
+  disk.remount();
+  const mend = disk.spoilNames("names");
+  await n1.start();
+  const giveWay = (): Promise<unknown> =>
+    n1.must({ op: "follow", full: false, sacrifice: true, generations: mine });
+  await giveWay();
+  await n1.until(() => n1.logs.some((line) => line.includes("to be kept: EBADMSG")), "EBADMSG");
+  t.equal(readFileSync(join(n1.directory, "both"), "utf8"), "loser\n");
+  const { savedDir } = n1.config;
+  t.same(existsSync(savedDir) ? readdirSync(savedDir) : [], [], "nothing is half kept");
+
+  mend();
+  const [a, b] = [n1.reports.length, n2.reports.length];
+  await giveWay();
+  await n1.reported("inSync", a);
+  await n2.reported("inSync", b);
+  t.same(await becomesEqual(n1, n2), []);
+  const saved = join(savedDir, readdirSync(savedDir)[0]!, "0");
+  t.equal(readFileSync(join(saved, "both"), "utf8"), "loser\n");
+  t.equal(readFileSync(join(saved, "names/new"), "utf8"), "loser\n");
 });
