@@ -49,8 +49,8 @@ t.test("what cannot be read is not passed over", async (t) => {
   );
   disk.remount();
   const damage = [
-    { what: "an inode", detail: /cannot be listed: E/, mend: disk.spoilInode("inode") },
-    { what: "an identity", detail: /cannot be listed: E/, mend: disk.spoilAttributes("identity") },
+    { what: "an inode", detail: /\/data cannot be listed: E/, mend: disk.spoilInode("inode") },
+    { what: "an identity", detail: /\/data cannot be listed: E/, mend: disk.spoilAttributes("identity") },
     { what: "names", detail: /data\/names cannot be listed: EBADMSG/, mend: disk.spoilNames("names") },
     {
       what: "attributes",
@@ -69,20 +69,20 @@ t.test("what cannot be read is not passed over", async (t) => {
   await n1.must({ op: "serve", alone: true, generations: generation("g1") });
   await n2.must({ op: "follow", full: false, sacrifice: false, generations: generation("") });
   let from = 0;
-  for (const { what, detail, mend } of damage) {
-    t.equal(await outcome(from), "peerGone", `${what}: the reintegration ends without success`);
-    const reports = n1.reports.slice(from);
-    t.match(
-      reports.find(({ kind }) => kind === "diskFailed"),
-      { detail },
-      `${what}: said why`,
-    );
+  for (let left = damage; left.length > 0; ) {
+    const names = left.map(({ what }) => what).join(", ");
+    t.equal(await outcome(from), "peerGone", `without ${names} the reintegration does not succeed`);
     t.notOk(
       n2.reports.some(({ kind }) => kind === "caughtUp" || kind === "inSync"),
-      `${what}: the target does not count`,
+      "the target does not count",
     );
+    const report = n1.reports.slice(from).find((candidate) => candidate.kind === "diskFailed");
+    const found = left.find(({ detail }) => report?.kind === "diskFailed" && detail.test(report.detail));
+    t.ok(found, `said why: ${JSON.stringify(report)}`);
     from = n1.reports.length;
-    mend();
+    found?.mend();
+    left = left.filter((candidate) => candidate !== found);
+    if (found === undefined) break;
   }
   t.equal(await outcome(from), "inSync", "mended, all of it is copied");
   t.same(await becomesEqual(n1, n2), []);
