@@ -10,7 +10,7 @@ import { isConfirmed } from "./right_to_run.ts";
 import { candidate, type Draft, heardPeer, isServing, peerName } from "./state.ts";
 import type { PeerView } from "./types.ts";
 
-/** How long a running primary waits for a peer that is heard but does not answer, ms. */
+/** How long a running primary waits for a peer that is not silent but does not answer, ms. */
 const OUTDATE_PATIENCE = 2000;
 
 /** Asks the peer to be outdated in `generation`. */
@@ -81,7 +81,8 @@ export function goAlone(draft: Draft): void {
   const generation = draft.outdating;
   if (generation === null) return;
   const confirmed = isConfirmed(draft, generation);
-  if (!confirmed && draft.contact === "heard" && !draft.outdatingLate) return;
+  // Heard, or not known yet (the daemon is new): it may still say that it is outdated.
+  if (!confirmed && draft.contact !== "lost" && !draft.outdatingLate) return;
   emit(draft, { do: "timer", name: "outdate", ms: null });
   queueData(draft, [
     persist({

@@ -62,7 +62,7 @@ export function onReport(draft: Draft, report: ReplicationReport): void {
 }
 
 /** Waits before the target follows again, so that a failing disk does not make both nodes flap. */
-function backOff(draft: Draft): void {
+export function backOff(draft: Draft): void {
   draft.replication = { ...draft.replication, backOff: true, inSync: false, caughtUp: null };
   emit(draft, { do: "timer", name: "follow again", ms: BACK_OFF });
 }

@@ -27,11 +27,9 @@ export function playScenario(text: string): string {
       acts = true;
       if (line.startsWith("cluster")) {
         world = new World({ seed: 1, story: true, config: configOf(line) });
-        world.check.torn = true;
         continue;
       }
       world ??= new World({ seed: 1, story: true });
-      world.check.torn = true;
       told.push(...obey(world, line));
     }
     result.push(acts && told.length > 0 ? [...lines, SEPARATOR, ...told].join("\n") : lines.join("\n"));
@@ -86,7 +84,7 @@ function act(node: SimNode, verb: string, words: readonly string[]): void {
       node.stun(duration(words[1] ?? ""));
       return;
     case "daemon-killed":
-      node.killDaemon();
+      node.killDaemon(true);
       return;
     case "fails":
       node.failing.add(words[0] ?? "");
