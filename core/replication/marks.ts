@@ -223,7 +223,9 @@ export class Marks {
   confirmPoint(): void {
     if (this.#pointIdentity === null) return;
     for (const mark of this.#touched.settle()) {
-      if (mark.isSaid) writeLeft(this.#log.records, mark);
+      // Objects of a range that is still on disk are found through these names: they stay dirty there until the next rewrite.
+      const isNeeded = mark.kind === MarkKind.NAMES && this.made.rangesOnDisk.length > 0;
+      if (mark.isSaid && !isNeeded) writeLeft(this.#log.records, mark);
       dropIfIdle(this.objects, mark);
     }
     this.#advanceNew(this.#pointIdentity);

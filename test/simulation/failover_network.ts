@@ -28,9 +28,11 @@ export class Network {
     private readonly clock: Clock,
   ) {}
 
-  /** For how long all that a node sent was lost or late, ms: the longer of the two directions. */
+  /** For how long nothing that a node sent has arrived soon, ms, where the network is to blame: the longer of the two directions. */
   silence(): number {
-    const of = (from: 0 | 1) => (this.isLosing[from] ? this.clock.now - this.lastGood[from] : 0);
+    const isCut = (from: 0 | 1) => LANS.every((lan) => this.blocked[lan][from]);
+    const of = (from: 0 | 1) =>
+      this.isLosing[from] || isCut(from) ? this.clock.now - this.lastGood[from] : 0;
     return Math.max(of(0), of(1));
   }
 

@@ -52,6 +52,8 @@ export class SimNode {
   private incarnation = "";
   private timers = new Map<string, number>();
   private diskFree = 0;
+  /** Records on their way to the disk. */
+  private writing: DurableRecord[] = [];
   private commands = 0;
   private killed = 0;
   private fences = 0;
@@ -145,7 +147,8 @@ export class SimNode {
   crash(): void {
     if (!this.up) return;
     this.world.tell(`${this.name} loses power`);
-    for (const { record } of this.state.writes) if (this.world.chance.is(0.5)) this.disk.record = record;
+    for (const record of this.writing) if (this.world.chance.is(0.5)) this.disk.record = record;
+    this.writing = [];
     this.up = false;
     this.daemonUp = false;
     this.killed++;
@@ -210,9 +213,10 @@ export class SimNode {
   stopDaemon(ms: number): void {
     if (!this.up || !this.daemonUp) return;
     this.world.tell(`the daemon of ${this.name} is stopped for ${ms.toFixed(0)} ms`);
-    if (!this.isFrozen("daemon")) this.lastSign = this.time.now;
+    const isFirst = !this.isFrozen("daemon");
     this.frozen.daemon = Math.max(this.frozen.daemon, this.world.clock.now + ms);
-    if (ms < this.time.inTruth(FENCE)) return;
+    if (!isFirst) return;
+    this.lastSign = this.time.now;
     this.afterUnlessKilled(FENCE, () => {
       if (this.isFrozen("daemon")) this.fencedByGuardian();
     });
@@ -370,7 +374,9 @@ export class SimNode {
       Math.max(this.world.clock.now, this.diskFree) + this.world.chance.between(0.5, 12) * this.slowness;
     this.diskFree = at;
     const fails = this.writesFail;
+    if (!fails) this.writing.push(record);
     this.after("daemon", at - this.world.clock.now, () => {
+      this.writing = this.writing.filter((written) => written !== record);
       if (!fails) this.disk.record = record;
       this.feed({ type: "done", effect: id, ok: !fails, detail: fails ? "no space left on device" : "" });
     });

@@ -76,6 +76,7 @@ function obey(world: World, node: SimNode, remedy: string): void {
 
 function isSettled(world: World): boolean {
   const [a, b] = world.nodes;
+  if (a.isFrozen("daemon") || b.isFrozen("daemon")) return false;
   if (!world.isMirror) return world.nodes.every((node) => node.up && node.describe().state === "UP");
   if (!a.up || !b.up) return false;
   const states = [a.describe(), b.describe()];

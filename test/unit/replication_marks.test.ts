@@ -293,6 +293,37 @@ t.test(
   },
 );
 
+t.test(
+  "names that are clean again stay known while objects made without a peer are found through them",
+  async (t) => {
+    const { marks, disk } = fresh();
+    marks.peerGone();
+    disk.flush(marks);
+    marks.admitNames(1);
+    const id = marks.newIdentity() || (disk.flush(marks), marks.newIdentity());
+    marks.admitNames(1);
+    marks.created(id, false, Level.DIRTY);
+    marks.touchNames(1, Level.DIRTY);
+    marks.touchNames(2, Level.DIRTY);
+    marks.peerGone();
+    disk.flush(marks);
+    // The reintegration: both directories are listed, the names of the first are sent, and a durable point falls between.
+    const { marks: source } = recovered(disk);
+    disk.flush(source);
+    source.peerBack();
+    source.markWhole(id, false, false);
+    source.resolveDirtyRanges();
+    source.copiedNames(1);
+    source.beginPoint();
+    source.confirmPoint();
+    disk.flush(source);
+    const { marks: after } = recovered(disk);
+    t.ok(after.isInDirtyRange(id), "the object itself was not copied");
+    t.notOk(after.hasDirtyContent(id), "and has no mark of its own on disk");
+    t.ok(after.areNamesDirty(1), "so a directory that is looked through must lead to it");
+  },
+);
+
 t.test("that the peer's marks tell all replaces everything, durably", async (t) => {
   const { marks, disk } = fresh();
   marks.everything = true;
