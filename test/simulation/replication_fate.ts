@@ -42,15 +42,15 @@ const NEXT_WRITE = 2000;
 const MISFORTUNE = {
   none: 2,
   alone: 2,
-  held: 60,
+  held: 300,
   handshake: 40,
   reintegrating: 2,
   together: 4,
   inSync: 14,
 } as const;
 
-/** xorshift32, started anew for each step. */
-class Dice {
+/** xorshift32, started anew for each step: all randomness of a run. */
+export class Dice {
   #state = 1;
   constructor(private readonly seed: number) {
     this.step(0);

@@ -40,6 +40,19 @@ export class History {
     throw new Violation(`G6: copied ${what}, unchanged since ${this.#settledAt}`);
   }
 
+  /** How many files have an acknowledged fsync, and how many of them this node's copy lacks or holds older. */
+  told(node: SimNode): { files: number; lacking: number } {
+    let lacking = 0;
+    for (const id of this.#promises.keys()) {
+      try {
+        this.check(node, id, "now");
+      } catch {
+        lacking++;
+      }
+    }
+    return { files: this.#promises.size, lacking };
+  }
+
   /** All promises, at a moment when they bind this node. */
   checkAll(node: SimNode, when: string): void {
     for (const id of this.#promises.keys()) this.check(node, id, when);

@@ -300,7 +300,9 @@ t.test(
     marks.peerGone();
     disk.flush(marks);
     marks.admitNames(1);
-    const id = marks.newIdentity() || (disk.flush(marks), marks.newIdentity());
+    marks.newIdentity();
+    disk.flush(marks);
+    const id = marks.newIdentity();
     marks.admitNames(1);
     marks.created(id, false, Level.DIRTY);
     marks.touchNames(1, Level.DIRTY);
