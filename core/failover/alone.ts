@@ -31,9 +31,14 @@ export function answerOutdate(draft: Draft, peer: PeerView): void {
   recordOutdated(draft, asked, `${peerName(draft)} goes on without this copy`);
 }
 
+/** Both ask to go first: both come to the same answer, by name where the election has none (two commands in one instant). */
 function comesFirst(draft: Draft, peer: PeerView): boolean {
+  const { node } = draft.config;
+  const name = peerName(draft);
+  const { winner } = elect(candidate(draft), peerCandidate(peer), node, name);
   return (
-    elect(candidate(draft), peerCandidate(peer), draft.config.node, peerName(draft)).winner === "peer" ||
+    winner === "peer" ||
+    (winner === "nobody" && name < node) ||
     relation(draft.durable.generations, peer.record.generations) === "theirsNewer"
   );
 }

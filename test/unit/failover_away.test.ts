@@ -91,3 +91,16 @@ t.test(
     t.notMatch(n1.since().join(" "), /serve/);
   },
 );
+
+t.test("what a connection still says whose target's disk failed does not make the copy count", async (t) => {
+  const n2 = secondary();
+  n2.hold = /^stopReplication/;
+  n2.report({ kind: "diskFailed", detail: "fsync: input/output error" });
+  t.same(n2.since(), ["persist SECOND suspect", "stopReplication"]);
+  n2.report({ kind: "reintegrating", side: "target", full: false });
+  n2.report({ kind: "caughtUp", side: "target", generations: n2.state.record.generations });
+  n2.report({ kind: "inSync" });
+  t.same(n2.since(), []);
+  t.equal(n2.view.caughtUp, null);
+  t.match(n2.told, { upToDate: false, readiness: "Transient" });
+});
