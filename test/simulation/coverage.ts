@@ -38,8 +38,8 @@ const PLANS: Record<Subject, Plan> = {
       },
       {
         states: /^UP$/,
-        events: /^(replication|timer)/,
-        why: "a farm replicates nothing, and waits for no peer",
+        events: /^replication/,
+        why: "a farm replicates nothing",
       },
       {
         states: /^(STOP|WAIT)$/,
