@@ -43,7 +43,7 @@ const MISFORTUNE = {
   none: 2,
   alone: 2,
   held: 300,
-  handshake: 40,
+  handshake: 15,
   reintegrating: 2,
   together: 4,
   inSync: 14,
@@ -91,7 +91,7 @@ export function run(settings: RunSettings): RunOutcome {
   } catch (error) {
     // A mutant may break the model itself (an object that should be there is not): caught all the same.
     if (!(error instanceof Violation) && !settings.mutant) throw error;
-    violation = (error as Error).message;
+    violation = error instanceof Violation ? error.message : `model: ${String(error)}`;
     world.tell(() => `BROKEN: ${violation}`);
   }
   return { steps, violation, statistics: world.statistics, story: world.story };
@@ -170,7 +170,8 @@ class Fate {
   #misfortune(inSync: boolean): void {
     const world = this.#world;
     const [first, second] = world.nodes;
-    const draw = world.random(inSync ? 12 : 9);
+    // In sync the link is cut more often: what follows is the only way to be promoted beside a primary that lives.
+    const draw = inSync ? Math.max(0, world.random(14) - 2) : world.random(9);
     if (draw < (inSync ? 1 : 4)) world.cut();
     else if (draw < 5) world.crash(world.source()?.node ?? first);
     else if (draw < 6) world.crash(world.nodes[world.random(2)]!);

@@ -287,6 +287,8 @@ export class World {
     if (link === null) return;
     const source = this.source();
     for (let count = arrived; count > 0 && this.link === link; count--) this.toTarget();
+    // What arrived may have ended the connection itself.
+    if (this.link !== link) return;
     this.link = null;
     this.#moved = true;
     if (source !== null && source.phase !== "inSync") this.statistics.interrupted++;
