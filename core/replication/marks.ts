@@ -222,10 +222,11 @@ export class Marks {
   /** Both disks hold everything from before `beginPoint`. */
   confirmPoint(): void {
     if (this.#pointIdentity === null) return;
+    // Objects of a range that is still on disk are found through names: those stay dirty there until the next rewrite.
+    const areNamesNeeded = this.made.rangesOnDisk.length > 0;
     for (const mark of this.#touched.settle()) {
-      // Objects of a range that is still on disk are found through these names: they stay dirty there until the next rewrite.
-      const isNeeded = mark.kind === MarkKind.NAMES && this.made.rangesOnDisk.length > 0;
-      if (mark.isSaid && !isNeeded) writeLeft(this.#log.records, mark);
+      if (mark.isSaid && !(areNamesNeeded && mark.kind === MarkKind.NAMES))
+        writeLeft(this.#log.records, mark);
       dropIfIdle(this.objects, mark);
     }
     this.#advanceNew(this.#pointIdentity);
