@@ -179,7 +179,7 @@ class Fate {
     else if (draw < 9) this.#failTarget();
     else if (draw < 10) world.swap();
     else if (draw < 11) this.#failTarget();
-    else world.diskFails(world.source()!.node, world.random(3) === 0 ? "full" : "sync");
+    else world.diskFails(world.source()!.node, world.random(2) === 0 ? "full" : "sync");
   }
 
   #failTarget(): void {
