@@ -128,6 +128,7 @@ export class SimNode {
     this.heartbeats.reset(this.incarnation);
     this.timers.clear();
     this.diskFree = 0;
+    this.writing = [];
     this.state = initialState(this.config);
     const adopted = adopt?.state;
     this.feed({
