@@ -21,6 +21,12 @@ const MAX_LOCAL_BYTES = 256 << 20;
 /** The API's socket under a node's var directory. */
 export const apiSocket = (varDir: string): string => join(varDir, "run", "api.sock");
 
+/**
+ * `wait`, `verify` and followed logs are silent for as long as they like. By `server.timeout(request, 0)` a POST without a body would be
+ * cut off after 10 s all the same. The types have it for TCP only.
+ */
+const PATIENT: object = { idleTimeout: 0 };
+
 /** Listens on VAR/run/api.sock, mode 0600. Throws when another daemon answers there. */
 export async function serveLocal(varDir: string, api: Api): Promise<{ close(): void }> {
   const path = apiSocket(varDir);
@@ -36,11 +42,8 @@ export async function serveLocal(varDir: string, api: Api): Promise<{ close(): v
   const server = Bun.serve({
     unix: path,
     maxRequestBodySize: MAX_LOCAL_BYTES,
-    fetch(request, server) {
-      // `wait` and followed logs are silent for as long as they like.
-      server.timeout(request, 0);
-      return api.handle(request, { kind: "local" });
-    },
+    ...PATIENT,
+    fetch: (request) => api.handle(request, { kind: "local" }),
   });
   // The directory lets only its owner in, so there is no moment in which another user could connect.
   chmodSync(path, 0o600);

@@ -28,9 +28,12 @@ export class Answers extends StreamWriter {
     this.#add(FrameType.READY);
   }
 
+  owesAcknowledgement(applied: number): boolean {
+    return applied !== this.#acknowledged;
+  }
+
   /** The operations up to number `applied` were carried out. */
   acknowledge(applied: number): void {
-    if (applied === this.#acknowledged) return;
     this.#acknowledged = applied;
     this.frame.applied = applied;
     this.frame.inHands = applied;

@@ -323,7 +323,7 @@ export function writeFlags(fd: number, flags: number): number {
 }
 
 function forget(applier: Applier, frame: Frame): number {
-  applier.objects.drop(frame.id);
+  applier.objects.forget(frame.id);
   return 0;
 }
 

@@ -271,6 +271,7 @@ export class Backing {
   /** Lets go of every descriptor. The table's memory stays with who holds its file. */
   close(): void {
     this.descriptors.close();
+    this.table.close();
     libc.close(this.rootFd);
   }
 }

@@ -16,6 +16,7 @@ import {
 } from "../platform/linux/constants.ts";
 import { errnoName, errnos } from "../platform/linux/errno.ts";
 import { allocate, close, cString, getdents64, openat, statx } from "../platform/linux/libc.ts";
+import { IdentitySet } from "../replication/identity_set.ts";
 import { objectFor } from "../replication/marked_objects.ts";
 import { DT_DIR } from "../replication/names.ts";
 import type { Host } from "./host.ts";
@@ -63,7 +64,8 @@ export class ChangedBehind {
   readonly #since: FileTime;
   /** When the mount was made; null: nobody but this process changes the copy now. */
   readonly #until: FileTime | null;
-  readonly #found = new Set<number>();
+  readonly #found = new IdentitySet();
+  #count = 0;
   readonly #named: string[] = [];
   readonly #time: FileTime = { seconds: 0, nanos: 0 };
   #top: Visit | null = null;
@@ -227,8 +229,8 @@ export class ChangedBehind {
   }
 
   #mark(id: number, parent: number, name: string, directory: boolean, path: () => string): void {
-    if (this.#found.has(id)) return;
-    this.#found.add(id);
+    if (!this.#found.add(id)) return;
+    this.#count++;
     if (this.#named.length < NAMED) this.#named.push(path());
     this.#remember(id, parent, name);
     this.#store.marks.markWhole(id, directory, false);
@@ -259,7 +261,7 @@ export class ChangedBehind {
 
   #finish(): void {
     this.isDone = true;
-    const count = this.#found.size;
+    const count = this.#count;
     if (this.#trouble !== "") this.#store.marks.everything = true;
     if (count > 0 || this.#trouble !== "") this.#store.rewrite();
     for (const { fd } of this.#roots) forgetStop(fd);

@@ -16,7 +16,7 @@ import {
 import { errnos } from "../platform/linux/errno.ts";
 import * as libc from "../platform/linux/libc.ts";
 import type { NodeTable } from "./node_table.ts";
-import { perNode } from "./node_table.ts";
+import { PerNode } from "./node_table.ts";
 import { descriptorPath, emptyString, HANDLE, handleAddress, mountIdAddress, scratch } from "./places.ts";
 
 const TYPE_DIRECTORY = 4;
@@ -41,9 +41,9 @@ export function handlesWork(rootFd: number): boolean {
 /** The cache of descriptors of one directory. Descriptors belong to it: nobody else closes them. */
 export class Descriptors {
   /** Slot of each node's descriptor, plus one. */
-  private readonly slotOf: Int32Array;
+  private readonly slotOf = new PerNode();
   /** Each node's O_PATH descriptor that is kept, plus one. */
-  private readonly kept: Int32Array;
+  private readonly kept = new PerNode();
   private readonly fds: Int32Array;
   private readonly nodes: Int32Array;
   private readonly recent: Uint8Array;
@@ -57,8 +57,6 @@ export class Descriptors {
     readonly byHandle: boolean,
     private readonly limit = 4096,
   ) {
-    this.slotOf = perNode(table.capacity);
-    this.kept = perNode(table.capacity);
     this.fds = new Int32Array(limit).fill(-1);
     this.nodes = new Int32Array(limit);
     this.recent = new Uint8Array(limit);
@@ -67,13 +65,13 @@ export class Descriptors {
 
   /** The node's descriptor, or -errno. Good until the next call that opens one, or for as long as it is held. */
   get(index: number): number {
-    const slot = this.slotOf[index]! - 1;
+    const slot = this.slotOf.get(index) - 1;
     if (slot >= 0) {
       this.recent[slot] = 1;
       return this.fds[slot]!;
     }
     const type = this.table.type(index);
-    const keptFd = this.kept[index]! - 1;
+    const keptFd = this.kept.get(index) - 1;
     if (keptFd >= 0 && !isOpenable(type)) return keptFd;
     const fd = this.openNode(index, type, keptFd);
     if (fd < 0) return fd;
@@ -81,13 +79,13 @@ export class Descriptors {
     this.fds[free] = fd;
     this.nodes[free] = index;
     this.recent[free] = 1;
-    this.slotOf[index] = free + 1;
+    this.slotOf.set(index, free + 1);
     return fd;
   }
 
   /** The slot of a node that `get` just served: until `release(slot)` its descriptor stays open. */
   hold(index: number): number {
-    const slot = this.slotOf[index]! - 1;
+    const slot = this.slotOf.get(index) - 1;
     if (slot >= 0) this.holds[slot]!++;
     return slot;
   }
@@ -98,24 +96,24 @@ export class Descriptors {
 
   /** Keeps `pathFd` (O_PATH, handed over) for as long as the record lives. */
   keep(index: number, pathFd: number): void {
-    if (this.kept[index] !== 0) libc.close(pathFd);
-    else this.kept[index] = pathFd + 1;
+    if (this.kept.get(index) !== 0) libc.close(pathFd);
+    else this.kept.set(index, pathFd + 1);
   }
 
   isKept(index: number): boolean {
-    return this.kept[index] !== 0;
+    return this.kept.get(index) !== 0;
   }
 
   /** Lets go of everything that belongs to a record about to be freed. */
   drop(index: number): void {
-    const slot = this.slotOf[index]! - 1;
-    this.slotOf[index] = 0;
+    const slot = this.slotOf.get(index) - 1;
+    this.slotOf.set(index, 0);
     if (slot >= 0) {
       this.nodes[slot] = 0;
       if (this.holds[slot] === 0) this.closeSlot(slot);
     }
-    const keptFd = this.kept[index]! - 1;
-    this.kept[index] = 0;
+    const keptFd = this.kept.get(index) - 1;
+    this.kept.set(index, 0);
     if (keptFd >= 0) libc.close(keptFd);
   }
 
@@ -123,7 +121,7 @@ export class Descriptors {
   close(): void {
     for (let slot = 0; slot < this.limit; slot++) if (this.fds[slot]! >= 0) libc.close(this.fds[slot]!);
     for (let index = 1; index < this.table.end; index++)
-      if (this.kept[index]! > 0) libc.close(this.kept[index]! - 1);
+      if (this.kept.get(index) > 0) libc.close(this.kept.get(index) - 1);
   }
 
   private openNode(index: number, type: number, keptFd: number): number {
@@ -149,7 +147,7 @@ export class Descriptors {
       if (this.fds[slot]! < 0) return slot;
       if (this.holds[slot]! > 0) continue;
       if (this.recent[slot] === 0) {
-        this.slotOf[this.nodes[slot]!] = 0;
+        this.slotOf.set(this.nodes[slot]!, 0);
         this.closeSlot(slot);
         return slot;
       }

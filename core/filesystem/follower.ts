@@ -6,6 +6,7 @@
  */
 import type { Generations } from "../failover/types.ts";
 import { errnos } from "../platform/linux/errno.ts";
+import type { Marks } from "../replication/marks.ts";
 import { unionMarks } from "../replication/marks_recovery.ts";
 import { type Frame, FrameType } from "../replication/operation.ts";
 import type { VerifyResult } from "./control.ts";
@@ -99,6 +100,11 @@ export class Follower {
     return this.phase === "greeting" || this.phase === "waiting";
   }
 
+  /** Both copies are being compared. */
+  get verifies(): boolean {
+    return this.#verification !== null;
+  }
+
   /** What was changed while the module was stopped is marked by now. */
   allowGreeting(): void {
     this.#mayGreet = true;
@@ -166,9 +172,24 @@ export class Follower {
     if (this.phase === "locating") wake = Math.min(wake, this.#locate(now));
     if (this.phase === "copying" && this.#copy !== null) wake = Math.min(wake, this.#goOnCopying(this.#copy));
     if (this.#verification !== null) wake = Math.min(wake, this.#verification.step(now));
+    return Math.min(wake, this.flush(now));
+  }
+
+  /** Asks for the peer's word on all that was sent. */
+  ping(): void {
+    this.#writer.frame.ticket = 0;
+    this.#outbound.send(FrameType.PING);
+  }
+
+  /** Gives the link what is due. Returns when the rest is. */
+  flush(now: number): number {
+    const { link } = this;
+    if (!link.isOpen) return Number.POSITIVE_INFINITY;
+    const due = this.#writer.dueAt(now);
     this.#host.counters.queueBytes = this.#writer.queued;
-    this.#host.counters.bytesSent += this.#writer.flush(this.link);
-    return wake;
+    if (due > now) return due;
+    this.#host.counters.bytesSent += this.#writer.flush(link);
+    return Number.POSITIVE_INFINITY;
   }
 
   #goOnCopying(copy: SourceCopy): number {
@@ -290,7 +311,7 @@ export class Follower {
     this.phase = "locating";
     const { marks } = this.#source.store;
     const tree = new BackingTree(this.#source.roots, this.#source.places, marks);
-    const steps = tree.verifying([...marks.dirtyDirectories(), ...marks.dirtyObjects()]);
+    const steps = tree.verifying(dirtyThings(marks));
     this.#locating = { tree, steps };
   }
 
@@ -374,8 +395,7 @@ export class Follower {
     if (!link.isOpen) return link.proofDeadline;
     if (now - this.#sentAt >= PING_INTERVAL && this.phase !== "greeting" && this.phase !== "waiting") {
       this.#sentAt = now;
-      this.#writer.frame.ticket = 0;
-      this.#outbound.send(FrameType.PING);
+      this.ping();
     }
     const owed =
       this.#outbound.streaming &&
@@ -388,6 +408,11 @@ export class Follower {
     }
     return now + Math.min(PING_INTERVAL, this.#host.config.timeoutMs / 4);
   }
+}
+
+function* dirtyThings(marks: Marks): Generator<number> {
+  yield* marks.dirtyDirectories();
+  yield* marks.dirtyObjects();
 }
 
 /** Errors that an operation can only meet on a copy that differs: the disk is not at fault. */

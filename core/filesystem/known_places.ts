@@ -4,6 +4,9 @@
  * The stream introduces an object by its place, and the dirty map remembers it, so that it is found again after a restart.
  */
 import type { Place } from "../replication/marks.ts";
+import { NameTable } from "../replication/name_table.ts";
+import { DT_DIR } from "../replication/names.ts";
+import { STAT, STX_MODE, scratch } from "./places.ts";
 
 /** A name as a string of one character per byte: exact for any name. */
 export function nameText(name: Uint8Array, at = 0, length = name.length - at): string {
@@ -15,12 +18,10 @@ export function nameText(name: Uint8Array, at = 0, length = name.length - at): s
 /** The bytes of a name that `nameText` made. */
 export const nameBytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, "latin1"));
 
-const keyOf = (parent: number, name: string): string => `${parent}/${name}`;
-
 /** See the top of the file. */
 export class KnownPlaces {
-  readonly #places = new Map<number, Place>();
-  readonly #ids = new Map<string, number>();
+  /** One name of each object, though it may have several. */
+  readonly #names = new NameTable();
   /** How often something was moved. */
   renames = 0;
   /** How often an object lost the name by which it was known and has others, which nobody told. */
@@ -31,60 +32,82 @@ export class KnownPlaces {
 
   /** Where `id` is, or null when that is not known, or when it has no name any more. */
   get(id: number): Place | null {
-    const place = this.#places.get(id);
-    if (place !== undefined) return place;
+    const row = this.#names.ofId(id);
+    if (row >= 0) return { parent: this.#names.parent(row), name: this.#names.name(row) };
     const found = this.finder?.(id) ?? null;
     if (found !== null) this.set(id, found.parent, found.name);
     return found;
   }
 
+  /** The directory of `id`: 0 for a replicated directory itself, -1 when that is not known. */
+  parentOf(id: number): number {
+    const row = this.#names.ofId(id);
+    return row >= 0 ? this.#names.parent(row) : (this.get(id)?.parent ?? -1);
+  }
+
   /** What `name` in `parent` is, or 0 when that is not known. */
   idOf(parent: number, name: string): number {
-    return this.#ids.get(keyOf(parent, name)) ?? 0;
+    const row = this.#names.find(parent, name);
+    return row < 0 ? 0 : this.#names.id(row);
   }
 
-  /** `id` is called `name` in `parent` (and maybe by other names too). */
-  set(id: number, parent: number, name: string): void {
-    const old = this.#places.get(id);
-    if (old !== undefined) {
-      if (old.parent === parent && old.name === name) return;
-      this.#ids.delete(keyOf(old.parent, old.name));
+  /** Has it a known name, and is it known to be no directory? */
+  isFile(id: number): boolean {
+    const row = this.#names.ofId(id);
+    return row >= 0 && this.#names.type(row) !== 0 && this.#names.type(row) !== DT_DIR;
+  }
+
+  /** `id` is called `name` in `parent` (and maybe by other names too). `type`: its d_type, 0 when that is not known. */
+  set(id: number, parent: number, name: string, type = 0): void {
+    const row = this.#names.ofId(id);
+    let known = type;
+    if (row >= 0) {
+      known ||= this.#names.type(row);
+      if (known === this.#names.type(row) && this.#names.find(parent, name) === row) return;
+      this.#names.remove(row);
     }
-    this.#places.set(id, { parent, name });
-    if (parent !== 0) this.#ids.set(keyOf(parent, name), id);
+    this.#names.add(id, parent, name, known);
   }
 
-  /** The kernel met `id` under the name that begins at `at` and ends before a NUL: one of its names, if none is known. */
+  /**
+   * The kernel met `id`, whose attributes are in STAT, under the name that begins at `at` and ends before a NUL: one of its names, if none
+   * is known.
+   */
   seen(id: number, parent: number, name: Uint8Array, at: number): void {
-    if (this.#places.has(id)) return;
-    this.set(id, parent, nameText(name, at, name.indexOf(0, at) - at));
+    if (this.#names.ofId(id) >= 0) return;
+    const type = scratch.view.getUint16(STAT + STX_MODE, true) >>> 12;
+    this.set(id, parent, nameText(name, at, name.indexOf(0, at) - at), type);
   }
 
   /** The name is gone, the object's `last` one or not. Returns what it was, 0 when unknown. */
   remove(parent: number, name: string, last: boolean): number {
-    const key = keyOf(parent, name);
-    const id = this.#ids.get(key) ?? 0;
-    if (id === 0) return 0;
-    this.#ids.delete(key);
-    this.#places.delete(id);
+    const row = this.#names.find(parent, name);
+    if (row < 0) return 0;
+    const id = this.#names.id(row);
+    this.#names.remove(row);
     if (!last) this.lost++;
     return id;
   }
 
   /** The object is gone, whatever it was called. */
   forget(id: number): void {
-    const place = this.#places.get(id);
-    if (place === undefined) return;
-    this.#places.delete(id);
-    this.#ids.delete(keyOf(place.parent, place.name));
+    const row = this.#names.ofId(id);
+    if (row >= 0) this.#names.remove(row);
   }
 
   /** A rename happened; what was replaced lost its `last` name by it, or not. */
   rename(from: number, fromName: string, to: number, toName: string, exchange: boolean, last: boolean): void {
     this.renames++;
+    const type = this.#typeOf(from, fromName);
+    const otherType = this.#typeOf(to, toName);
     const id = this.remove(from, fromName, true);
     const other = this.remove(to, toName, last || exchange);
-    if (id !== 0) this.set(id, to, toName);
-    if (exchange && other !== 0) this.set(other, from, fromName);
+    if (id !== 0) this.set(id, to, toName, type);
+    if (exchange && other !== 0) this.set(other, from, fromName, otherType);
+  }
+
+  #typeOf(parent: number, name: string): number {
+    const row = this.#names.find(parent, name);
+    return row < 0 ? 0 : this.#names.type(row);
   }
 }

@@ -44,6 +44,8 @@ export class Link {
   /** True once both sides have proved themselves. */
   isOpen = false;
   isClosed = false;
+  /** Its owner wants nothing for the time being: what was received is not dealt with yet. */
+  isPaused = false;
   /** When the peer was last heard, in the owner's clock. */
   heardAt: number;
   /** Payload bytes, sealed or opened so far. */
@@ -87,6 +89,7 @@ export class Link {
 
   /** POLL* bits to wait for. */
   events(): number {
+    if (this.isPaused) return this.#outTo > this.#outFrom ? POLLOUT : 0;
     return this.#connecting ? POLLOUT : this.#outTo > this.#outFrom ? POLLIN | POLLOUT : POLLIN;
   }
 
@@ -117,7 +120,18 @@ export class Link {
       return;
     }
     if (ready & POLLOUT) this.#flush();
-    if (ready & ~POLLOUT) this.#receive(now);
+    if (ready & ~POLLOUT && !this.isPaused) this.#receive(now);
+  }
+
+  /** Ends a pause, which counts as the peer's silence no more than what it has sent since. */
+  goOn(now: number): void {
+    this.isPaused = false;
+    this.heardAt = now;
+    try {
+      this.#openFrames();
+    } catch (error) {
+      this.close(error instanceof Error ? error.message : String(error));
+    }
   }
 
   /** Closes and tells the owner, once. */
@@ -200,7 +214,7 @@ export class Link {
   }
 
   #openFrames(): void {
-    while (!this.isClosed && this.#inTo - this.#inFrom >= FRAME_HEADER) {
+    while (!this.isClosed && !this.isPaused && this.#inTo - this.#inFrom >= FRAME_HEADER) {
       const size = FrameOpener.size(this.#in.bytes, this.#inFrom);
       if (this.#inTo - this.#inFrom < size) break;
       const plain = this.#opener!.open(this.#in.bytes.subarray(this.#inFrom, this.#inFrom + size));

@@ -13,32 +13,63 @@ import { type Identities, PRIVATE_NAME } from "./identity.ts";
 import { nameText } from "./known_places.ts";
 import { STAT, STX_MODE, STX_NLINK, scratch, statAddress } from "./places.ts";
 
-const ROOM = 256 * 1024;
+/** What is read at once, bytes: some hundred entries, a few ms. */
+const ROOM = 16 * 1024;
 const room = allocate(ROOM);
 const dot = cString(".").address;
 const D_RECLEN = 16;
 const D_NAME = 19;
 
-/** The entries of the open directory `fd`, ours and excluded ones left out. `top`: it is a replicated directory itself. Returns -errno when it cannot be read. */
+/** A directory that is listed a little at a time: a large one takes longer than anybody should wait. */
+export class Listing {
+  /** 0, or why it cannot be read: -errno. */
+  failed = 0;
+  readonly #fd: number;
+
+  /** Of the open directory `fd`, which stays the caller's. `top`: it is a replicated directory itself. */
+  constructor(
+    fd: number,
+    readonly identities: Identities,
+    readonly top: boolean,
+    readonly filter: NameFilter | null,
+  ) {
+    // A descriptor of its own: the position in a shared one may be in use.
+    this.#fd = openat(fd, dot, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (this.#fd < 0) this.failed = this.#fd;
+  }
+
+  /** Some hundred entries more, without ours and excluded ones; null: there are no more, or it `failed`. */
+  next(): Entry[] | null {
+    if (this.failed !== 0) return null;
+    const filled = getdents64(this.#fd, room.address, ROOM);
+    if (filled < 0) this.failed = filled;
+    if (filled <= 0) return null;
+    const entries: Entry[] = [];
+    for (let at = 0; at < filled; at += room.view.getUint16(at + D_RECLEN, true)) {
+      const entry = entryAt(this.#fd, at, this.identities, this.top, this.filter);
+      if (entry !== null) entries.push(entry);
+    }
+    return entries;
+  }
+
+  close(): void {
+    if (this.#fd >= 0) close(this.#fd);
+  }
+}
+
+/** The entries of the open directory `fd`, in one go. Returns -errno when it cannot be read. See Listing. */
 export function listDirectory(
   fd: number,
   identities: Identities,
   top: boolean,
   filter: NameFilter | null,
 ): Entry[] | number {
-  // A descriptor of its own: the position in a shared one may be in use.
-  const own = openat(fd, dot, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-  if (own < 0) return own;
+  const listing = new Listing(fd, identities, top, filter);
   const entries: Entry[] = [];
-  let filled = getdents64(own, room.address, ROOM);
-  for (; filled > 0; filled = getdents64(own, room.address, ROOM)) {
-    for (let at = 0; at < filled; at += room.view.getUint16(at + D_RECLEN, true)) {
-      const entry = entryAt(own, at, identities, top, filter);
-      if (entry !== null) entries.push(entry);
-    }
-  }
-  close(own);
-  return filled < 0 ? filled : entries;
+  for (let found = listing.next(); found !== null; found = listing.next())
+    for (const entry of found) entries.push(entry);
+  listing.close();
+  return listing.failed === 0 ? entries : listing.failed;
 }
 
 function entryAt(

@@ -7,7 +7,7 @@
  */
 import { MAP_SHARED, PROT_READ, PROT_WRITE } from "../platform/linux/constants.ts";
 import { check } from "../platform/linux/errno.ts";
-import { allocate, ftruncate, mmap } from "../platform/linux/libc.ts";
+import { ftruncate, mmap, release } from "../platform/linux/libc.ts";
 import type { Memory } from "../platform/linux/memory.ts";
 import { memoryAt } from "../platform/linux/memory.ts";
 
@@ -38,6 +38,10 @@ const GENERATION = 6;
 const BYTES = 28;
 const HANDLE = 32;
 const RECORD = 64;
+/** Records mapped at first. */
+const FIRST_MAPPED = 1 << 14;
+const SEGMENTS = 512;
+const SEGMENT_SHIFT = 23;
 /** Record 0 is the header: its first double is the number of records ever used, the rest are words. */
 const USED = 0;
 /** The kernel sends requests again when it is asked to: without that, no successor can take the mount over. */
@@ -50,31 +54,55 @@ const RESENT = 0x80000000;
 
 /** The kernel's objects. Indices are positive; 0 means none. */
 export class NodeTable {
-  private readonly memory: Memory;
-  private readonly doubles: Float64Array;
-  private readonly words: Uint32Array;
-  private readonly bytes: Uint8Array;
-  private hash = new Uint32Array(1 << 12);
+  private memory: Memory | null = null;
+  private doubles: Float64Array = new Float64Array(0);
+  private words: Uint32Array = new Uint32Array(0);
+  private bytes: Uint8Array = new Uint8Array(0);
+  /** Records that are mapped: what is not used yet must not count as memory in use, or the garbage collector hardly ever runs. */
+  private mapped = 0;
+  /** Many small tables: growing one never takes long. */
+  private readonly hash: Uint32Array[] = [];
+  private readonly hashed = new Uint32Array(SEGMENTS);
   private count = 0;
   private firstFree = 0;
 
   /** Takes over the records in `memfd`, or starts empty when it is. `capacity` bounds the number of objects. */
   constructor(
-    memfd: number,
+    private readonly memfd: number,
     readonly capacity = 1 << 24,
   ) {
-    const length = capacity * RECORD;
-    check(ftruncate(memfd, length), "cannot size the node table");
+    check(ftruncate(memfd, capacity * RECORD), "cannot size the node table");
+    for (let segment = 0; segment < SEGMENTS; segment++) this.hash.push(new Uint32Array(16));
+    this.map(Math.min(capacity, FIRST_MAPPED));
+    if (this.doubles[USED] === 0) this.doubles[USED] = 1;
+    while (this.mapped < this.doubles[USED]!) this.map(Math.min(capacity, this.mapped * 2));
+    this.adopt();
+  }
+
+  /** Maps so many records, in the place of fewer. */
+  private map(records: number): void {
+    const length = records * RECORD;
     const at = check(
-      mmap(length, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0),
+      mmap(length, PROT_READ | PROT_WRITE, MAP_SHARED, this.memfd, 0),
       `cannot map a node table of ${length} bytes`,
     );
+    const before = this.memory;
     this.memory = memoryAt(at, length);
     this.bytes = this.memory.bytes;
     this.words = this.memory.words;
     this.doubles = new Float64Array(this.bytes.buffer);
-    if (this.doubles[USED] === 0) this.doubles[USED] = 1;
-    this.adopt();
+    this.mapped = records;
+    if (before !== null) release(before);
+  }
+
+  /** Gives the memory back: no node is known any more. */
+  close(): void {
+    if (this.memory !== null) release(this.memory);
+    this.memory = null;
+    // Whoever asks all the same finds nothing, and not what lies there now.
+    this.bytes = new Uint8Array(0);
+    this.words = new Uint32Array(0);
+    this.doubles = new Float64Array(0);
   }
 
   /** Finds every live record again. */
@@ -164,9 +192,11 @@ export class NodeTable {
 
   /** The live record of this backing inode number, or 0. */
   find(inoLow: number, inoHigh: number): number {
-    const mask = this.hash.length - 1;
-    for (let at = this.home(inoLow, inoHigh); ; at = (at + 1) & mask) {
-      const index = this.hash[at]!;
+    const home = mixed(inoLow, inoHigh);
+    const table = this.hash[home >>> SEGMENT_SHIFT]!;
+    const mask = table.length - 1;
+    for (let at = home & mask; ; at = (at + 1) & mask) {
+      const index = table[at]!;
       if (index === 0) return 0;
       if (this.inoLow(index) === inoLow && this.inoHigh(index) === inoHigh) return index;
     }
@@ -179,8 +209,10 @@ export class NodeTable {
   add(identity: number, inoLow: number, inoHigh: number, type: number, from: Memory, at: number): number {
     let index = this.firstFree;
     if (index !== 0) this.firstFree = this.words[index * 16 + 8]!;
-    else if (this.doubles[USED]! < this.capacity) index = this.doubles[USED]!++;
-    else return 0;
+    else if (this.doubles[USED]! < this.capacity) {
+      if (this.doubles[USED] === this.mapped) this.map(Math.min(this.capacity, this.mapped * 2));
+      index = this.doubles[USED]!++;
+    } else return 0;
     this.doubles[index * 8 + IDENTITY] = identity;
     this.doubles[index * 8 + LOOKUPS] = 0;
     this.words[index * 16 + INO_LOW] = inoLow;
@@ -239,22 +271,25 @@ export class NodeTable {
 
   /** Takes the record out of the search by inode number: the number belongs to another object now. */
   unhash(index: number): void {
-    const mask = this.hash.length - 1;
-    let at = this.home(this.inoLow(index), this.inoHigh(index));
-    while (this.hash[at] !== index) {
-      if (this.hash[at] === 0) return;
+    const hash = mixed(this.inoLow(index), this.inoHigh(index));
+    const table = this.hash[hash >>> SEGMENT_SHIFT]!;
+    const mask = table.length - 1;
+    let at = hash & mask;
+    while (table[at] !== index) {
+      if (table[at] === 0) return;
       at = (at + 1) & mask;
     }
     // What follows without a gap moves up, so that no search ends early.
-    for (let next = (at + 1) & mask; this.hash[next] !== 0; next = (next + 1) & mask) {
-      const moved = this.hash[next]!;
-      const home = this.home(this.inoLow(moved), this.inoHigh(moved));
+    for (let next = (at + 1) & mask; table[next] !== 0; next = (next + 1) & mask) {
+      const moved = table[next]!;
+      const home = mixed(this.inoLow(moved), this.inoHigh(moved)) & mask;
       if (((next - home) & mask) >= ((next - at) & mask)) {
-        this.hash[at] = moved;
+        table[at] = moved;
         at = next;
       }
     }
-    this.hash[at] = 0;
+    table[at] = 0;
+    this.hashed[hash >>> SEGMENT_SHIFT]!--;
     this.count--;
   }
 
@@ -263,29 +298,51 @@ export class NodeTable {
     this.firstFree = index;
   }
 
-  private home(inoLow: number, inoHigh: number): number {
-    const mixed = Math.imul(inoLow ^ Math.imul(inoHigh, 0x9e3779b1), 0x85ebca6b);
-    return (mixed ^ (mixed >>> 15)) & (this.hash.length - 1);
-  }
-
   private insert(index: number): void {
-    if (this.count * 2 >= this.hash.length) this.grow();
-    const mask = this.hash.length - 1;
-    let at = this.home(this.inoLow(index), this.inoHigh(index));
-    while (this.hash[at] !== 0) at = (at + 1) & mask;
-    this.hash[at] = index;
+    const hash = mixed(this.inoLow(index), this.inoHigh(index));
+    const segment = hash >>> SEGMENT_SHIFT;
+    if (this.hashed[segment]! * 2 >= this.hash[segment]!.length) this.grow(segment);
+    put(this.hash[segment]!, hash, index);
+    this.hashed[segment]!++;
     this.count++;
   }
 
-  private grow(): void {
-    const old = this.hash;
-    this.hash = new Uint32Array(old.length * 4);
-    this.count = 0;
-    for (const index of old) if (index !== 0) this.insert(index);
+  private grow(segment: number): void {
+    const old = this.hash[segment]!;
+    const larger = new Uint32Array(old.length * 2);
+    for (const index of old)
+      if (index !== 0) put(larger, mixed(this.inoLow(index), this.inoHigh(index)), index);
+    this.hash[segment] = larger;
   }
 }
 
-/** A number for each possible index, all 0 at first, without memory for those never used. */
-export function perNode(capacity: number): Int32Array {
-  return new Int32Array(allocate(capacity * 4).bytes.buffer);
+function put(table: Uint32Array, hash: number, index: number): void {
+  const mask = table.length - 1;
+  let at = hash & mask;
+  while (table[at] !== 0) at = (at + 1) & mask;
+  table[at] = index;
+}
+
+function mixed(inoLow: number, inoHigh: number): number {
+  const hash = Math.imul(inoLow ^ Math.imul(inoHigh, 0x9e3779b1), 0x85ebca6b);
+  return (hash ^ (hash >>> 15)) >>> 0;
+}
+
+/** A number for each index, 0 at first. */
+export class PerNode {
+  private numbers = new Int32Array(1 << 12);
+
+  get(index: number): number {
+    return index < this.numbers.length ? this.numbers[index]! : 0;
+  }
+
+  set(index: number, value: number): void {
+    if (index >= this.numbers.length) {
+      if (value === 0) return;
+      const larger = new Int32Array(Math.max(this.numbers.length * 2, index + 1));
+      larger.set(this.numbers);
+      this.numbers = larger;
+    }
+    this.numbers[index] = value;
+  }
 }

@@ -2,10 +2,14 @@
  * PRIM's stream to the peer, whatever its operations mean: numbered in order, and each object introduced by its place before its
  * first use in a connection. An object without a name that the peer never met cannot be introduced.
  */
+import { IdentitySet } from "../replication/identity_set.ts";
 import type { Marks } from "../replication/marks.ts";
 import { FrameType } from "../replication/operation.ts";
 import type { KnownPlaces } from "./known_places.ts";
 import type { StreamWriter } from "./stream_buffers.ts";
+
+/** Files that the peer keeps in mind at once. */
+const MOST_FILES = 1 << 13;
 
 /** See the top of the file. A base class: an operation costs no call through another object. */
 export class OrderedStream {
@@ -15,9 +19,14 @@ export class OrderedStream {
   acknowledged = 0;
   /** Everything up to here is applied by the peer, whatever its copy is worth yet. */
   applied = 0;
+  /** The application goes on without the peer's word: its operations leave together. */
+  isPatient = false;
   /** An operation concerns an object whose name nobody told: the stream cannot go on like this. */
   unreachable: (id: number) => void = () => {};
-  readonly #bound = new Set<number>();
+  readonly #bound = new IdentitySet();
+  /** Files that the peer knows, in the order of their introduction. One that makes room is introduced again when it is used again. */
+  readonly #files = new Float64Array(MOST_FILES);
+  #nextFile = 0;
   /** Lost their last name while the peer did not know them: there is nothing to replicate them to. */
   readonly #nameless = new Set<number>();
 
@@ -30,6 +39,7 @@ export class OrderedStream {
   /** A connection begins or ends: the peer knows no object. */
   reset(): void {
     this.#bound.clear();
+    this.#files.fill(0);
   }
 
   /** Introduces a replicated directory, the one with this index in the configuration. */
@@ -41,18 +51,47 @@ export class OrderedStream {
     this.#bound.add(id);
   }
 
-  /** The peer knows this object. */
+  /** The peer knows this object with the next frame. */
   markBound(id: number): void {
     this.#bound.add(id);
+    this.#introduced = id;
+  }
+  #introduced = 0;
+
+  /** After the frame that introduced an object. A directory stays: others are found through it. */
+  #makeRoom(): void {
+    const id = this.#introduced;
+    this.#introduced = 0;
+    if (!this.places.isFile(id)) return;
+    const at = this.#nextFile++ % MOST_FILES;
+    const old = this.#files[at]!;
+    this.#files[at] = id;
+    // What has no name any more is reached by its descriptor only.
+    if (old === 0 || old === id || !this.places.isFile(old) || !this.#bound.delete(old)) return;
+    this.writer.frame.id = old;
+    this.tell(FrameType.FORGET);
   }
 
-  /** Numbers the writer's frame and queues it. Returns its number. */
+  /** Numbers the writer's frame and queues it; it leaves at once. Returns its number. */
   send(type: FrameType): number {
+    this.writer.hurry();
+    return this.#queue(type);
+  }
+
+  /** The same for an operation of the application's, which may leave a little later with the next ones. */
+  protected tell(type: FrameType): number {
+    if (!this.isPatient) this.writer.hurry();
+    return this.#queue(type);
+  }
+
+  #queue(type: FrameType): number {
     const { frame } = this.writer;
     frame.type = type;
-    frame.sequence = ++this.sequence;
+    const sequence = ++this.sequence;
+    frame.sequence = sequence;
     this.writer.add();
-    return this.sequence;
+    if (this.#introduced !== 0) this.#makeRoom();
+    return sequence;
   }
 
   /** Introduces an object, and its directories first. False when it has no known place. */
@@ -65,8 +104,8 @@ export class OrderedStream {
     frame.parent = place.parent;
     frame.mode = 0;
     frame.name.set(Uint8Array.from(Buffer.from(place.name, "latin1")));
-    this.send(FrameType.BIND);
-    this.#bound.add(id);
+    this.markBound(id);
+    this.tell(FrameType.BIND);
     return true;
   }
 

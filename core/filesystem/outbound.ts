@@ -58,6 +58,7 @@ export class Outbound extends OrderedStream implements Replicator {
     frame.id = id;
     frame.offset = offset;
     frame.data.set(data, dataOffset, length);
+    // Often an fsync comes next: the peer writes meanwhile.
     return this.send(FrameType.WRITE);
   }
 
@@ -68,7 +69,7 @@ export class Outbound extends OrderedStream implements Replicator {
     frame.mode = mode;
     frame.offset = offset;
     frame.length = length;
-    return this.send(FrameType.ALLOCATE);
+    return this.tell(FrameType.ALLOCATE);
   }
 
   create(
@@ -83,7 +84,7 @@ export class Outbound extends OrderedStream implements Replicator {
     times: ResultTimes,
   ): number {
     const directory = (mode & 0o170000) === 0o040000;
-    this.places.set(id, parent, nameText(name));
+    this.places.set(id, parent, nameText(name), mode >>> 12);
     if (!this.#sendsCreation(parent, id, directory)) return this.#skip();
     const { frame } = this.writer;
     frame.id = id;
@@ -96,7 +97,7 @@ export class Outbound extends OrderedStream implements Replicator {
     frame.name.set(name);
     frame.data.set(target ?? NOTHING);
     this.markBound(id);
-    const sequence = this.send(FrameType.CREATE);
+    const sequence = this.tell(FrameType.CREATE);
     if (times.objectSeconds === 0 && times.objectNanos === 0) return sequence;
     return this.setAttributes(id, ATTR_MTIME, 0, 0, 0, 0, 0, 0, times.objectSeconds, times.objectNanos);
   }
@@ -114,7 +115,7 @@ export class Outbound extends OrderedStream implements Replicator {
     frame.uid = uid;
     frame.gid = gid;
     this.markBound(id);
-    return this.send(FrameType.CREATE_UNNAMED);
+    return this.tell(FrameType.CREATE_UNNAMED);
   }
 
   link(id: number, parent: number, name: Uint8Array, times: ResultTimes): number {
@@ -130,7 +131,7 @@ export class Outbound extends OrderedStream implements Replicator {
     frame.parent = parent;
     this.#times(times);
     frame.name.set(name);
-    return this.send(FrameType.LINK);
+    return this.tell(FrameType.LINK);
   }
 
   unlink(
@@ -153,7 +154,7 @@ export class Outbound extends OrderedStream implements Replicator {
     frame.flags = directory ? REMOVE_DIRECTORY : 0;
     this.#times(times);
     frame.name.set(name);
-    return this.send(FrameType.UNLINK);
+    return this.tell(FrameType.UNLINK);
   }
 
   rename(
@@ -189,7 +190,7 @@ export class Outbound extends OrderedStream implements Replicator {
     frame.toNanos = toTimes.parentNanos;
     frame.name.set(fromName);
     frame.toName.set(toName);
-    return this.send(FrameType.RENAME);
+    return this.tell(FrameType.RENAME);
   }
 
   setAttributes(
@@ -216,7 +217,7 @@ export class Outbound extends OrderedStream implements Replicator {
     frame.atimeNanos = atimeNanos;
     frame.mtime = mtime;
     frame.mtimeNanos = mtimeNanos;
-    return this.send(FrameType.SETATTR);
+    return this.tell(FrameType.SETATTR);
   }
 
   setXattr(id: number, name: Uint8Array, value: Uint8Array): number {
@@ -225,7 +226,7 @@ export class Outbound extends OrderedStream implements Replicator {
     frame.id = id;
     frame.name.set(name);
     frame.data.set(value);
-    return this.send(FrameType.SETXATTR);
+    return this.tell(FrameType.SETXATTR);
   }
 
   removeXattr(id: number, name: Uint8Array): number {
@@ -233,7 +234,7 @@ export class Outbound extends OrderedStream implements Replicator {
     const { frame } = this.writer;
     frame.id = id;
     frame.name.set(name);
-    return this.send(FrameType.REMOVEXATTR);
+    return this.tell(FrameType.REMOVEXATTR);
   }
 
   setFlags(id: number, flags: number): number {
@@ -241,7 +242,7 @@ export class Outbound extends OrderedStream implements Replicator {
     const { frame } = this.writer;
     frame.id = id;
     frame.flags = flags;
-    return this.send(FrameType.SETFLAGS);
+    return this.tell(FrameType.SETFLAGS);
   }
 
   forget(id: number): void {
@@ -251,7 +252,7 @@ export class Outbound extends OrderedStream implements Replicator {
     this.reintegration?.forget(id);
     if (!known || !this.streaming) return;
     this.writer.frame.id = id;
-    this.send(FrameType.FORGET);
+    this.tell(FrameType.FORGET);
   }
 
   sync(id: number, dataOnly: boolean): number {

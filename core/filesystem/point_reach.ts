@@ -5,6 +5,7 @@
  * by the sync of the copy's record that ends each point (copy_record.ts).
  */
 import { S_IFDIR, S_IFMT, S_IFREG } from "../platform/linux/constants.ts";
+import { errnos } from "../platform/linux/errno.ts";
 import { close } from "../platform/linux/libc.ts";
 import type { Marks } from "../replication/marks.ts";
 import type { KnownPlaces } from "./known_places.ts";
@@ -51,7 +52,8 @@ export class ReplicaReach implements Reach {
 
   open(id: number): number | null {
     const object = this.objects.get(id);
-    if (object === undefined) return null;
+    // What lost its name is gone by now, or its directory says so. What has one was put aside to make room, and must be durable.
+    if (object === undefined) return this.objects.isLeft(id) ? -errnos.ENOENT : null;
     const fd = this.objects.fd(id);
     return object.pathOnly ? null : fd;
   }

@@ -8,7 +8,7 @@ import { type Completion, Job, type Pool } from "./pool.ts";
 import { SyncQueue } from "./sync_queue.ts";
 
 /** Above this many objects, whole file systems are synced. */
-const MOST_SINGLE_SYNCS = 512;
+export const MOST_SINGLE_SYNCS = 512;
 /** Few: the application's own syncs need threads of the pool, too. */
 const IN_FLIGHT = 2;
 

@@ -4,7 +4,7 @@
  */
 import { EFD_CLOEXEC, EFD_NONBLOCK } from "../platform/linux/constants.ts";
 import { check } from "../platform/linux/errno.ts";
-import { allocate, close, drainEvent, eventfd } from "../platform/linux/libc.ts";
+import { allocate, close, drainEvent, eventfd, signalEvent } from "../platform/linux/libc.ts";
 import type { Memory } from "../platform/linux/memory.ts";
 import { compiled } from "../platform/self.ts";
 import type { WorkerStart } from "./pool_slot.ts";
@@ -12,6 +12,7 @@ import {
   ADDRESS,
   ASKED,
   DONE,
+  ENDING,
   FD,
   FREE,
   KIND,
@@ -48,6 +49,7 @@ export class Pool {
   private readonly words: Int32Array[] = [];
   private readonly doubles: Float64Array[] = [];
   private readonly buffers: Memory[] = [];
+  private readonly wakeFds: number[] = [];
   private readonly running: (Completion | null)[] = [];
   private readonly cookies: number[] = [];
   /* The queue: a ring of jobs as numbers. */
@@ -85,11 +87,13 @@ export class Pool {
     const buffer = allocate(POOL_BUFFER);
     const words = new Int32Array(shared);
     words[STATE] = STARTING;
+    const wakeFd = check(eventfd(0, EFD_CLOEXEC), "cannot make an eventfd for a thread of the pool");
     const worker = new Worker(workerFile);
     worker.unref();
     worker.postMessage({
       shared,
       eventFd: this.eventFd,
+      wakeFd,
       buffer: buffer.address,
       apart: this.apart,
     } satisfies WorkerStart);
@@ -97,6 +101,7 @@ export class Pool {
     this.words.push(words);
     this.doubles.push(new Float64Array(shared));
     this.buffers.push(buffer);
+    this.wakeFds.push(wakeFd);
     this.running.push(null);
     this.cookies.push(0);
   }
@@ -159,7 +164,11 @@ export class Pool {
 
   /** Ends the threads. Nothing may be pending. */
   close(): void {
-    for (const worker of this.workers) worker.terminate();
+    for (const [thread, words] of this.words.entries()) {
+      Atomics.store(words, STATE, ENDING);
+      signalEvent(this.wakeFds[thread]!);
+    }
+    // Their descriptors stay: a thread may be just about to read its own.
     close(this.eventFd);
   }
 
@@ -201,6 +210,6 @@ export class Pool {
     this.running[thread] = owner;
     this.cookies[thread] = cookie;
     Atomics.store(words, STATE, ASKED);
-    Atomics.notify(words, STATE);
+    signalEvent(this.wakeFds[thread]!);
   }
 }

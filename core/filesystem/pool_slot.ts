@@ -1,6 +1,6 @@
 /** How the loop and a pool thread talk: one stretch of shared memory for each thread, as 32-bit words. */
 
-/** STARTING until the thread runs, FREE, ASKED by the loop, DONE by the thread. The word that both wait and notify on. */
+/** STARTING until the thread runs, FREE, ASKED or ENDING by the loop, DONE by the thread. */
 export const STATE = 0;
 export const KIND = 1;
 export const FD = 2;
@@ -16,6 +16,8 @@ export const ASKED = 1;
 export const DONE = 2;
 /** Before the thread runs. */
 export const STARTING = 3;
+/** The thread shall end. */
+export const ENDING = 4;
 
 /** What a thread can do. Results are the call's, or -errno. */
 export const Job = {
@@ -43,6 +45,8 @@ export const Job = {
 export interface WorkerStart {
   shared: SharedArrayBuffer;
   eventFd: number;
+  /** The thread sleeps in a read of this eventfd: one call wakes it, where Atomics.wait takes three. */
+  wakeFd: number;
   /** The thread's own buffer. */
   buffer: number;
   /** The thread shares no descriptors: its jobs are those that name paths. */

@@ -10,7 +10,20 @@ import {
 } from "../platform/linux/constants.ts";
 import * as libc from "../platform/linux/libc.ts";
 import type { WorkerStart } from "./pool_slot.ts";
-import { ADDRESS, ASKED, DONE, FD, FREE, Job, KIND, LENGTH, OFFSET, RESULT, STATE } from "./pool_slot.ts";
+import {
+  ADDRESS,
+  ASKED,
+  DONE,
+  ENDING,
+  FD,
+  FREE,
+  Job,
+  KIND,
+  LENGTH,
+  OFFSET,
+  RESULT,
+  STATE,
+} from "./pool_slot.ts";
 import { warm } from "./pool_warm.ts";
 
 declare const self: { onmessage: ((event: { data: WorkerStart }) => void) | null };
@@ -58,12 +71,14 @@ self.onmessage = ({ data }): void => {
   const doubles = new Float64Array(data.shared);
   // This thread writes back pages that a full machine waits for: it must not wait for them itself. Refused without CAP_SYS_RESOURCE.
   libc.prctl(PR_SET_IO_FLUSHER, 1);
-  if (data.apart) libc.keepOnly(data.eventFd);
+  if (data.apart) libc.keepOnly(data.eventFd, data.wakeFd);
   Atomics.store(words, STATE, FREE);
   Atomics.notify(words, STATE);
   for (;;) {
-    for (let seen = Atomics.load(words, STATE); seen !== ASKED; seen = Atomics.load(words, STATE))
-      Atomics.wait(words, STATE, seen);
+    let state = Atomics.load(words, STATE);
+    for (; state !== ASKED && state !== ENDING; state = Atomics.load(words, STATE))
+      libc.drainEvent(data.wakeFd);
+    if (state === ENDING) return;
     words[RESULT] = perform(words, doubles, data.buffer);
     Atomics.store(words, STATE, DONE);
     libc.signalEvent(data.eventFd);

@@ -66,6 +66,7 @@ export class Primary implements LinkOwner {
     this.#store = store;
     this.outbound = new Outbound(this.#store.marks, this.#writer, places);
     this.outbound.alone = alone;
+    this.outbound.isPatient = host.config.durability === "fsync" && host.config.close === "ordered";
     for (const { id } of roots) places.set(id, 0, "");
     this.outbound.unreachable = (id): void => {
       this.#follower?.link.close(
@@ -89,6 +90,11 @@ export class Primary implements LinkOwner {
   /** Both copies are equal, durably. */
   get inSync(): boolean {
     return this.#follower?.phase === "inSync";
+  }
+
+  /** Both copies are being compared. */
+  get verifies(): boolean {
+    return this.#follower?.verifies ?? false;
   }
 
   /** This node is durably the only one, in this generation: releases what waited. */
@@ -145,15 +151,15 @@ export class Primary implements LinkOwner {
 
   /** Gives the link what was queued since. Returns when to call `afterTurn`. */
   flush(): number {
-    const link = this.#follower?.link;
-    if (link?.isOpen) this.#host.counters.bytesSent += this.#writer.flush(link);
+    const wake = this.#follower?.flush(this.#now) ?? Number.POSITIVE_INFINITY;
     // The log must begin to sync what was just marked.
-    return this.#store.pump() ? 0 : Number.POSITIVE_INFINITY;
+    return this.#store.pump() ? 0 : wake;
   }
 
   /** Ends everything. Nothing may be mounted any more. `done` is called when the peer has all, or cannot be told. */
   drain(done: () => void): void {
     this.#whenDrained = done;
+    if (this.outbound.streaming) this.#follower?.ping();
     this.#checkDrained();
   }
   #whenDrained: (() => void) | null = null;

@@ -22,6 +22,7 @@ import {
 } from "../platform/linux/constants.ts";
 import { errnos } from "../platform/linux/errno.ts";
 import { allocate, close, openat, statx } from "../platform/linux/libc.ts";
+import { IdentitySet } from "../replication/identity_set.ts";
 
 /** Descriptors kept open for objects that have a name. */
 const OPEN_LIMIT = 8192;
@@ -100,6 +101,9 @@ export class ReplicaObject {
   nameless = false;
   /** Used since the last sweep. */
   used = true;
+  /** What a sync of it would have to reach, see sync_needs.ts: nothing is known of what was before. */
+  unsyncedBytes = Number.POSITIVE_INFINITY;
+  unsyncedAttributes = true;
 
   constructor(id: number, parent: number, name: Uint8Array) {
     this.id = id;
@@ -112,6 +116,7 @@ export class ReplicaObject {
 export class ReplicaObjects {
   readonly #objects = new Map<number, ReplicaObject>();
   readonly #byName = new Map<string, ReplicaObject>();
+  readonly #left = new IdentitySet();
   #open = 0;
 
   /** A name in a directory as a key: names are bytes, and exact as such. */
@@ -132,6 +137,7 @@ export class ReplicaObjects {
   /** Introduces an object; `fd` is its descriptor if it is open already, else -1. */
   introduce(id: number, parent: number, name: Uint8Array, fd: number): ReplicaObject {
     this.drop(id);
+    this.#left.delete(id);
     const object = new ReplicaObject(id, parent, name);
     object.root = this.#objects.get(parent)?.root ?? 0;
     this.#objects.set(id, object);
@@ -165,6 +171,7 @@ export class ReplicaObjects {
     if (this.#byName.get(key) === object) this.#byName.delete(key);
     object.parent = parent;
     object.name = name;
+    object.unsyncedAttributes = true;
     this.#byName.set(ReplicaObjects.key(parent, name), object);
   }
 
@@ -181,6 +188,7 @@ export class ReplicaObjects {
     const fd = this.fd(object.id);
     if (fd < 0) return fd;
     object.nameless = true;
+    object.unsyncedAttributes = true;
     this.#byName.delete(ReplicaObjects.key(object.parent, object.name));
     return 0;
   }
@@ -189,6 +197,17 @@ export class ReplicaObjects {
   reopen(id: number): void {
     const object = this.#objects.get(id);
     if (object !== undefined && !object.nameless) this.#close(object);
+  }
+
+  /** The source will introduce it again if it uses it again. What was done to it still is to be synced. */
+  forget(id: number): void {
+    if (this.#objects.get(id)?.nameless === false) this.#left.add(id);
+    this.drop(id);
+  }
+
+  /** Was it forgotten while it had a name? Then it is somewhere, but not known where. */
+  isLeft(id: number): boolean {
+    return this.#left.has(id);
   }
 
   /** Forgets an object and closes it. */
@@ -205,6 +224,7 @@ export class ReplicaObjects {
   clear(): void {
     for (const object of this.#objects.values()) this.#close(object);
     this.#objects.clear();
+    this.#left.clear();
     this.#byName.clear();
   }
 

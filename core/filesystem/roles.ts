@@ -49,6 +49,11 @@ export class Roles {
     return this.#primary?.inSync === true || this.#second?.phase === "inSync";
   }
 
+  /** Both copies are being compared, by this node. */
+  get verifies(): boolean {
+    return this.#primary?.verifies ?? false;
+  }
+
   /** Opens marks and record, the first time. Throws. */
   configure(config: ReplicationConfig): void {
     this.#paths = config.paths.map(({ path }) => path);

@@ -19,6 +19,7 @@ import { parseSourceHello, STREAM_VERSION, wireGenerations } from "./hello.ts";
 import { type Host, noGenerations } from "./host.ts";
 import type { Link, LinkOwner } from "./link.ts";
 import type { MarksStore } from "./marks_store.ts";
+import { monotonic } from "./poll_loop.ts";
 import { coverReadOnly, uncover } from "./read_only_view.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";
 import { ReplicaObjects } from "./replica_objects.ts";
@@ -26,13 +27,20 @@ import { saveChanges } from "./saved_copy.ts";
 import { rememberPlaces, touch } from "./second_marks.ts";
 import { SecondPoints } from "./second_points.ts";
 import { StreamReader } from "./stream_buffers.ts";
+import { noteUnsynced, PromptSyncs, takeNeeds } from "./sync_needs.ts";
 import { SyncQueue } from "./sync_queue.ts";
 import { TargetCopy } from "./target_copy.ts";
 import { TouchedObjects } from "./touched_objects.ts";
 import { VerifyAnswer } from "./verify_answer.ts";
 
+/** What was received is dealt with for so long in one turn, ms. */
+const SLICE = 8;
+
 /** A primary says something this often, ms. */
 const PRIMARY_PINGS = 1000;
+
+/** What no primary waits for is acknowledged once in this time, ms. */
+const ACKNOWLEDGE_LATER = 20;
 
 /** How far the present connection is. */
 type Phase = "idle" | "greeting" | "waiting" | "following" | "catchingUp" | "inSync";
@@ -54,6 +62,7 @@ export class Second implements LinkOwner {
   readonly #answers = new Answers();
   #reader = new StreamReader();
   readonly #syncs: SyncQueue;
+  readonly #prompt = new PromptSyncs();
   /** Somebody asked for a full copy, and it has not begun yet. */
   #full: boolean;
   /** The source answered with a full copy. */
@@ -64,6 +73,8 @@ export class Second implements LinkOwner {
   readonly #dialer: Dialer;
   #link: Link | null = null;
   #applied = 0;
+  /** When what was applied is to be acknowledged; 0: nobody asked yet. */
+  #acknowledgeAt = 0;
   #source: Generations;
   #caughtUpTicket = 0;
   #sealed: (() => void) | null = null;
@@ -71,6 +82,8 @@ export class Second implements LinkOwner {
   #behind: ChangedBehind | null = null;
   #stopped = false;
   #now = 0;
+  /** When the present turn should end; 0: nothing was received in it yet. */
+  #turnEnds = 0;
 
   constructor(
     host: Host,
@@ -147,6 +160,7 @@ export class Second implements LinkOwner {
     this.#now = now;
     this.#syncs.retry();
     this.#touched.retry();
+    if (this.#store.marks.wantsRewrite) this.#store.pump();
     if (this.#sealed !== null && this.#syncs.idle && this.#touched.idle) {
       const done = this.#sealed;
       this.#sealed = null;
@@ -162,9 +176,32 @@ export class Second implements LinkOwner {
       if (now >= this.#link.proofDeadline) this.#link.close("the peer did not prove itself in time");
       return this.#link?.proofDeadline ?? now;
     }
-    this.#answers.acknowledge(this.#applied);
+    if (this.#link.isPaused) {
+      this.#turnEnds = monotonic() + SLICE;
+      this.#takeAll(this.#link);
+    }
+    this.#turnEnds = 0;
+    if (this.#link === null) return now;
+    const due = this.#acknowledge(now);
     this.#answers.flush(this.#link);
-    return this.#link === null ? now : this.#watch(this.#link, now);
+    if (this.#link?.isPaused !== false) return now;
+    return Math.min(due, this.#watch(this.#link, now));
+  }
+
+  /** Says how far the copy is: at once to who may wait for it, else with the next answer or a little later. Returns when. */
+  #acknowledge(now: number): number {
+    if (!this.#answers.owesAcknowledgement(this.#applied)) return Number.POSITIVE_INFINITY;
+    if (this.#acknowledgeAt === 0) this.#acknowledgeAt = this.#isPatient ? now + ACKNOWLEDGE_LATER : now;
+    if (now < this.#acknowledgeAt && this.#answers.queued === 0) return this.#acknowledgeAt;
+    this.#answers.acknowledge(this.#applied);
+    this.#acknowledgeAt = 0;
+    return Number.POSITIVE_INFINITY;
+  }
+
+  /** Does the primary's application go on without this node's word, but for its syncs? */
+  get #isPatient(): boolean {
+    const { durability, close } = this.#host.config;
+    return this.phase === "inSync" && durability === "fsync" && close === "ordered";
   }
 
   /** Gives up a primary whose pings stay away: its goodbye may be lost with the lan. Returns when to look again. */
@@ -196,7 +233,26 @@ export class Second implements LinkOwner {
   onFrame(link: Link, plain: Uint8Array): void {
     this.#reader.push(plain);
     this.#host.counters.bytesReceived += plain.length;
-    while (!link.isClosed && this.#reader.next()) this.#take(link);
+    if (this.#turnEnds === 0) this.#turnEnds = monotonic() + SLICE;
+    this.#takeAll(link);
+    // However long that took: who was busy heard nothing meanwhile, and must not call it silence.
+    link.heardAt = monotonic();
+  }
+
+  /** Deals with what was received, for as long as a turn may take; what is left waits for the next one, and the link with it. */
+  #takeAll(link: Link): void {
+    for (;;) {
+      if (this.#copy.isBusy) this.#made(link, this.#copy.goOn(this.#turnEnds));
+      if (link.isClosed) return;
+      if (this.#copy.isBusy || monotonic() > this.#turnEnds) {
+        link.isPaused = true;
+        return;
+      }
+      if (!this.#reader.next()) break;
+      this.#take(link);
+      if (link.isClosed) return;
+    }
+    if (link.isPaused) link.goOn(this.#now);
   }
 
   onClosed(link: Link, why: string): void {
@@ -230,6 +286,7 @@ export class Second implements LinkOwner {
         return;
       case FrameType.PING:
         this.#applied = frame.sequence;
+        this.#acknowledgeAt = this.#now;
         return;
       case FrameType.SYNC:
         this.#applied = frame.sequence;
@@ -293,22 +350,26 @@ export class Second implements LinkOwner {
     this.#applied = frame.sequence;
     this.#host.counters.operations++;
     this.#touched.note(frame);
+    noteUnsynced(this.#objects, frame);
     touch(this.#store.marks, frame);
   }
 
   #reintegrate(link: Link): void {
     const { frame } = this.#reader;
     this.#applier.dataAddress = this.#reader.memory.address;
-    const result = this.#copy.take(frame, this.#answers);
+    this.#made(link, this.#copy.take(frame, this.#answers));
+  }
+
+  /** A frame of a reintegration was dealt with, or a part of it. It stays the reader's until all is. */
+  #made(link: Link, result: number): void {
     if (result < 0) this.#failed(link, result);
-    else this.#progressed();
+    else if (!this.#copy.isBusy) this.#progressed();
   }
 
   /** The source's marks tell all that this copy lacks; that its own do not is no reason any more to copy everything. */
   #forgiven(): void {
     if (!this.#store.marks.owesEverything) return;
     this.#store.marks.peerTells();
-    this.#store.rewrite();
   }
 
   #finishCopy(): void {
@@ -366,9 +427,17 @@ export class Second implements LinkOwner {
   #sync(): void {
     const { frame } = this.#reader;
     this.#host.counters.syncs++;
-    const fd = this.#objects.fd(frame.id);
-    if (fd < 0) this.#synced(frame.ticket, -fd);
-    else this.#syncs.sync(frame.id, fd, (frame.flags & 1) !== 0, frame.ticket);
+    const { id, ticket } = frame;
+    const fd = this.#objects.fd(id);
+    const object = this.#objects.get(id);
+    if (fd < 0 || object === undefined) {
+      this.#synced(ticket, fd < 0 ? -fd : errnos.ENOENT);
+      return;
+    }
+    const prompt = this.#syncs.idle && this.#reader.isEmpty && this.#prompt.suits(object);
+    const dataOnly = takeNeeds(object, (frame.flags & 1) !== 0);
+    if (prompt) this.#synced(ticket, this.#prompt.sync(fd, dataOnly));
+    else this.#syncs.sync(id, fd, dataOnly, ticket);
   }
 
   #synced(ticket: number, errno: number): void {

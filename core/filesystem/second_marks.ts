@@ -19,10 +19,12 @@ export function touch(marks: Marks, frame: Frame): void {
   switch (frame.type) {
     case FrameType.WRITE:
     case FrameType.DATA:
+      if (marks.coversTouch(id)) return;
       marks.touchData(id, frame.offset, frame.data.length, Level.TOUCHED);
       return;
     case FrameType.ALLOCATE:
     case FrameType.ZERO:
+      if (marks.coversTouch(id)) return;
       marks.touchData(id, frame.offset, frame.length, Level.TOUCHED);
       return;
     case FrameType.CREATE:
@@ -46,7 +48,8 @@ export function touch(marks: Marks, frame: Frame): void {
       else marks.touchAttributes(id, Level.TOUCHED);
       return;
     case FrameType.OBJECT:
-      marks.touchTail(id, Math.min(frame.offset, frame.size), Level.TOUCHED);
+      if (frame.offset === 0) marks.touchWhole(id);
+      else marks.touchTail(id, Math.min(frame.offset, frame.size), Level.TOUCHED);
       return;
     case FrameType.DIR_END:
       marks.touchNames(id, Level.TOUCHED);
@@ -55,7 +58,7 @@ export function touch(marks: Marks, frame: Frame): void {
     case FrameType.REMOVEXATTR:
     case FrameType.SETFLAGS:
     case FrameType.OBJECT_END:
-      marks.touchAttributes(id, Level.TOUCHED);
+      if (!marks.coversTouch(id)) marks.touchAttributes(id, Level.TOUCHED);
       return;
     default:
   }

@@ -2,21 +2,21 @@
  * PRIM's side of reintegration: reads what core/replication says is next and puts it into the stream, between live operations, never so
  * much at once that those wait.
  */
-import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../platform/linux/constants.ts";
+import { S_IFLNK, S_IFMT, S_IFREG } from "../platform/linux/constants.ts";
 import { errnos } from "../platform/linux/errno.ts";
 import { allocate, close, pread } from "../platform/linux/libc.ts";
+import { IdentitySet } from "../replication/identity_set.ts";
 import type { Marks } from "../replication/marks.ts";
 import type { DataRange } from "../replication/object_marks.ts";
 import { type Frame, FrameType } from "../replication/operation.ts";
-import { entryBytes, putEntry } from "../replication/packed.ts";
 import { Reintegration } from "../replication/reintegration.ts";
 import { packXattrs, readAttributes, readTarget, readXattrs } from "./attributes.ts";
 import type { Host } from "./host.ts";
-import { nameBytes } from "./known_places.ts";
 import type { OrderedStream } from "./ordered_stream.ts";
 import { monotonic } from "./poll_loop.ts";
 import { POOL_BUFFER } from "./pool.ts";
 import { OBJECTS_AHEAD, ReadAhead, readFromMemory } from "./read_ahead.ts";
+import { SourceNames } from "./source_names.ts";
 import { type BackingTree, sizeOf, type TreeRoot } from "./source_tree.ts";
 import type { StreamWriter } from "./stream_buffers.ts";
 
@@ -25,10 +25,7 @@ const IN_FLIGHT = 4 << 20;
 /** Longest time of one turn, ms. */
 const SLICE = 4;
 const PIECE = 256 << 10;
-const NAMES_PIECE = 128 << 10;
 const PROGRESS_INTERVAL = 500;
-/** What stands for a name in PLACE where there is none. */
-const TOP_NAME = Uint8Array.of(116, 111, 112);
 
 const room = allocate(PIECE);
 const zeros = new Uint8Array(PIECE);
@@ -44,9 +41,8 @@ export class SourceCopy {
   #filesTotal = 0;
   /** All names are sent, and every object that the peer lacks has a mark of its own. */
   namesDone = false;
-  #rangesSent = false;
   /** Objects that were sent from their first byte on. */
-  readonly #sentWhole = new Set<number>();
+  readonly #sentWhole = new IdentitySet();
   readonly #readAhead: ReadAhead;
   /** Objects to count before the first is sent; null: done, or names are still to come. */
   #counting: Iterator<number> | null = null;
@@ -57,6 +53,7 @@ export class SourceCopy {
   #mayEnd = true;
   #object = 0;
   #fd = -1;
+  readonly #names: SourceNames;
   #toldAt = 0;
   readonly #startedWall = Date.now();
 
@@ -78,6 +75,7 @@ export class SourceCopy {
     this.statistics = { bytes: 0, files: 0, startedAt: now, full: marks.everything };
     const tops = roots.map(({ id }) => id);
     this.reintegration = new Reintegration(marks, this.#tree, tops, false);
+    this.#names = new SourceNames(outbound, writer, tree, this.reintegration);
   }
 
   /**
@@ -111,36 +109,38 @@ export class SourceCopy {
     // Asked for when its name was made, which was before all of it was sent: it has it by now.
     if (frame.type !== FrameType.NEED || this.#sentWhole.has(frame.id)) return;
     this.#waitFor = -1;
-    this.reintegration.needed(frame.id, this.#isDirectory(frame.id));
+    // A directory whose names were sent after it was made has them.
+    this.reintegration.needed(frame.id, frame.flags === 1 && this.#names.sentAt(frame.id) < frame.sequence);
   }
 
   /** Sends the names of directories again, at this point of the stream: a live operation mixed what the target has with what it lacks. */
   resend(): void {
     this.#waitFor = -1;
     for (const directory of this.reintegration.resend.splice(0)) {
-      this.#announce();
-      this.#sendNames(directory);
+      this.#names.announce();
+      this.#names.sendAtOnce(directory);
     }
   }
 
   /** Lets go of what is open. */
   close(): void {
     this.#closeObject();
+    this.#names.close();
     this.#tree.close();
   }
 
   /** One step; false when there is nothing to do but wait. */
   #advance(): boolean {
-    this.#announce();
+    this.#names.announce();
     const step = this.reintegration.next();
     // What is sent after an end that did not come yet must be acknowledged too.
     if (step.do !== "wait") this.#waitFor = -1;
     switch (step.do) {
       case "list":
-        this.#list(step.directory);
+        this.#names.list(step.directory);
         return true;
       case "names":
-        this.#sendNames(step.directory);
+        this.#names.send(step.directory);
         return true;
       case "namesDone":
         this.namesDone = true;
@@ -172,62 +172,6 @@ export class SourceCopy {
       }
     }
     return false;
-  }
-
-  #list(directory: number): void {
-    const entries = this.#tree.list(directory);
-    if (typeof entries === "number") this.reintegration.gone(directory);
-    else this.reintegration.listed(directory, entries);
-  }
-
-  #announce(): void {
-    const announced = this.reintegration.takeAnnounced();
-    if (announced.length === 0) return;
-    const { frame } = this.writer;
-    if (!this.#rangesSent) {
-      this.#rangesSent = true;
-      for (const { from, to } of this.reintegration.ranges) {
-        frame.id = from;
-        frame.parent = to;
-        this.outbound.send(FrameType.PLACE_RANGE);
-      }
-    }
-    for (const { id, parent, name, dirty } of announced) {
-      frame.id = id;
-      frame.parent = parent;
-      frame.flags = dirty ? 1 : 0;
-      frame.name.set(parent === 0 ? TOP_NAME : nameBytes(name));
-      this.outbound.send(FrameType.PLACE);
-    }
-    this.outbound.send(FrameType.PLACES_END);
-  }
-
-  #sendNames(directory: number): void {
-    const entries = this.#tree.list(directory);
-    const opened = typeof entries === "number" ? entries : this.#tree.directory(directory);
-    if (typeof entries === "number" || typeof opened === "number") {
-      this.reintegration.gone(directory);
-      return;
-    }
-    const { frame } = this.writer;
-    const piece = new Uint8Array(NAMES_PIECE);
-    let filled = 0;
-    const flush = (): void => {
-      frame.id = directory;
-      frame.data.set(piece, 0, filled);
-      this.outbound.send(FrameType.DIR_NAMES);
-      filled = 0;
-    };
-    for (const { id, type, name, hasOthers } of entries) {
-      if (filled + entryBytes(name.length) > NAMES_PIECE) flush();
-      filled = putEntry(piece, filled, id, type, nameBytes(name), hasOthers);
-    }
-    flush();
-    readAttributes(opened.fd, frame);
-    frame.parentSeconds = frame.mtime;
-    frame.parentNanos = frame.mtimeNanos;
-    this.outbound.send(FrameType.DIR_END);
-    this.reintegration.namesSent(directory, entries);
   }
 
   #sendObject(id: number): void {
@@ -344,14 +288,6 @@ export class SourceCopy {
     if (this.#fd >= 0) close(this.#fd);
     this.#fd = -1;
     this.#object = 0;
-  }
-
-  #isDirectory(id: number): boolean {
-    const fd = this.#tree.open(id);
-    if (fd < 0) return false;
-    readAttributes(fd, this.writer.frame);
-    close(fd);
-    return (this.writer.frame.mode & S_IFMT) === S_IFDIR;
   }
 
   /** Is the work to do known? Counting goes on when a thread of the pool is back. */

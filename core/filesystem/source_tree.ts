@@ -21,7 +21,7 @@ import type { SourceTree } from "../replication/reintegration.ts";
 import type { NameFilter } from "./exclusion.ts";
 import type { Identities } from "./identity.ts";
 import { type KnownPlaces, nameBytes } from "./known_places.ts";
-import { listDirectory } from "./listing.ts";
+import { Listing } from "./listing.ts";
 import { emptyString, STAT, STX_SIZE, scratch, statAddress } from "./places.ts";
 import { kernelName, modeOf, openObject } from "./replica_objects.ts";
 
@@ -62,8 +62,9 @@ export class BackingTree implements SourceTree {
   }
 
   parentOf(id: number): number {
-    if (this.#roots.some((root) => root.id === id)) return 0;
-    return this.#place(id)?.parent ?? -1;
+    for (const root of this.#roots) if (root.id === id) return 0;
+    const parent = this.#places.parentOf(id);
+    return parent >= 0 ? parent : (this.#marks.objects.get(id)?.place?.parent ?? -1);
   }
 
   nameOf(id: number): string {
@@ -81,11 +82,15 @@ export class BackingTree implements SourceTree {
   /** Makes sure, one at a step, that the places of these objects are true, walking through the tree when one is not. */
   *verifying(ids: Iterable<number>): Generator<number> {
     for (const id of ids) {
+      if (this.#isWalked) return;
       // Removed since it was asked for, it is nowhere: no reason to look everywhere.
       if (!(this.#marks.hasDirtyContent(id) || this.#marks.areNamesDirty(id))) continue;
-      const fd = this.open(id);
+      const fd = this.openKnown(id);
       if (fd >= 0) close(fd);
-      if (this.#isWalked) return;
+      else {
+        yield* this.#walking();
+        return;
+      }
       yield id;
     }
   }
@@ -122,16 +127,29 @@ export class BackingTree implements SourceTree {
 
   /** The names in a directory, as they are now. */
   list(id: number): Entry[] | number {
+    const listing = this.listing(id);
+    if (typeof listing === "number") return listing;
+    const entries: Entry[] = [];
+    for (let found = this.next(id, listing); found !== null; found = this.next(id, listing))
+      for (const entry of found) entries.push(entry);
+    listing.close();
+    return listing.failed === 0 ? entries : listing.failed;
+  }
+
+  /** Begins to list a directory, for `next`; the caller closes it. Returns -errno when it cannot be found or opened. */
+  listing(id: number): Listing | number {
     let directory = this.directory(id);
     if (typeof directory === "number" && !this.#isWalked) {
       this.#walk();
       directory = this.directory(id);
     }
-    if (typeof directory === "number") return directory;
-    const { fd, root } = directory;
-    const entries = listDirectory(fd, root.identities, root.id === id, root.filter);
-    if (typeof entries === "number") return entries;
-    for (const entry of entries) this.#places.set(entry.id, id, entry.name);
+    return typeof directory === "number" ? directory : listingOf(id, directory);
+  }
+
+  /** Some more names, whose places are known from now on; null: there are no more, or the listing failed. */
+  next(id: number, listing: Listing): Entry[] | null {
+    const entries = listing.next();
+    for (const { id: child, name, type } of entries ?? []) this.#places.set(child, id, name, type);
     return entries;
   }
 
@@ -162,12 +180,22 @@ export class BackingTree implements SourceTree {
   }
 
   #walk(): void {
+    for (const _ of this.#walking());
+  }
+
+  /** Finds where everything is, a little at each step. */
+  *#walking(): Generator<number> {
     this.#walkedAt = this.#places.lost;
     const ahead = this.#roots.map(({ id }) => id);
     for (let id = ahead.pop(); id !== undefined; id = ahead.pop()) {
-      const entries = this.list(id);
-      if (typeof entries === "number") continue;
-      for (const entry of entries) if (entry.type === DT_DIR) ahead.push(entry.id);
+      const directory = this.directory(id);
+      if (typeof directory === "number") continue;
+      const listing = listingOf(id, directory);
+      for (let found = this.next(id, listing); found !== null; found = this.next(id, listing)) {
+        for (const entry of found) if (entry.type === DT_DIR) ahead.push(entry.id);
+        yield id;
+      }
+      listing.close();
     }
   }
 
@@ -181,6 +209,9 @@ export class BackingTree implements SourceTree {
     }
   }
 }
+
+const listingOf = (id: number, { fd, root }: OpenDirectory): Listing =>
+  new Listing(fd, root.identities, root.id === id, root.filter);
 
 /** A path component (one character per byte) where the kernel can read it. */
 function textName(name: string): number {

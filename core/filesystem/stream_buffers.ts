@@ -9,6 +9,9 @@ import { MAX_FRAME } from "./frames.ts";
 import type { Link } from "./link.ts";
 
 const FIRST_ROOM = 4 << 20;
+/** What nobody waits for collects up to so many bytes, or for so long (ms): the peer wakes once for all of it. */
+const ENOUGH = 64 << 10;
+const PATIENCE = 1;
 /** A batch is sealed in pieces of this size: large enough to be cheap, small enough to overlap with sending. */
 const BATCH = Math.min(MAX_FRAME, 1 << 20);
 
@@ -19,6 +22,8 @@ export class StreamWriter {
   #bytes = new Uint8Array(FIRST_ROOM);
   #head = 0;
   #tail = 0;
+  #isAwaited = false;
+  #since = 0;
 
   /** Bytes that wait to be sealed. */
   get queued(): number {
@@ -33,6 +38,19 @@ export class StreamWriter {
     this.#tail = frame.encode(this.#bytes, this.#tail);
   }
 
+  /** Somebody waits for what was queued: it leaves at the next opportunity. */
+  hurry(): void {
+    this.#isAwaited = true;
+  }
+
+  /** When what is queued shall leave, in the clock of `now`. */
+  dueAt(now: number): number {
+    if (this.#head === this.#tail) return Number.POSITIVE_INFINITY;
+    if (this.#isAwaited || this.queued >= ENOUGH) return now;
+    if (this.#since === 0) this.#since = now;
+    return this.#since + PATIENCE;
+  }
+
   /** Gives the link what it can take. Returns the bytes given. */
   flush(link: Link): number {
     let given = 0;
@@ -43,13 +61,15 @@ export class StreamWriter {
       given += count;
       link.sendFrame(this.#bytes.subarray(from, from + count));
     }
-    if (this.#head === this.#tail) this.#head = this.#tail = 0;
+    if (this.#head === this.#tail) this.clear();
     return given;
   }
 
   /** Drops everything: the connection is gone. */
   clear(): void {
     this.#head = this.#tail = 0;
+    this.#isAwaited = false;
+    this.#since = 0;
   }
 
   #makeRoom(bound: number): void {
@@ -72,6 +92,11 @@ export class StreamReader {
   readonly memory: Memory = allocate(READER_ROOM);
   #head = 0;
   #tail = 0;
+
+  /** Nothing more lies here to be read. */
+  get isEmpty(): boolean {
+    return this.#head === this.#tail;
+  }
 
   /** Adds what a sealed frame held. Read all whole frames before the next call. */
   push(plain: Uint8Array): void {

@@ -10,6 +10,7 @@ import {
 import { errnos } from "../platform/linux/errno.ts";
 import {
   allocate,
+  beginWriteback,
   close,
   cString,
   fallocate,
@@ -39,6 +40,11 @@ import {
 import { sizeOf } from "./source_tree.ts";
 
 const ZEROS = 1 << 20;
+/**
+ * What comes in such pieces goes to the disk as it comes. Left to the next durable point, it would all be written at once, and whoever
+ * waits for an fsync on this disk would wait for it: at the end of the copy that is the application.
+ */
+const BULK = 64 << 10;
 const temporary = cString(".holdfast-new").address;
 
 /** See the top of the file. */
@@ -111,7 +117,10 @@ export class TargetContent {
     const fd = this.#objects.fd(frame.id);
     if (fd < 0) return fd;
     if ((modeOf(fd) & S_IFMT) !== S_IFLNK) {
-      return writeAll(fd, this.#applier.dataAddress + frame.data.at, frame.data.length, frame.offset);
+      const { at, length } = frame.data;
+      const result = writeAll(fd, this.#applier.dataAddress + at, length, frame.offset);
+      if (result >= 0 && length >= BULK) beginWriteback(fd, frame.offset, length);
+      return result;
     }
     const target = cString(frame.data.copy());
     return this.#replace(frame, (directory, at) => symlinkat(target.address, directory, at));

@@ -18,7 +18,7 @@ import {
   LIMBO,
   Locations,
   type NameAction,
-  reconcile,
+  reconciling,
 } from "../replication/names.ts";
 import { type Frame, FrameType } from "../replication/operation.ts";
 import { EntryReader } from "../replication/packed.ts";
@@ -27,6 +27,7 @@ import { readFlags } from "./attributes.ts";
 import type { NameFilter } from "./exclusion.ts";
 import { nameBytes } from "./known_places.ts";
 import { emptyDirectory } from "./limbo.ts";
+import { monotonic } from "./poll_loop.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";
 import { kernelName, modeOf, openObject, type ReplicaObjects } from "./replica_objects.ts";
 import type { StreamWriter } from "./stream_buffers.ts";
@@ -50,6 +51,7 @@ export class TargetCopy {
   readonly #content: TargetContent;
   readonly #announced: Announced[] = [];
   #wanted: Entry[] = [];
+  #making: Generator<undefined, number> | null = null;
   readonly #entries = new EntryReader();
 
   constructor(
@@ -83,6 +85,7 @@ export class TargetCopy {
         this.#locations().announce(this.#announced.splice(0));
         return 0;
       case FrameType.DIR_NAMES:
+        if (frame.data.length === 0) this.#wanted = [];
         this.#entries.open(frame.data);
         while (this.#entries.next()) {
           const { id, type, hasOthers } = this.#entries;
@@ -90,7 +93,8 @@ export class TargetCopy {
         }
         return 0;
       case FrameType.DIR_END:
-        return this.#names(frame, writer);
+        this.#making = this.#names(frame, writer);
+        return this.goOn(0);
       case FrameType.OBJECT:
         return this.#content.begin(frame);
       case FrameType.DATA:
@@ -102,6 +106,24 @@ export class TargetCopy {
       default:
         return -errnos.EINVAL;
     }
+  }
+
+  /** Is a directory only half made? Then `goOn` comes before the next frame. */
+  get isBusy(): boolean {
+    return this.#making !== null;
+  }
+
+  /** Makes more of a directory, until `end` in the loop's clock. Returns 0 or -errno. */
+  goOn(end: number): number {
+    while (this.#making !== null) {
+      const { done, value } = this.#making.next();
+      if (done === true) {
+        this.#making = null;
+        return value;
+      }
+      if (monotonic() > end) return 0;
+    }
+    return 0;
   }
 
   /** A live operation was applied: names moved that a later step may look for. */
@@ -146,6 +168,9 @@ export class TargetCopy {
 
   /** The connection is over, or the reintegration. */
   reset(): void {
+    // What it holds open is closed by it.
+    this.#making?.return(0);
+    this.#making = null;
     this.#tree.locations = null;
     this.#announced.length = 0;
     this.#wanted = [];
@@ -156,26 +181,41 @@ export class TargetCopy {
     return this.#tree.locations;
   }
 
-  /** Makes a directory hold the names that the source sent. */
-  #names(frame: Frame, writer: StreamWriter): number {
+  /** Makes a directory hold the names that the source sent, one at each step. */
+  *#names(frame: Frame, writer: StreamWriter): Generator<undefined, number> {
+    // The frame is another by the next step.
+    const { id, parentSeconds, parentNanos, sequence } = frame;
     const wanted = this.#wanted;
     this.#wanted = [];
     const locations = this.#locations();
-    const directory = this.#tree.open(frame.id);
+    const directory = this.#tree.open(id);
     if (typeof directory === "number") return directory;
-    // Read before the actions are made: `reconcile` moves locations ahead of what is done here.
-    const actions = reconcile(frame.id, wanted, this.#tree.list(frame.id), locations);
-    let result = 0;
-    for (const action of actions) {
-      result = this.#act(directory, frame.id, action, writer);
-      if (result < 0) break;
+    const listing = this.#tree.listing(directory, id);
+    try {
+      const mine: Entry[] = [];
+      for (let found = listing.next(); found !== null; found = listing.next()) {
+        for (const entry of found) mine.push(entry);
+        yield;
+      }
+      for (const action of reconciling(id, wanted, mine, locations)) {
+        const result = this.#act(directory, id, action, writer, sequence);
+        if (result < 0) return result;
+        yield;
+      }
+      return this.#applier.parentTimes(directory.fd, parentSeconds, parentNanos);
+    } finally {
+      listing.close();
+      close(directory.fd);
     }
-    if (result >= 0) result = this.#applier.parentTimes(directory.fd, frame.parentSeconds, frame.parentNanos);
-    close(directory.fd);
-    return result;
   }
 
-  #act(directory: TargetDirectory, id: number, action: NameAction, writer: StreamWriter): number {
+  #act(
+    directory: TargetDirectory,
+    id: number,
+    action: NameAction,
+    writer: StreamWriter,
+    sequence: number,
+  ): number {
     switch (action.do) {
       case "toLimbo":
         return this.#toLimbo(directory, id, action.name, action.limboName, action.id);
@@ -186,7 +226,7 @@ export class TargetCopy {
       case "link":
         return this.#bring(directory, id, action);
       case "make":
-        return this.#make(directory, action, writer);
+        return this.#make(directory, action, writer, sequence);
     }
   }
 
@@ -252,6 +292,7 @@ export class TargetCopy {
     directory: TargetDirectory,
     action: Extract<NameAction, { do: "make" }>,
     writer: StreamWriter,
+    sequence: number,
   ): number {
     const { fd, root } = directory;
     const { type } = action;
@@ -270,7 +311,8 @@ export class TargetCopy {
     this.#objects.drop(action.id);
     writer.frame.type = FrameType.NEED;
     writer.frame.id = action.id;
-    writer.frame.sequence = 0;
+    writer.frame.flags = type === DT_DIR ? 1 : 0;
+    writer.frame.sequence = sequence;
     writer.add();
     return 0;
   }

@@ -6,7 +6,7 @@ import { DT_DIR, type Entry, LIMBO, type Locations, type TreeReader } from "../r
 import type { NameFilter } from "./exclusion.ts";
 import { nameBytes } from "./known_places.ts";
 import { openLimbo } from "./limbo.ts";
-import { listDirectory } from "./listing.ts";
+import { Listing, listDirectory } from "./listing.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";
 import { kernelName, modeOf, openObject } from "./replica_objects.ts";
 
@@ -134,6 +134,16 @@ export class TargetTree implements TreeReader {
       fd = next;
     }
     return fd < 0 ? fd : { fd, root };
+  }
+
+  /** Begins to list an open directory, a little at a time; the caller closes both. */
+  listing({ fd, root }: TargetDirectory, id: number): Listing {
+    return new Listing(
+      fd,
+      this.#roots.identities[root]!,
+      this.#tops.includes(id),
+      this.#filters[root] ?? null,
+    );
   }
 
   #listAndClose({ fd, root }: TargetDirectory, top: boolean): Entry[] {

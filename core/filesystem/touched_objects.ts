@@ -1,13 +1,14 @@
 /** SECOND: what was applied and is perhaps not on its disk yet. A durable point syncs it (point_syncs.ts). */
 import { type Frame, FrameType } from "../replication/operation.ts";
 import { ReplicaReach } from "./point_reach.ts";
-import { PointSyncs } from "./point_syncs.ts";
+import { MOST_SINGLE_SYNCS, PointSyncs } from "./point_syncs.ts";
 import type { Pool } from "./pool.ts";
 import type { ReplicaObjects } from "./replica_objects.ts";
 
 /** See the top of the file. */
 export class TouchedObjects {
   readonly #syncs: PointSyncs;
+  /** More than can be synced one by one need not be known one by one. */
   readonly #ids = new Set<number>();
 
   constructor(objects: ReplicaObjects, pool: Pool, roots: readonly number[]) {
@@ -21,6 +22,7 @@ export class TouchedObjects {
 
   /** An operation was applied. */
   note(frame: Frame): void {
+    if (this.#ids.size > MOST_SINGLE_SYNCS) return;
     switch (frame.type) {
       case FrameType.ROOT:
       case FrameType.BIND:

@@ -74,7 +74,7 @@ export interface FrameNumbers {
   rdev: number;
   uid: number;
   gid: number;
-  /** UNLINK: 1 for a directory. RENAME: renameat2's. SETFLAGS, OBJECT: FS_IOC_SETFLAGS bits. PLACE: 1 if its names are dirty. SYNC: 1 for data only. DURABLE_POINT: 1 if the source's marks tell all that the target lacks. HELLO: protocol version. */
+  /** UNLINK: 1 for a directory. RENAME: renameat2's. SETFLAGS, OBJECT: FS_IOC_SETFLAGS bits. PLACE: 1 if its names are dirty. NEED: 1 for a directory. SYNC: 1 for data only. DURABLE_POINT: 1 if the source's marks tell all that the target lacks. HELLO: protocol version. */
   flags: number;
   /** SETATTR: a mask of ATTR_*. */
   valid: number;
@@ -157,6 +157,7 @@ export const LAYOUT: Readonly<Record<FrameType, readonly Field[]>> = {
   // Directories with identities from `id` to before `parent` are dirty, also those that the source does not have any more.
   [FrameType.PLACE_RANGE]: [ID, PARENT],
   [FrameType.PLACES_END]: [],
+  // An empty one begins a directory anew: what was told of its names before counts no more.
   [FrameType.DIR_NAMES]: [ID, DATA],
   [FrameType.DIR_END]: [ID, ...PARENT_TIMES],
   // `offset`: what the target holds from here on is worthless: cut there, then extend to `size` (holes stay holes).
@@ -174,7 +175,8 @@ export const LAYOUT: Readonly<Record<FrameType, readonly Field[]>> = {
   [FrameType.SYNC_DONE]: [TICKET, ["errno", "u32"]],
   [FrameType.DURABLE_DONE]: [TICKET, ["errno", "u32"]],
   [FrameType.APPLY_FAILED]: [["applied", "size"], ["errno", "u32"], DATA],
-  [FrameType.NEED]: [ID],
+  // Its sequence is that of the frame that made the object.
+  [FrameType.NEED]: [ID, FLAGS],
   [FrameType.READY]: [DATA],
   [FrameType.CAUGHT_UP_DONE]: [TICKET],
   [FrameType.VERIFIED]: [TICKET, ["errno", "u32"], DATA],

@@ -158,9 +158,8 @@ export class TailMark extends Mark {
 
 const WORDS = BLOCKS_PER_EXTENT / 32;
 
-/** The blocks of one extent. */
-export class ExtentMark extends Mark {
-  readonly kind = MarkKind.DATA;
+/** A state for each of 1024 neighbours: the blocks of an extent, the objects of a page. */
+export abstract class BitMark extends Mark {
   /** Three bitmaps one after the other: dirty, touched before, touched now. */
   readonly #bits = new Uint32Array(3 * WORDS);
 
@@ -175,6 +174,13 @@ export class ExtentMark extends Mark {
     const base = level === Level.TOUCHED ? 2 * WORDS : 0;
     for (let block = first; block < end; block++) this.#bits[base + (block >>> 5)]! |= 1 << (block & 31);
   }
+  isBlockTouchedNow(block: number): boolean {
+    return (this.#bits[2 * WORDS + (block >>> 5)]! & (1 << (block & 31))) !== 0;
+  }
+  /** Was it touched before the durable point under way? */
+  isBlockTouchedBefore(block: number): boolean {
+    return (this.#bits[WORDS + (block >>> 5)]! & (1 << (block & 31))) !== 0;
+  }
   isBlockDirty(block: number): boolean {
     return (this.#bits[block >>> 5]! & (1 << (block & 31))) !== 0;
   }
@@ -182,6 +188,16 @@ export class ExtentMark extends Mark {
   nextBlock(block: number, dirty: boolean): number {
     while (block < BLOCKS_PER_EXTENT && this.isBlockDirty(block) !== dirty) block++;
     return block;
+  }
+  /** The last that is dirty, -1 if none is. */
+  get lastDirty(): number {
+    for (let word = WORDS - 1; word >= 0; word--)
+      if (this.#bits[word] !== 0) return word * 32 + 31 - Math.clz32(this.#bits[word]!);
+    return -1;
+  }
+  /** This one is dirty no more: another mark says what it lacks. */
+  unset(block: number): void {
+    this.#bits[block >>> 5]! &= ~(1 << (block & 31));
   }
   /** Blocks that are dirty. */
   countDirty(): number {
@@ -240,5 +256,20 @@ export class ExtentMark extends Mark {
   #any(from: number, to: number): boolean {
     for (let word = from; word < to; word++) if (this.#bits[word] !== 0) return true;
     return false;
+  }
+}
+
+/** The blocks of one extent. */
+export class ExtentMark extends BitMark {
+  readonly kind = MarkKind.DATA;
+}
+
+/** Objects in a page: identities `id` to `id` + BLOCKS_PER_EXTENT - 1, wholly or their attributes only. */
+export class PageMark extends BitMark {
+  constructor(
+    readonly kind: typeof MarkKind.WHOLE | typeof MarkKind.MANY_ATTRIBUTES,
+    id: number,
+  ) {
+    super(id, 0);
   }
 }

@@ -9,14 +9,21 @@
  *
  * This module computes; the caller writes. `takeLog` gives bytes to append to activity.log; after fdatasync the caller says
  * `logged`. Now and then (`wantsRewrite`) `startRewrite` gives a whole dirty.map; once it is durably in place, `rewritten`
- * gives the first bytes of a new, empty log. Memory is in proportion to what changed, never to the tree.
+ * gives the first bytes of a new, empty log. Memory is in proportion to what changed, and of very many objects a bit each (mark_pages.ts).
  *
  * New objects get identities in order, so "everything from this identity on is new" replaces a mark for each.
  */
 import { ActiveMarks } from "./active_marks.ts";
 import { ActivityLog, type LogPiece } from "./activity_log.ts";
-import { BLOCK_BYTES, BLOCKS_PER_EXTENT, EXTENT_BYTES, Level, type Mark } from "./mark.ts";
-import { dropIfIdle, forgetUnmarked, type MarkedObjects, objectFor } from "./marked_objects.ts";
+import { BLOCK_BYTES, BLOCKS_PER_EXTENT, EXTENT_BYTES, Level, type Mark, PageMark } from "./mark.ts";
+import { MarkPages, touchedBefore } from "./mark_pages.ts";
+import {
+  dropIfIdle,
+  foldIntoPages,
+  forgetUnmarked,
+  type MarkedObjects,
+  objectFor,
+} from "./marked_objects.ts";
 import { writeLeft, writeMap, writeMark } from "./marks_export.ts";
 import { type IdentityRange, NewObjects } from "./new_objects.ts";
 import type { DataRange } from "./object_marks.ts";
@@ -29,6 +36,8 @@ export { MarkKind, type Place } from "./records.ts";
 
 /** A change of more extents than this marks everything from its start on. */
 const MOST_EXTENTS_AT_ONCE = 64;
+/** More objects than this have no marks of their own, but a bit in a page. */
+const MOST_OBJECTS = 10_000;
 
 /** How marks are kept. */
 export interface MarksOptions {
@@ -39,11 +48,16 @@ export interface MarksOptions {
   activeExtents?: number;
   /** Directories and attributes that may be active at once; default 4096. */
   activeItems?: number;
+  /** Objects that may have marks of their own; default 10 000. More are marked in pages. */
+  mostObjects?: number;
 }
 
 /** The marks of one node's copy. */
 export class Marks {
   readonly objects: MarkedObjects = new Map();
+  /** Of very many objects: those that the peer lacks wholly, and those whose attributes it lacks. For this folder only. */
+  readonly whole = new MarkPages(MarkKind.WHOLE);
+  readonly attributes = new MarkPages(MarkKind.MANY_ATTRIBUTES);
   /** Objects made through the mount. For this folder only. */
   readonly made: NewObjects;
 
@@ -57,10 +71,14 @@ export class Marks {
   #pointIdentity: number | null = null;
   /** Objects made since the last durable point that have marks of their own. */
   #newObjects: number[] = [];
+  readonly #mostObjects: number;
+  /** Wholly dirty in a page, and its attributes were sent already: what changes of them from here on is not said by the page. */
+  #attributesSent = 0;
 
   /** Empty marks. To go on from files, use `recoverMarks` (marks_recovery.ts). `epoch`: of the last files, 0 if there are none. */
   constructor(options: MarksOptions, epoch = 0) {
     this.#log = new ActivityLog(epoch);
+    this.#mostObjects = options.mostObjects ?? MOST_OBJECTS;
     this.#active = new ActiveMarks(options, this.objects, this.#log);
     this.#mostAtOnce = Math.max(1, Math.min(MOST_EXTENTS_AT_ONCE, this.#active.mostExtents >> 1));
     this.made = new NewObjects(options.nodeNumber, this.#log);
@@ -141,7 +159,10 @@ export class Marks {
 
   /** Data was changed, and sent (TOUCHED) or not (DIRTY). */
   touchData(id: number, offset: number, length: number, level: Level): void {
-    if (this.#isWholeAlready(id, level)) return;
+    if (this.#isWholeAlready(id, level)) {
+      this.#touchSent(id);
+      return;
+    }
     const first = Math.floor(offset / EXTENT_BYTES);
     const last = Math.floor((offset + Math.max(length, 1) - 1) / EXTENT_BYTES);
     const object = objectFor(this.objects, id);
@@ -163,7 +184,10 @@ export class Marks {
 
   /** The size was changed to `offset`, or everything from there on. */
   touchTail(id: number, offset: number, level: Level): void {
-    if (this.#isWholeAlready(id, level)) return;
+    if (this.#isWholeAlready(id, level)) {
+      this.#touchSent(id);
+      return;
+    }
     const object = objectFor(this.objects, id);
     this.#touchFlag(object.attributesMark(), level);
     object.tailMark().set(level, Math.floor(offset / BLOCK_BYTES));
@@ -172,14 +196,25 @@ export class Marks {
 
   /** Names of a directory were changed. */
   touchNames(directory: number, level: Level): void {
-    if (!this.#isWholeAlready(directory, level))
+    if (!this.#isNewAlone(directory, level))
       this.#touchFlag(objectFor(this.objects, directory).namesMark(), level);
   }
 
   /** Attributes were changed. */
   touchAttributes(id: number, level: Level): void {
-    if (!this.#isWholeAlready(id, level))
-      this.#touchFlag(objectFor(this.objects, id).attributesMark(), level);
+    if (this.#isWholeAlready(id, level)) this.#touchSent(id);
+    else this.#touchFlag(objectFor(this.objects, id).attributesMark(), level);
+  }
+
+  /** All of an object was made what the peer has of it: where there are very many, a page says so, and `coversTouch` is true. */
+  touchWhole(id: number): void {
+    if (this.objects.size < this.#mostObjects) this.touchTail(id, 0, Level.TOUCHED);
+    else this.#touched.add(this.whole.set(id, Level.TOUCHED));
+  }
+
+  /** Is whatever is touched of this object's data and attributes said already? */
+  coversTouch(id: number): boolean {
+    return this.whole.isTouchedNow(id);
   }
 
   /** An object was made with an identity from `newIdentity`. */
@@ -215,7 +250,10 @@ export class Marks {
    * since what was removed from them may be forgotten afterwards. An object that does not exist any more needs nothing.
    */
   *pointObjects(): Generator<{ id: number; kind: MarkKind }> {
-    for (const mark of this.#touched.before) yield { id: mark.id, kind: mark.kind };
+    for (const mark of this.#touched.before) {
+      if (!(mark instanceof PageMark)) yield { id: mark.id, kind: mark.kind };
+      else for (const id of touchedBefore(mark)) yield { id, kind: mark.kind };
+    }
     for (const id of this.dirtyDirectories()) yield { id, kind: MarkKind.NAMES };
   }
 
@@ -227,7 +265,9 @@ export class Marks {
     for (const mark of this.#touched.settle()) {
       if (mark.isSaid && !(areNamesNeeded && mark.kind === MarkKind.NAMES))
         writeLeft(this.#log.records, mark);
-      dropIfIdle(this.objects, mark);
+      if (mark.kind === MarkKind.WHOLE) this.whole.dropIfIdle(mark);
+      else if (mark.kind === MarkKind.MANY_ATTRIBUTES) this.attributes.dropIfIdle(mark);
+      else dropIfIdle(this.objects, mark);
     }
     this.#advanceNew(this.#pointIdentity);
     this.made.confirmPoint();
@@ -240,6 +280,7 @@ export class Marks {
     this.#pointIdentity = null;
     this.#active.wantsPoint = false;
     this.#newObjects = [];
+    this.#attributesSent = 0;
     this.#alone = true;
     this.made.namesLost();
     this.made.becomeDirty();
@@ -248,6 +289,7 @@ export class Marks {
   /** A peer is connected: from here on new objects are marked one by one. */
   peerBack(): void {
     this.#alone = false;
+    this.#attributesSent = 0;
     this.made.becomeDirty();
   }
 
@@ -268,11 +310,20 @@ export class Marks {
    * before anybody forgets why.
    */
   markWhole(id: number, directory: boolean, logged: boolean): void {
-    const object = objectFor(this.objects, id);
-    object.tailMark().set(Level.DIRTY, 0);
-    object.attributesMark().set(Level.DIRTY);
-    if (directory) object.namesMark().set(Level.DIRTY);
-    if (logged) for (const mark of object.marks()) writeMark(this.#log.records, mark, false);
+    // It is on disk why: nothing is to be said again.
+    const isSaid = this.whole.isDirty(id);
+    if (isSaid || this.objects.size >= this.#mostObjects) {
+      if (this.#attributesSent === id) this.#attributesSent = 0;
+      const page = this.whole.set(id, Level.DIRTY);
+      if (logged && !isSaid) writeMark(this.#log.records, page, false);
+    } else {
+      const object = objectFor(this.objects, id);
+      object.tailMark().set(Level.DIRTY, 0);
+      object.attributesMark().set(Level.DIRTY);
+    }
+    if (directory) objectFor(this.objects, id).namesMark().set(Level.DIRTY);
+    if (logged)
+      for (const mark of this.objects.get(id)?.marks() ?? []) writeMark(this.#log.records, mark, false);
   }
 
   /** The source listed all dirty directories: every object made without a peer has a mark of its own now. */
@@ -297,35 +348,56 @@ export class Marks {
 
   /** Objects whose data or attributes are dirty. */
   *dirtyObjects(): Generator<number> {
-    for (const object of this.objects.values()) if (object.hasDirtyContent) yield object.id;
+    yield* this.whole.dirty();
+    for (const id of this.attributes.dirty()) if (!this.whole.isDirty(id)) yield id;
+    for (const object of this.objects.values()) {
+      const { id } = object;
+      if (object.hasDirtyContent && !this.whole.isDirty(id) && !this.attributes.isDirty(id)) yield id;
+    }
+  }
+
+  /** All pages. */
+  *pages(): Generator<PageMark> {
+    yield* this.whole.pages();
+    yield* this.attributes.pages();
   }
 
   areNamesDirty(directory: number): boolean {
     return this.objects.get(directory)?.names?.isDirty ?? false;
   }
   hasDirtyContent(id: number): boolean {
+    if (this.whole.isDirty(id) || this.attributes.isDirty(id)) return true;
     return this.objects.get(id)?.hasDirtyContent ?? false;
   }
   isRangeDirty(id: number, offset: number, length: number): boolean {
-    return this.objects.get(id)?.isRangeDirty(offset, length) ?? false;
+    return this.whole.isDirty(id) || (this.objects.get(id)?.isRangeDirty(offset, length) ?? false);
   }
   /** From this byte on the peer's data is worthless and may be cut off; MAX_SAFE_INTEGER if all may be of use. */
   worthlessFrom(id: number): number {
+    if (this.whole.isDirty(id)) return 0;
     const from = this.objects.get(id)?.tail?.dirtyFrom ?? Number.POSITIVE_INFINITY;
     return Math.min(from * BLOCK_BYTES, Number.MAX_SAFE_INTEGER);
   }
   nextDirty(id: number, size: number, most: number): DataRange | null {
+    if (this.whole.isDirty(id)) {
+      if (size > most) this.#leavePage(id);
+      else if (size > 0) return { offset: 0, length: size };
+      else this.#copiedWhole(id);
+    }
     return this.objects.get(id)?.nextDirty(size, most, (mark) => this.#touched.add(mark)) ?? null;
   }
   dirtyBytes(id: number, size: number): number {
-    return this.objects.get(id)?.dirtyBytes(size) ?? 0;
+    return this.whole.isDirty(id) ? size : (this.objects.get(id)?.dirtyBytes(size) ?? 0);
   }
 
   /** What was dirty was sent: touched now. `size`: of the object. */
   copiedData(id: number, range: DataRange, size: number): void {
+    if (this.whole.isDirty(id) && range.offset === 0 && range.length >= size) this.#copiedWhole(id);
     this.objects.get(id)?.copied(range, size, (mark) => this.#touched.add(mark));
   }
   copiedAttributes(id: number): void {
+    if (this.whole.isDirty(id)) this.#attributesSent = id;
+    this.#copiedInPage(this.attributes, id);
     this.#copiedFlag(this.objects.get(id)?.attributes);
   }
   copiedNames(directory: number): void {
@@ -338,6 +410,8 @@ export class Marks {
    * was moved out of it, until `copiedNames`.
    */
   lapsed(id: number): void {
+    this.#copiedInPage(this.whole, id);
+    this.#copiedInPage(this.attributes, id);
     const object = this.objects.get(id);
     if (object === undefined) return;
     object.lapse();
@@ -349,6 +423,9 @@ export class Marks {
     for (const object of this.objects.values())
       for (const mark of object.marks()) this.#active.deactivate(mark);
     this.objects.clear();
+    this.whole.clear();
+    this.attributes.clear();
+    this.#attributesSent = 0;
     this.#touched.forget();
     this.#pointIdentity = null;
     this.#newObjects = [];
@@ -375,6 +452,7 @@ export class Marks {
 
   /** The bytes of a new dirty.map: write to a temporary file, fsync, rename, fsync the directory. Then `rewritten`. */
   startRewrite(): Uint8Array {
+    if (this.objects.size > this.#mostObjects) foldIntoPages(this.objects, this.whole, this.attributes);
     forgetUnmarked(this.objects);
     return this.#log.startRewrite((epoch) => writeMap(this, epoch));
   }
@@ -387,8 +465,47 @@ export class Marks {
   // ---- inside ----------------------------------------------------------------------------------------------------------
 
   /** Made without a peer, and none is back yet: it is dirty as a whole, and found through the directory that it was made in. */
-  #isWholeAlready(id: number, level: Level): boolean {
+  #isNewAlone(id: number, level: Level): boolean {
     return level === Level.DIRTY && this.#alone && this.made.isNew(id);
+  }
+
+  #isWholeAlready(id: number, level: Level): boolean {
+    return level === Level.DIRTY && (this.whole.isDirty(id) || (this.#alone && this.made.isNew(id)));
+  }
+
+  /** Wholly dirty, but for the attributes that were sent: they are dirty again. */
+  #touchSent(id: number): void {
+    if (id === this.#attributesSent) objectFor(this.objects, id).attributesMark().set(Level.DIRTY);
+  }
+
+  /** All data of an object that was dirty as a whole was sent. */
+  #copiedWhole(id: number): void {
+    if (this.#attributesSent !== id) {
+      this.#leavePage(id);
+      return;
+    }
+    this.#attributesSent = 0;
+    this.#copiedInPage(this.whole, id);
+    const object = this.objects.get(id);
+    object?.copiedAllData();
+    for (const mark of object?.marks() ?? []) if (mark.isTouched) this.#touched.add(mark);
+  }
+
+  #copiedInPage(pages: MarkPages, id: number): void {
+    const page = pages.copied(id);
+    if (page !== null) this.#touched.add(page);
+  }
+
+  /** Gives an object marks of its own, in the log too: what its page says on disk from now on is not about it. */
+  #leavePage(id: number): void {
+    const object = objectFor(this.objects, id);
+    object.tailMark().set(Level.DIRTY, 0);
+    object.attributesMark().set(Level.DIRTY);
+    writeMark(this.#log.records, object.tailMark(), false);
+    writeMark(this.#log.records, object.attributesMark(), false);
+    this.whole.unset(id);
+    if (this.#attributesSent === id) this.copiedAttributes(id);
+    this.#attributesSent = 0;
   }
 
   #touchFlag(mark: { set(level: Level): void } & Mark, level: Level): void {

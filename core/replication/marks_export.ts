@@ -1,5 +1,5 @@
 /** Writes marks: the dirty map of a node's disk, and the MARKS frames that tell the peer. Read again by marks_recovery.ts. */
-import { ExtentMark, type Mark, TailMark } from "./mark.ts";
+import { BitMark, type Mark, TailMark } from "./mark.ts";
 import type { Marks } from "./marks.ts";
 import type { IdentityRange } from "./new_objects.ts";
 import type { ObjectMarks } from "./object_marks.ts";
@@ -14,7 +14,7 @@ export function writeMark(writer: RecordWriter, mark: Mark, withTouched: boolean
   mark.isSaid = true;
   if (mark instanceof TailMark)
     writer.add(DIRTY | mark.kind, mark.id, withTouched ? mark.from : mark.dirtyFrom);
-  else if (mark instanceof ExtentMark)
+  else if (mark instanceof BitMark)
     writer.add(DIRTY | mark.kind, mark.id, mark.index, mark.dirtyBytes(withTouched));
   else writer.add(DIRTY | mark.kind, mark.id);
 }
@@ -25,7 +25,7 @@ export function writeLeft(writer: RecordWriter, mark: Mark): void {
   mark.isSaid = open;
   if (mark instanceof TailMark)
     writer.add(LEFT | mark.kind, mark.id, open ? mark.from : Number.MAX_SAFE_INTEGER);
-  else if (mark instanceof ExtentMark)
+  else if (mark instanceof BitMark)
     writer.add(LEFT | mark.kind, mark.id, mark.index, open ? mark.dirtyBytes(true) : null);
   else writer.add(LEFT | mark.kind, mark.id, open ? 1 : 0);
 }
@@ -36,6 +36,7 @@ export function writeMap(marks: Marks, epoch: number): Uint8Array {
   writer.add(RecordType.NEW_FROM, marks.made.newFrom);
   writer.add(RecordType.RESERVED, marks.made.reservedTo);
   writeRanges(writer, marks.made.rangesOnDisk, marks.made.everythingOnDisk);
+  for (const page of marks.pages()) writeMark(writer, page, true);
   for (const object of marks.objects.values()) {
     writePlace(writer, object);
     for (const mark of object.marks()) {
@@ -59,6 +60,10 @@ export function* exportMarks(marks: Marks): Generator<Uint8Array> {
   writeRanges(writer, marks.dirtyRanges, marks.everything);
   if (marks.made.next > marks.made.newFrom)
     writer.add(RecordType.DIRTY_RANGE, marks.made.newFrom, marks.made.next);
+  for (const page of marks.pages()) {
+    writeMark(writer, page, true);
+    if (writer.length >= CHUNK_BYTES) yield writer.take(0);
+  }
   for (const object of marks.objects.values()) {
     writePlace(writer, object);
     for (const mark of object.marks()) writeMark(writer, mark, true);

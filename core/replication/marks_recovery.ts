@@ -4,10 +4,9 @@
  * dirty.map is whole or worthless (it ends with END). activity.log continues the map of the same epoch; what a crash cut
  * off at its end was never relied upon. Anything else that does not add up means: everything is dirty.
  */
-import { ExtentMark, type FlagMark, type Mark, TailMark } from "./mark.ts";
+import { BitMark, type FlagMark, type Mark, TailMark } from "./mark.ts";
 import { objectFor } from "./marked_objects.ts";
 import { Marks, type MarksOptions } from "./marks.ts";
-import type { ObjectMarks } from "./object_marks.ts";
 import {
   ACTIVE,
   DIRTY,
@@ -128,12 +127,11 @@ function applyRecord(marks: Marks, type: number, id: number, extra: number, blob
       marks.made.everything = true;
       return;
   }
-  const object = objectFor(marks.objects, id);
   if (type === RecordType.PLACE) {
-    object.place = { parent: extra, name: String.fromCharCode(...blob) };
+    objectFor(marks.objects, id).place = { parent: extra, name: String.fromCharCode(...blob) };
     return;
   }
-  const mark = markOf(object, (type & 0xf) as MarkKind, extra);
+  const mark = markOf(marks, id, (type & 0xf) as MarkKind, extra);
   if (mark === null) return;
   if ((type & 0xf0) === DIRTY) applyDirty(mark, extra, blob);
   else if ((type & 0xf0) === LEFT) applyLeft(mark, extra, blob);
@@ -146,7 +144,10 @@ function applyRecord(marks: Marks, type: number, id: number, extra: number, blob
   }
 }
 
-function markOf(object: ObjectMarks, kind: MarkKind, index: number): Mark | null {
+function markOf(marks: Marks, id: number, kind: MarkKind, index: number): Mark | null {
+  if (kind === MarkKind.WHOLE) return marks.whole.pageFor(id);
+  if (kind === MarkKind.MANY_ATTRIBUTES) return marks.attributes.pageFor(id);
+  const object = objectFor(marks.objects, id);
   if (kind === MarkKind.NAMES) return object.namesMark();
   if (kind === MarkKind.ATTRIBUTES) return object.attributesMark();
   if (kind === MarkKind.TAIL) return object.tailMark();
@@ -156,13 +157,13 @@ function markOf(object: ObjectMarks, kind: MarkKind, index: number): Mark | null
 function applyLeft(mark: Mark, extra: number, blob: Uint8Array): void {
   if (mark instanceof TailMark)
     mark.restate(extra === Number.MAX_SAFE_INTEGER ? Number.POSITIVE_INFINITY : extra);
-  else if (mark instanceof ExtentMark) mark.restate(blob);
+  else if (mark instanceof BitMark) mark.restate(blob);
   else (mark as FlagMark).restate(extra === 1);
 }
 
 function applyDirty(mark: Mark, extra: number, blob: Uint8Array): void {
   mark.isSaid = true;
   if (mark instanceof TailMark) mark.dirtyFrom = Math.min(mark.dirtyFrom, extra);
-  else if (mark instanceof ExtentMark) mark.addDirtyBytes(blob);
+  else if (mark instanceof BitMark) mark.addDirtyBytes(blob);
   else mark.dirtyWhole();
 }

@@ -11,6 +11,7 @@
  * One exception: a hard link's removal that a crash undid on one side. Then the object has another name somewhere clean, and
  * the target looks through its whole tree.
  */
+import { NameTable } from "./name_table.ts";
 import type { Place } from "./records.ts";
 
 /** Stands for the directory where the target keeps what lost its place until the reintegration ends. Not an identity. */
@@ -48,16 +49,11 @@ export interface TreeReader {
   search(ids: ReadonlySet<number>): Iterable<Entry & { parent: number }>;
 }
 
-/** A place, as a key. Names hold no slash. */
-const keyOf = (place: Place): string => `${place.parent}/${place.name}`;
-
 /** Where this copy has what may have to move. Grows by `announce`; kept true by everybody who changes a name during a reintegration. */
 export class Locations {
   readonly #reader: TreeReader;
   readonly #tops: ReadonlySet<number>;
-  readonly #places = new Map<number, Place[]>();
-  readonly #types = new Map<number, number>();
-  readonly #idAt = new Map<string, number>();
+  readonly #names = new NameTable();
   readonly #announced = new Map<number, Announced>();
   readonly #ranges: { from: number; to: number }[] = [];
   readonly #listed = new Set<number>();
@@ -103,19 +99,20 @@ export class Locations {
 
   /** Has this copy the directory, and is it known where? */
   isLocated(id: number): boolean {
-    return this.#tops.has(id) || this.#places.has(id);
+    return this.#tops.has(id) || this.#names.ofId(id) >= 0;
   }
 
   /** A place of the object, null if it is not known here. */
   placeOf(id: number): Place | null {
-    return this.#places.get(id)?.at(-1) ?? null;
+    const row = this.#names.ofId(id);
+    return row < 0 ? null : { parent: this.#names.parent(row), name: this.#names.name(row) };
   }
 
   /** Searches the whole tree for those of a directory's objects that have other names at the source and none known here. */
   findHardLinks(wanted: readonly Entry[]): void {
     const missing = new Set<number>();
     for (const { id, hasOthers } of wanted) {
-      if (hasOthers && !this.#places.has(id) && !this.#isInRange(id)) missing.add(id);
+      if (hasOthers && this.#names.ofId(id) < 0 && !this.#isInRange(id)) missing.add(id);
     }
     if (missing.size === 0) return;
     for (const { id, type, parent, name } of this.#reader.search(missing))
@@ -124,12 +121,15 @@ export class Locations {
 
   /** Does limbo hold the object under one of its names? */
   isInLimbo(id: number): boolean {
-    return this.#places.get(id)?.some((place) => place.parent === LIMBO) ?? false;
+    for (let row = this.#names.ofId(id); row >= 0; row = this.#names.another(row))
+      if (this.#names.parent(row) === LIMBO) return true;
+    return false;
   }
 
   /** The object's d_type, as listed. */
   typeOf(id: number): number | undefined {
-    return this.#types.get(id);
+    const row = this.#names.ofId(id);
+    return row < 0 ? undefined : this.#names.type(row);
   }
 
   /** The names from a top (or from limbo) down to a located directory; `top` is its identity, or LIMBO. */
@@ -147,32 +147,31 @@ export class Locations {
 
   /** A name was added. */
   added(id: number, type: number, place: Place): void {
-    const places = this.#places.get(id);
-    if (places === undefined) this.#places.set(id, [place]);
-    else if (!places.some((other) => keyOf(other) === keyOf(place))) places.push(place);
-    this.#types.set(id, type);
-    this.#idAt.set(keyOf(place), id);
+    const row = this.#names.find(place.parent, place.name);
+    if (row >= 0 && this.#names.id(row) === id && this.#names.type(row) === type) return;
+    if (row >= 0) this.#names.remove(row);
+    this.#names.add(id, place.parent, place.name, type);
   }
 
   /** A name was removed. */
   removed(place: Place): void {
-    const key = keyOf(place);
-    const id = this.#idAt.get(key);
-    if (id === undefined) return;
-    this.#idAt.delete(key);
-    const left = this.#places.get(id)!.filter((other) => keyOf(other) !== key);
-    if (left.length > 0) this.#places.set(id, left);
-    else this.#places.delete(id);
+    const row = this.#names.find(place.parent, place.name);
+    if (row >= 0) this.#names.remove(row);
   }
 
   /** A live rename was applied; `exchange`: RENAME_EXCHANGE. What lay at the new name is gone, or at the old one. */
   renamed(from: Place, to: Place, exchange: boolean): void {
-    const moved = this.#idAt.get(keyOf(from));
-    const met = this.#idAt.get(keyOf(to));
+    const moved = this.#at(from);
+    const met = this.#at(to);
     this.removed(from);
     this.removed(to);
-    if (moved !== undefined) this.added(moved, this.#types.get(moved)!, to);
-    if (exchange && met !== undefined) this.added(met, this.#types.get(met)!, from);
+    if (moved !== null) this.added(moved.id, moved.type, to);
+    if (exchange && met !== null) this.added(met.id, met.type, from);
+  }
+
+  #at(place: Place): { id: number; type: number } | null {
+    const row = this.#names.find(place.parent, place.name);
+    return row < 0 ? null : { id: this.#names.id(row), type: this.#names.type(row) };
   }
 
   #find(directory: Announced): boolean {
@@ -231,7 +230,16 @@ export function reconcile(
   mine: readonly Entry[],
   locations: Locations,
 ): NameAction[] {
-  const actions: NameAction[] = [];
+  return [...reconciling(directory, wanted, mine, locations)];
+}
+
+/** The same, one action at a time: each is done before the next is asked for. */
+export function* reconciling(
+  directory: number,
+  wanted: readonly Entry[],
+  mine: readonly Entry[],
+  locations: Locations,
+): Generator<NameAction> {
   const wantedAt = new Map(wanted.map((entry) => [entry.name, entry]));
   const kept = new Set<string>();
   locations.findHardLinks(wanted);
@@ -242,16 +250,15 @@ export function reconcile(
       locations.added(entry.id, entry.type, place);
       kept.add(entry.name);
     } else {
-      actions.push(makeWay(entry, place, locations));
+      yield makeWay(entry, place, locations);
     }
   }
   for (const entry of wanted) {
     if (kept.has(entry.name)) continue;
     const place = { parent: directory, name: entry.name };
-    actions.push(bringHere(entry, place, locations));
+    yield bringHere(entry, place, locations);
     locations.added(entry.id, entry.type, place);
   }
-  return actions;
 }
 
 function makeWay(entry: Entry, place: Place, locations: Locations): NameAction {

@@ -16,12 +16,16 @@ export interface DataRange {
   length: number;
 }
 
+const NO_EXTENTS: ReadonlyMap<number, ExtentMark> = new Map();
+
 /** The marks of one object. */
 export class ObjectMarks {
   names: FlagMark | null = null;
   attributes: FlagMark | null = null;
   tail: TailMark | null = null;
-  readonly extents = new Map<number, ExtentMark>();
+  /** Most objects have none: they share an empty map. */
+  extents: ReadonlyMap<number, ExtentMark> = NO_EXTENTS;
+  #extents: Map<number, ExtentMark> | null = null;
   place: Place | null = null;
   /** It lost its last name, or its last user when it had none. */
   isGone = false;
@@ -44,7 +48,8 @@ export class ObjectMarks {
     let mark = this.extents.get(index);
     if (mark === undefined) {
       mark = new ExtentMark(this.id, index);
-      this.extents.set(index, mark);
+      if (this.#extents === null) this.extents = this.#extents = new Map();
+      this.#extents.set(index, mark);
     }
     return mark;
   }
@@ -59,10 +64,16 @@ export class ObjectMarks {
   /** Lets go of a mark that says nothing any more. */
   drop(mark: Mark): void {
     if (mark.kind === MarkKind.DATA) {
-      if (this.extents.get(mark.index) === mark) this.extents.delete(mark.index);
+      if (this.extents.get(mark.index) === mark) this.#extents?.delete(mark.index);
     } else if (mark === this.names) this.names = null;
     else if (mark === this.attributes) this.attributes = null;
     else if (mark === this.tail) this.tail = null;
+  }
+
+  /** Lets go of all that is said of data and attributes. */
+  dropContent(): void {
+    this.attributes = this.tail = null;
+    this.#extents?.clear();
   }
 
   get isEmpty(): boolean {
@@ -127,6 +138,11 @@ export class ObjectMarks {
   lapse(): void {
     this.isGone = true;
     if (this.attributes?.isDirty) this.attributes.copied();
+    this.copiedAllData();
+  }
+
+  /** All data was sent. */
+  copiedAllData(): void {
     if (this.tail?.isDirty) this.tail.copied(Number.POSITIVE_INFINITY);
     for (const extent of this.extents.values()) extent.copied(0, BLOCKS_PER_EXTENT);
   }

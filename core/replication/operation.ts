@@ -5,7 +5,7 @@
  *
  *     u32 length of the frame, header included | u32 type | i64 sequence | the fields of LAYOUT, in order
  *
- * The sequence numbers the source's frames from 1; it is 0 in frames of the target.
+ * The sequence numbers the source's frames from 1; it is 0 in frames of the target, but for NEED.
  */
 import { getI64, getU32, putI64, putU32 } from "./binary.ts";
 import { type FieldKind, type FrameBlob, type FrameNumbers, type FrameType, LAYOUT } from "./layout.ts";

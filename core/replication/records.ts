@@ -8,8 +8,8 @@
  */
 import { crc32, getI64, getU32, putI64, putU32 } from "./binary.ts";
 
-/** What can be marked. */
-export const MarkKind = { NAMES: 1, ATTRIBUTES: 2, DATA: 3, TAIL: 4 } as const;
+/** What can be marked. WHOLE and MANY_ATTRIBUTES: a page of objects, of which each lacks all, or its attributes (mark_pages.ts). */
+export const MarkKind = { NAMES: 1, ATTRIBUTES: 2, DATA: 3, TAIL: 4, WHOLE: 5, MANY_ATTRIBUTES: 6 } as const;
 export type MarkKind = (typeof MarkKind)[keyof typeof MarkKind];
 
 /** Added to a MarkKind: it became active, it left the active set, the peer lacks it, this is all that the peer still lacks of it. */
@@ -42,7 +42,7 @@ export interface Place {
 
 const RECORD_BYTES = 28;
 const HEADER_MAGIC = 0x4b4d4648; // "HFMK"
-const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 2;
 /** Bytes of the header of both files. */
 export const FILE_HEADER_BYTES = 24;
 

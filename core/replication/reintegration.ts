@@ -7,6 +7,7 @@
  * the source's in dirty blocks and dirty attributes only.
  */
 
+import { IdentitySet } from "./identity_set.ts";
 import { type IdentityRange, Level, type Marks } from "./marks.ts";
 import { type Announced, DT_DIR, type Entry } from "./names.ts";
 
@@ -60,7 +61,7 @@ export class Reintegration {
   /** Directories that are removed here; the target may have to look into its own for what they held, until all names are sent. */
   readonly #removed = new Set<number>();
   /** Objects that were wholly dirty without a mark of their own, and have one now. */
-  readonly #expanded = new Set<number>();
+  readonly #expanded = new IdentitySet();
   /** Objects without a name that the target has. */
   readonly #introduced = new Set<number>();
   #objects: Iterator<number> | null = null;
@@ -71,6 +72,9 @@ export class Reintegration {
   #namesReported = false;
   /** Identities of objects made without a peer: to be announced (PLACE_RANGE) before any directory. */
   readonly ranges: readonly IdentityRange[];
+  /** The directory that is being listed, and whether its names changed since that began. */
+  #watched = 0;
+  #hasChanged = false;
   /** Directories to send again, after a RESEND. */
   readonly resend: number[] = [];
 
@@ -136,18 +140,39 @@ export class Reintegration {
     );
   }
 
+  /** The listing of a directory begins, and goes on while live operations are told. */
+  watch(directory: number): void {
+    this.#watched = directory;
+    this.#hasChanged = false;
+  }
+
+  /** Did its names change since? Then what was listed is the names of no moment. */
+  get watchedChanged(): boolean {
+    return this.#hasChanged;
+  }
+
   /** A directory's names, for a step "list". */
   listed(directory: number, entries: Iterable<Entry>): void {
+    this.found(entries);
+    this.#endListing(directory);
+  }
+
+  /** Some of them: more follow. */
+  found(entries: Iterable<Entry>): void {
     for (const { id, type } of entries) {
       if (this.#full || this.#marks.isInDirtyRange(id)) this.#expand(id, type === DT_DIR);
     }
-    this.#endListing(directory);
   }
 
   /** The names of a directory were sent, as they are at this point of the stream. */
   namesSent(directory: number, entries: Iterable<Entry>): void {
     this.#unsent.delete(directory);
     this.#marks.copiedNames(directory);
+    this.placed(directory, entries);
+  }
+
+  /** Some of them were sent: more follow. */
+  placed(directory: number, entries: Iterable<Entry>): void {
     for (const { id, name } of entries) {
       const object = this.#marks.objects.get(id);
       if (object !== undefined) object.place = { parent: directory, name };
@@ -269,6 +294,7 @@ export class Reintegration {
 
   #names(parent: number, send: boolean): Decision {
     this.#marks.touchNames(parent, send ? Level.TOUCHED : Level.DIRTY);
+    if (parent === this.#watched) this.#hasChanged = true;
     if (!send) this.#mustSend(parent);
     return send ? Decision.SEND : Decision.MARK;
   }
@@ -276,6 +302,7 @@ export class Reintegration {
   /** A name went between a placed directory and one that is not. The placed one is sent again; the other will be. */
   #sendAgain(directory: number, placed: boolean): Decision {
     this.#marks.touchNames(directory, Level.DIRTY);
+    if (directory === this.#watched) this.#hasChanged = true;
     this.#mustSend(directory);
     if (!placed) return Decision.MARK;
     this.resend.push(directory);
@@ -298,8 +325,7 @@ export class Reintegration {
   }
 
   #expand(id: number, directory: boolean): void {
-    if (this.#expanded.has(id)) return;
-    this.#expanded.add(id);
+    if (!this.#expanded.add(id)) return;
     this.#marks.markWhole(id, directory, false);
     if (directory) this.#mustSend(id);
   }

@@ -1,5 +1,6 @@
 /**
- * `npm run bench -- [--quick] [--rounds N] [--only WORD]… [--json]`: how much of a bare directory's speed is left when it is replicated.
+ * `npm run bench -- [--quick] [--rounds N] [--only WORD]… [--no-peers] [--images DIR[,DIR]] [--delay MICROSECONDS] [--json]`: how much of a bare directory's
+ * speed is left when it is replicated. `--two-disks`: what a replicated write+fsync costs beyond the disk and the network.
  *
  * Real nodes, the real binary, PRIM with SECOND in sync, both disks on this machine's. Every round runs each workload in every
  * place, one after the other and in another order each time; ratios are taken within a round. It judges nothing: the exit status is 0
@@ -10,12 +11,14 @@ import { parseArgs } from "node:util";
 import { testbedImpossible } from "../cluster/testbed.ts";
 import { makePlaces, type Places } from "./places.ts";
 import { type Condensed, condense, type Row, table } from "./report.ts";
+import { measureTwoDisks, twoDisksInWords } from "./two_disks.ts";
 import { type Effort, type Workload, workloads } from "./workloads.ts";
 
 const FULL: Effort = { seconds: 2, mebibytes: 512, smallFiles: 2000, scale: 10 };
 const QUICK: Effort = { seconds: 0.5, mebibytes: 64, smallFiles: 200, scale: 1 };
 
-const usage = "usage: npm run bench -- [--quick] [--rounds N] [--only WORD]... [--json]";
+const usage = `usage: npm run bench -- [--quick] [--rounds N] [--only WORD]... [--no-peers] [--images DIR[,DIR]] [--delay MICROSECONDS] [--json]
+       npm run bench -- --two-disks [--quick] [--rounds N] [--images DIR[,DIR]] [--json]`;
 
 function options() {
   try {
@@ -25,6 +28,10 @@ function options() {
         json: { type: "boolean", default: false },
         rounds: { type: "string" },
         only: { type: "string", multiple: true, default: [] },
+        images: { type: "string", default: "/var/tmp" },
+        delay: { type: "string" },
+        "no-peers": { type: "boolean", default: false },
+        "two-disks": { type: "boolean", default: false },
       },
     }).values;
   } catch (error) {
@@ -61,13 +68,24 @@ async function measure(workload: Workload, places: Places, effort: Effort, round
   return rows;
 }
 
-const { quick, json, rounds: wanted, only } = options();
+const {
+  quick,
+  json,
+  rounds: wanted,
+  only,
+  images: homes,
+  delay: added,
+  "two-disks": twoDisks,
+  "no-peers": noPeers,
+} = options();
+const images = homes.split(",");
+const delay = added === undefined ? null : Number(added);
 const rounds = Number(wanted ?? (quick ? 1 : 5));
 const chosen = workloads.filter(
   ({ measures }) =>
     only.length === 0 || measures.some(({ name }) => only.some((word) => name.includes(word))),
 );
-if (!Number.isInteger(rounds) || rounds < 1 || chosen.length === 0) {
+if (!Number.isInteger(rounds) || rounds < 1 || chosen.length === 0 || Number.isNaN(delay)) {
   const names = workloads.flatMap(({ measures }) => measures.map(({ name }) => name));
   console.error(`${usage}\nwhat can be measured: ${names.join("; ")}`);
   process.exit(2);
@@ -86,8 +104,14 @@ const load = (): string =>
     .map((value) => value.toFixed(1))
     .join(" ");
 
-tell(`two nodes on one machine, one disk; load at the start ${load()}`);
-const places = await makePlaces();
+tell(`two nodes on one machine, disks' images in ${images.join(" and ")}; load at the start ${load()}`);
+if (twoDisks) {
+  const figures = await measureTwoDisks(images, rounds, effort.seconds);
+  console.log(json ? JSON.stringify({ version: 1, rounds, images, ...figures }) : twoDisksInWords(figures));
+  tell(`medians of ${rounds}; load at the end ${load()}`);
+  process.exit(0);
+}
+const places = await makePlaces({ images, delay, peers: !noPeers });
 const rows: Condensed[] = [];
 const failed: string[] = [];
 try {
@@ -107,7 +131,7 @@ try {
   await places.close();
 }
 const { missing } = places;
-if (json) console.log(JSON.stringify({ version: 1, rounds, effort, missing, failed, rows }));
+if (json) console.log(JSON.stringify({ version: 1, rounds, images, delay, effort, missing, failed, rows }));
 else {
   console.log(`\n${table(rows)}\n`);
   console.log(

@@ -3,7 +3,8 @@
  * entering the node is not measured.
  */
 import { Database } from "bun:sqlite";
-import { closeSync, fsyncSync, mkdirSync, openSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, fsyncSync, mkdirSync, openSync, writeSync } from "node:fs";
+import { median } from "./report.ts";
 
 /** Milliseconds for making so many files of 4 KiB, each on stable storage before the next. */
 function smallFiles(directory: string, count: number): number {
@@ -17,6 +18,22 @@ function smallFiles(directory: string, count: number): number {
     closeSync(fd);
   }
   return performance.now() - started;
+}
+
+/** Median microseconds of writing 4 KiB at a random place of a file that is there, and fsync. */
+function syncedWrites(file: string, seconds: number): number {
+  const content = new Uint8Array(4096).fill(120);
+  const fd = openSync(file, "r+");
+  const blocks = fstatSync(fd).size / content.length;
+  const times: number[] = [];
+  for (const end = performance.now() + seconds * 1000; performance.now() < end; ) {
+    const started = performance.now();
+    writeSync(fd, content, 0, content.length, Math.floor(Math.random() * blocks) * content.length);
+    fsyncSync(fd);
+    times.push((performance.now() - started) * 1000);
+  }
+  closeSync(fd);
+  return median(times);
 }
 
 /** Transactions a second, of one row each. */
@@ -45,6 +62,7 @@ function timed(...argv: string[]): number {
 
 const work: Record<string, (...args: string[]) => number> = {
   smallFiles: (directory, count) => smallFiles(directory!, Number(count)),
+  syncedWrites: (file, seconds) => syncedWrites(file!, Number(seconds)),
   sqlite: (file, mode, seconds) => sqlite(file!, mode!, Number(seconds)),
   timed,
 };

@@ -1,9 +1,11 @@
 /**
  * Where it is measured: directories on one and the same disk of one node, each behind another file system.
  */
-import { chmodSync, existsSync } from "node:fs";
+import { chmodSync } from "node:fs";
 import { createMirror, type Mirror } from "../cluster/mirror.ts";
 import type { CommandOptions, Ended } from "../cluster/testbed.ts";
+import { lengthenLink } from "./long_link.ts";
+import { mountPeers, type Peers } from "./peers.ts";
 
 /** A directory to measure in. */
 export interface Place {
@@ -33,18 +35,33 @@ export async function inNode(place: Place, ...args: string[]): Promise<number> {
   return Number((await place.exec([process.execPath, worker, ...args])).stdout);
 }
 
+/** What the nodes are made of. */
+export interface Surroundings {
+  /** Directories that the disks' images lie in, in turn. */
+  images: readonly string[];
+  /** Added to a round trip of the replication link, microseconds; null: a link without a relay. */
+  delay: number | null;
+  /** Compare with others too, where they are installed. */
+  peers: boolean;
+}
+
 /** Two nodes with a module that replicates one directory, in sync; beside that directory, the others. */
-export async function makePlaces(): Promise<Places> {
-  const mirror = await createMirror({ diskMiB: DISK_MIB });
+export async function makePlaces({ images, delay, peers }: Surroundings): Promise<Places> {
+  const mirror = await createMirror({ diskMiB: DISK_MIB, images });
   try {
-    return await fill(mirror);
+    const link = delay === null ? null : await lengthenLink(mirror);
+    const others = peers ? await mountPeers(mirror, delay === null) : { peers: [], missing: [] };
+    const places = await fill(mirror, others);
+    await link?.check(true);
+    await link?.setDelay(delay!);
+    return places;
   } catch (error) {
     await mirror.bed.destroy();
     throw error;
   }
 }
 
-async function fill(mirror: Mirror): Promise<Places> {
+async function fill(mirror: Mirror, { peers, missing }: Peers): Promise<Places> {
   const { n1, n2, bed } = mirror;
   await mirror.start();
   // The database's user must be able to come in.
@@ -55,13 +72,7 @@ async function fill(mirror: Mirror): Promise<Places> {
     return { name, directory, exec };
   };
   const all = [await place("bare", `${n1.dataDir}/bare`), await place("replicated", `${mirror.data}/bench`)];
-  const missing: string[] = [];
-  if (existsSync("/usr/bin/bindfs")) {
-    const through = await place("bindfs", `${n1.dataDir}/bindfs`);
-    await exec(["mkdir", "-p", `${n1.dataDir}/behind-bindfs`]);
-    await exec(["bindfs", `${n1.dataDir}/behind-bindfs`, through.directory]);
-    all.push(through);
-  } else missing.push("bindfs: not installed");
+  for (const { name, directory } of peers) all.push(await place(name, directory));
   return {
     all,
     missing,

@@ -5,7 +5,8 @@
 import { availableParallelism, constants, setPriority } from "node:os";
 import { createMirror, type Mirror } from "../cluster/mirror.ts";
 import type { Node } from "../cluster/testbed.ts";
-import { lastWords, randomFrom } from "./power_cuts.ts";
+import { lastWords } from "./power_cuts.ts";
+import { randomFrom } from "./random.ts";
 
 const STOP_MS = 500;
 

@@ -4,13 +4,17 @@
 import { testbedImpossible } from "../cluster/testbed.ts";
 import { countFalseAlarms } from "./alarms.ts";
 import { inWords, measureGaps } from "./gap.ts";
+import { measureLatency } from "./latency.ts";
 import { cutPostgresql } from "./postgresql.ts";
+import { measureScale } from "./scale.ts";
 import { cutSqlite } from "./sqlite.ts";
 
 const USAGE = `npm run campaign -- postgresql [--cuts 20]
 npm run campaign -- sqlite [--cuts 20]
 npm run campaign -- gap [--runs 20] [--timeout 1s] [--replicate no]
 npm run campaign -- alarms [--minutes 60] [--replicate no]
+npm run campaign -- scale [--files 1000000]
+npm run campaign -- latency [--minutes 10] [--images DIR[,DIR]] [--logs DIR]
 Each takes --seed N, to repeat the same moments.`;
 
 const [name = "", ...words] = process.argv.slice(2);
@@ -29,7 +33,14 @@ const campaigns: Record<string, () => Promise<string>> = {
     const wal = await cutSqlite({ cuts, seed, tell, journal: "wal" });
     return `${wal}\n${await cutSqlite({ cuts, seed, tell, journal: "delete" })}`;
   },
+  scale: () => measureScale({ files: Number(option("files", "1000000")), tell }),
   alarms: () => countFalseAlarms({ minutes: Number(option("minutes", "60")), replicate, seed, tell }),
+  latency: () => {
+    const images = option("images", "/var/tmp").split(",");
+    const logs = option("logs", "");
+    const minutes = Number(option("minutes", "10"));
+    return measureLatency({ minutes, images, logs: logs === "" ? null : logs, seed, tell });
+  },
   gap: async () => {
     const timeout = option("timeout", "1s");
     const { cuts, swaps } = await measureGaps({

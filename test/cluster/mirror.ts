@@ -34,6 +34,10 @@ export interface MirrorOptions {
   replicate?: boolean;
   /** Size of each node's disk in MiB; sparse. */
   diskMiB?: number;
+  /** Objects that each disk has room for, where mkfs.ext4's own number is too small. */
+  inodes?: number;
+  /** Directories that the nodes' disks lie in, in turn. */
+  images?: readonly string[];
 }
 
 /** Two running nodes and a module called db, stopped. */
@@ -110,6 +114,8 @@ export async function createMirror(options: MirrorOptions = {}): Promise<Mirror>
     nodes: 2,
     hosts: 1,
     ...(options.diskMiB === undefined ? {} : { diskMiB: options.diskMiB }),
+    ...(options.inodes === undefined ? {} : { inodes: options.inodes }),
+    ...(options.images === undefined ? {} : { images: options.images }),
   });
   const mirror = new Mirror(bed, bed.node(1), bed.node(2));
   try {

@@ -26,6 +26,10 @@ export interface TestbedOptions {
   lans?: string[];
   /** Size of each node's disk in MiB; sparse; default 1024. */
   diskMiB?: number;
+  /** Objects that each node's disk has room for; default what mkfs.ext4 thinks right for the size. */
+  inodes?: number;
+  /** Directories that the nodes' disks lie in, one each, in turn; default one of the testbed's own. */
+  images?: readonly string[];
   /** The binary to test; default HOLDFAST_BINARY or dist/holdfast. */
   binary?: string;
 }
@@ -53,13 +57,17 @@ export class Testbed {
   readonly dir = mkdtempSync(`/var/tmp/${this.id}-`);
   readonly diskDir = join(this.dir, "disk");
   readonly binary = join(this.dir, "holdfast");
+  /** Where the disks' images are, a directory for each node in turn. */
+  readonly imageDirs: readonly string[];
   #faults: Fault[] = [];
   #keeper: Subprocess | null = null;
   #pid = 0;
 
-  constructor(lans: readonly string[]) {
+  constructor(lans: readonly string[], images: readonly string[] = []) {
     this.lans = lans;
     mkdirSync(this.diskDir);
+    this.imageDirs = images.length === 0 ? [this.dir] : images.map((home) => join(home, this.id));
+    for (const dir of this.imageDirs) mkdirSync(dir, { recursive: true });
   }
 
   /** Process 1 of the outer namespaces, as seen from here. */
@@ -82,7 +90,7 @@ export class Testbed {
     for (let n = 1; n <= (options.nodes ?? 2); n++) this.nodes.push(new Node(this, `n${n}`, n, this.lans));
     for (let n = 1; n <= (options.hosts ?? 1); n++)
       this.hosts.push(new Host(this, `h${n}`, 200 + n, this.lans.slice(0, 1)));
-    await Promise.all(this.nodes.map((node) => node.format(options.diskMiB ?? 1024)));
+    await Promise.all(this.nodes.map((node) => node.format(options.diskMiB ?? 1024, options.inodes)));
     await Promise.all([...this.nodes, ...this.hosts].map((machine) => machine.powerOn()));
   }
 
@@ -99,7 +107,7 @@ export class Testbed {
             `for i in 1 2 3 4 5 6 7 8 9 10; do find ${mount}/${this.id}-* -depth -type d -exec rmdir {} + 2>/dev/null; ls -d ${mount}/${this.id}-* >/dev/null 2>&1 || break; sleep 0.1; done`,
           ]
         : []),
-      `rm -rf ${this.dir}`,
+      `rm -rf ${this.dir} ${this.imageDirs.join(" ")}`,
     ].join("\n");
     this.#keeper = Bun.spawn(["setsid", "bash", "--norc", "-c", script], {
       stdin: "pipe",
@@ -184,7 +192,7 @@ export class Testbed {
     else keeper.kill("SIGKILL");
     for (const machine of [...this.nodes, ...this.hosts]) machine.wakeOuters();
     await keeper.exited;
-    await until("the disks are released", () => loopsOf(this.dir).length === 0);
+    await until("the disks are released", () => this.imageDirs.every((dir) => loopsOf(dir).length === 0));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -194,7 +202,7 @@ export class Testbed {
 
 /** Builds machines that are on and connected. Destroy it in `t.teardown`, or hold it with `await using`. */
 export async function createTestbed(options: TestbedOptions = {}): Promise<Testbed> {
-  const bed = new Testbed(options.lans ?? ["lan", "repl"]);
+  const bed = new Testbed(options.lans ?? ["lan", "repl"], options.images);
   try {
     await bed.build(options);
   } catch (error) {

@@ -40,13 +40,15 @@ export class Node extends Host {
   }
 
   get #image(): string {
-    return `${this.bed.dir}/${this.name}.img`;
+    const { imageDirs } = this.bed;
+    return `${imageDirs[(this.number - 1) % imageDirs.length]}/${this.name}.img`;
   }
 
   /** Makes an empty disk. */
-  async format(mebibytes: number): Promise<void> {
+  async format(mebibytes: number, inodes?: number): Promise<void> {
     await run(["truncate", "-s", `${mebibytes}M`, this.#image]);
-    await run(["mkfs.ext4", "-q", "-m", "0", "-F", this.#image]);
+    const room = inodes === undefined ? [] : ["-N", `${inodes}`];
+    await run(["mkfs.ext4", "-q", "-m", "0", ...room, "-F", this.#image]);
   }
 
   protected override cutPower(machine: Machine): void {

@@ -72,7 +72,9 @@ export class SimNode {
       const place = this.fs.placeOf(id);
       return place.parent === -1 ? null : place;
     };
-    this.#options = { nodeNumber, placeOf, activeExtents: 6, activeItems: 7 };
+    // Few objects, or hardly any, have marks of their own: the rest is marked in pages, as in a very large tree.
+    const mostObjects = [1000, 4, 0][random(3)]!;
+    this.#options = { nodeNumber, placeOf, activeExtents: 6, activeItems: 7, mostObjects };
     this.record = {
       generations: { current: "g0", parted: null, history: [] },
       consistency: "uptodate",

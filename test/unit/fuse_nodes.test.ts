@@ -84,3 +84,18 @@ await t.test("trap 32: 64-bit numbers, negative ones too", (tt) => {
   tt.equal(getU64(view, 0), 2 ** 47 + 5);
   tt.end();
 });
+
+await t.test("a table that outgrows what is mapped of it, in this process and in the next", (tt) => {
+  const { table, memfd, indices } = tableWith(50_000);
+  const successor = new NodeTable(memfd, 1 << 16);
+  for (const each of [table, successor]) {
+    tt.equal(each.size, 50_001);
+    const lost = indices.filter((index, i) => each.find(i * 4096, i % 3) !== index);
+    tt.same(lost, []);
+    tt.equal(each.identity(indices[49_999]!), 2 ** 45 + 49_999);
+  }
+  table.close();
+  tt.not(table.identity(indices[5]!), 2 ** 45 + 5, "a closed one knows nothing, and harms nobody");
+  successor.close();
+  tt.end();
+});

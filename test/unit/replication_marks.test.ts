@@ -338,3 +338,127 @@ t.test("that the peer's marks tell all replaces everything, durably", async (t) 
   disk.flush(marks);
   t.notOk(recovered(disk).marks.everything);
 });
+
+/** Copies an object as reintegration does: the attributes, then its data piece by piece. Returns the pieces. */
+function copyObject(marks: Marks, id: number, size: number, most: number): number[] {
+  marks.copiedAttributes(id);
+  const pieces: number[] = [];
+  for (let range = marks.nextDirty(id, size, most); range !== null; range = marks.nextDirty(id, size, most)) {
+    pieces.push(range.offset, range.length);
+    marks.copiedData(id, range, size);
+  }
+  return pieces;
+}
+
+const MANY = 5000;
+const ids = [...Array(MANY).keys()].map((index) => 2 ** 45 + 3 * index);
+
+t.test("very many objects are marked in pages, which a crash and the peer understand", async (t) => {
+  const { marks, disk } = fresh({ mostObjects: 10 });
+  for (const id of ids) marks.markWhole(id, false, true);
+  t.ok(marks.objects.size <= 10, `${marks.objects.size} objects have marks of their own`);
+  disk.flush(marks);
+  const { marks: after } = recovered(disk, { mostObjects: 10 });
+  t.same(
+    [...after.dirtyObjects()].sort((a, b) => a - b),
+    ids,
+    "each is dirty after a crash, and no other",
+  );
+  t.equal(after.worthlessFrom(ids[77]!), 0);
+  const peer = fresh().marks;
+  for (const chunk of exportMarks(after)) t.ok(unionMarks(peer, chunk));
+  t.equal([...peer.dirtyObjects()].length, MANY);
+});
+
+t.test(
+  "an object in a page is touched once it is copied, and clean after a durable point; until then a crash makes it dirty",
+  async (t) => {
+    const { marks, disk } = fresh({ mostObjects: 0 });
+    for (const id of ids) marks.markWhole(id, false, true);
+    disk.flush(marks);
+    t.same(copyObject(marks, ids[0]!, 100, MIB), [0, 100]);
+    t.same(copyObject(marks, ids[1]!, 0, MIB), [], "an empty one has no data to copy");
+    t.same(
+      copyObject(marks, ids[2]!, 3 * MIB, MIB),
+      [0, MIB, MIB, MIB, 2 * MIB, MIB],
+      "a large one, in pieces",
+    );
+    t.notOk(ids.slice(0, 3).some((id) => marks.hasDirtyContent(id)));
+    disk.flush(marks);
+    t.equal([...recovered(disk).marks.dirtyObjects()].length, MANY, "copied is not durable");
+    marks.beginPoint();
+    copyObject(marks, ids[3]!, 100, MIB);
+    const synced = new Set([...marks.pointObjects()].map(({ id }) => id));
+    t.same(
+      ids.slice(0, 4).map((id) => synced.has(id)),
+      [true, true, true, false],
+      "the point is about what was copied before it",
+    );
+    marks.confirmPoint();
+    disk.flush(marks);
+    const left = new Set(recovered(disk).marks.dirtyObjects());
+    t.same(
+      ids.filter((id) => !left.has(id)),
+      ids.slice(0, 3),
+      "what came after it is dirty after a crash",
+    );
+    marks.peerGone();
+    t.same(
+      [...marks.dirtyObjects()].sort((a, b) => a - b),
+      ids.slice(3),
+      "and when the peer goes",
+    );
+  },
+);
+
+t.test("what changes while an object of a page is copied is not forgotten", async (t) => {
+  const { marks } = fresh({ mostObjects: 0 });
+  const [one, two] = [ids[0]!, ids[1]!];
+  for (const id of [one, two]) marks.markWhole(id, false, true);
+  marks.copiedAttributes(one);
+  marks.touchAttributes(one, Level.DIRTY);
+  const range = marks.nextDirty(one, 100, MIB)!;
+  marks.copiedData(one, range, 100);
+  t.ok(marks.hasDirtyContent(one), "attributes that changed after they were sent");
+  t.equal(marks.nextDirty(one, 100, MIB), null, "the data need not be sent again");
+  copyObject(marks, two, 100, MIB);
+  marks.touchData(two, 0, 1, Level.DIRTY);
+  t.same(copyObject(marks, two, 100, MIB), [0, 100], "data that changed after they were sent");
+});
+
+t.test("very many small changes made alone move into pages when the map is written", async (t) => {
+  const { marks, disk } = fresh({ mostObjects: 10, activeItems: 4, activeExtents: 4 });
+  marks.peerGone();
+  const change = (admit: () => boolean): void => {
+    for (let tries = 0; !admit(); tries++) {
+      disk.flush(marks);
+      if (tries > 5) throw new Error("never admitted");
+    }
+  };
+  for (const id of ids.slice(0, 500)) {
+    change(() => marks.admitAttributes(id));
+    marks.touchAttributes(id, Level.DIRTY);
+  }
+  for (const id of ids.slice(500, 1000)) {
+    change(() => marks.admitData(id, 0, 10));
+    marks.touchData(id, 0, 10, Level.DIRTY);
+  }
+  const large = ids[1000]!;
+  change(() => marks.admitData(large, 9 * MIB, 10));
+  marks.touchData(large, 9 * MIB, 10, Level.DIRTY);
+  disk.map = marks.startRewrite();
+  disk.log = marks.rewritten() as Uint8Array<ArrayBuffer>;
+  t.ok(marks.objects.size < 30, `${marks.objects.size} objects have marks of their own`);
+  for (const side of [marks, recovered(disk).marks]) {
+    t.same(
+      [...side.dirtyObjects()].sort((a, b) => a - b),
+      ids.slice(0, 1001),
+    );
+    t.equal(side.dirtyBytes(ids[3]!, 4 * MIB), 0, "of which the attributes changed, no data is copied");
+  }
+  t.equal(
+    marks.dirtyBytes(large, 20 * MIB),
+    BLOCK_BYTES,
+    "what lies deep in a large object is known block by block",
+  );
+});

@@ -39,6 +39,7 @@ const symbols = {
   symlinkat: { args: [address, i32, address], returns: i32 },
   readlinkat: { args: [i32, address, address, i64], returns: i64 },
   fallocate: { args: [i32, i32, i64, i64], returns: i32 },
+  sync_file_range: { args: [i32, i64, i64, u32], returns: i32 },
   ftruncate: { args: [i32, i64], returns: i32 },
   truncate: { args: [address, i64], returns: i32 },
   fchmod: { args: [i32, u32], returns: i32 },
@@ -165,6 +166,10 @@ export const readlinkat = (dir: number, name: number, to: number, length: number
   outcome(c.readlinkat(dir, name, to, length));
 export const fallocate = (fd: number, mode: number, offset: number, length: number): number =>
   outcome(c.fallocate(fd, mode, offset, length));
+const SYNC_FILE_RANGE_WRITE = 2;
+/** Has the kernel begin to write these bytes to the disk, and does not wait for them: no promise. Returns 0 or -errno. */
+export const beginWriteback = (fd: number, offset: number, length: number): number =>
+  outcome(c.sync_file_range(fd, offset, length, SYNC_FILE_RANGE_WRITE));
 export const ftruncate = (fd: number, size: number): number => outcome(c.ftruncate(fd, size));
 export const truncate = (path: number, size: number): number => outcome(c.truncate(path, size));
 export const fchmod = (fd: number, mode: number): number => outcome(c.fchmod(fd, mode));
@@ -209,9 +214,16 @@ export const fdatasync = (fd: number): number => outcome(c.fdatasync(fd));
 const CLOSE_RANGE_UNSHARE = 2;
 const LAST_DESCRIPTOR = 0xffff_ffff;
 /** Gives the calling thread a table of descriptors of its own: the standard ones and `kept`. Returns 0 or -errno. */
-export const keepOnly = (kept: number): number => {
-  const above = outcome(c.close_range(kept + 1, LAST_DESCRIPTOR, CLOSE_RANGE_UNSHARE));
-  return above < 0 || kept === 3 ? above : outcome(c.close_range(3, kept - 1, 0));
+export const keepOnly = (...kept: number[]): number => {
+  const ends = [...kept.sort((a, b) => b - a), 2];
+  let last = LAST_DESCRIPTOR;
+  let result = 0;
+  for (const [i, end] of ends.entries()) {
+    if (result >= 0 && end < last)
+      result = outcome(c.close_range(end + 1, last, i === 0 ? CLOSE_RANGE_UNSHARE : 0));
+    last = end - 1;
+  }
+  return result;
 };
 export const syncfs = (fd: number): number => outcome(c.syncfs(fd));
 export const fstatfs = (fd: number, to: number): number => outcome(c.fstatfs(fd, to));
