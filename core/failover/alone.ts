@@ -31,16 +31,14 @@ export function answerOutdate(draft: Draft, peer: PeerView): void {
   recordOutdated(draft, asked, `${peerName(draft)} goes on without this copy`);
 }
 
-/** Both ask to go first: both come to the same answer, by name where the election has none (two commands in one instant). */
+/** Both ask to go first: both come to the same answer. Where the election has none, newer data goes first, then the name. */
 function comesFirst(draft: Draft, peer: PeerView): boolean {
   const { node } = draft.config;
   const name = peerName(draft);
   const { winner } = elect(candidate(draft), peerCandidate(peer), node, name);
-  return (
-    winner === "peer" ||
-    (winner === "nobody" && name < node) ||
-    relation(draft.durable.generations, peer.record.generations) === "theirsNewer"
-  );
+  if (winner !== "nobody") return winner === "peer";
+  const related = relation(draft.durable.generations, peer.record.generations);
+  return related === "theirsNewer" || (related !== "mineNewer" && name < node);
 }
 
 function recordOutdated(draft: Draft, generation: string, why: string): void {
