@@ -11,6 +11,7 @@ import {
 } from "../../core/replication/marks.ts";
 import { exportMarks } from "../../core/replication/marks_export.ts";
 import { recoverMarks, unionMarks } from "../../core/replication/marks_recovery.ts";
+import { Decision, Reintegration } from "../../core/replication/reintegration.ts";
 
 const MIB = 1024 * 1024;
 const options: MarksOptions = {
@@ -323,6 +324,19 @@ t.test(
     t.ok(after.isInDirtyRange(id), "the object itself was not copied");
     t.notOk(after.hasDirtyContent(id), "and has no mark of its own on disk");
     t.ok(after.areNamesDirty(1), "so a directory that is looked through must lead to it");
+  },
+);
+
+t.test(
+  "a hard link sent during a reintegration: a peer that never gets it finds the object where it was",
+  async (t) => {
+    const { marks } = fresh();
+    const tree = { parentOf: (id: number) => (id === 1 ? 0 : 1), nameOf: (id: number) => `n${id}` };
+    const reintegration = new Reintegration(marks, tree, [1], false);
+    t.equal(reintegration.next().do, "namesDone", "everything is placed");
+    t.equal(reintegration.link(7, 2, 3), Decision.SEND);
+    marks.peerGone();
+    t.same([...marks.dirtyDirectories()].sort(), [2, 3]);
   },
 );
 
