@@ -82,6 +82,8 @@ class Tree {
 
 const TOP_INODE = 1;
 const LIMBO_INODE = 2;
+/** Content that no application writes. */
+const ROTTEN = -1;
 
 /** One node's disk, and the caches before it. */
 export class ModelFileSystem {
@@ -317,6 +319,19 @@ export class ModelFileSystem {
     this.#journal = [];
     this.#pending.clear();
     this.#live = this.#durable.copy();
+  }
+
+  /** Half of all blocks turn into what nobody wrote, and no error tells of it. */
+  rot(): void {
+    this.commit();
+    for (const { inode } of this.walk()) {
+      for (const block of inode.blocks.keys()) {
+        if (this.random(2) === 0) continue;
+        inode.blocks.set(block, ROTTEN);
+        this.#durable.at(inode.number).blocks.set(block, ROTTEN);
+        this.#pending.get(inode.number)?.delete(block);
+      }
+    }
   }
 
   #mustBeEmpty(inode: Inode): void {

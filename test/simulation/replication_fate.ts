@@ -5,7 +5,7 @@
  * the run be made short (shrink.ts).
  */
 import { DT_REG } from "./model_file_system.ts";
-import { type Mutant, type Random, Violation } from "./replication_node.ts";
+import { type Mutant, type Random, type SimNode, Violation } from "./replication_node.ts";
 import type { SourceRole } from "./replication_source.ts";
 import { type Statistics, World } from "./replication_world.ts";
 import { shrink } from "./shrink.ts";
@@ -44,6 +44,7 @@ const MISFORTUNE = {
   alone: 2,
   held: 300,
   handshake: 15,
+  listing: 15,
   reintegrating: 2,
   together: 4,
   inSync: 14,
@@ -128,7 +129,8 @@ class Fate {
       sync: world.random(5) === 0 ? 1 : 5,
     };
     // The first copy ever: the peer holds something else, or nothing.
-    if (world.random(4) === 0) world.replaceDisk(world.nodes[1]);
+    if (world.random(2) === 0) world.populate();
+    if (world.random(4) === 0) this.#replaceDisk(world.nodes[1]);
   }
 
   step(): void {
@@ -136,7 +138,8 @@ class Fate {
     const draw = world.random(1000);
     const source = world.source();
     const inSync = source?.phase === "inSync";
-    if (draw < MISFORTUNE[source?.phase ?? "none"]) this.#misfortune(inSync);
+    const phase = source?.isListing ? "listing" : (source?.phase ?? "none");
+    if (draw < MISFORTUNE[phase]) this.#misfortune(inSync);
     else if (source === null || source.phase === "held") this.#recover();
     else if (draw < this.#pace.application) world.application.act(source);
     else if (draw < this.#pace.marks) source.node.stepMarks();
@@ -205,11 +208,17 @@ class Fate {
     if (world.canPromote(candidate)) world.promote(candidate);
   }
 
+  #replaceDisk(node: SimNode): void {
+    this.#world.replaceDisk(node, this.#world.random(2) === 0);
+  }
+
   #connect(): void {
     const world = this.#world;
     const target = world.peerOf(world.source()!.node);
-    if (target.record.consistency !== "uptodate" && world.random(16) === 0) world.replaceDisk(target);
-    world.connect(world.random(16) === 0);
+    if (target.record.consistency !== "uptodate" && world.random(16) === 0) this.#replaceDisk(target);
+    const demanded = world.random(16) === 0;
+    if (demanded) world.rot(target);
+    world.connect(demanded);
   }
 
   /** Faults stop: in a bounded time both copies are in sync, equal, and an fsync is acknowledged. */

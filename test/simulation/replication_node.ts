@@ -134,9 +134,10 @@ export class SimNode {
     this.#writing = this.#rewriting = null;
   }
 
-  /** Another disk, with nothing on it that anybody knows. */
-  replaceDisk(): void {
-    this.fs = new ModelFileSystem(this.random);
+  /** Another disk: with nothing on it that anybody knows, or once a copy of this (`stale`), and nobody knows which blocks are right. */
+  replaceDisk(stale: boolean): void {
+    if (stale) this.fs.rot();
+    else this.fs = new ModelFileSystem(this.random);
     this.copyId = ++disks;
     this.beganFor = null;
     this.record = { ...this.record, generations: NO_GENERATIONS, consistency: "blank" };

@@ -62,6 +62,11 @@ export class SourceRole {
     return this.#stream.window.last;
   }
 
+  /** Everything is copied, and the marks do not tell yet what the target lacks: an interruption begins it anew. */
+  get isListing(): boolean {
+    return this.#copy !== null && this.#copiesAll && !this.#tellsAll;
+  }
+
   get #frame(): Frame {
     return this.#stream.frame;
   }

@@ -4,6 +4,7 @@
  * Who moves is chance (replication_fate.ts) or a text (replication_scenario.ts). Every guarantee is checked as they move.
  */
 import { begin } from "../../core/replication/generations.ts";
+import { DT_DIR } from "../../core/replication/names.ts";
 import { DiskError, DT_REG } from "./model_file_system.ts";
 import { Application } from "./replication_application.ts";
 import { History } from "./replication_history.ts";
@@ -400,11 +401,32 @@ export class World {
     if (blank) target.record = { ...target.record, consistency: "blank" };
   }
 
-  /** Another disk, with something on it that nobody knows. */
-  replaceDisk(node: SimNode): void {
-    this.tell(() => `${node.name} gets another disk`);
-    node.replaceDisk();
-    node.fs.make(2 ** 46 + 7, DT_REG, 0o600, node.fs.directory(2 ** 45 + 2).id, "alien");
+  /** Both copies hold a small tree from before, and are equal. */
+  populate(): void {
+    for (const { fs } of this.nodes) {
+      let id = 2 ** 45 + 2;
+      let parent = id;
+      for (const name of ["b", "c", "d"]) {
+        fs.make(++id, DT_DIR, 0o600, parent, name);
+        parent = id;
+        fs.make(++id, DT_REG, 0o600, parent, "a");
+        fs.write(fs.find(id)!, 0, 3, id);
+      }
+      fs.syncAll();
+    }
+  }
+
+  /** Another disk, with something on it that nobody knows; `stale`: with an old copy. */
+  replaceDisk(node: SimNode, stale = false): void {
+    this.tell(() => `${node.name} gets another disk${stale ? " with an old copy on it" : ""}`);
+    node.replaceDisk(stale);
+    if (!stale) node.fs.make(2 ** 46 + 7, DT_REG, 0o600, node.fs.directory(2 ** 45 + 2).id, "alien");
+  }
+
+  /** A disk that loses what was written to it, and says nothing: why a person asks for a full copy. */
+  rot(node: SimNode): void {
+    this.tell(() => `${node.name} has blocks that nobody wrote`);
+    node.fs.rot();
   }
 
   /** A copy that is worth less stays what it is. */
