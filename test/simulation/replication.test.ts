@@ -8,40 +8,53 @@ import { REPLICATION_STEPS, run, shrunkRun } from "./replication_fate.ts";
 import type { Mutant } from "./replication_node.ts";
 import type { Statistics } from "./replication_world.ts";
 
-const SEEDS = 400;
+const SEEDS = 600;
 /** Longer lives than the ordinary ones: some mutants need several connections to do harm. */
 const MUTANT_STEPS = 1500;
 /** A mutant that survives so many seeds would survive the tests. */
 const MUTANT_SEEDS = 3000;
 t.setTimeout(600_000);
 
-/** Data or names are lost; `model`: so much that a file system in memory cannot go on. */
-const LOSES = /^(G[1267]|model)/;
+/** The copies differ, or what the application was told is durable is lost. */
+const LOSES = /^G[127]/;
 
 /** What is broken on purpose, and the guarantees of which one must catch it. */
-const MUTANTS: Record<Mutant, { what: string; caughtBy: RegExp }> = {
-  marksNothing: { what: "trap 2: data without a dirty mark", caughtBy: LOSES },
-  admitsBeforeDurable: { what: "trap 2: data changed before its mark is on disk", caughtBy: LOSES },
-  clearsAtSend: { what: "trap 3: what was sent counts as safe", caughtBy: LOSES },
-  confirmsWithoutTarget: { what: "trap 3: a durable point of one disk only", caughtBy: LOSES },
-  targetSyncLies: { what: "trap 3: SECOND's fsync taken out", caughtBy: LOSES },
-  acknowledgesAlone: { what: "fsync answered without the peer's word", caughtBy: /^G1/ },
-  noUnion: { what: "trap 3: only one log counts after a crash", caughtBy: LOSES },
-  sendsUnplaced: { what: "trap 5: live operations on what is not there yet", caughtBy: /^(G2|model)/ },
-  noFinalPoint: { what: "trap 5: up to date before its disk holds everything", caughtBy: /^G[167]/ },
+interface Broken {
+  what: string;
+  caughtBy: RegExp;
+  /** Where the search begins: with the core as it is, this seed catches it. A search from the first seed would take minutes. */
+  from: number;
+}
+
+const MUTANTS: Record<Mutant, Broken> = {
+  marksNothing: { what: "trap 2: data without a dirty mark", caughtBy: LOSES, from: 14 },
+  admitsBeforeDurable: { what: "trap 2: data changed before its mark is on disk", caughtBy: LOSES, from: 5 },
+  clearsAtSend: { what: "trap 3: what was sent counts as safe", caughtBy: LOSES, from: 2 },
+  confirmsWithoutTarget: { what: "trap 3: a durable point of one disk only", caughtBy: LOSES, from: 9 },
+  targetSyncLies: { what: "trap 3: SECOND's fsync taken out", caughtBy: LOSES, from: 10 },
+  acknowledgesAlone: { what: "fsync answered without the peer's word", caughtBy: /^G1/, from: 837 },
+  noUnion: { what: "trap 3: only one log counts after a crash", caughtBy: LOSES, from: 18 },
+  sendsUnplaced: { what: "trap 5: live operations on what is not there yet", caughtBy: /^G2/, from: 5 },
+  noFinalPoint: {
+    what: "trap 5: up to date before its disk holds everything",
+    caughtBy: /^G[17]/,
+    from: 120,
+  },
   forgetsPeer: {
     what: "trap 3: what was sent stays clean when the peer goes",
-    caughtBy: /^(G[17]|liveness|model)/,
+    caughtBy: LOSES,
+    from: 148,
   },
   resumesUnlisted: {
     what: "a full copy goes on though the marks do not tell all that is missing",
-    caughtBy: LOSES,
+    caughtBy: /^G7/,
+    from: 624,
   },
-  resumesAnyDisk: { what: "a full copy of one disk goes on with another", caughtBy: LOSES },
-  appliesOutOfOrder: { what: "trap 6: SECOND applies in another order", caughtBy: /^G2/ },
-  copiesTooMuch: { what: "a reintegration copies what did not change", caughtBy: /^G6/ },
-  neverClean: { what: "durable points make nothing clean", caughtBy: /^(G6|liveness)/ },
-  ignoresDiskErrors: { what: "trap 8: an fsync that failed counts as done", caughtBy: LOSES },
+  resumesAnyDisk: { what: "a full copy of one disk goes on with another", caughtBy: /^G7/, from: 126 },
+  appliesOutOfOrder: { what: "trap 6: SECOND applies in another order", caughtBy: /^G2/, from: 1 },
+  copiesTooMuch: { what: "a reintegration copies what did not change", caughtBy: /^G6/, from: 103 },
+  neverClean: { what: "durable points make nothing clean", caughtBy: /^liveness/, from: 1 },
+  ignoresDiskErrors: { what: "trap 8: an fsync that failed counts as done", caughtBy: LOSES, from: 691 },
 };
 
 t.test("the guarantees hold at every step, whatever happens and whenever", async (t) => {
@@ -60,15 +73,13 @@ t.test("the guarantees hold at every step, whatever happens and whenever", async
 });
 
 t.test("broken on purpose, each guarantee is caught", async (t) => {
-  for (const [mutant, { what, caughtBy }] of Object.entries(MUTANTS) as [
-    Mutant,
-    (typeof MUTANTS)[Mutant],
-  ][]) {
-    let seed = 0;
+  for (const [mutant, { what, caughtBy, from }] of Object.entries(MUTANTS) as [Mutant, Broken][]) {
+    let seed = from;
     let violation: string | null = null;
-    while (seed < MUTANT_SEEDS && violation === null) {
-      seed++;
+    // A run may also end in that nothing goes on any more, or that the model itself breaks: that is not what must be shown.
+    for (; seed < from + MUTANT_SEEDS; seed++) {
       ({ violation } = run({ seed, steps: MUTANT_STEPS, mutant }));
+      if (violation !== null && caughtBy.test(violation)) break;
     }
     t.match(violation, caughtBy, `${what}: caught by seed ${seed}`);
   }

@@ -44,7 +44,7 @@ const MISFORTUNE = {
   alone: 2,
   held: 300,
   handshake: 15,
-  listing: 15,
+  listing: 6,
   reintegrating: 2,
   together: 4,
   inSync: 14,
