@@ -259,15 +259,3 @@ t.test("members cannot do what is the administrator's", async (t) => {
   ] as const)
     t.match(await callNode(cluster, "n2", "POST", path, body), { status: 2 }, path);
 });
-
-t.test("an answer may take longer than an idle connection lives elsewhere", async (t) => {
-  const engine = new MemoryEngine("n1", "api");
-  engine.verify = async () => {
-    await Bun.sleep(13_000);
-    return { status: 0, message: "both copies are equal" };
-  };
-  const slow = { ...n1.host, varDir: join(directory, "slow"), engine: () => engine };
-  const local = await serveLocal(slow.varDir, createApi(slow));
-  t.match(await result(localApi(slow.varDir), "POST", "/modules/db/verify"), { status: 0 });
-  local.close();
-});
