@@ -106,6 +106,9 @@ class Daemon implements ApiHost {
       void guardian.open();
     });
     guardian.on("fenced", (module) => modules.get(module)?.fenced());
+    guardian.on("awake", () => {
+      for (const runtime of modules.values()) runtime.awake();
+    });
     const heartbeats = new Heartbeats(cluster, guardian, modules);
     const own = cluster.nodes[cluster.node]!;
     const lans = Object.fromEntries(Object.entries(own.addresses).map(([lan, { bind }]) => [lan, bind]));

@@ -46,6 +46,8 @@ class Guardian {
   readonly #armed = new Map<string, Armament>();
   readonly #children = new Map<string, Replicator>();
   readonly #fenced = new Set<string>();
+  /** What is being fenced on its own account. */
+  readonly #judged = new Set<Promise<void>>();
   readonly #settled = new Map<string, ModuleState>();
   #daemon: Socket | null = null;
   /** When the daemon last gave a sign of life, on the shared clock. */
@@ -109,6 +111,9 @@ class Guardian {
         void this.#fence(request.module).then((detail) =>
           this.#say({ type: "fenced", id: request.id, module: request.module, ok: detail === "", detail }),
         );
+        return;
+      case "ask":
+        void Promise.all(this.#judged).then(() => this.#say({ type: "awake" }));
         return;
       case "farewell":
         this.#ending = true;
@@ -185,10 +190,12 @@ class Guardian {
       console.error(`no sign of the daemon for ${Math.round(silent)} ms: fencing ${armament.module}`);
       const { module } = armament;
       this.#fenced.add(module);
-      void this.#fence(module).then((detail) => {
+      const judged = this.#fence(module).then((detail) => {
         this.#say({ type: "fenced", id: 0, module, ok: detail === "", detail });
+        this.#judged.delete(judged);
         this.#endWhenIdle();
       });
+      this.#judged.add(judged);
     }
   }
 

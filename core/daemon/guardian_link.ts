@@ -19,8 +19,19 @@ import { LineReader, toLine } from "./json_lines.ts";
 /** What a guardian tells a new daemon. */
 export type Welcome = Extract<GuardianMessage, { type: "welcome" }>;
 
-/** Emits `exited` (module, replaced) when a replication process ends, `fenced` (module) when the guardian fenced on its own, and `lost` when the guardian itself does. */
-export class GuardianLink extends EventEmitter<{ exited: [string, boolean]; fenced: [string]; lost: [] }> {
+/** A daemon that did not run for so long, ms, asks what happened meanwhile: well below any time after which the guardian fences. */
+const DOZE = 100;
+/** A guardian that does not answer in this time, ms, is not waited for: it is silent itself. */
+const LONGEST_ASK = 1000;
+
+/** Emits `exited` (module, replaced) when a replication process ends, `fenced` (module) when the guardian fenced on its own, `lost` when the guardian itself does, and `awake` when, after
+ * this daemon did not run for a while, all that the guardian did meanwhile has been heard. */
+export class GuardianLink extends EventEmitter<{
+  exited: [string, boolean];
+  fenced: [string];
+  lost: [];
+  awake: [];
+}> {
   #socket: Socket | null = null;
   #nextFence = 1;
   readonly #fences = new Map<number, (result: { ok: boolean; detail: string }) => void>();
@@ -28,6 +39,8 @@ export class GuardianLink extends EventEmitter<{ exited: [string, boolean]; fenc
   readonly #armed = new Map<string, Armament>();
   #welcome: ((message: Welcome) => void) | null = null;
   readonly #running = new Set<string>();
+  #ranAt = performance.now();
+  #asked = false;
 
   constructor(private readonly varDir: string) {
     super();
@@ -70,6 +83,7 @@ export class GuardianLink extends EventEmitter<{ exited: [string, boolean]; fenc
     socket.on("error", () => socket.destroy());
     socket.on("close", () => {
       this.#socket = null;
+      this.#awake();
       this.emit("lost");
     });
     for (const armament of this.#armed.values()) this.#say({ op: "arm", armament });
@@ -99,11 +113,36 @@ export class GuardianLink extends EventEmitter<{ exited: [string, boolean]; fenc
         if (message.id === 0) this.emit("fenced", message.module);
         this.#fences.get(message.id)?.(message);
         this.#fences.delete(message.id);
+        return;
+      case "awake":
+        this.#awake();
     }
+  }
+
+  /**
+   * May this daemon act on what it knows? Not while it has just woken up after a while and the guardian, which may have fenced meanwhile, has not
+   * been heard: what waited in the other sockets is from before.
+   */
+  isAwake(): boolean {
+    const now = performance.now();
+    if (now - this.#ranAt > DOZE && !this.#asked && this.#socket !== null) {
+      this.#asked = true;
+      this.#say({ op: "ask" });
+      setTimeout(() => this.#awake(), LONGEST_ASK).unref();
+    }
+    this.#ranAt = now;
+    return !this.#asked;
+  }
+
+  #awake(): void {
+    if (!this.#asked) return;
+    this.#asked = false;
+    this.emit("awake");
   }
 
   /** A sign of life. */
   alive(): void {
+    this.isAwake();
     this.#say({ op: "alive", at: sharedClock() });
   }
 

@@ -29,6 +29,8 @@ export type GuardianRequest =
   /** The state in which a module has settled, null while it is on its way: what a new daemon may adopt. */
   | { op: "settled"; module: string; state: ModuleState | null }
   | { op: "fence"; module: string; id: number }
+  /** Answered by `awake` when all that the guardian began on its own is done and told. */
+  | { op: "ask" }
   /** The daemon stops for good: end when nothing is armed. */
   | { op: "farewell" };
 
@@ -45,7 +47,9 @@ export type GuardianMessage =
   /** A replication process ended. `replaced`: another one was started at once, which can take over its live mounts. */
   | { type: "exited"; module: string; detail: string; replaced: boolean }
   /** The answer to `fence`; with id 0 the guardian acted on its own, since the daemon was late. */
-  | { type: "fenced"; id: number; module: string; ok: boolean; detail: string };
+  | { type: "fenced"; id: number; module: string; ok: boolean; detail: string }
+  /** The answer to `ask`: whatever was fenced while the daemon did not run has been told before this. */
+  | { type: "awake" };
 
 /** The clock of both processes, ms: it counts a suspended machine too. */
 export const sharedClock = (): number => clock(CLOCK_BOOTTIME);

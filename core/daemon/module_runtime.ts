@@ -110,6 +110,7 @@ export class ModuleRuntime {
       parts.incarnation,
       this.#executor,
       this.journal,
+      () => parts.guardian.isAwake(),
     );
     this.watch = this.#peer ? this.#watch(this.#peer) : null;
     this.#listen();
@@ -277,6 +278,11 @@ export class ModuleRuntime {
     const cause = `this node's daemon did not run for ${Math.round(FENCE_BEGINS * this.#timeoutMs)} ms: its guardian stopped the module at once`;
     this.journal.line("error", cause);
     this.#supervisor.tell({ type: "fenced", cause });
+  }
+
+  /** It is known by now whether the guardian fenced while this daemon did not run. */
+  awake(): void {
+    this.#supervisor.awake();
   }
 
   /** Once a beat: the clock of membership. */

@@ -33,6 +33,8 @@ export interface Executor {
 export class Supervisor {
   #state: ReturnType<typeof initialState>;
   readonly #queue: Happening[] = [];
+  /** What is not acted on before it is known whether this node was fenced. */
+  #held: Happening[] = [];
   #stepping = false;
   readonly #timers = new Map<string, ReturnType<typeof setTimeout>>();
   readonly #commands = new Map<string, (result: CommandResult) => void>();
@@ -45,6 +47,8 @@ export class Supervisor {
     private readonly incarnation: string,
     private readonly executor: Executor,
     private readonly journal: Journal,
+    /** May be acted on what is told? When not, `awake` is called later. */
+    private readonly isAwake: () => boolean,
   ) {
     this.#state = initialState(config);
   }
@@ -67,12 +71,24 @@ export class Supervisor {
 
   /** Tells the core. Events are taken one at a time, in the order told. */
   tell(happening: Happening): void {
+    // A fence is older than whatever else waited while this daemon did not run.
+    if (happening.type !== "fenced" && (this.#held.length > 0 || !this.isAwake())) {
+      this.#held.push(happening);
+      return;
+    }
     this.#queue.push(happening);
     if (this.#stepping) return;
     this.#stepping = true;
     for (let next = this.#queue.shift(); next; next = this.#queue.shift()) this.#step(next);
     this.#stepping = false;
     for (const watcher of this.#watchers) watcher();
+  }
+
+  /** It is known by now what happened while this daemon did not run. */
+  awake(): void {
+    const held = this.#held;
+    this.#held = [];
+    for (const happening of held) this.tell(happening);
   }
 
   /** Gives a command to the core; resolves with its answer. */
