@@ -86,13 +86,13 @@ export class SimNode {
     return describe(this.state);
   }
 
-  /** Runs later, if the same start of that part still lives then; a frozen part catches up when it thaws. */
-  after(scope: Scope, ms: number, run: () => void): void {
+  /** Runs later, if the same start of that part still lives then; a frozen part catches up when it thaws, with what is `first` first. */
+  after(scope: Scope, ms: number, run: () => void, first = false): void {
     const epoch = this.epochs[scope];
     if (scope === "daemon" && !this.daemonUp) return;
     const attempt = () => {
       if (!this.up || epoch !== this.epochs[scope]) return;
-      if (this.isFrozen(scope)) this.world.clock.at(this.frozen[scope] + 0.01, attempt);
+      if (this.isFrozen(scope)) this.world.clock.at(this.frozen[scope] + (first ? 0.005 : 0.01), attempt);
       else run();
     };
     this.world.clock.after(this.time.inTruth(ms), attempt);
@@ -229,7 +229,9 @@ export class SimNode {
     this.world.tell(`the guardian of ${this.name} fences`);
     const ran = this.data.role !== "idle";
     this.fenceNow();
-    this.after("daemon", 0.5, () => this.feed({ type: "fenced", cause: "the daemon was late" }));
+    // A daemon that wakes asks its guardian before it acts on whatever else waited.
+    const wait = this.isFrozen("daemon") ? 0 : 0.5;
+    this.after("daemon", wait, () => this.feed({ type: "fenced", cause: "the daemon was late" }), true);
     if (ran) this.report({ kind: "died", detail: "killed by signal 9" });
   }
 
@@ -323,14 +325,21 @@ export class SimNode {
           this.done(effect.id, 0);
         });
         return;
-      case "serve":
+      case "serve": {
+        const { fences } = this;
         this.after("daemon", chance.between(0.5, 10), () => {
+          // The process that was asked is dead.
+          if (fences !== this.fences) {
+            this.done(effect.id, 0.1, false, "the replication process is gone");
+            return;
+          }
           this.data.serve(effect.alone, effect.generations);
           this.world.check.serves(this);
           if (effect.alone) this.world.check.wentAlone(this);
           this.done(effect.id, 0.1);
         });
         return;
+      }
       case "goAlone":
         this.after("daemon", 0.5, () => {
           this.data.goAlone(effect.generations);
