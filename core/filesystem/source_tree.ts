@@ -15,6 +15,7 @@ import {
 import { errnos } from "../platform/linux/errno.ts";
 import { close, openat, statx } from "../platform/linux/libc.ts";
 import { getU64 } from "../platform/linux/memory.ts";
+import { cachedDescriptors } from "../platform/linux/open_files.ts";
 import type { Marks, Place } from "../replication/marks.ts";
 import { DT_DIR, type Entry } from "../replication/names.ts";
 import type { SourceTree } from "../replication/reintegration.ts";
@@ -27,7 +28,7 @@ import { kernelName, modeOf, openObject } from "./replica_objects.ts";
 
 const DT_REG = 8;
 /** Directories kept open. */
-const KEPT = 512;
+const KEPT = cachedDescriptors(512, 1 / 16);
 
 /** A replicated directory of this node. */
 export interface TreeRoot {
