@@ -5,9 +5,14 @@ import { type Frame, FrameType } from "../replication/operation.ts";
 import { encodeHello, type FollowerHello, STREAM_VERSION } from "./hello.ts";
 import { StreamWriter } from "./stream_buffers.ts";
 
+/** What no source waits for is acknowledged once in this time, ms. */
+const LATER = 20;
+
 /** See the top of the file. */
 export class Answers extends StreamWriter {
   #acknowledged = 0;
+  /** When the next acknowledgement is due; 0: nothing was applied since the last. */
+  #acknowledgeAt = 0;
 
   /** Begins a connection: who this is, and what its marks say. */
   hello(hello: FollowerHello, marks: Marks): void {
@@ -28,16 +33,22 @@ export class Answers extends StreamWriter {
     this.#add(FrameType.READY);
   }
 
-  owesAcknowledgement(applied: number): boolean {
-    return applied !== this.#acknowledged;
+  /** The source asked how far the copy is. */
+  hurryAcknowledgement(): void {
+    this.#acknowledgeAt = 1;
   }
 
-  /** The operations up to number `applied` were carried out. */
-  acknowledge(applied: number): void {
+  /** Says that the operations up to number `applied` were carried out: to a patient source with the next answer, or a little later. Returns when. */
+  acknowledge(applied: number, now: number, isPatient: boolean): number {
+    if (applied === this.#acknowledged) return Number.POSITIVE_INFINITY;
+    if (this.#acknowledgeAt === 0) this.#acknowledgeAt = now + LATER;
+    if (isPatient && now < this.#acknowledgeAt && this.queued === 0) return this.#acknowledgeAt;
+    this.#acknowledgeAt = 0;
     this.#acknowledged = applied;
     this.frame.applied = applied;
     this.frame.inHands = applied;
     this.#add(FrameType.ACK);
+    return Number.POSITIVE_INFINITY;
   }
 
   /** A sync of the application's ended with this errno. */

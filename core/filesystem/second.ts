@@ -26,9 +26,8 @@ import { ReplicaObjects } from "./replica_objects.ts";
 import { saveChanges } from "./saved_copy.ts";
 import { rememberPlaces, touch } from "./second_marks.ts";
 import { SecondPoints } from "./second_points.ts";
+import { noteUnsynced, SecondSyncs } from "./second_syncs.ts";
 import { StreamReader } from "./stream_buffers.ts";
-import { noteUnsynced, PromptSyncs, takeNeeds } from "./sync_needs.ts";
-import { SyncQueue } from "./sync_queue.ts";
 import { TargetCopy } from "./target_copy.ts";
 import { TouchedObjects } from "./touched_objects.ts";
 import { VerifyAnswer } from "./verify_answer.ts";
@@ -38,9 +37,6 @@ const SLICE = 8;
 
 /** A primary says something this often, ms. */
 const PRIMARY_PINGS = 1000;
-
-/** What no primary waits for is acknowledged once in this time, ms. */
-const ACKNOWLEDGE_LATER = 20;
 
 /** How far the present connection is. */
 type Phase = "idle" | "greeting" | "waiting" | "following" | "catchingUp" | "inSync";
@@ -61,8 +57,7 @@ export class Second implements LinkOwner {
   readonly #points: SecondPoints;
   readonly #answers = new Answers();
   #reader = new StreamReader();
-  readonly #syncs: SyncQueue;
-  readonly #prompt = new PromptSyncs();
+  readonly #syncs: SecondSyncs;
   /** Somebody asked for a full copy, and it has not begun yet. */
   #full: boolean;
   /** The source answered with a full copy. */
@@ -73,8 +68,6 @@ export class Second implements LinkOwner {
   readonly #dialer: Dialer;
   #link: Link | null = null;
   #applied = 0;
-  /** When what was applied is to be acknowledged; 0: nobody asked yet. */
-  #acknowledgeAt = 0;
   #source: Generations;
   #caughtUpTicket = 0;
   #sealed: (() => void) | null = null;
@@ -106,7 +99,9 @@ export class Second implements LinkOwner {
     this.#filters = host.config.paths.map(nameFilter);
     this.#applier = new Applier(this.#objects, roots);
     this.#copy = new TargetCopy(this.#applier, this.#objects, roots, this.#filters);
-    this.#syncs = new SyncQueue(host.pool, (ticket, errno) => this.#synced(ticket, errno));
+    this.#syncs = new SecondSyncs(host.pool, this.#objects, (ticket, errno) => {
+      this.#synced(ticket, errno);
+    });
     this.#touched = new TouchedObjects(this.#objects, host.pool, roots.fds);
     this.#points = new SecondPoints(this.#touched, record);
     this.#verify = new VerifyAnswer(this.#objects, roots, this.#filters);
@@ -182,20 +177,10 @@ export class Second implements LinkOwner {
     }
     this.#turnEnds = 0;
     if (this.#link === null) return now;
-    const due = this.#acknowledge(now);
+    const due = this.#answers.acknowledge(this.#applied, now, this.#isPatient);
     this.#answers.flush(this.#link);
     if (this.#link?.isPaused !== false) return now;
     return Math.min(due, this.#watch(this.#link, now));
-  }
-
-  /** Says how far the copy is: at once to who may wait for it, else with the next answer or a little later. Returns when. */
-  #acknowledge(now: number): number {
-    if (!this.#answers.owesAcknowledgement(this.#applied)) return Number.POSITIVE_INFINITY;
-    if (this.#acknowledgeAt === 0) this.#acknowledgeAt = this.#isPatient ? now + ACKNOWLEDGE_LATER : now;
-    if (now < this.#acknowledgeAt && this.#answers.queued === 0) return this.#acknowledgeAt;
-    this.#answers.acknowledge(this.#applied);
-    this.#acknowledgeAt = 0;
-    return Number.POSITIVE_INFINITY;
   }
 
   /** Does the primary's application go on without this node's word, but for its syncs? */
@@ -287,11 +272,12 @@ export class Second implements LinkOwner {
         return;
       case FrameType.PING:
         this.#applied = frame.sequence;
-        this.#acknowledgeAt = this.#now;
+        this.#answers.hurryAcknowledgement();
         return;
       case FrameType.SYNC:
         this.#applied = frame.sequence;
-        this.#sync();
+        this.#host.counters.syncs++;
+        this.#syncs.take(frame, this.#reader.isEmpty);
         return;
       case FrameType.VERIFY:
         this.#applied = frame.sequence;
@@ -424,22 +410,6 @@ export class Second implements LinkOwner {
     this.phase = "following";
     this.#applied = 0;
     this.#answers.ready();
-  }
-
-  #sync(): void {
-    const { frame } = this.#reader;
-    this.#host.counters.syncs++;
-    const { id, ticket } = frame;
-    const fd = this.#objects.fd(id);
-    const object = this.#objects.get(id);
-    if (fd < 0 || object === undefined) {
-      this.#synced(ticket, fd < 0 ? -fd : errnos.ENOENT);
-      return;
-    }
-    const prompt = this.#syncs.idle && this.#reader.isEmpty && this.#prompt.suits(object);
-    const dataOnly = takeNeeds(object, (frame.flags & 1) !== 0);
-    if (prompt) this.#synced(ticket, this.#prompt.sync(fd, dataOnly));
-    else this.#syncs.sync(id, fd, dataOnly, ticket);
   }
 
   #synced(ticket: number, errno: number): void {
