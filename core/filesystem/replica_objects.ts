@@ -130,7 +130,7 @@ export class ReplicaObject {
   used = true;
   /** Which operation used it last. */
   usedBy = 0;
-  /** What a sync of it would have to reach, see sync_needs.ts: nothing is known of what was before. */
+  /** What a sync of it would have to reach, see second_syncs.ts: nothing is known of what was before. */
   unsyncedBytes = Number.POSITIVE_INFINITY;
   unsyncedAttributes = true;
 

@@ -8,7 +8,7 @@ const RLIMIT_NOFILE = 7;
 const limits = allocate(16);
 let most = 0;
 
-/** The limit, raised once as far as this process may: what starts it allows 1024 by default, and means those who use select(2). Throws. */
+/** The limit, raised as far as this process may: the soft one is often 1024, for the sake of programs that use select(2). Throws SystemError. */
 export function mostOpenFiles(): number {
   if (most > 0) return most;
   check(prlimit(0, RLIMIT_NOFILE, 0, limits.address), "cannot read the limit of open files");
