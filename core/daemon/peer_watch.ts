@@ -58,7 +58,7 @@ export class PeerWatch {
 
   /** Bytes of the peer came over the replication link, at most `ageMs` ago: a sign of life too (trap 18). */
   onStream(ageMs: number): void {
-    this.#take(this.#membership.sign(ageMs));
+    this.#take(this.#membership.sign(ageMs, performance.now()));
   }
 
   /** The peer's newest beat, and what it says of this module. */
@@ -82,6 +82,7 @@ export class PeerWatch {
       echo: this.config.incarnation,
       sequence: ++this.#signs,
       hears: this.#hearsUs,
+      at: performance.now(),
     });
     this.#take(events);
   }

@@ -10,7 +10,7 @@ import { isConfirmed } from "./right_to_run.ts";
 import { candidate, type Draft, heardPeer, isServing, peerName } from "./state.ts";
 import type { PeerView } from "./types.ts";
 
-/** How long a running primary waits for a peer that is heard but does not answer, ms. */
+/** How long a running primary waits for a peer that is not silent but does not answer, ms. */
 const OUTDATE_PATIENCE = 2000;
 
 /** Asks the peer to be outdated in `generation`. */
@@ -31,11 +31,14 @@ export function answerOutdate(draft: Draft, peer: PeerView): void {
   recordOutdated(draft, asked, `${peerName(draft)} goes on without this copy`);
 }
 
+/** Both ask to go first: both come to the same answer. Where the election has none, newer data goes first, then the name. */
 function comesFirst(draft: Draft, peer: PeerView): boolean {
-  return (
-    elect(candidate(draft), peerCandidate(peer), draft.config.node, peerName(draft)).winner === "peer" ||
-    relation(draft.durable.generations, peer.record.generations) === "theirsNewer"
-  );
+  const { node } = draft.config;
+  const name = peerName(draft);
+  const { winner } = elect(candidate(draft), peerCandidate(peer), node, name);
+  if (winner !== "nobody") return winner === "peer";
+  const related = relation(draft.durable.generations, peer.record.generations);
+  return related === "theirsNewer" || (related !== "mineNewer" && name < node);
 }
 
 function recordOutdated(draft: Draft, generation: string, why: string): void {
@@ -81,7 +84,8 @@ export function goAlone(draft: Draft): void {
   const generation = draft.outdating;
   if (generation === null) return;
   const confirmed = isConfirmed(draft, generation);
-  if (!confirmed && draft.contact === "heard" && !draft.outdatingLate) return;
+  // Heard, or not known yet (the daemon is new): it may still say that it is outdated.
+  if (!confirmed && draft.contact !== "lost" && !draft.outdatingLate) return;
   emit(draft, { do: "timer", name: "outdate", ms: null });
   queueData(draft, [
     persist({

@@ -16,6 +16,10 @@ const BACK_OFF = 5000;
 export function onReport(draft: Draft, report: ReplicationReport): void {
   // Past the decision to serve, nothing that the stream still says as a target counts.
   const role = draft.replication.role === "following" && isCommitted(draft) ? "idle" : draft.replication.role;
+  // A connection that is to be stopped, since the disk failed: what it still brings may be on a page that was lost.
+  const isOver = role === "following" && draft.replication.backOff;
+  if (isOver && (report.kind === "inSync" || report.kind === "reintegrating" || report.kind === "caughtUp"))
+    return;
   switch (report.kind) {
     case "inSync":
       if (role === "idle" || draft.outdating !== null) return;
@@ -62,7 +66,7 @@ export function onReport(draft: Draft, report: ReplicationReport): void {
 }
 
 /** Waits before the target follows again, so that a failing disk does not make both nodes flap. */
-function backOff(draft: Draft): void {
+export function backOff(draft: Draft): void {
   draft.replication = { ...draft.replication, backOff: true, inSync: false, caughtUp: null };
   emit(draft, { do: "timer", name: "follow again", ms: BACK_OFF });
 }

@@ -32,7 +32,7 @@ export function promotable(state: State): string | null {
     return durable.consistency === "inconsistent"
       ? "the reintegration of this copy was interrupted"
       : `this copy is ${durable.consistency}`;
-  if (state.forbidden !== null) return `${peerName(state)} went on without this copy`;
+  if (state.forbidden !== null) return `${peerName(state)} may have gone on without this copy`;
   if (state.peer !== null) {
     const related = relation(durable.generations, state.peer.record.generations);
     if (related !== "equal" && related !== "mineNewer" && related !== "blank")

@@ -12,6 +12,9 @@ export function yieldToPeer(draft: Draft, peer: PeerView): void {
   if (isBusy(draft.main) && purpose === "fence") return;
   const name = peerName(draft);
   const related = relation(draft.record.generations, peer.record.generations);
+  // A person gave up what is newer, and the peer agreed: the first step of the start says so on record.
+  const isUnrecorded = purpose === "start as primary" && draft.main.steps[0]?.kind === "persist";
+  if (related === "theirsNewer" && isUnrecorded && !isServing(peer.state)) return;
   if (related === "theirsNewer") {
     fence(draft, `${name} went on in a newer generation: this node stops at once`);
     return;

@@ -10,7 +10,7 @@ import { because } from "./describe.ts";
 import { onDone } from "./done.ts";
 import { countLoop } from "./loops.ts";
 import { advance, emit, plan, resetStream, steps } from "./plan.ts";
-import { endAlone, endTarget, onReport } from "./reintegration.ts";
+import { backOff, endAlone, endTarget, onReport } from "./reintegration.ts";
 import { yieldToPeer } from "./split_brain.ts";
 import { fromWait, startUp } from "./start.ts";
 import { type Draft, heardPeer, isBusy, isServing, peerName, type State, say } from "./state.ts";
@@ -74,6 +74,11 @@ function take(draft: Draft, event: Event): void {
         fence(draft, event.cause);
         resetStream(draft, "idle");
       }
+      // It was away for long, and cut off by that: its primary may have gone on alone.
+      if (draft.state === "SECOND") {
+        draft.forbidden ??= draft.record.generations.current;
+        draft.replication = { ...draft.replication, inSync: false, caughtUp: null };
+      }
       return;
     case "copy":
       draft.copy = event.word;
@@ -116,11 +121,17 @@ function onTimer(draft: Draft, name: string): void {
   if (name === "join") onNobodyJoined(draft);
   if (name === "write again") draft.writesBlocked = false;
   if (name === "outdate") draft.outdatingLate = true;
-  if (name === "follow again") draft.replication = { ...draft.replication, backOff: false };
+  if (name === "follow again") onFollowAgain(draft);
   if (name === "swap" && draft.swap?.phase === "asked") {
     draft.swap = null;
     draft.trouble = `${peerName(draft)} did not begin the swap in time`;
   }
+}
+
+/** What failed is followed again only once it was stopped: where that had to wait, so does this. */
+function onFollowAgain(draft: Draft): void {
+  if (draft.replication.role === "following" && draft.state === "SECOND") backOff(draft);
+  else draft.replication = { ...draft.replication, backOff: false };
 }
 
 function onNobodyJoined(draft: Draft): void {

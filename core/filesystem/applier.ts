@@ -135,7 +135,9 @@ function bind(applier: Applier, frame: Frame): number {
   // A name is all that the stream tells of an object that was there before.
   object.pathOnly = !hasContents(modeOf(fd));
   // A copy that somebody changed underneath: another object answers to this name.
-  return applier.roots.identityOf(object.root, fd, object.pathOnly) === frame.id ? 0 : -errnos.ESTALE;
+  const id = applier.roots.identityOf(object.root, fd, object.pathOnly);
+  if (id < 0) return id;
+  return id === frame.id ? 0 : -errnos.ESTALE;
 }
 
 function create(applier: Applier, frame: Frame): number {

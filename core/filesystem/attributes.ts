@@ -7,6 +7,7 @@ import {
   S_IFREG,
   STATX_BASIC_STATS,
 } from "../platform/linux/constants.ts";
+import { errnos } from "../platform/linux/errno.ts";
 import { allocate, getxattr, ioctl, listxattr, readlinkat, statx } from "../platform/linux/libc.ts";
 import { getI64, getU64 } from "../platform/linux/memory.ts";
 import type { Frame } from "../replication/operation.ts";
@@ -78,7 +79,7 @@ export interface Attribute {
 /** Extended attributes of an open object, ours left out, in the order of their names. Returns -errno when they cannot be read. */
 export function readXattrs(fd: number): Attribute[] | number {
   const length = listxattr(descriptorPath(fd), room.address, LIST);
-  if (length < 0) return length === -95 ? [] : length;
+  if (length < 0) return length === -errnos.EOPNOTSUPP ? [] : length;
   const attributes: Attribute[] = [];
   for (let at = 0; at < length; ) {
     const end = room.bytes.indexOf(0, at);
@@ -86,6 +87,7 @@ export function readXattrs(fd: number): Attribute[] | number {
     if (!HIDDEN_ATTRIBUTES.some((hidden) => Buffer.compare(hidden, name) === 0)) {
       const size = getxattr(descriptorPath(fd), room.address + at, room.address + VALUE, LIST);
       if (size >= 0) attributes.push({ name, value: room.bytes.slice(VALUE, VALUE + size) });
+      else if (size !== -errnos.ENODATA && size !== -errnos.EOPNOTSUPP) return size;
     }
     at = end + 1;
   }

@@ -89,7 +89,10 @@ export class Backing {
     const low = view.getUint32(STAT + STX_INO, true);
     const high = view.getUint32(STAT + STX_INO + 4, true);
     this.readHandle(this.rootFd, emptyString, AT_EMPTY_PATH);
-    const identity = this.identities.ofDescriptor(this.rootFd, false, low, high);
+    const identity = check(
+      this.identities.ofDescriptor(this.rootFd, false, low, high),
+      "cannot read the identity of the replicated directory",
+    );
     const index = this.table.add(identity, low, high, this.type(), scratch, HANDLE);
     if (index !== ROOT) throw new Error("the node table handed to the mount is not one of ours");
     this.table.remember(ROOT);
@@ -179,7 +182,7 @@ export class Backing {
       this.table.unhash(known);
     }
     const identity = this.identities.ofName(dir, from.bytes, at, low, high);
-    return this.add(parent, dir, from, at, identity);
+    return identity < 0 ? identity : this.add(parent, dir, from, at, identity);
   }
 
   /** Makes a record for the object in STAT, whose handle is in HANDLE. Returns the index or -errno. */

@@ -14,7 +14,7 @@ import {
   O_RDONLY,
   STATX_BASIC_STATS,
 } from "../platform/linux/constants.ts";
-import { errnoName, errnos } from "../platform/linux/errno.ts";
+import { errnoName, errnos, isAbsent } from "../platform/linux/errno.ts";
 import { allocate, close, cString, getdents64, openat, statx } from "../platform/linux/libc.ts";
 import { IdentitySet } from "../replication/identity_set.ts";
 import { objectFor } from "../replication/marked_objects.ts";
@@ -210,12 +210,16 @@ export class ChangedBehind {
     if (name === "." || name === ".." || (top && name === PRIVATE_NAME)) return;
     if (root.filter?.(name, top) === true) return;
     const stat = statx(visit.fd, room.address + start, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, statAddress);
-    if (stat < 0) return;
+    if (stat < 0) {
+      if (!isAbsent(stat)) this.#cannot(`${this.#path(visit, name)} cannot be read: ${errnoName(stat)}`);
+      return;
+    }
     const directory = this.#isDirectory();
     if (directory) visit.ahead.push(name);
     if (!this.#isChanged()) return;
     const id = root.identities.ofName(visit.fd, room.bytes, start, low, high);
-    this.#mark(id, this.#know(visit), name, directory, () => this.#path(visit, name));
+    if (id < 0) this.#cannot(`${this.#path(visit, name)} cannot be read: ${errnoName(id)}`);
+    else this.#mark(id, this.#know(visit), name, directory, () => this.#path(visit, name));
   }
 
   /** Did the object in STAT change while the copy was stopped? */
@@ -243,9 +247,14 @@ export class ChangedBehind {
     statx(visit.fd, emptyString, AT_EMPTY_PATH, STATX_BASIC_STATS, statAddress);
     const low = scratch.view.getUint32(STAT + STX_INO, true);
     const high = scratch.view.getUint32(STAT + STX_INO + 4, true);
-    visit.id = visit.root.identities.ofDescriptor(visit.fd, false, low, high);
-    this.#remember(visit.id, parent, visit.name);
-    return visit.id;
+    const id = visit.root.identities.ofDescriptor(visit.fd, false, low, high);
+    if (id < 0) {
+      this.#cannot(`${this.#path(visit, "")} cannot be read: ${errnoName(id)}`);
+      return parent;
+    }
+    visit.id = id;
+    this.#remember(id, parent, visit.name);
+    return id;
   }
 
   #remember(id: number, parent: number, name: string): void {

@@ -5,7 +5,7 @@
  * between live operations; CAUGHT_UP, answered when its disk and record hold everything; IN_SYNC once this node remembers that too.
  */
 import type { Generations } from "../failover/types.ts";
-import { errnos } from "../platform/linux/errno.ts";
+import { errnoName, errnos } from "../platform/linux/errno.ts";
 import type { Marks } from "../replication/marks.ts";
 import { unionMarks } from "../replication/marks_recovery.ts";
 import { type Frame, FrameType } from "../replication/operation.ts";
@@ -60,6 +60,8 @@ export interface Source {
 /** See the top of the file. */
 export class Follower {
   phase: Phase = "greeting";
+  /** This disk did not give all that the peer lacks: to try again at once would not help. */
+  lacksSource = false;
   readonly link: Link;
   readonly #source: Source;
   readonly #host: Host;
@@ -195,7 +197,8 @@ export class Follower {
   #goOnCopying(copy: SourceCopy): number {
     // What a durable point is about is sorted out before the last one.
     const wake = copy.step(this.#now, !this.#points.isUnderWay);
-    if (copy.isDone) this.#catchUp();
+    if (copy.failure !== null) this.#cannotRead(copy.failure);
+    else if (copy.isDone) this.#catchUp();
     else if (copy.namesDone && this.#points.tellAll(this.#now)) return this.#now;
     return wake;
   }
@@ -319,9 +322,20 @@ export class Follower {
   #locate(now: number): number {
     const { tree, steps } = this.#locating!;
     while (steps.next().done !== true) if (monotonic() > now + SLICE) return now;
+    if (tree.unseen !== 0) {
+      this.#cannotRead(`what the peer lacks cannot be looked for everywhere: ${errnoName(tree.unseen)}`);
+      return now;
+    }
     this.#locating = null;
     this.#begin(tree);
     return now;
+  }
+
+  /** The peer cannot have what this disk does not give: what is dirty stays so, and the peer is not up to date. */
+  #cannotRead(what: string): void {
+    this.lacksSource = true;
+    this.#host.report({ kind: "diskFailed", detail: what });
+    this.link.close(`this copy cannot be read: ${what}`);
   }
 
   #begin(tree: BackingTree): void {

@@ -77,7 +77,7 @@ export class Identities {
     return this.base + inoHigh * TWO_32 + inoLow;
   }
 
-  /** The identity of the open object `fd` (`pathOnly`: opened with O_PATH). */
+  /** The identity of the open object `fd` (`pathOnly`: opened with O_PATH). Returns -errno when the disk does not tell it. */
   ofDescriptor(fd: number, pathOnly: boolean, inoLow: number, inoHigh: number): number {
     const length = pathOnly
       ? libc.getxattr(descriptorPath(fd), this.attribute, identityAddress, VALUE_LENGTH)
@@ -85,7 +85,7 @@ export class Identities {
     return this.parse(length, inoLow, inoHigh);
   }
 
-  /** The identity of the object called `name` (bytes from `at` in `from`, NUL-terminated) in the directory `dir`. */
+  /** The identity of the object called `name` (bytes from `at` in `from`, NUL-terminated) in the directory `dir`. Returns as `ofDescriptor`. */
   ofName(dir: number, from: Uint8Array, at: number, inoLow: number, inoHigh: number): number {
     const length = libc.lgetxattr(childPath(dir, from, at), this.attribute, identityAddress, VALUE_LENGTH);
     return this.parse(length, inoLow, inoHigh);
@@ -119,6 +119,8 @@ export class Identities {
   }
 
   private parse(length: number, inoLow: number, inoHigh: number): number {
+    const { ENODATA, EOPNOTSUPP, ERANGE } = errnos;
+    if (length < 0 && length !== -ENODATA && length !== -EOPNOTSUPP && length !== -ERANGE) return length;
     const view = scratch.view;
     const written =
       length === VALUE_LENGTH &&

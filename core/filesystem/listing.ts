@@ -6,6 +6,7 @@ import {
   O_RDONLY,
   STATX_BASIC_STATS,
 } from "../platform/linux/constants.ts";
+import { isAbsent } from "../platform/linux/errno.ts";
 import { allocate, close, cString, getdents64, openat, statx } from "../platform/linux/libc.ts";
 import { DT_DIR, type Entry } from "../replication/names.ts";
 import type { NameFilter } from "./exclusion.ts";
@@ -22,7 +23,7 @@ const D_NAME = 19;
 
 /** A directory that is listed a little at a time: a large one takes longer than anybody should wait. */
 export class Listing {
-  /** 0, or why it cannot be read: -errno. */
+  /** 0, or why it, or something in it, cannot be read: -errno. */
   failed = 0;
   readonly #fd: number;
 
@@ -47,9 +48,10 @@ export class Listing {
     const entries: Entry[] = [];
     for (let at = 0; at < filled; at += room.view.getUint16(at + D_RECLEN, true)) {
       const entry = entryAt(this.#fd, at, this.identities, this.top, this.filter);
-      if (entry !== null) entries.push(entry);
+      if (typeof entry === "number") this.failed ||= entry;
+      else if (entry !== null) entries.push(entry);
     }
-    return entries;
+    return this.failed === 0 ? entries : null;
   }
 
   close(): void {
@@ -72,23 +74,24 @@ export function listDirectory(
   return listing.failed === 0 ? entries : listing.failed;
 }
 
+/** Null: it is not to be seen. A name that leads to what cannot be read is not left out: who copies the names would remove it. */
 function entryAt(
   directory: number,
   at: number,
   identities: Identities,
   top: boolean,
   filter: NameFilter | null,
-): Entry | null {
+): Entry | number | null {
   const start = at + D_NAME;
   const name = nameText(room.bytes, start, room.bytes.indexOf(0, start) - start);
   if (name === "." || name === ".." || (top && name === PRIVATE_NAME)) return null;
   if (filter?.(name, top) === true) return null;
   const stat = statx(directory, room.address + start, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, statAddress);
-  // Gone since it was listed: nobody but this process changes the directory, so a damaged one says so elsewhere.
-  if (stat < 0) return null;
+  if (stat < 0) return isAbsent(stat) ? null : stat;
   const type = scratch.view.getUint16(STAT + STX_MODE, true) >>> 12;
   const hasOthers = type !== DT_DIR && scratch.view.getUint32(STAT + STX_NLINK, true) > 1;
   const low = room.view.getUint32(at, true);
   const high = room.view.getUint32(at + 4, true);
-  return { name, type, hasOthers, id: identities.ofName(directory, room.bytes, start, low, high) };
+  const id = identities.ofName(directory, room.bytes, start, low, high);
+  return id < 0 ? id : { name, type, hasOthers, id };
 }

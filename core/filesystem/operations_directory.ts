@@ -58,7 +58,8 @@ function writeEntry(
   let identity = backing.table.identity(parent);
   let dirent = to;
   if (!plus) {
-    if (!special) identity = identityOf(s, dir, at);
+    const own = special ? 0 : identityOf(s, dir, at);
+    if (own > 0) identity = own;
   } else {
     dirent = to + ENTRY_SIZE;
     reply.bytes.fill(0, to, dirent);
@@ -84,7 +85,7 @@ function writeEntry(
   return true;
 }
 
-/** The inode number to show for an entry, without making its object known. */
+/** The inode number to show for an entry, without making its object known; -errno when the disk does not tell it. */
 function identityOf(s: Session, dir: number, at: number): number {
   const { backing } = s;
   const low = words[at >>> 2]!;

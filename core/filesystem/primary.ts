@@ -26,6 +26,8 @@ import { StreamReader, StreamWriter } from "./stream_buffers.ts";
 
 /** How long operations that nobody waits for go on without a peer's word, ms: what a crash may cost beyond a lone machine's. */
 const GRACE = 1000;
+/** How long a peer waits after this disk did not give what it lacks, ms: each time it would be sent the names and more again. */
+const REST = 2000;
 
 /** The source of a stream. */
 export class Primary implements LinkOwner {
@@ -43,6 +45,8 @@ export class Primary implements LinkOwner {
   #follower: Follower | null = null;
   /** The peer has as long to come at first as it has to come back. */
   #lostAt = monotonic();
+  /** Until then no peer is greeted; 0: one may be. */
+  #restsUntil = 0;
   #now = 0;
   readonly #points: DurablePoints;
 
@@ -125,6 +129,7 @@ export class Primary implements LinkOwner {
     this.#now = now;
     let wake = this.#listener.afterTurn(now);
     if (this.behind !== null) wake = Math.min(wake, this.#lookBehind(this.behind, now));
+    if (this.#restsUntil > 0) wake = Math.min(wake, this.#rest(now));
     this.#points.retry();
     this.#store.pump();
     if (this.#store.failure !== null) {
@@ -145,8 +150,19 @@ export class Primary implements LinkOwner {
     const wake = behind.step(now, !this.outbound.alone);
     if (!behind.isDone) return wake;
     this.behind = null;
-    this.#follower?.allowGreeting();
+    if (this.#mayGreet) this.#follower?.allowGreeting();
     return now;
+  }
+
+  #rest(now: number): number {
+    if (now < this.#restsUntil) return this.#restsUntil;
+    this.#restsUntil = 0;
+    if (this.#mayGreet) this.#follower?.allowGreeting();
+    return now;
+  }
+
+  get #mayGreet(): boolean {
+    return this.behind === null && this.#restsUntil === 0;
   }
 
   /** Gives the link what was queued since. Returns when to call `afterTurn`. */
@@ -185,7 +201,7 @@ export class Primary implements LinkOwner {
     this.#reader = new StreamReader();
     this.#writer.clear();
     this.outbound.reset();
-    this.#follower = new Follower(this.#source, link, this.#generations, this.behind === null, this.#now);
+    this.#follower = new Follower(this.#source, link, this.#generations, this.#mayGreet, this.#now);
   }
 
   onFrame(link: Link, plain: Uint8Array): void {
@@ -200,6 +216,7 @@ export class Primary implements LinkOwner {
     const follower = this.#follower;
     if (follower?.link !== link) return;
     const { isNew } = follower;
+    if (follower.lacksSource) this.#restsUntil = this.#now + REST;
     this.#follower = null;
     follower.end();
     this.#points.end();

@@ -11,12 +11,13 @@ import {
   lutimesSync,
   mkdirSync,
   openSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../platform/linux/constants.ts";
-import { check } from "../platform/linux/errno.ts";
+import { check, isAbsent, SystemError } from "../platform/linux/errno.ts";
 import { close, syncfs } from "../platform/linux/libc.ts";
 import type { Marks } from "../replication/marks.ts";
 import { DT_DIR, type Entry } from "../replication/names.ts";
@@ -45,10 +46,9 @@ interface SavedObject {
  * changes. Throws when it cannot be kept whole, and nothing is lost.
  */
 export function saveChanges(host: Host, roots: readonly TreeRoot[], marks: Marks): void {
-  const { paths, savedDir } = host.config;
   const tree = new BackingTree(roots, new KnownPlaces(), marks);
-  const tops = roots.map(({ id }, index) => ({ id, path: paths[index]!.path }));
-  const saved = copyAside(savedDir, marks, tree, tops);
+  const tops = roots.map(({ id }) => id);
+  const saved = copyAside(host.config.savedDir, marks, tree, tops);
   tree.close();
   if (saved === null) host.log("info", "both nodes went on alone, but this one had changed nothing");
   else
@@ -59,26 +59,31 @@ export function saveChanges(host: Host, roots: readonly TreeRoot[], marks: Marks
 }
 
 /**
- * Copies what is dirty to a fresh directory under `savedDir`. `tops` are the replicated directories, in the module's order, with
- * their identities and paths. Returns null when nothing was changed. Throws when it cannot be kept whole: then nothing may be overwritten.
+ * Copies what is dirty to a fresh directory under `savedDir`. `tops` are the replicated directories. Returns null when nothing was changed. Throws when it cannot be kept whole: then nothing may be overwritten.
  */
 function copyAside(
   savedDir: string,
   marks: Marks,
   tree: BackingTree,
-  tops: readonly { id: number; path: string }[],
+  tops: readonly number[],
 ): SavedCopy | null {
-  const changed = changedObjects(
-    marks,
-    tree,
-    tops.map(({ id }) => id),
-  );
+  const changed = changedObjects(marks, tree, tops);
   if (changed.size === 0) return null;
   const directory = join(savedDir, new Date().toISOString().replace(/[:.]/g, "-"));
   mkdirSync(directory, { recursive: true, mode: 0o700 });
+  try {
+    return keep(directory, tree, changed);
+  } catch (error) {
+    // It is tried again: what was kept of it half is of no use.
+    rmSync(directory, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+function keep(directory: string, tree: BackingTree, changed: ReadonlySet<number>): SavedCopy {
   const objects: SavedObject[] = [];
   for (const id of changed) {
-    const place = pathOf(tree, tops, id);
+    const place = pathOf(tree, id);
     const object = place === null ? null : saveObject(directory, tree, id, place);
     if (object !== null) objects.push(object);
   }
@@ -106,7 +111,13 @@ function changedObjects(marks: Marks, tree: BackingTree, tops: readonly number[]
     seen.add(directory);
     changed.add(directory);
     const entries: Entry[] | number = tree.list(directory);
-    if (typeof entries === "number") continue;
+    if (typeof entries === "number") {
+      if (isAbsent(entries)) continue;
+      throw new SystemError(
+        -entries,
+        `cannot list the directory ${directory.toString(16)}, which is to be kept`,
+      );
+    }
     for (const { id, type } of entries) {
       if (!marks.everything && !marks.mayLack(id)) continue;
       changed.add(id);
@@ -117,20 +128,15 @@ function changedObjects(marks: Marks, tree: BackingTree, tops: readonly number[]
 }
 
 /** Where the object is kept: the number of its replicated directory, then its path in it. One character per byte. */
-function pathOf(tree: BackingTree, tops: readonly { id: number; path: string }[], id: number): string | null {
-  const names: string[] = [];
-  let at = id;
-  for (let parent = tree.parentOf(at); parent > 0; parent = tree.parentOf(at)) {
-    names.unshift(tree.nameOf(at));
-    at = parent;
-  }
-  const top = tops.findIndex((candidate) => candidate.id === at);
-  return top < 0 ? null : join(String(top), ...names);
+function pathOf(tree: BackingTree, id: number): string | null {
+  const path = tree.pathOf(id);
+  return path === null ? null : join(String(path.root), ...path.names);
 }
 
 function saveObject(directory: string, tree: BackingTree, id: number, place: string): SavedObject | null {
   const fd = tree.open(id);
-  if (fd < 0) return null;
+  if (isAbsent(fd)) return null;
+  check(fd, `cannot open ${place}, which is to be kept`);
   const frame = new Frame();
   check(readAttributes(fd, frame), `cannot read the attributes of ${place}`);
   const to = Buffer.concat([Buffer.from(`${directory}/`), Buffer.from(place, "latin1")]);
@@ -151,7 +157,9 @@ function saveObject(directory: string, tree: BackingTree, id: number, place: str
     }
     if (type !== S_IFLNK) return { path, kind: "other", bytes: 0 };
     const target = readTarget(fd);
-    if (typeof target !== "number") symlinkSync(Buffer.from(target), to);
+    if (typeof target === "number")
+      throw new SystemError(-target, `cannot read ${place}, which is to be kept`);
+    symlinkSync(Buffer.from(target), to);
     return { path, kind: "symlink", bytes: 0 };
   } finally {
     close(fd);

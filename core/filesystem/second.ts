@@ -398,7 +398,12 @@ export class Second implements LinkOwner {
       return;
     }
     if (this.#sacrifice && hello.relation === "split-brain" && !this.#saved) {
-      saveChanges(this.#host, this.#roots.tops(this.#filters), this.#store.marks);
+      try {
+        saveChanges(this.#host, this.#roots.tops(this.#filters), this.#store.marks);
+      } catch (error) {
+        this.#dialer.failed(this.#now);
+        throw error;
+      }
       this.#saved = true;
     }
     this.phase = "waiting";

@@ -3,7 +3,7 @@
  * much at once that those wait.
  */
 import { S_IFLNK, S_IFMT, S_IFREG } from "../platform/linux/constants.ts";
-import { errnos } from "../platform/linux/errno.ts";
+import { errnoName, errnos, isAbsent } from "../platform/linux/errno.ts";
 import { allocate, close, pread } from "../platform/linux/libc.ts";
 import { IdentitySet } from "../replication/identity_set.ts";
 import type { Marks } from "../replication/marks.ts";
@@ -33,6 +33,8 @@ const zeros = new Uint8Array(PIECE);
 /** One reintegration. The places of what is dirty must be known to be true. */
 export class SourceCopy {
   isDone = false;
+  /** What of it this disk does not give, and why: the marks stay, and the peer must not count as up to date. Null: nothing. */
+  failure: string | null = null;
   /** Of what was moved, for the last line. */
   readonly statistics: { bytes: number; files: number; startedAt: number; full: boolean };
   readonly reintegration: Reintegration;
@@ -51,7 +53,6 @@ export class SourceCopy {
   #askedTo = 0;
   #waitFor = -1;
   #mayEnd = true;
-  #object = 0;
   #fd = -1;
   readonly #names: SourceNames;
   #toldAt = 0;
@@ -75,7 +76,9 @@ export class SourceCopy {
     this.statistics = { bytes: 0, files: 0, startedAt: now, full: marks.everything };
     const tops = roots.map(({ id }) => id);
     this.reintegration = new Reintegration(marks, this.#tree, tops, false);
-    this.#names = new SourceNames(outbound, writer, tree, this.reintegration);
+    this.#names = new SourceNames(outbound, writer, tree, this.reintegration, (id, result) =>
+      this.#fail(id, "cannot be listed", result),
+    );
   }
 
   /**
@@ -131,6 +134,7 @@ export class SourceCopy {
 
   /** One step; false when there is nothing to do but wait. */
   #advance(): boolean {
+    if (this.failure !== null) return false;
     this.#names.announce();
     const step = this.reintegration.next();
     // What is sent after an end that did not come yet must be acknowledged too.
@@ -178,22 +182,27 @@ export class SourceCopy {
     this.#closeObject();
     this.#readAhead.done(id);
     const fd = this.#tree.open(id);
+    if (fd < 0 && !isAbsent(fd)) {
+      this.#fail(id, "cannot be opened", fd);
+      return;
+    }
     if (fd < 0 || !this.outbound.bind(id)) {
       if (fd >= 0) close(fd);
       this.reintegration.gone(id);
       return;
     }
-    this.#object = id;
     this.#fd = fd;
     this.#askedTo = 0;
     const { frame } = this.writer;
-    const attributes = readXattrs(fd);
-    if (readAttributes(fd, frame) < 0 || typeof attributes === "number") {
-      this.host.report({
-        kind: "diskFailed",
-        detail: `the attributes of object ${id.toString(16)} cannot be read`,
-      });
-      this.reintegration.gone(id);
+    const read = readAttributes(fd, frame);
+    const attributes = read < 0 ? read : readXattrs(fd);
+    if (typeof attributes === "number") {
+      this.#fail(id, "has attributes that cannot be read", attributes);
+      return;
+    }
+    const target = (frame.mode & S_IFMT) === S_IFLNK ? readTarget(fd) : null;
+    if (typeof target === "number") {
+      this.#fail(id, "cannot be read", target);
       return;
     }
     frame.id = id;
@@ -201,13 +210,11 @@ export class SourceCopy {
     if (frame.offset === 0) this.#sentWhole.add(id);
     frame.data.set(packXattrs(attributes));
     this.outbound.send(FrameType.OBJECT);
-    if ((frame.mode & S_IFMT) === S_IFLNK) this.#sendTarget(id, fd);
+    if (target !== null) this.#sendTarget(id, target);
     this.reintegration.objectSent(id);
   }
 
-  #sendTarget(id: number, fd: number): void {
-    const target = readTarget(fd);
-    if (typeof target === "number") return;
+  #sendTarget(id: number, target: Uint8Array): void {
     const { frame } = this.writer;
     frame.id = id;
     frame.offset = 0;
@@ -218,10 +225,8 @@ export class SourceCopy {
   /** Sends a piece, or the end. False: the disk has it still. */
   #sendData(id: number): boolean {
     const { frame } = this.writer;
-    if (this.#object !== id || readAttributes(this.#fd, frame) < 0) {
-      this.reintegration.gone(id);
-      return true;
-    }
+    const result = readAttributes(this.#fd, frame);
+    if (result < 0) return this.#fail(id, "has attributes that cannot be read", result);
     const size = sizeOf(this.#fd);
     const range = (frame.mode & S_IFMT) === S_IFREG ? this.marks.nextDirty(id, size, PIECE) : null;
     if (range === null) {
@@ -230,14 +235,7 @@ export class SourceCopy {
     }
     const count = this.#read(range, size);
     if (count === -errnos.EAGAIN) return false;
-    if (count < 0) {
-      this.host.report({
-        kind: "diskFailed",
-        detail: `object ${id.toString(16)} cannot be read at ${range.offset} (errno ${-count})`,
-      });
-      this.reintegration.gone(id);
-      return true;
-    }
+    if (count < 0) return this.#fail(id, `cannot be read after byte ${range.offset}`, count);
     frame.id = id;
     frame.offset = range.offset;
     if (Buffer.compare(room.bytes.subarray(0, count), zeros.subarray(0, count)) === 0) {
@@ -253,7 +251,7 @@ export class SourceCopy {
   }
 
   /**
-   * Reads into `room` what is in memory. Returns bytes, or -errno; EAGAIN: the pool fetches it. The bytes belong to this turn: live
+   * Reads into `room` what is in memory. Returns `length`, or -errno; EAGAIN: the pool fetches it. The bytes belong to this turn: live
    * operations before it are in them, later ones come after them in the stream.
    */
   #read({ offset, length }: DataRange, size: number): number {
@@ -269,10 +267,18 @@ export class SourceCopy {
     if (ahead.isReading) return -errnos.EAGAIN;
     // Fetched, and lost again at once, or a file system that cannot tell what is in memory.
     const wasAsked = offset >= this.#askedFrom && offset + length <= this.#askedTo;
-    if (wasAsked || !ahead.read(this.#fd, offset)) return pread(this.#fd, room.address, length, offset);
+    if (wasAsked || !ahead.read(this.#fd, offset)) return readAll(this.#fd, offset, length);
     this.#askedFrom = offset;
     this.#askedTo = offset + POOL_BUFFER;
     return -errnos.EAGAIN;
+  }
+
+  #fail(id: number, what: string, result: number): false {
+    const { root, names } = this.#tree.pathOf(id) ?? { root: -1, names: [] };
+    const top = this.host.config.paths[root]?.path ?? `object ${id.toString(16)}`;
+    const path = [top, ...names.map((name) => Buffer.from(name, "latin1").toString())].join("/");
+    this.failure ??= `${path} ${what}: ${errnoName(result)}; mend, restore or remove it`;
+    return false;
   }
 
   #endObject(id: number, regular: boolean): void {
@@ -287,7 +293,6 @@ export class SourceCopy {
   #closeObject(): void {
     if (this.#fd >= 0) close(this.#fd);
     this.#fd = -1;
-    this.#object = 0;
   }
 
   /** Is the work to do known? Counting goes on when a thread of the pool is back. */
@@ -313,4 +318,15 @@ export class SourceCopy {
       etaMs: bytes === 0 || !isCounted ? null : Math.max(0, (elapsed * (this.#bytesTotal - bytes)) / bytes),
     });
   }
+}
+
+/** Reads a stretch of a file into `room`. Returns its length, or -errno: a bad block only shortens the call that comes to it. */
+function readAll(fd: number, offset: number, length: number): number {
+  let done = 0;
+  while (done < length) {
+    const count = pread(fd, room.address + done, length - done, offset + done);
+    if (count <= 0) return count < 0 ? count : -errnos.EIO;
+    done += count;
+  }
+  return length;
 }

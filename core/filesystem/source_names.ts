@@ -5,6 +5,7 @@
  * target forgets what it got of it. One that changes all the time is listed in one go in the end, however long that takes.
  */
 
+import { isAbsent } from "../platform/linux/errno.ts";
 import type { Entry } from "../replication/names.ts";
 import { FrameType } from "../replication/operation.ts";
 import { entryBytes, putEntry } from "../replication/packed.ts";
@@ -30,21 +31,25 @@ export class SourceNames {
   readonly #writer: StreamWriter;
   readonly #tree: BackingTree;
   readonly #reintegration: Reintegration;
+  readonly #unreadable: (id: number, result: number) => void;
   #rangesSent = false;
   #current: { directory: number; listing: Listing } | null = null;
   #tries = 0;
   readonly #sentAt = new Map<number, number>();
 
+  /** `unreadable` hears of a directory that is there and cannot be listed, and why not: -errno. */
   constructor(
     outbound: OrderedStream,
     writer: StreamWriter,
     tree: BackingTree,
     reintegration: Reintegration,
+    unreadable: (id: number, result: number) => void,
   ) {
     this.#outbound = outbound;
     this.#writer = writer;
     this.#tree = tree;
     this.#reintegration = reintegration;
+    this.#unreadable = unreadable;
   }
 
   /** Tells where the directories are that are to be sent. */
@@ -72,16 +77,12 @@ export class SourceNames {
 
   /** For a step "list": a little of it. */
   list(directory: number): void {
-    const result = this.#further(directory, false);
-    if (result === "gone") this.#reintegration.gone(directory);
-    else if (result === "done") this.#reintegration.listed(directory, []);
+    if (this.#further(directory, false)) this.#reintegration.listed(directory, []);
   }
 
   /** For a step "names": a little of it. */
   send(directory: number): void {
-    const result = this.#further(directory, true);
-    if (result === "gone") this.#reintegration.gone(directory);
-    else if (result === "done") this.#end(directory);
+    if (this.#further(directory, true)) this.#end(directory);
   }
 
   /** Sends the names of a directory at this point of the stream. */
@@ -107,12 +108,13 @@ export class SourceNames {
     this.#current = null;
   }
 
-  #further(directory: number, sends: boolean): "going" | "gone" | "done" {
+  /** True when the end of the directory is reached. */
+  #further(directory: number, sends: boolean): boolean {
     const isLast = this.#tries >= MOST_TRIES;
     if (this.#current?.directory !== directory || isLast) {
       this.#abandon();
       const listing = this.#tree.listing(directory);
-      if (typeof listing === "number") return "gone";
+      if (typeof listing === "number") return this.#cannot(directory, listing);
       this.#current = { directory, listing };
       this.#reintegration.watch(directory);
       if (sends) this.#sendPiece(directory, 0);
@@ -123,16 +125,23 @@ export class SourceNames {
       if (found === null) break;
       if (sends) this.#sendEntries(directory, found);
       else this.#reintegration.found(found);
-      if (!isLast) return "going";
+      if (!isLast) return false;
     }
     this.#abandon();
-    if (listing.failed !== 0) return "gone";
+    if (listing.failed !== 0) return this.#cannot(directory, listing.failed);
     if (this.#reintegration.watchedChanged) {
       this.#tries++;
-      return "going";
+      return false;
     }
     this.#tries = 0;
-    return "done";
+    return true;
+  }
+
+  /** Removed meanwhile, there is nothing to send of it; else the peer must not take what was sent for all of it. */
+  #cannot(directory: number, result: number): false {
+    if (isAbsent(result)) this.#reintegration.gone(directory);
+    else this.#unreadable(directory, result);
+    return false;
   }
 
   #sendEntries(directory: number, entries: readonly Entry[]): void {
@@ -158,12 +167,12 @@ export class SourceNames {
 
   #end(directory: number): void {
     const opened = this.#tree.directory(directory);
-    if (typeof opened === "number") {
-      this.#reintegration.gone(directory);
+    const { frame } = this.#writer;
+    const result = typeof opened === "number" ? opened : readAttributes(opened.fd, frame);
+    if (result < 0) {
+      this.#cannot(directory, result);
       return;
     }
-    const { frame } = this.#writer;
-    readAttributes(opened.fd, frame);
     frame.id = directory;
     frame.parentSeconds = frame.mtime;
     frame.parentNanos = frame.mtimeNanos;

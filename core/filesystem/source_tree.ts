@@ -12,7 +12,7 @@ import {
   O_RDONLY,
   STATX_BASIC_STATS,
 } from "../platform/linux/constants.ts";
-import { errnos } from "../platform/linux/errno.ts";
+import { errnos, isAbsent } from "../platform/linux/errno.ts";
 import { close, openat, statx } from "../platform/linux/libc.ts";
 import { getU64 } from "../platform/linux/memory.ts";
 import { cachedDescriptors } from "../platform/linux/open_files.ts";
@@ -52,6 +52,8 @@ export class BackingTree implements SourceTree {
   readonly #directories = new Map<number, OpenDirectory>();
   /** As many names had been lost when the whole tree was walked: places found then hold until another is. -1: never. */
   #walkedAt = -1;
+  /** 0, or why not all of the tree could be walked: -errno. What was not found may be where nobody could look. */
+  unseen = 0;
 
   constructor(roots: readonly TreeRoot[], places: KnownPlaces, marks: Marks) {
     this.#roots = roots;
@@ -71,6 +73,18 @@ export class BackingTree implements SourceTree {
 
   nameOf(id: number): string {
     return this.#place(id)?.name ?? "";
+  }
+
+  /** How an object is reached: the number of its replicated directory, and the names from there, one character per byte. */
+  pathOf(id: number): { root: number; names: string[] } | null {
+    const names: string[] = [];
+    let at = id;
+    for (let parent = this.parentOf(at); parent > 0; parent = this.parentOf(at)) {
+      names.unshift(this.nameOf(at));
+      at = parent;
+    }
+    const root = this.#roots.findIndex((candidate) => candidate.id === at);
+    return root < 0 ? null : { root, names };
   }
 
   /** Where an object is believed to be: its directory, open until the next call, and its name. Null when that is not known. */
@@ -97,12 +111,14 @@ export class BackingTree implements SourceTree {
     }
   }
 
-  /** Opens an object for reading: a descriptor that the caller closes, or -errno (ENOENT: it has no name). */
+  /** Opens an object for reading: a descriptor that the caller closes, or -errno; it has no name any more when `isAbsent`. */
   open(id: number): number {
-    const fd = this.openKnown(id);
-    if (fd >= 0 || this.#isWalked) return fd;
-    this.#walk();
-    return this.openKnown(id);
+    let fd = this.openKnown(id);
+    if (isAbsent(fd) && !this.#isWalked) {
+      this.#walk();
+      fd = this.openKnown(id);
+    }
+    return isAbsent(fd) && this.unseen !== 0 ? this.unseen : fd;
   }
 
   /** Opens a directory: a descriptor that stays ours, good until the next call, or -errno. */
@@ -117,9 +133,10 @@ export class BackingTree implements SourceTree {
     if (typeof parent === "number") return parent;
     const fd = openat(parent.fd, textName(place.name), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
     if (fd < 0) return fd;
-    if (identityOf(fd, parent.root, false) !== id) {
+    const found = identityOf(fd, parent.root, false);
+    if (found !== id) {
       close(fd);
-      return -errnos.ESTALE;
+      return found < 0 ? found : -errnos.ESTALE;
     }
     this.#makeRoom();
     const opened = { fd, root: parent.root };
@@ -138,14 +155,15 @@ export class BackingTree implements SourceTree {
     return listing.failed === 0 ? entries : listing.failed;
   }
 
-  /** Begins to list a directory, for `next`; the caller closes it. Returns -errno when it cannot be found or opened. */
+  /** Begins to list a directory, for `next`; the caller closes it. Returns -errno as `open`. */
   listing(id: number): Listing | number {
     let directory = this.directory(id);
-    if (typeof directory === "number" && !this.#isWalked) {
+    if (typeof directory === "number" && isAbsent(directory) && !this.#isWalked) {
       this.#walk();
       directory = this.directory(id);
     }
-    return typeof directory === "number" ? directory : listingOf(id, directory);
+    if (typeof directory !== "number") return listingOf(id, directory);
+    return isAbsent(directory) && this.unseen !== 0 ? this.unseen : directory;
   }
 
   /** Some more names, whose places are known from now on; null: there are no more, or the listing failed. */
@@ -176,9 +194,10 @@ export class BackingTree implements SourceTree {
     const fd = openObject(parent.fd, textName(place.name), true);
     if (fd < 0) return fd;
     const type = modeOf(fd) >>> 12;
-    if (identityOf(fd, parent.root, type !== DT_REG && type !== DT_DIR) === id) return fd;
+    const found = identityOf(fd, parent.root, type !== DT_REG && type !== DT_DIR);
+    if (found === id) return fd;
     close(fd);
-    return -errnos.ESTALE;
+    return found < 0 ? found : -errnos.ESTALE;
   }
 
   #walk(): void {
@@ -188,15 +207,20 @@ export class BackingTree implements SourceTree {
   /** Finds where everything is, a little at each step. */
   *#walking(): Generator<number> {
     this.#walkedAt = this.#places.lost;
+    this.unseen = 0;
     const ahead = this.#roots.map(({ id }) => id);
     for (let id = ahead.pop(); id !== undefined; id = ahead.pop()) {
       const directory = this.directory(id);
-      if (typeof directory === "number") continue;
+      if (typeof directory === "number") {
+        if (!isAbsent(directory)) this.unseen = directory;
+        continue;
+      }
       const listing = listingOf(id, directory);
       for (let found = this.next(id, listing); found !== null; found = this.next(id, listing)) {
         for (const entry of found) if (entry.type === DT_DIR) ahead.push(entry.id);
         yield id;
       }
+      if (listing.failed !== 0 && !isAbsent(listing.failed)) this.unseen = listing.failed;
       listing.close();
     }
   }
@@ -221,9 +245,10 @@ function textName(name: string): number {
   return kernelName(bytes, 0, bytes.length);
 }
 
-/** Fills STAT and reads the identity of an open object. */
+/** Fills STAT and reads the identity of an open object. Returns -errno when the disk does not give it. */
 function identityOf(fd: number, root: TreeRoot, pathOnly: boolean): number {
-  if (statx(fd, emptyString, AT_EMPTY_PATH, STATX_BASIC_STATS, statAddress) < 0) return 0;
+  const result = statx(fd, emptyString, AT_EMPTY_PATH, STATX_BASIC_STATS, statAddress);
+  if (result < 0) return result;
   const low = scratch.view.getUint32(STAT + 32, true);
   return root.identities.ofDescriptor(fd, pathOnly, low, scratch.view.getUint32(STAT + 36, true));
 }

@@ -197,6 +197,7 @@ export class TargetCopy {
         for (const entry of found) mine.push(entry);
         yield;
       }
+      if (listing.failed !== 0) return listing.failed;
       for (const action of reconciling(id, wanted, mine, locations)) {
         const result = this.#act(directory, id, action, writer, sequence);
         if (result < 0) return result;

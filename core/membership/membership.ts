@@ -29,6 +29,8 @@ export interface Heard {
   sequence: number;
   /** The lans on which the peer hears this node. */
   hears: readonly string[];
+  /** When it came, by the clock of `tick`, ms: silence begins then. Absent: at the last tick. */
+  at?: number | undefined;
 }
 
 /** One direction each: `up` both ways, `one-way` heard but the peer does not hear us there, `down` not heard. */
@@ -60,8 +62,8 @@ interface Lan {
 export interface Membership {
   /** A heartbeat came in. */
   heard(message: Heard): Judged;
-  /** The replication link moved, at most `ageMs` ago (default 0): a sign of life too (trap 18). */
-  sign(ageMs?: number): MembershipEvent[];
+  /** The replication link moved, at most `ageMs` (default 0) before `now` (as for `tick`; default: the last tick): a sign of life too (trap 18). */
+  sign(ageMs?: number, now?: number): MembershipEvent[];
   /** Time passes. Call it about every interval; `now` is monotonic, ms. */
   tick(now: number): MembershipEvent[];
   /** The peer's incarnation heard last, believed or not: to be said in every heartbeat as `echo`. */
@@ -121,7 +123,7 @@ class Judge implements Membership {
       if (!this.believes(message)) return { fresh: false, events };
       this.meet(message.incarnation, events);
     }
-    lan.silence = 0;
+    lan.silence = this.sinceTick(message.at);
     this.lastLan = message.lan;
     const fresh = message.sequence > this.sequence;
     if (fresh) {
@@ -130,16 +132,17 @@ class Judge implements Membership {
     }
     if (lan.state === "init" || lan.state === "down")
       this.setLan(message.lan, message.hears.includes(message.lan) ? "up" : "one-way", "heard", events);
-    this.live(events);
+    this.live(events, message.at);
     return { fresh, events };
   }
 
-  sign(ageMs = 0): MembershipEvent[] {
+  sign(ageMs = 0, now?: number): MembershipEvent[] {
     const events: MembershipEvent[] = [];
-    if (this.incarnation !== null && (ageMs === 0 || ageMs < this.silence)) {
+    const silence = ageMs + this.sinceTick(now);
+    if (this.incarnation !== null && (ageMs === 0 || silence < this.silence)) {
       this.lastLan = "the replication link";
       this.live(events);
-      this.silence = ageMs;
+      this.silence = silence;
     }
     return events;
   }
@@ -225,8 +228,14 @@ class Judge implements Membership {
     this.sequence = -1;
   }
 
-  private live(events: MembershipEvent[]): void {
-    this.silence = 0;
+  /** A silence that begins at `at`, as of the last tick: below 0, since the next tick counts all the time from the last one. */
+  private sinceTick(at: number | undefined): number {
+    if (at === undefined || this.lastTick === null) return 0;
+    return -Math.min(Math.max(0, at - this.lastTick), this.config.interval);
+  }
+
+  private live(events: MembershipEvent[], at?: number): void {
+    this.silence = this.sinceTick(at);
     if (this.alive === true) return;
     this.alive = true;
     events.push({ type: "peerBack", incarnation: this.incarnation ?? "" });

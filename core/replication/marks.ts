@@ -260,8 +260,11 @@ export class Marks {
   /** Both disks hold everything from before `beginPoint`. */
   confirmPoint(): void {
     if (this.#pointIdentity === null) return;
+    // Objects of a range that is still on disk are found through names: those stay dirty there until the next rewrite.
+    const areNamesNeeded = this.made.rangesOnDisk.length > 0;
     for (const mark of this.#touched.settle()) {
-      if (mark.isSaid) writeLeft(this.#log.records, mark);
+      if (mark.isSaid && !(areNamesNeeded && mark.kind === MarkKind.NAMES))
+        writeLeft(this.#log.records, mark);
       if (mark.kind === MarkKind.WHOLE) this.whole.dropIfIdle(mark);
       else if (mark.kind === MarkKind.MANY_ATTRIBUTES) this.attributes.dropIfIdle(mark);
       else dropIfIdle(this.objects, mark);

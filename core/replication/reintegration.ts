@@ -259,7 +259,11 @@ export class Reintegration {
   link(id: number, oldParent: number, parent: number): Decision {
     const known = oldParent === -1 ? this.#introduced.has(id) : this.#areNamesPlaced(oldParent);
     const placed = this.#areNamesPlaced(parent);
-    if (known && placed) return this.#names(parent, true);
+    if (known && placed) {
+      // If the target never gets it, it finds the object through the directory that held it.
+      if (oldParent !== -1) this.#names(oldParent, true);
+      return this.#names(parent, true);
+    }
     // The target must learn where it has the object: from the names of the directory that held it.
     const first = oldParent === -1 ? Decision.MARK : this.#sendAgain(oldParent, known);
     const second = this.#sendAgain(parent, placed);

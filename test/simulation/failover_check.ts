@@ -1,10 +1,15 @@
 /** What must hold at every step: G1, G3, G4 as far as it goes without a witness, G5. */
 import type { DurableRecord } from "../../core/failover/types.ts";
+import { DRIFT } from "./failover_faults.ts";
+import { TIMEOUT } from "./failover_heartbeats.ts";
 import type { SimNode } from "./failover_node.ts";
 import type { World } from "./failover_world.ts";
 
 /** A guarantee was broken. */
 export class Violation extends Error {}
+
+/** No node goes alone before so long a silence, ms of true time: its clock may be fast. */
+const PARTED_AFTER = TIMEOUT / (1 + DRIFT);
 
 interface Acknowledged {
   op: number;
@@ -22,11 +27,18 @@ export class Check {
   private readonly parted = new Set<string>();
   /** A person overrode the rules: data may be lost by command from here on. */
   forced = false;
-  /** The schedule cuts networks or stops nodes: two may run, each by its own right. */
-  torn = false;
   served = 0;
 
   constructor(private readonly world: World) {}
+
+  /** Two may run, each by its own right: the network carried nothing, or a whole machine stood still, for about as long as it takes to go alone. */
+  private isTorn(): boolean {
+    const { clock, network, nodes } = this.world;
+    const stood = nodes.some(
+      ({ stunned }) => stunned.to > clock.now - TIMEOUT && stunned.to - stunned.from > PARTED_AFTER,
+    );
+    return stood || network.silence() > PARTED_AFTER;
+  }
 
   private fail(guarantee: string, text: string): never {
     throw new Violation(`${guarantee}: ${text} (at ${this.world.clock.now.toFixed(0)} ms)`);
@@ -56,7 +68,7 @@ export class Check {
   decidesAlone(node: SimNode, { generations }: DurableRecord): void {
     const before = node.disk.record;
     const goesOn = before.role === "ALONE" && before.generations.parted === generations.parted;
-    if ((node.peer().up && this.torn) || (goesOn && this.parted.has(before.generations.current)))
+    if ((node.peer().up && this.isTorn()) || (goesOn && this.parted.has(before.generations.current)))
       this.parted.add(generations.current);
   }
 
@@ -94,11 +106,27 @@ export class Check {
     }
   }
 
-  /** The application starts. */
+  /** G4(b): the application starts here, or the virtual IP comes up. */
   runs(node: SimNode): void {
     const peer = node.peer();
-    if (!this.torn && !this.forced && peer.up && peer.application)
-      this.fail("G4", `the application runs on both nodes, and no network was cut`);
+    if (this.forced || !this.world.isMirror || !peer.up || !(peer.application || peer.address)) return;
+    // Without a witness, each of two parted nodes may run; so may one that stood still, until its first check.
+    const byRight = [node, peer].some(({ disk }) => this.parted.has(disk.record.generations.current));
+    if (byRight && !this.world.waitsInIsolation) return;
+    if (byRight && peer.stunned.to > this.world.clock.now - TIMEOUT) return;
+    const what = peer.application ? "the application runs" : "the virtual IP is up";
+    this.fail("G4", `${what} on ${peer.name}, and ${node.name} starts; no network was cut for so long`);
+  }
+
+  /** G4(a): the peer's word counts only from one that follows in the same generation, and has not gone its own way. */
+  appliedFor(source: SimNode, target: SimNode): void {
+    const { record } = target.disk;
+    const line = source.disk.record.generations;
+    if (record.role === "ALONE" && record.generations.current !== line.current && !this.forced)
+      this.fail(
+        "G4",
+        `${target.name} is durably ALONE in ${record.generations.current}, and still gives ${source.name} its word in ${line.current}`,
+      );
   }
 
   /** A copy is about to be changed to become that of the source. */

@@ -89,6 +89,40 @@ export class Clock {
   }
 }
 
+/** What one node takes for the time: its clock starts anywhere, and goes a little fast or slow. */
+export class NodeTime {
+  private rate = 1;
+  private base: number;
+  private since = 0;
+  /** The wall clock is that much ahead of the other, ms: it may jump. */
+  wallOffset = 0;
+
+  constructor(
+    private readonly clock: Clock,
+    base: number,
+  ) {
+    this.base = base;
+  }
+
+  /** Its monotonic clock, ms. */
+  get now(): number {
+    return this.base + (this.clock.now - this.since) * this.rate;
+  }
+  get wall(): number {
+    return this.now + this.wallOffset;
+  }
+  /** How long its `ms` take in truth. */
+  inTruth(ms: number): number {
+    return ms / this.rate;
+  }
+  /** From now on it goes at this pace; 1 is right. */
+  setRate(rate: number): void {
+    this.base = this.now;
+    this.since = this.clock.now;
+    this.rate = rate;
+  }
+}
+
 function before(a: Entry, b: Entry): boolean {
   return a.at < b.at || (a.at === b.at && a.order < b.order);
 }

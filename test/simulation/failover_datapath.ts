@@ -9,10 +9,14 @@ import type { World } from "./failover_world.ts";
 
 /** How long the source waits for a peer's word, ms. */
 const PATIENCE = 1200;
+/** How long it waits for the word that one operation is on the peer's disk: `replicate.timeout`. */
+const ACKNOWLEDGE_LIMIT = 5000;
 const DRAIN_LIMIT = 5000;
 
 interface Pending {
   op: number;
+  /** When it was sent. */
+  since: number;
   local: boolean;
   remote: boolean;
   acked: () => void;
@@ -44,6 +48,8 @@ export class DataPath {
   private onProceed: (() => void) | null = null;
   /** Promised not to acknowledge alone any more: the target may already count as whole. */
   private bound = false;
+  /** Takes over: dials nobody any more. */
+  private sealed = false;
   /** Grows whenever the process begins anew: what was under way is forgotten. */
   private life = 0;
 
@@ -101,6 +107,8 @@ export class DataPath {
   }
 
   seal(): void {
+    if (this.world.isBroken("does not seal the old primary's stream")) return;
+    this.sealed = true;
     this.drop();
   }
 
@@ -134,6 +142,7 @@ export class DataPath {
     this.drop();
     this.life++;
     this.role = "idle";
+    this.sealed = false;
     this.alone = false;
     this.pending = [];
     this.onProceed = null;
@@ -172,10 +181,18 @@ export class DataPath {
     if (session !== null) {
       const both = session.sourceOpen && session.targetOpen;
       if (both && this.world.network.isRoundTrip("repl") && this.peerAwake()) session.lastMoved = now;
+      if (this.isOverdue(session)) this.lost("no acknowledgement in time");
       else if (now - session.lastMoved > PATIENCE) this.lost("no answer in time");
       return;
     }
-    if (this.role === "following") this.dial();
+    if (this.role === "following" && !this.sealed) this.dial();
+  }
+
+  /** Its disk hangs, and its kernel goes on answering (trap 9). */
+  private isOverdue(session: Session): boolean {
+    if (session.source !== this || session.phase === "copying") return false;
+    const oldest = this.pending.find(({ remote }) => !remote);
+    return oldest !== undefined && this.world.clock.now - oldest.since > ACKNOWLEDGE_LIMIT;
   }
 
   private peerAwake(): boolean {
@@ -296,11 +313,11 @@ export class DataPath {
   /** The application's write and fsync. `acked` when fsync returned. */
   write(op: number, acked: () => void): boolean {
     if (this.role !== "serving") return false;
-    const pending: Pending = { op, local: false, remote: false, acked };
+    const pending: Pending = { op, since: this.world.clock.now, local: false, remote: false, acked };
     this.pending.push(pending);
     const session = this.session;
     if (session !== null && session.phase !== "copying") this.send(session, pending);
-    this.after(this.world.chance.between(1, 6), () => {
+    this.after(this.world.chance.between(1, 6) * this.node.slowness, () => {
       this.node.disk.copy.ops.add(op);
       pending.local = true;
       this.flush();
@@ -309,12 +326,14 @@ export class DataPath {
   }
 
   private send(session: Session, pending: Pending): void {
+    pending.since = this.world.clock.now;
     this.world.carry(session, "source", () => {
       const { target } = session;
       if (target.session !== session) return;
-      target.after(this.world.chance.between(1, 6), () => {
+      target.after(this.world.chance.between(1, 6) * target.node.slowness, () => {
         // Sealed meanwhile: neither applied nor acknowledged.
         if (target.session !== session) return;
+        this.world.check.appliedFor(this.node, target.node);
         target.node.disk.copy.ops.add(pending.op);
         this.world.carry(session, "target", () => {
           if (this.session !== session) return;
@@ -326,7 +345,8 @@ export class DataPath {
   }
 
   private flush(): void {
-    const mayAlone = this.alone && !this.bound;
+    const careless = this.world.isBroken("acknowledges without the peer's word");
+    const mayAlone = (this.alone && !this.bound) || careless;
     const kept: Pending[] = [];
     const done: Pending[] = [];
     for (const pending of this.pending)

@@ -38,7 +38,7 @@ export class Heartbeats {
       peer: this.peerName,
       lans: LANS,
       interval: INTERVAL,
-      timeout: TIMEOUT,
+      timeout: this.world.isBroken("takes over before the other must have stopped") ? TIMEOUT / 2 : TIMEOUT,
     });
   }
 
@@ -99,7 +99,7 @@ export class Heartbeats {
   private receive(message: Heard, sent: PeerView): void {
     if (!this.node.up) return;
     this.node.after("daemon", 0, () => {
-      const { fresh, events } = this.membership.heard(message);
+      const { fresh, events } = this.membership.heard({ ...message, at: this.node.time.now });
       if (fresh) this.heard = sent;
       this.take(events);
       if (this.heard !== this.fed && this.membership.alive === true) {
@@ -121,8 +121,8 @@ export class Heartbeats {
   private tick(): void {
     const { data } = this.node;
     if (data.session !== null && data.session.lastMoved >= this.world.clock.now - 100)
-      this.take(this.membership.sign());
-    this.take(this.membership.tick(this.world.clock.now));
+      this.take(this.membership.sign(0, this.node.time.now));
+    this.take(this.membership.tick(this.node.time.now));
     this.node.after("daemon", INTERVAL / 2, () => this.tick());
   }
 }

@@ -1,7 +1,9 @@
 /** Two lans between two nodes: loss, repetition, delay, overtaking, one-way and whole partitions. */
-import type { Chance } from "./failover_clock.ts";
+import type { Chance, Clock } from "./failover_clock.ts";
 
 export const LANS = ["lan", "repl"] as const;
+/** A datagram that takes longer is a straggler, ms. */
+const LATE = 50;
 export type LanName = (typeof LANS)[number];
 
 /** The weather between two nodes. Index 0 is the direction away from node 0. */
@@ -16,7 +18,23 @@ export class Network {
   /** Probability of a datagram that takes a long way. */
   straggler = 0;
 
-  constructor(private readonly chance: Chance) {}
+  /** When the last datagram was sent that arrived soon, by sender. */
+  private readonly lastGood: [number, number] = [0, 0];
+  /** Was a later one lost, or late? */
+  private readonly isLosing: [boolean, boolean] = [false, false];
+
+  constructor(
+    private readonly chance: Chance,
+    private readonly clock: Clock,
+  ) {}
+
+  /** For how long nothing that a node sent has arrived soon, ms, where the network is to blame: the longer of the two directions. */
+  silence(): number {
+    const isCut = (from: 0 | 1) => LANS.every((lan) => this.blocked[lan][from]);
+    const of = (from: 0 | 1) =>
+      this.isLosing[from] || isCut(from) ? this.clock.now - this.lastGood[from] : 0;
+    return Math.max(of(0), of(1));
+  }
 
   /** Does this lan carry what `from` sends? */
   isOpen(lan: LanName, from: number): boolean {
@@ -35,9 +53,12 @@ export class Network {
     this.straggler = 0;
   }
   /** The delays of the copies of one datagram that arrive; empty when it is lost. */
-  datagram(lan: LanName, from: number): number[] {
-    if (!this.isOpen(lan, from) || this.chance.is(this.loss)) return [];
-    const first = this.delay();
+  datagram(lan: LanName, from: 0 | 1): number[] {
+    const lost = !this.isOpen(lan, from) || this.chance.is(this.loss);
+    const first = lost ? 0 : this.delay();
+    this.isLosing[from] = lost || first >= LATE;
+    if (!this.isLosing[from]) this.lastGood[from] = this.clock.now;
+    if (lost) return [];
     return this.chance.is(this.repeat) ? [first, this.delay()] : [first];
   }
   private delay(): number {

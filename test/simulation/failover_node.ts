@@ -8,6 +8,7 @@ import type {
   FailoverConfig,
   ReplicationReport,
 } from "../../core/failover/types.ts";
+import { NodeTime } from "./failover_clock.ts";
 import { DataPath } from "./failover_datapath.ts";
 import { Heartbeats, TIMEOUT } from "./failover_heartbeats.ts";
 import { commandInWords, effectInWords } from "./failover_words.ts";
@@ -18,6 +19,9 @@ export interface Disk {
   record: DurableRecord;
   copy: { ops: Set<number>; mixed: boolean; touched: boolean };
 }
+
+/** When the guardian fences a daemon that gives no sign, as parts of the heartbeat timeout (docs/architecture.md, "One clock for fencing"). */
+const FENCE = 0.72 * TIMEOUT;
 
 type Scope = "daemon" | "process";
 type EventBody = Event extends infer E ? (E extends unknown ? Omit<E, "now" | "wall"> : never) : never;
@@ -30,6 +34,13 @@ export class SimNode {
   state: State;
   data: DataPath;
   application = false;
+  /** The virtual IP answers here. */
+  address = false;
+  /** How many times as long its disk takes. */
+  slowness = 1;
+  readonly time: NodeTime;
+  /** When it last stood still as a whole, and until when. */
+  stunned = { from: -1, to: -1 };
   /** A person asked for a full copy here. */
   commandedFull = false;
   /** Hooks that fail now. */
@@ -41,8 +52,14 @@ export class SimNode {
   private incarnation = "";
   private timers = new Map<string, number>();
   private diskFree = 0;
+  /** Records on their way to the disk. */
+  private writing: DurableRecord[] = [];
   private commands = 0;
   private killed = 0;
+  private fences = 0;
+  /** The last sign of a daemon that is stopped, by this node's clock. */
+  private lastSign = 0;
+  private armed: { effects: number; then: () => void } | null = null;
 
   constructor(
     readonly name: string,
@@ -50,6 +67,7 @@ export class SimNode {
     private readonly config: FailoverConfig,
     private readonly world: World,
   ) {
+    this.time = new NodeTime(world.clock, index * 1e6);
     this.state = initialState(config);
     this.data = new DataPath(this, world);
     this.heartbeats = new Heartbeats(this, config.peer ?? "", world, view(this.state));
@@ -77,7 +95,15 @@ export class SimNode {
       if (this.isFrozen(scope)) this.world.clock.at(this.frozen[scope] + 0.01, attempt);
       else run();
     };
-    this.world.clock.after(ms, attempt);
+    this.world.clock.after(this.time.inTruth(ms), attempt);
+  }
+
+  /** What the guardian does later, by its own clock, unless the daemon or the machine begins anew first. */
+  private afterUnlessKilled(ms: number, run: () => void): void {
+    const kill = this.killed;
+    this.world.clock.after(this.time.inTruth(ms), () => {
+      if (this.up && kill === this.killed) run();
+    });
   }
 
   boot(): void {
@@ -89,6 +115,7 @@ export class SimNode {
     this.epochs.process++;
     this.data.reset();
     this.application = false;
+    this.address = false;
     this.startDaemon(null);
     this.poll();
   }
@@ -96,10 +123,12 @@ export class SimNode {
   private startDaemon(adopt: State | null): void {
     this.epochs.daemon++;
     this.daemonUp = true;
+    this.frozen.daemon = this.stunned.to;
     this.incarnation = `${this.name}${this.world.clock.now.toFixed(0)}`;
     this.heartbeats.reset(this.incarnation);
     this.timers.clear();
     this.diskFree = 0;
+    this.writing = [];
     this.state = initialState(this.config);
     const adopted = adopt?.state;
     this.feed({
@@ -119,26 +148,53 @@ export class SimNode {
   crash(): void {
     if (!this.up) return;
     this.world.tell(`${this.name} loses power`);
-    for (const { record } of this.state.writes) if (this.world.chance.is(0.5)) this.disk.record = record;
+    for (const record of this.writing) if (this.world.chance.is(0.5)) this.disk.record = record;
+    this.writing = [];
     this.up = false;
+    this.daemonUp = false;
     this.killed++;
     this.application = false;
+    this.address = false;
     this.epochs.daemon++;
     this.epochs.process++;
     this.data.reset();
   }
 
+  /** Loses power when it has begun that many more effects: between any two of them. */
+  crashAfter(effects: number, then: () => void): void {
+    this.armed = { effects, then };
+  }
+
+  disarm(): void {
+    this.armed = null;
+  }
+
+  /** Was this effect the last before the power goes? */
+  private isLast(): boolean {
+    if (this.armed === null || --this.armed.effects > 0) return false;
+    const { then } = this.armed;
+    this.armed = null;
+    this.crash();
+    then();
+    return true;
+  }
+
   /** kill -9 of the daemon: back in time it adopts what runs, else the guardian fences first. */
-  killDaemon(): void {
+  killDaemon(adopts: boolean): void {
     if (!this.up || !this.daemonUp) return;
     this.world.tell(`the daemon of ${this.name} is killed`);
     const settled = this.state.main.waiting === null && this.state.data.waiting === null && this.state.booted;
-    const adopt = settled && this.world.chance.is(0.7) ? this.state : null;
+    const { state } = this.state;
+    const runs = state === "ALONE" || state === "PRIM" || state === "SECOND";
+    const isWhole = !runs || !this.config.replicated || this.data.role !== "idle";
+    const stopped = this.isFrozen("daemon");
+    const adopt = settled && isWhole && adopts && !stopped ? this.state : null;
     this.epochs.daemon++;
     this.daemonUp = false;
-    const kill = ++this.killed;
-    this.world.clock.after(adopt ? this.world.chance.between(50, 400) : 700, () => {
-      if (!this.up || kill !== this.killed) return;
+    this.killed++;
+    // The guardian counts from the last sign of it.
+    const deadline = FENCE - (stopped ? this.time.now - this.lastSign : 0);
+    this.afterUnlessKilled(adopt ? this.world.chance.between(50, 400) : deadline, () => {
       if (adopt === null) this.fenceNow();
       this.startDaemon(adopt);
     });
@@ -146,33 +202,59 @@ export class SimNode {
 
   /** The whole machine stands still: a hypervisor's stun. */
   stun(ms: number): void {
+    const { now } = this.world.clock;
     this.world.tell(`${this.name} stands still for ${ms.toFixed(0)} ms`);
-    this.frozen.daemon = Math.max(this.frozen.daemon, this.world.clock.now + ms);
-    this.frozen.process = Math.max(this.frozen.process, this.world.clock.now + ms);
+    this.frozen.daemon = Math.max(this.frozen.daemon, now + ms);
+    this.frozen.process = Math.max(this.frozen.process, now + ms);
+    const from = this.stunned.to > now ? this.stunned.from : now;
+    this.stunned = { from, to: Math.max(this.stunned.to, now + ms) };
   }
 
-  /** SIGSTOP of the daemon: the guardian fences at 0.8 of the timeout, and a daemon that wakes later begins anew. */
+  /** SIGSTOP of the daemon: past its deadline the guardian fences, and the same daemon, when it wakes, hears of it. */
   stopDaemon(ms: number): void {
-    if (!this.up) return;
+    if (!this.up || !this.daemonUp) return;
     this.world.tell(`the daemon of ${this.name} is stopped for ${ms.toFixed(0)} ms`);
-    this.frozen.daemon = this.world.clock.now + ms;
-    if (ms < 0.5 * TIMEOUT) return;
-    const kill = ++this.killed;
-    this.world.clock.after(0.8 * TIMEOUT, () => {
-      if (!this.up || kill !== this.killed) return;
-      this.epochs.daemon++;
-      this.daemonUp = false;
-      this.fenceNow();
-      this.world.clock.after(Math.max(0, ms - 0.8 * TIMEOUT), () => {
-        if (!this.up || kill !== this.killed) return;
-        this.frozen.daemon = 0;
-        this.startDaemon(null);
-      });
+    const isFirst = !this.isFrozen("daemon");
+    this.frozen.daemon = Math.max(this.frozen.daemon, this.world.clock.now + ms);
+    if (!isFirst) return;
+    this.lastSign = this.time.now;
+    this.afterUnlessKilled(FENCE, () => {
+      if (this.isFrozen("daemon")) this.fencedByGuardian();
     });
   }
 
-  private fenceNow(): void {
+  /** The guardian fences on its own: it takes the daemon for late, or it is. */
+  fencedByGuardian(): void {
+    if (!this.up || !this.daemonUp) return;
+    this.world.tell(`the guardian of ${this.name} fences`);
+    const ran = this.data.role !== "idle";
+    this.fenceNow();
+    this.after("daemon", 0.5, () => this.feed({ type: "fenced", cause: "the daemon was late" }));
+    if (ran) this.report({ kind: "died", detail: "killed by signal 9" });
+  }
+
+  /** The replication process is killed, and with its mount the application is gone. */
+  killProcess(): void {
+    this.world.tell(`the replication process of ${this.name} dies`);
+    const ran = this.data.role !== "idle";
+    this.data.reset();
     this.application = false;
+    if (ran) this.report({ kind: "died", detail: "killed by signal 9" });
+  }
+
+  /** The disk fails one call. */
+  failDisk(detail: string): void {
+    if (this.data.role === "idle") return;
+    this.world.tell(`the disk of ${this.name} fails once: ${detail}`);
+    this.disk.copy.touched = true;
+    this.report({ kind: "diskFailed", detail });
+  }
+
+  private fenceNow(): void {
+    if (this.world.isBroken("the guardian does not fence")) return;
+    this.fences++;
+    this.application = false;
+    this.address = false;
     this.epochs.process++;
     this.data.reset();
     this.poll();
@@ -187,7 +269,7 @@ export class SimNode {
 
   /** Takes an event in, through the real core. */
   feed(body: EventBody): void {
-    const event = { ...body, now: this.world.clock.now, wall: this.world.clock.now } as Event;
+    const event = { ...body, now: this.time.now, wall: this.time.wall } as Event;
     const before = this.world.delude(this.state, event);
     const { state, effects, why } = step(before, event);
     this.state = state;
@@ -195,7 +277,10 @@ export class SimNode {
     if (why !== "") this.world.tell(`${this.name} ${state.state}: ${why}`);
     if (before.state !== state.state) this.world.tell(`${this.name} is ${state.state} now`);
     this.heartbeats.say(view(state));
-    for (const effect of effects) this.execute(effect);
+    for (const effect of effects) {
+      this.execute(effect);
+      if (this.isLast()) return;
+    }
   }
 
   command(command: Command, cause: string, by: "human" | "rule" = "human"): void {
@@ -232,7 +317,11 @@ export class SimNode {
         this.hook(effect);
         return;
       case "virtualIp":
-        this.done(effect.id, chance.between(0.5, 5));
+        this.after("daemon", chance.between(0.5, 5), () => {
+          this.address = effect.up;
+          if (effect.up) this.world.check.runs(this);
+          this.done(effect.id, 0);
+        });
         return;
       case "serve":
         this.after("daemon", chance.between(0.5, 10), () => {
@@ -261,6 +350,7 @@ export class SimNode {
         this.done(effect.id, chance.between(0.2, 20));
         return;
       case "fence":
+        this.fences++;
         this.application = false;
         this.data.reset();
         this.done(effect.id, chance.between(1, 30));
@@ -281,10 +371,13 @@ export class SimNode {
 
   private persist(id: number, record: DurableRecord): void {
     if (record.role === "ALONE") this.world.check.decidesAlone(this, record);
-    const at = Math.max(this.world.clock.now, this.diskFree) + this.world.chance.between(0.5, 12);
+    const at =
+      Math.max(this.world.clock.now, this.diskFree) + this.world.chance.between(0.5, 12) * this.slowness;
     this.diskFree = at;
     const fails = this.writesFail;
+    if (!fails) this.writing.push(record);
     this.after("daemon", at - this.world.clock.now, () => {
+      this.writing = this.writing.filter((written) => written !== record);
       if (!fails) this.disk.record = record;
       this.feed({ type: "done", effect: id, ok: !fails, detail: fails ? "no space left on device" : "" });
     });
@@ -294,9 +387,10 @@ export class SimNode {
     const takes = this.world.chance.between(1, 60);
     const fails = this.failing.has(effect.hook) && !effect.force;
     const starts = effect.hook === "start_prim";
-    const epoch = this.epochs.process;
+    const { fences } = this;
     this.after("daemon", takes, () => {
-      if (epoch !== this.epochs.process && starts) {
+      // Fencing kills the hook that runs.
+      if (starts && fences !== this.fences) {
         this.done(effect.id, 0, false, "killed");
         return;
       }
@@ -310,15 +404,18 @@ export class SimNode {
   private startApplication(id: number): void {
     this.world.check.runs(this);
     this.application = true;
+    const { fences } = this;
     let answered = false;
     const finish = (ok: boolean) => {
-      if (answered) return;
+      // Fencing has killed the hook.
+      if (answered || fences !== this.fences) return;
       answered = true;
       if (!ok) this.application = false;
       this.done(id, 0.1, ok, ok ? "" : "the database does not answer");
-      if (ok) this.work();
+      if (ok && this.config.replicated) this.work();
     };
-    if (!this.data.write(this.world.newOperation(), () => finish(true))) finish(false);
+    if (!this.config.replicated) finish(true);
+    else if (!this.data.write(this.world.newOperation(), () => finish(true))) finish(false);
     this.after("daemon", 8000, () => finish(false));
   }
 

@@ -1,21 +1,28 @@
 /**
  * Scenarios in text: commands, a line of dashes, and what happened, in words. Readable without knowing the code.
  *
+ *   data                                                     (first: the data path, with the words of replication_scenario.ts)
  *   cluster failover=manual failback=n1 onIsolation=wait     (first, optional)
  *   boot n1 n2 | crash n1 | start n1 | stop n1 | swap n1 | prim n1 --force | second n1 --full | restart n1 | stopstart n1 | forcestop n1
- *   cut | cut lan | cut from n1 | heal | stun n1 4s | daemon-killed n1 | fails start_prim n1 | mends n1 | run 3s | status
+ *   cut | cut lan | cut from n1 | heal | stun n1 4s | daemon-killed n1 | daemon-stopped n1 2s | fails start_prim n1 | mends n1
+ *   disk-fails n1 | disk-slow n1 300 | disk-good n1 | process-dies n1 | run 3s | status
+ *   mirror n1: both nodes up, n1 PRIM, n2 SECOND, without telling how | judge: what each node is, and what the application was told is where
  */
 import type { Command, FailoverConfig } from "../../core/failover/types.ts";
 import { LANS } from "./failover_network.ts";
 import type { SimNode } from "./failover_node.ts";
 import { World } from "./failover_world.ts";
+import { DataScenario } from "./replication_scenario.ts";
 
 const SEPARATOR = "----";
+
+/** What carries out the lines of a scenario: the failover core's world, or the data path's. */
+type Player = (line: string) => string[];
 
 /** Runs a scenario and returns its text with what happened now. Throws on a line that it does not understand. */
 export function playScenario(text: string): string {
   const blocks = text.split(/\n(?=\n)/).map((block) => block.replace(/^\n+/, ""));
-  let world: World | null = null;
+  let player: Player | null = null;
   const result: string[] = [];
   for (const block of blocks) {
     const [commands = ""] = block.split(`\n${SEPARATOR}`);
@@ -25,18 +32,23 @@ export function playScenario(text: string): string {
     for (const line of lines) {
       if (line.startsWith("#")) continue;
       acts = true;
-      if (line.startsWith("cluster")) {
-        world = new World({ seed: 1, story: true, config: configOf(line) });
-        world.check.torn = true;
-        continue;
+      if (line === "data") {
+        const scenario = new DataScenario();
+        player = (command) => scenario.obey(command);
+      } else if (line.startsWith("cluster")) player = failoverPlayer(configOf(line));
+      else {
+        player ??= failoverPlayer({});
+        told.push(...player(line));
       }
-      world ??= new World({ seed: 1, story: true });
-      world.check.torn = true;
-      told.push(...obey(world, line));
     }
     result.push(acts && told.length > 0 ? [...lines, SEPARATOR, ...told].join("\n") : lines.join("\n"));
   }
   return `${result.filter((block) => block !== "").join("\n\n")}\n`;
+}
+
+function failoverPlayer(config: Partial<FailoverConfig>): Player {
+  const world = new World({ seed: 1, story: true, config });
+  return (line) => obey(world, line);
 }
 
 function configOf(line: string): Partial<FailoverConfig> {
@@ -52,6 +64,8 @@ function obey(world: World, line: string): string[] {
   const nodes = words.flatMap((word) => world.nodes.filter(({ name }) => name === word));
   const told = world.story.length;
   if (verb === "status") return world.nodes.map(statusLine);
+  if (verb === "judge") return judgement(world);
+  if (verb === "mirror") return bringUp(world, nodes[0]!);
   if (verb === "run") {
     world.clock.runUntil(world.clock.now + duration(words[0] ?? ""));
     return world.story.slice(told);
@@ -86,7 +100,22 @@ function act(node: SimNode, verb: string, words: readonly string[]): void {
       node.stun(duration(words[1] ?? ""));
       return;
     case "daemon-killed":
-      node.killDaemon();
+      node.killDaemon(true);
+      return;
+    case "daemon-stopped":
+      node.stopDaemon(duration(words[1] ?? ""));
+      return;
+    case "process-dies":
+      node.killProcess();
+      return;
+    case "disk-fails":
+      node.failDisk("fsync: input/output error");
+      return;
+    case "disk-slow":
+      node.slowness = Number(words[1]);
+      return;
+    case "disk-good":
+      node.slowness = 1;
       return;
     case "fails":
       node.failing.add(words[0] ?? "");
@@ -111,6 +140,29 @@ function act(node: SimNode, verb: string, words: readonly string[]): void {
     default:
       throw new Error(`scenario: what is "${verb}"?`);
   }
+}
+
+/** Both nodes are up, and this one is primary: where most stories begin. */
+function bringUp(world: World, first: SimNode): string[] {
+  for (const node of world.nodes) node.boot();
+  for (const node of world.nodes) node.command({ name: "start" }, "admin");
+  world.clock.runUntil(1000);
+  first.command({ name: "prim", force: false }, "admin");
+  world.clock.runUntil(4000);
+  return world.nodes.map(statusLine);
+}
+
+/** How the story ends. */
+function judgement(world: World): string[] {
+  const { acknowledged_ } = world.check;
+  const [a, b] = world.nodes.map(({ disk }) => disk.copy);
+  const equal = a!.ops.size === b!.ops.size && [...a!.ops].every((op) => b!.ops.has(op));
+  const holds = world.nodes.map((node) => {
+    const lacking = acknowledged_.filter(({ op }) => !node.node_has(op)).length;
+    const half = node.disk.copy.mixed ? ", half copied" : "";
+    return `of the writes that the application was told are durable, ${node.name} lacks ${lacking === 0 ? "none" : lacking}${half}`;
+  });
+  return [...world.nodes.map(statusLine), `the copies are ${equal ? "equal" : "different"}`, ...holds];
 }
 
 function statusLine(node: SimNode): string {

@@ -17,6 +17,11 @@ export const MUTANTS = [
   "counts as whole before it is",
   "does not keep the loser's writes",
   "starts cold whatever its role",
+  "acknowledges without the peer's word",
+  "does not seal the old primary's stream",
+  "the guardian does not fence",
+  "takes over before the other must have stopped",
+  "has a clock that drifts more than it may",
 ] as const;
 /** One of them. */
 export type Mutant = (typeof MUTANTS)[number];
@@ -45,7 +50,7 @@ export class World {
   constructor(settings: Settings) {
     this.settings = settings;
     this.chance = new Chance(settings.seed);
-    this.network = new Network(this.chance);
+    this.network = new Network(this.chance, this.clock);
     this.check = new Check(this);
     const config = (node: string, peer: string): FailoverConfig => ({
       kind: "mirror",
@@ -64,6 +69,23 @@ export class World {
       new SimNode("n1", 0, config("n1", "n2"), this),
       new SimNode("n2", 1, config("n2", "n1"), this),
     ];
+    if (this.isBroken("has a clock that drifts more than it may"))
+      for (const [index, node] of this.nodes.entries()) node.time.setRate(index === 0 ? 0.6 : 1.4);
+  }
+
+  /** Is this what was broken on purpose? */
+  isBroken(mutant: Mutant): boolean {
+    return this.settings.mutant === mutant;
+  }
+
+  get isMirror(): boolean {
+    return (this.settings.config?.kind ?? "mirror") === "mirror";
+  }
+  get isReplicated(): boolean {
+    return this.isMirror && this.settings.config?.replicated !== false;
+  }
+  get waitsInIsolation(): boolean {
+    return this.settings.config?.onIsolation === "wait";
   }
 
   /** Is the story written down? */

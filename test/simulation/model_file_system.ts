@@ -25,6 +25,9 @@ export interface Inode {
   readonly names: Map<string, number>;
 }
 
+/** The disk said no. */
+export class DiskError extends Error {}
+
 /** A change of the journal. */
 type Change =
   | { do: "make"; number: number; id: number; type: number; mode: number }
@@ -79,6 +82,8 @@ class Tree {
 
 const TOP_INODE = 1;
 const LIMBO_INODE = 2;
+/** Content that no application writes. */
+const ROTTEN = -1;
 
 /** One node's disk, and the caches before it. */
 export class ModelFileSystem {
@@ -88,8 +93,11 @@ export class ModelFileSystem {
   /** inode -> block -> content that was written and not synced. */
   readonly #pending = new Map<number, Map<number, number>>();
   #lastNumber = LIMBO_INODE;
+  /** What fails next, once: an fsync, or a change that needs room. */
+  fails: "sync" | "full" | null = null;
 
-  constructor() {
+  /** `random(n)`: below n. */
+  constructor(private readonly random: (below: number) => number) {
     this.#transact([
       { do: "make", number: TOP_INODE, id: TOP, type: DT_DIR, mode: 0o755 },
       { do: "make", number: LIMBO_INODE, id: LIMBO, type: DT_DIR, mode: 0o700 },
@@ -112,6 +120,16 @@ export class ModelFileSystem {
       yield next;
       for (const [name, number] of next.inode.names)
         queue.push({ inode: this.#live.at(number), parent: next.inode, name });
+    }
+  }
+
+  /** All reachable inodes with one path each. */
+  *paths(): Generator<{ inode: Inode; path: string }> {
+    const paths = new Map<number, string>();
+    for (const { inode, parent, name } of this.walk()) {
+      const path = parent === null ? "" : `${paths.get(parent.number)}/${name}`;
+      paths.set(inode.number, path);
+      yield { inode, path: path === "" ? "/" : path };
     }
   }
 
@@ -185,8 +203,15 @@ export class ModelFileSystem {
 
   // ---- changing ------------------------------------------------------------------------------------------------------
 
+  #needsRoom(): void {
+    if (this.fails !== "full") return;
+    this.fails = null;
+    throw new DiskError("no space left on device");
+  }
+
   /** Makes an object; without a parent it has no name. */
   make(id: number, type: number, mode: number, parent: number | null, name = ""): void {
+    this.#needsRoom();
     const number = ++this.#lastNumber;
     const changes: Change[] = [{ do: "make", number, id, type, mode }];
     if (parent !== null) changes.push({ do: "add", directory: this.directory(parent).number, name, number });
@@ -194,6 +219,7 @@ export class ModelFileSystem {
   }
 
   link(inode: Inode, parent: number, name: string): void {
+    this.#needsRoom();
     this.#transact([{ do: "add", directory: this.directory(parent).number, name, number: inode.number }]);
   }
 
@@ -203,6 +229,7 @@ export class ModelFileSystem {
   }
 
   rename(from: number, fromName: string, to: number, toName: string, exchange: boolean): void {
+    this.#needsRoom();
     const source = this.directory(from);
     const target = this.directory(to);
     const moved = source.names.get(fromName)!;
@@ -216,6 +243,7 @@ export class ModelFileSystem {
   }
 
   write(inode: Inode, block: number, count: number, content: number): void {
+    this.#needsRoom();
     const pending = this.#pending.get(inode.number) ?? new Map<number, number>();
     this.#pending.set(inode.number, pending);
     if (block + count > inode.size)
@@ -246,13 +274,18 @@ export class ModelFileSystem {
 
   // ---- what survives -------------------------------------------------------------------------------------------------
 
-  /** fsync of one object. */
+  /** fsync of one object. Throws DiskError. */
   sync(inode: Inode | null): void {
     this.commit();
     if (inode === null) return;
+    const failed = this.fails === "sync";
     for (const [block, content] of this.#pending.get(inode.number) ?? [])
-      this.#durable.at(inode.number).blocks.set(block, content);
+      if (!failed || this.random(2) === 0) this.#durable.at(inode.number).blocks.set(block, content);
+    // The kernel gives up pages that it could not write: they are clean, and not on the disk.
     this.#pending.delete(inode.number);
+    if (!failed) return;
+    this.fails = null;
+    throw new DiskError("fsync: input/output error");
   }
 
   /** fsync of everything. */
@@ -267,8 +300,10 @@ export class ModelFileSystem {
     this.#journal = [];
   }
 
-  /** Power cut. `random(n)`: below n. */
-  crash(random: (below: number) => number): void {
+  /** Power cut: a prefix of the journal and any subset of the unsynced data survive. */
+  crash(): void {
+    const { random } = this;
+    this.fails = null;
     const kept = random(this.#journal.length + 1);
     for (const transaction of this.#journal.slice(0, kept))
       for (const change of transaction) this.#durable.apply(change);
@@ -284,6 +319,19 @@ export class ModelFileSystem {
     this.#journal = [];
     this.#pending.clear();
     this.#live = this.#durable.copy();
+  }
+
+  /** Half of all blocks turn into what nobody wrote, and no error tells of it. */
+  rot(): void {
+    this.commit();
+    for (const { inode } of this.walk()) {
+      for (const block of inode.blocks.keys()) {
+        if (this.random(2) === 0) continue;
+        inode.blocks.set(block, ROTTEN);
+        this.#durable.at(inode.number).blocks.set(block, ROTTEN);
+        this.#pending.get(inode.number)?.delete(block);
+      }
+    }
   }
 
   #mustBeEmpty(inode: Inode): void {

@@ -37,7 +37,20 @@ export class History {
     );
     if (changed) return;
     const what = block === null ? `object ${id}` : `block ${block} of ${id}`;
-    throw new Violation(`copied ${what}, unchanged since ${this.#settledAt}`);
+    throw new Violation(`G6: copied ${what}, unchanged since ${this.#settledAt}`);
+  }
+
+  /** How many files have an acknowledged fsync, and how many of them this node's copy lacks or holds older. */
+  told(node: SimNode): { files: number; lacking: number } {
+    let lacking = 0;
+    for (const id of this.#promises.keys()) {
+      try {
+        this.check(node, id, "now");
+      } catch {
+        lacking++;
+      }
+    }
+    return { files: this.#promises.size, lacking };
   }
 
   /** All promises, at a moment when they bind this node. */
@@ -50,7 +63,7 @@ export class History {
     const promise = this.#promises.get(id)!;
     if (this.#nameLosses.some((loss) => loss.id === id && loss.time > promise.time)) return;
     const inode = node.fs.find(id);
-    if (inode === null) throw new Violation(`G1 ${when}: ${node.name} lost the acknowledged file ${id}`);
+    if (inode === null) throw new Violation(`G1: ${when}, ${node.name} lost the acknowledged file ${id}`);
     for (const [block, content] of promise.blocks) {
       const found = inode.blocks.get(block) ?? 0;
       if (found === content) continue;
@@ -64,7 +77,7 @@ export class History {
       );
       if (!newer)
         throw new Violation(
-          `G1 ${when}: ${node.name} has ${found} in block ${block} of ${id}, acknowledged was ${content}`,
+          `G1: ${when}, ${node.name} has ${found} in block ${block} of ${id}, acknowledged was ${content}`,
         );
     }
   }

@@ -24,7 +24,11 @@ export type Mutant =
   | "noFinalPoint"
   | "forgetsPeer"
   | "resumesUnlisted"
-  | "resumesAnyDisk";
+  | "resumesAnyDisk"
+  | "appliesOutOfOrder"
+  | "copiesTooMuch"
+  | "neverClean"
+  | "ignoresDiskErrors";
 
 /** A broken guarantee. The world adds the seed. */
 export class Violation extends Error {
@@ -42,7 +46,7 @@ let disks = 0;
 
 /** One node: its disk, and what it is doing. */
 export class SimNode {
-  fs = new ModelFileSystem();
+  fs: ModelFileSystem;
   /** Which disk this is. */
   copyId = ++disks;
   record: Lineage;
@@ -63,6 +67,7 @@ export class SimNode {
     readonly random: Random,
     readonly mutant: Mutant | null,
   ) {
+    this.fs = new ModelFileSystem(random);
     const placeOf = (id: number) => {
       const place = this.fs.placeOf(id);
       return place.parent === -1 ? null : place;
@@ -78,6 +83,12 @@ export class SimNode {
     };
     this.marks = new Marks(this.#options);
     this.flushMarks();
+  }
+
+  /** What people call the object. */
+  nameOf(id: number): string {
+    for (const { inode, path } of this.fs.paths()) if (inode.id === id) return path;
+    return "a removed file";
   }
 
   /** One step of writing the marks: something is taken to be written, or what was taken is durable. False: nothing to do. */
@@ -115,7 +126,7 @@ export class SimNode {
   crash(): void {
     this.up = false;
     this.role = null;
-    this.fs.crash(this.random);
+    this.fs.crash();
     if (this.#writing !== null && this.#writing.at > 0) {
       const { bytes, at } = this.#writing;
       this.#log = joined(this.#log, at, bytes.subarray(0, this.random(bytes.length + 1)));
@@ -123,9 +134,10 @@ export class SimNode {
     this.#writing = this.#rewriting = null;
   }
 
-  /** Another disk, with nothing on it that anybody knows. */
-  replaceDisk(): void {
-    this.fs = new ModelFileSystem();
+  /** Another disk: with nothing on it that anybody knows, or once a copy of this (`stale`), and nobody knows which blocks are right. */
+  replaceDisk(stale: boolean): void {
+    if (stale) this.fs.rot();
+    else this.fs = new ModelFileSystem(this.random);
     this.copyId = ++disks;
     this.beganFor = null;
     this.record = { ...this.record, generations: NO_GENERATIONS, consistency: "blank" };
@@ -149,7 +161,7 @@ export class SimNode {
   restart(): void {
     this.up = true;
     const { marks, fault } = recoverMarks(this.#options, this.#map, this.#log);
-    if (fault !== null) throw new Violation(`${this.name}: marks lost after a crash: ${fault}`);
+    if (fault !== null) throw new Violation(`G1: ${this.name}: marks lost after a crash: ${fault}`);
     this.marks = marks;
   }
 }
@@ -157,7 +169,7 @@ export class SimNode {
 const NO_GENERATIONS = { current: "", parted: null, history: [] };
 
 function joined(log: Uint8Array, at: number, bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  if (at !== log.length) throw new Violation(`the log has ${log.length} bytes and goes on at ${at}`);
+  if (at !== log.length) throw new Violation(`marks: the log has ${log.length} bytes and goes on at ${at}`);
   const longer = new Uint8Array(at + bytes.length);
   longer.set(log);
   longer.set(bytes, at);

@@ -57,6 +57,16 @@ export class SourceRole {
     this.#stream = new SourceStream(node);
   }
 
+  /** The sequence of what was sent last. */
+  get last(): number {
+    return this.#stream.window.last;
+  }
+
+  /** Everything is copied, and the marks do not tell yet what the target lacks: an interruption begins it anew. */
+  get isListing(): boolean {
+    return this.#copy !== null && this.#copiesAll && !this.#tellsAll;
+  }
+
   get #frame(): Frame {
     return this.#stream.frame;
   }
@@ -75,6 +85,7 @@ export class SourceRole {
     this.#stream.link = null;
     this.#copy = null;
     this.#point = null;
+    this.node.fs.fails = null;
     if (this.node.mutant !== "forgetsPeer") this.node.marks.peerGone();
     this.phase = wasTogether ? "held" : "alone";
     if (this.phase === "alone") this.#tickets.alone();
@@ -90,13 +101,13 @@ export class SourceRole {
   receive(bytes: Uint8Array): void {
     const frame = new Frame();
     if (frame.decode(bytes, 0, bytes.length) !== bytes.length)
-      throw new Violation("a frame of the target is cut off");
+      throw new Violation("stream: a frame of the target is cut off");
     if (frame.type === FrameType.ACK) {
       if (!this.#stream.window.acknowledge(frame.applied, frame.inHands))
-        throw new Violation("acknowledged what was never sent");
+        throw new Violation("stream: acknowledged what was never sent");
     } else if (frame.type === FrameType.MARKS) {
       if (!unionMarks(this.node.marks, frame.data.copy()))
-        throw new Violation("the target's marks are damaged");
+        throw new Violation("stream: the target's marks are damaged");
     } else if (frame.type === FrameType.MARKS_END) this.#startReintegration();
     else if (frame.type === FrameType.NEED) this.#copy?.needed(frame.id);
     else if (frame.type === FrameType.SYNC_DONE) this.#tickets.settle(frame.ticket, this.#connection);
@@ -110,7 +121,7 @@ export class SourceRole {
       this.caughtUpSent = false;
       this.#copy = null;
       this.world.reintegrated();
-    } else throw new Violation(`the target sent frame type ${frame.type}`);
+    } else throw new Violation(`stream: the target sent frame type ${frame.type}`);
   }
 
   #startReintegration(): void {
@@ -125,8 +136,8 @@ export class SourceRole {
     const full = verdict.full || demanded || marks.owesEverything;
     this.#copiesAll = target.record.consistency === "blank";
     if (verdict.full && (mayResume || !this.#copiesAll))
-      throw new Violation(`full copy without need: ${verdict.why}`);
-    if (full) this.forgetCopy();
+      throw new Violation(`G6: full copy without need: ${verdict.why}`);
+    if (full || this.node.mutant === "copiesTooMuch") this.forgetCopy();
     this.#tellsAll = this.#copiesAll && !full;
     this.world.begins(full, this.#tellsAll);
     this.#copy = new SourceCopy(this.node, this.world, this.#stream, full);
@@ -168,7 +179,7 @@ export class SourceRole {
     return true;
   }
 
-  /** This node's disk holds what the durable point is about. */
+  /** This node's disk holds what the durable point is about. Throws DiskError. */
   syncPoint(): boolean {
     if (this.#point === null || this.#point.localDone) return false;
     const { fs, marks } = this.node;
@@ -179,12 +190,13 @@ export class SourceRole {
     return true;
   }
 
-  /** The local half of the oldest fsync, or the answers of those that have both. */
+  /** The local half of the oldest fsync, or the answers of those that have both. Throws DiskError: that fsync is answered with it. */
   stepSyncs(): boolean {
     const waiting = this.#syncs.find((sync) => !sync.localDone);
     if (waiting !== undefined && this.world.random(2) === 0) {
-      waiting.localDone = true;
+      this.#syncs = this.#syncs.filter((sync) => sync !== waiting);
       this.node.fs.sync(waiting.inode);
+      this.#syncs.unshift({ ...waiting, localDone: true });
       return true;
     }
     const lies = this.node.mutant === "acknowledgesAlone";
@@ -224,7 +236,7 @@ export class SourceRole {
     this.#point = null;
     if (point.tellsAll) this.node.beganFor = this.#stream.link!.target.copyId;
     if (point.tellsAll && this.node.mutant === "resumesUnlisted") this.node.marks.peerTells();
-    this.node.marks.confirmPoint();
+    if (this.node.mutant !== "neverClean") this.node.marks.confirmPoint();
     if (this.phase === "inSync" || point.final) this.world.settledUpTo(point.began);
     if (point.final && this.#copy?.reintegration.isComplete) this.#sendCaughtUp();
   }

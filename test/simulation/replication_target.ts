@@ -48,34 +48,43 @@ export class TargetRole {
     return this.node.fs;
   }
 
-  /** Applies one frame. */
-  receive(bytes: Uint8Array): void {
+  /** Applies one frame, and returns its sequence. Throws DiskError. */
+  receive(bytes: Uint8Array): number {
     const frame = new Frame();
     if (frame.decode(bytes, 0, bytes.length) !== bytes.length)
-      throw new Violation("a frame of the source is cut off");
-    if (frame.sequence !== this.#applied + 1)
-      throw new Violation(`frame ${frame.sequence} after ${this.#applied}`);
+      throw new Violation("stream: a frame of the source is cut off");
+    if (frame.sequence !== this.#applied + 1 && this.node.mutant !== "appliesOutOfOrder")
+      throw new Violation(`G2: frame ${frame.sequence} after ${this.#applied}`);
     this.#apply(frame);
     this.#applied = this.#out.applied = this.#out.inHands = frame.sequence;
     this.#send(FrameType.ACK);
+    return frame.sequence;
   }
 
-  /** One fsync, or the durable point, reaches this disk. */
+  /** One fsync, or the durable point, reaches this disk. Throws DiskError. */
   stepSyncs(): boolean {
     const lies = this.node.mutant === "targetSyncLies";
     const sync = this.#syncs.shift();
     if (sync !== undefined) {
-      if (!lies) this.#fs.sync(this.#fs.find(sync.id, true));
+      if (!lies) this.#trySync(() => this.#fs.sync(this.#fs.find(sync.id, true)));
       this.#out.ticket = sync.ticket;
       this.#send(FrameType.SYNC_DONE);
       return true;
     }
     if (this.#point === 0) return false;
-    if (!lies) this.#fs.syncAll();
+    if (!lies) this.#trySync(() => this.#fs.syncAll());
     this.#out.ticket = this.#point;
     this.#point = 0;
     this.#send(FrameType.DURABLE_DONE);
     return true;
+  }
+
+  #trySync(sync: () => void): void {
+    try {
+      sync();
+    } catch (error) {
+      if (this.node.mutant !== "ignoresDiskErrors") throw error;
+    }
   }
 
   #apply(frame: Frame): void {
@@ -96,13 +105,14 @@ export class TargetRole {
       }
       case FrameType.UNLINK:
         if (this.#fs.lookup(frame.parent, name)?.id !== frame.id)
-          throw new Violation(`UNLINK: ${name} is not ${frame.id}`);
+          throw new Violation(`G2: UNLINK: ${name} is not ${frame.id}`);
         this.#fs.unlink(frame.parent, name);
         this.#locations?.removed(place);
         this.#touchDirectory(frame.parent, frame.parentSeconds);
         return;
       case FrameType.RENAME: {
-        if (this.#fs.lookup(frame.parent, name) === null) throw new Violation(`RENAME: ${name} is not there`);
+        if (this.#fs.lookup(frame.parent, name) === null)
+          throw new Violation(`G2: RENAME: ${name} is not there`);
         const to = { parent: frame.toParent, name: frame.toName.key() };
         this.#fs.rename(frame.parent, name, to.parent, to.name, frame.flags === 2);
         this.#locations?.renamed(place, to, frame.flags === 2);
@@ -171,7 +181,7 @@ export class TargetRole {
         this.#caughtUp(JSON.parse(frame.data.key()) as Generations);
         return;
       default:
-        throw new Violation(`the source sent frame type ${frame.type}`);
+        throw new Violation(`stream: the source sent frame type ${frame.type}`);
     }
   }
 
@@ -220,14 +230,14 @@ export class TargetRole {
       this.#fs.rename(action.from.parent, action.from.name, directory, action.name, false);
     } else {
       if (this.#fs.find(action.id, true) !== null)
-        throw new Violation(`the target makes ${action.id}, which it has`);
+        throw new Violation(`G2: the target makes ${action.id}, which it has`);
       this.#fs.make(action.id, action.type, 0o600, directory, action.name);
     }
   }
 
   #at(place: { parent: number; name: string }, id: number): Inode {
     const inode = this.#fs.lookup(place.parent, place.name);
-    if (inode?.id !== id) throw new Violation(`${id} is not where it was located`);
+    if (inode?.id !== id) throw new Violation(`G2: ${id} is not where it was located`);
     return inode;
   }
 
@@ -240,7 +250,7 @@ export class TargetRole {
 
   #object(id: number): Inode {
     const inode = this.#fs.find(id, true);
-    if (inode === null) throw new Violation(`the target has no object ${id}`);
+    if (inode === null) throw new Violation(`G2: the target has no object ${id}`);
     return inode;
   }
 

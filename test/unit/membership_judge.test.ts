@@ -46,6 +46,17 @@ t.test("a silent peer is lost after the timeout and not before", async (t) => {
   t.same(judge.heard(beat("repl")).events.at(-1), { type: "peerBack", incarnation: "a" });
 });
 
+t.test("silence begins with the last word, not with the tick before it", async (t) => {
+  const judge = createMembership(config);
+  judge.tick(0);
+  judge.heard(beat("lan", { at: 99 }));
+  t.notOk(isLost(ticks(judge, 100, 1100)), "1001 ms of silence are less than the timeout and its doubt");
+  t.ok(isLost(judge.tick(1200)));
+  judge.heard(beat("lan", { at: 1200 }));
+  judge.sign(0, 1299);
+  t.notOk(isLost(ticks(judge, 1300, 2300)), "nor after a sign of the stream");
+});
+
 t.test("trap 16: a daemon that was stopped does not accuse its peer", async (t) => {
   const judge = createMembership(config);
   judge.tick(0);

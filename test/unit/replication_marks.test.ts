@@ -11,6 +11,7 @@ import {
 } from "../../core/replication/marks.ts";
 import { exportMarks } from "../../core/replication/marks_export.ts";
 import { recoverMarks, unionMarks } from "../../core/replication/marks_recovery.ts";
+import { Decision, Reintegration } from "../../core/replication/reintegration.ts";
 
 const MIB = 1024 * 1024;
 const options: MarksOptions = {
@@ -290,6 +291,52 @@ t.test(
     t.notOk(after.areNamesDirty(7));
     t.equal(after.worthlessFrom(8), 2 * BLOCK_BYTES, "sent after the point began: again");
     t.same(after.nextDirty(9, 8 * BLOCK_BYTES, MIB), { offset: BLOCK_BYTES, length: 7 * BLOCK_BYTES });
+  },
+);
+
+t.test(
+  "names that are clean again stay known while objects made without a peer are found through them",
+  async (t) => {
+    const { marks, disk } = fresh();
+    marks.peerGone();
+    disk.flush(marks);
+    marks.admitNames(1);
+    marks.newIdentity();
+    disk.flush(marks);
+    const id = marks.newIdentity();
+    marks.admitNames(1);
+    marks.created(id, false, Level.DIRTY);
+    marks.touchNames(1, Level.DIRTY);
+    marks.touchNames(2, Level.DIRTY);
+    marks.peerGone();
+    disk.flush(marks);
+    // The reintegration: both directories are listed, the names of the first are sent, and a durable point falls between.
+    const { marks: source } = recovered(disk);
+    disk.flush(source);
+    source.peerBack();
+    source.markWhole(id, false, false);
+    source.resolveDirtyRanges();
+    source.copiedNames(1);
+    source.beginPoint();
+    source.confirmPoint();
+    disk.flush(source);
+    const { marks: after } = recovered(disk);
+    t.ok(after.isInDirtyRange(id), "the object itself was not copied");
+    t.notOk(after.hasDirtyContent(id), "and has no mark of its own on disk");
+    t.ok(after.areNamesDirty(1), "so a directory that is looked through must lead to it");
+  },
+);
+
+t.test(
+  "a hard link sent during a reintegration: a peer that never gets it finds the object where it was",
+  async (t) => {
+    const { marks } = fresh();
+    const tree = { parentOf: (id: number) => (id === 1 ? 0 : 1), nameOf: (id: number) => `n${id}` };
+    const reintegration = new Reintegration(marks, tree, [1], false);
+    t.equal(reintegration.next().do, "namesDone", "everything is placed");
+    t.equal(reintegration.link(7, 2, 3), Decision.SEND);
+    marks.peerGone();
+    t.same([...marks.dirtyDirectories()].sort(), [2, 3]);
   },
 );
 

@@ -6,7 +6,7 @@ export const errnos = {
   ENOMEM: 12, EACCES: 13, EFAULT: 14, EBUSY: 16, EEXIST: 17, EXDEV: 18, ENODEV: 19, ENOTDIR: 20, EISDIR: 21,
   EINVAL: 22, ENFILE: 23, EMFILE: 24, ENOTTY: 25, ETXTBSY: 26, EFBIG: 27, ENOSPC: 28, ESPIPE: 29, EROFS: 30,
   EMLINK: 31, EPIPE: 32, ERANGE: 34, EDEADLK: 35, ENAMETOOLONG: 36, ENOSYS: 38, ENOTEMPTY: 39, ELOOP: 40,
-  ENODATA: 61, EOVERFLOW: 75, ENOTSOCK: 88, EMSGSIZE: 90, EOPNOTSUPP: 95, EAFNOSUPPORT: 97, EADDRINUSE: 98,
+  ENODATA: 61, EBADMSG: 74, EOVERFLOW: 75, ENOTSOCK: 88, EMSGSIZE: 90, EOPNOTSUPP: 95, EAFNOSUPPORT: 97, EADDRINUSE: 98,
   EADDRNOTAVAIL: 99, ENETDOWN: 100, ENETUNREACH: 101, ECONNABORTED: 103, ECONNRESET: 104, ENOTCONN: 107,
   ETIMEDOUT: 110, ECONNREFUSED: 111, EHOSTUNREACH: 113, EALREADY: 114, EINPROGRESS: 115, ESTALE: 116, EUCLEAN: 117, EDQUOT: 122,
 } as const; // biome-ignore format: a table
@@ -17,6 +17,12 @@ const names = new Map<number, string>(Object.entries(errnos).map(([name, number]
 export function errnoName(errno: number): string {
   const number = Math.abs(errno);
   return names.get(number) ?? `errno ${number}`;
+}
+
+/** Does this result (-errno) of opening or listing say that the object is not there, rather than that the disk does not give it? */
+export function isAbsent(result: number): boolean {
+  const { ENOENT, ENOTDIR, ELOOP, ESTALE } = errnos;
+  return [ENOENT, ENOTDIR, ELOOP, ESTALE].some((known) => known === -result);
 }
 
 /** A system call failed and the caller cannot go on. `errno` is positive. */

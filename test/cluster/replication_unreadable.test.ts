@@ -1,0 +1,124 @@
+/** What PRIM's disk cannot read it cannot copy: the target does not count as up to date until it has that too (G3). */
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import t from "tap";
+import { unmountDead } from "../../core/filesystem/dead_mounts.ts";
+import { LabDisk, noDisks } from "./replication_disks.ts";
+import { becomesEqual, generation, makeLab, shell } from "./replication_lab.ts";
+
+const why = noDisks();
+if (why !== false) t.plan(0, why);
+t.setTimeout(120_000);
+const base = `/tmp/holdfast-unreadable-${process.pid}`;
+const disk = new LabDisk(`${base}-disk`, "n1");
+const lab = makeLab(base, 21000 + (process.pid % 20000), {}, (name) =>
+  name === "n1" ? disk.data : join(base, name, "data"),
+);
+const { n1, n2 } = lab;
+t.teardown(async () => {
+  await lab.close();
+  disk.remove();
+  rmSync(`${base}-disk`, { recursive: true, force: true });
+});
+
+/** Waits for what PRIM says next of a reintegration that begins after report number `from`. */
+async function outcome(from: number): Promise<string> {
+  const find = (): string | undefined =>
+    n1.reports
+      .slice(from)
+      .map(({ kind }) => kind)
+      .find((kind) => kind === "peerGone" || kind === "inSync");
+  await n1.until(() => find() !== undefined, "an end of the reintegration");
+  return find()!;
+}
+
+t.test("what cannot be read is not passed over", async (t) => {
+  // The data that is lost lies behind all else on the disk, the journal included.
+  await shell(
+    disk.data,
+    `mkdir names sub; echo in > names/in; echo deep > sub/deep; echo whole > inode; echo other > identity
+    for i in 1 2 3 4 5 6 7 8; do echo $i > near$i; done
+    head -c 100000 /dev/urandom > attributes
+    fallocate -l 160M data; fallocate -c -o 0 -l 159M data; dd if=/dev/urandom of=data bs=1M count=1 conv=notrunc`,
+  );
+  // The identity of one is found beside the inode (it is another's, and does not count), of the other where the rest is.
+  await shell(
+    disk.data,
+    `setfattr -n trusted.holdfast -v 0x${"1".repeat(32)} attributes
+    for i in attributes identity; do setfattr -n user.long -v ${"a".repeat(600)}$i $i; done; sync -f .`,
+  );
+  disk.remount();
+  const damage = [
+    { what: "an inode", detail: /\/data cannot be listed: E/, mend: disk.spoilInode("inode") },
+    { what: "an identity", detail: /\/data cannot be listed: E/, mend: disk.spoilAttributes("identity") },
+    { what: "names", detail: /data\/names cannot be listed: EBADMSG/, mend: disk.spoilNames("names") },
+    {
+      what: "attributes",
+      detail: /data\/attributes has attributes that cannot be read: EUCLEAN/,
+      mend: disk.spoilAttributes("attributes"),
+    },
+    // In the midst of what is read at once.
+    {
+      what: "data",
+      detail: /data\/data cannot be read after byte 262144: EIO/,
+      mend: disk.spoilData("data", 300 * 1024),
+    },
+  ];
+  await n1.start();
+  await n2.start();
+  await n1.must({ op: "serve", alone: true, generations: generation("g1") });
+  await n2.must({ op: "follow", full: false, sacrifice: false, generations: generation("") });
+  let from = 0;
+  for (let left = damage; left.length > 0; ) {
+    const names = left.map(({ what }) => what).join(", ");
+    t.equal(await outcome(from), "peerGone", `without ${names} the reintegration does not succeed`);
+    t.notOk(
+      n2.reports.some(({ kind }) => kind === "caughtUp" || kind === "inSync"),
+      "the target does not count",
+    );
+    const report = n1.reports.slice(from).find((candidate) => candidate.kind === "diskFailed");
+    const found = left.find(({ detail }) => report?.kind === "diskFailed" && detail.test(report.detail));
+    t.ok(found, `said why: ${JSON.stringify(report)}`);
+    from = n1.reports.length;
+    found?.mend();
+    left = left.filter((candidate) => candidate !== found);
+    if (found === undefined) break;
+  }
+  t.equal(await outcome(from), "inSync", "mended, all of it is copied");
+  t.same(await becomesEqual(n1, n2), []);
+});
+
+t.test("what gives way in a split brain and cannot be kept whole is not overwritten (G5)", async (t) => {
+  const from = n1.reports.length;
+  await n2.kill();
+  await n1.reported("peerGone", from);
+  const mine = generation("g2", "g1");
+  await n1.must({ op: "goAlone", generations: mine });
+  await shell(n1.directory, "echo loser > both; echo loser > names/new; sync -f .");
+  await n1.kill();
+  unmountDead(n1.directory);
+  await n2.start();
+  await n2.must({ op: "serve", alone: true, generations: generation("g2b", "g1") });
+  await shell(n2.directory, "echo winner > both; sync -f .");
+
+  disk.remount();
+  const mend = disk.spoilNames("names");
+  await n1.start();
+  const giveWay = (): Promise<unknown> =>
+    n1.must({ op: "follow", full: false, sacrifice: true, generations: mine });
+  await giveWay();
+  await n1.until(() => n1.logs.some((line) => line.includes("to be kept: EBADMSG")), "EBADMSG");
+  t.equal(readFileSync(join(n1.directory, "both"), "utf8"), "loser\n");
+  const { savedDir } = n1.config;
+  t.same(existsSync(savedDir) ? readdirSync(savedDir) : [], [], "nothing is half kept");
+
+  mend();
+  const [a, b] = [n1.reports.length, n2.reports.length];
+  await giveWay();
+  await n1.reported("inSync", a);
+  await n2.reported("inSync", b);
+  t.same(await becomesEqual(n1, n2), []);
+  const saved = join(savedDir, readdirSync(savedDir)[0]!, "0");
+  t.equal(readFileSync(join(saved, "both"), "utf8"), "loser\n");
+  t.equal(readFileSync(join(saved, "names/new"), "utf8"), "loser\n");
+});

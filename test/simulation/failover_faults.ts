@@ -1,0 +1,302 @@
+/** What may befall two nodes: drawn from a seed as a list, so that a list can be made shorter and told in words. */
+import type { Command } from "../../core/failover/types.ts";
+import type { Chance } from "./failover_clock.ts";
+import { LANS, type LanName } from "./failover_network.ts";
+import type { SimNode } from "./failover_node.ts";
+import { commandInWords } from "./failover_words.ts";
+import type { World } from "./failover_world.ts";
+
+/** What may happen in a schedule. */
+export type Profile = "crashes" | "networks" | "failures" | "everything";
+export const PROFILES: readonly Profile[] = ["crashes", "networks", "failures", "everything"];
+
+/** One misfortune, or one command. Times in ms; `node` is an index. */
+export type Fault = { at: number; node: 0 | 1 } & (
+  | { do: "crash"; off: number }
+  | { do: "crash both"; apart: number; off: number; otherOff: number }
+  /** Between two effects: after the node has begun so many more. */
+  | { do: "crash at an effect"; effects: number; off: number }
+  | { do: "command"; command: Command; by: "human" | "rule" }
+  | { do: "daemon killed"; adopts: boolean }
+  | { do: "daemon stopped"; ms: number }
+  | { do: "stun"; ms: number }
+  | { do: "pace"; rate: number }
+  | { do: "wall clock"; by: number }
+  | { do: "cut"; lans: readonly LanName[]; from: readonly (0 | 1)[]; ms: number }
+  | { do: "flap"; times: readonly number[] }
+  | { do: "weather"; loss: number; repeat: number; straggler: number }
+  | { do: "hook fails"; hook: string; ms: number }
+  | { do: "process dies" }
+  | { do: "disk fails"; detail: string }
+  | { do: "disk slow"; factor: number; ms: number }
+  | { do: "record unwritable"; ms: number }
+  | { do: "fenced" }
+);
+type Body = Fault extends infer F ? (F extends unknown ? Omit<F, "at" | "node"> : never) : never;
+
+const FIRST = 3000;
+/** When the last fault has begun, ms. */
+export const FAULTS_END = 16_000;
+/** How far a clock may run fast or slow: the guarantee G4(b) is held to this. */
+export const DRIFT = 0.05;
+const FLAP_PERIOD = 700;
+
+/** Draws a schedule. */
+export function drawFaults(chance: Chance, profile: Profile): Fault[] {
+  const faults: Fault[] = [];
+  for (const node of [0, 1] as const)
+    if (chance.is(0.6)) faults.push({ at: 0, node, do: "pace", rate: 1 + chance.between(-DRIFT, DRIFT) });
+  if (profile === "networks" || profile === "everything")
+    faults.push({
+      at: 0,
+      node: 0,
+      do: "weather",
+      loss: chance.is(0.5) ? chance.between(0, 0.3) : 0,
+      repeat: chance.is(0.3) ? 0.1 : 0,
+      straggler: chance.is(0.3) ? 0.05 : 0,
+    });
+  let last = FIRST;
+  const count = 2 + Math.floor(chance.next() * 9);
+  for (let index = 0; index < count; index++) {
+    // Faults come in bursts: the second strikes while the first is being dealt with.
+    const isBurst = index % 2 === 1 && chance.is(0.6);
+    const at = Math.min(
+      isBurst ? last + chance.between(0, 1500) : chance.between(FIRST, FAULTS_END),
+      FAULTS_END - 1,
+    );
+    last = at;
+    faults.push({ at, node: chance.is(0.5) ? 0 : 1, ...drawOne(chance, profile) } as Fault);
+  }
+  return faults.sort((a, b) => a.at - b.at);
+}
+
+function drawOne(chance: Chance, profile: Profile): Body {
+  const any = profile === "everything";
+  const roll = chance.next();
+  if (roll < 0.3) return drawCrash(chance);
+  if (roll < 0.55)
+    return { do: "command", command: drawCommand(chance, any), by: chance.is(0.15) ? "rule" : "human" };
+  if (profile === "networks" || (any && roll < 0.8)) return drawTear(chance);
+  if (profile === "failures" || any) return drawFailure(chance);
+  if (roll < 0.75) return { do: "daemon killed", adopts: chance.is(0.7) };
+  if (roll < 0.8) return { do: "daemon stopped", ms: chance.between(100, 3000) };
+  return drawCrash(chance);
+}
+
+function drawCrash(chance: Chance): Body {
+  const off = chance.between(200, 6000);
+  const roll = chance.next();
+  if (roll < 0.2)
+    return {
+      do: "crash both",
+      apart: chance.is(0.3) ? 0 : chance.between(0, 300),
+      off,
+      otherOff: chance.between(400, 6000),
+    };
+  if (roll < 0.6) return { do: "crash at an effect", effects: Math.floor(chance.between(1, 14)), off };
+  return { do: "crash", off };
+}
+
+function drawCommand(chance: Chance, any: boolean): Command {
+  const roll = chance.next();
+  if (roll < 0.3) return { name: "swap" };
+  if (roll < 0.45) return { name: "stop" };
+  if (roll < 0.65) return { name: "start" };
+  if (roll < 0.73) return { name: "restart" };
+  if (roll < 0.82) return { name: "stopstart" };
+  if (roll < 0.87) return { name: "forcestop" };
+  if (roll < 0.93 || !any) return { name: "second", full: chance.is(0.3) };
+  return { name: "prim", force: chance.is(0.5) };
+}
+
+function drawTear(chance: Chance): Body {
+  const ms = chance.between(100, 5000);
+  const both: readonly (0 | 1)[] = [0, 1];
+  const one: readonly (0 | 1)[] = [chance.is(0.5) ? 0 : 1];
+  const roll = chance.next();
+  if (roll < 0.25) return { do: "stun", ms: chance.between(100, 4000) };
+  if (roll < 0.42) return { do: "daemon stopped", ms: chance.between(100, 3000) };
+  if (roll < 0.45) return { do: "wall clock", by: chance.between(-100, 100) * 3_600_000 };
+  if (roll < 0.65) return { do: "cut", lans: LANS, from: both, ms };
+  if (roll < 0.78) return { do: "cut", lans: LANS, from: one, ms };
+  if (roll < 0.88) return { do: "cut", lans: [chance.pick(LANS)], from: both, ms };
+  if (roll < 0.95) return { do: "cut", lans: [chance.pick(LANS)], from: one, ms };
+  return { do: "flap", times: Array.from({ length: 6 }, () => chance.between(100, 600)) };
+}
+
+const HOOKS = ["start_prim", "stop_prim", "start_second", "stop_second", "prestart", "start_both"];
+const DISK_ERRORS = ["fsync: input/output error", "write: no space left on device"];
+
+function drawFailure(chance: Chance): Body {
+  const roll = chance.next();
+  if (roll < 0.35) return { do: "hook fails", hook: chance.pick(HOOKS), ms: chance.between(500, 4000) };
+  if (roll < 0.5) return { do: "process dies" };
+  if (roll < 0.68) return { do: "disk fails", detail: chance.pick(DISK_ERRORS) };
+  if (roll < 0.8) return { do: "disk slow", factor: chance.between(10, 800), ms: chance.between(500, 5000) };
+  if (roll < 0.95) return { do: "record unwritable", ms: chance.between(200, 2000) };
+  return { do: "fenced" };
+}
+
+/** Lets it happen, now. */
+export function strike(world: World, fault: Fault): void {
+  const node = world.nodes[fault.node];
+  const { clock } = world;
+  switch (fault.do) {
+    case "crash":
+      crash(world, node, fault.off);
+      return;
+    case "crash both":
+      crash(world, node, fault.off);
+      clock.after(fault.apart, () => crash(world, node.peer(), fault.otherOff));
+      return;
+    case "crash at an effect":
+      node.crashAfter(fault.effects, () => clock.after(fault.off, () => node.boot()));
+      return;
+    case "command":
+      node.command(fault.command, "admin", fault.by);
+      return;
+    case "daemon killed":
+      node.killDaemon(fault.adopts);
+      return;
+    case "daemon stopped":
+      node.stopDaemon(fault.ms);
+      return;
+    case "stun":
+      node.stun(fault.ms);
+      return;
+    case "pace":
+      world.tell(`the clock of ${node.name} goes ${((fault.rate - 1) * 100).toFixed(1)} % fast`);
+      node.time.setRate(fault.rate);
+      return;
+    case "wall clock":
+      world.tell(`the wall clock of ${node.name} jumps by ${(fault.by / 3_600_000).toFixed(1)} h`);
+      node.time.wallOffset += fault.by;
+      return;
+    case "cut":
+      cut(world, fault.lans, fault.from, fault.ms);
+      return;
+    case "flap":
+      for (const [index, ms] of fault.times.entries())
+        clock.after(index * FLAP_PERIOD, () => cut(world, LANS, [0, 1], ms));
+      return;
+    case "weather":
+      world.tell(`the network: ${weatherInWords(fault)}`);
+      Object.assign(world.network, { loss: fault.loss, repeat: fault.repeat, straggler: fault.straggler });
+      return;
+    default:
+      fail(world, node, fault);
+  }
+}
+
+function fail(world: World, node: SimNode, fault: Fault): void {
+  const { clock } = world;
+  switch (fault.do) {
+    case "hook fails":
+      world.tell(`${fault.hook} fails on ${node.name} for a while`);
+      node.failing.add(fault.hook);
+      clock.after(fault.ms, () => node.failing.delete(fault.hook));
+      return;
+    case "process dies":
+      if (node.up) node.killProcess();
+      return;
+    case "disk fails":
+      if (node.up) node.failDisk(fault.detail);
+      return;
+    case "disk slow":
+      world.tell(
+        `the disk of ${node.name} is ${fault.factor.toFixed(0)} times as slow for ${fault.ms.toFixed(0)} ms`,
+      );
+      node.slowness = fault.factor;
+      clock.after(fault.ms, () => {
+        node.slowness = 1;
+      });
+      return;
+    case "record unwritable":
+      world.tell(`the record cannot be written on ${node.name} for a while`);
+      node.writesFail = true;
+      clock.after(fault.ms, () => {
+        node.writesFail = false;
+      });
+      return;
+    case "fenced":
+      node.fencedByGuardian();
+      return;
+  }
+}
+
+function crash(world: World, node: SimNode, off: number): void {
+  node.crash();
+  world.clock.after(off, () => node.boot());
+}
+
+function cut(world: World, lans: readonly LanName[], from: readonly (0 | 1)[], ms: number): void {
+  const where = `${lans.join(", ")} from ${from.map((index) => world.nodes[index].name).join(" and ")}`;
+  world.tell(`the network is cut: ${where}`);
+  for (const lan of lans) for (const index of from) world.network.set(lan, index, true);
+  world.clock.after(ms, () => {
+    world.tell(`the network is healed: ${where}`);
+    for (const lan of lans) for (const index of from) world.network.set(lan, index, false);
+  });
+}
+
+function weatherInWords({
+  loss,
+  repeat,
+  straggler,
+}: {
+  loss: number;
+  repeat: number;
+  straggler: number;
+}): string {
+  const percent = (part: number) => `${(part * 100).toFixed(0)} %`;
+  return `${percent(loss)} of datagrams are lost, ${percent(repeat)} come twice, ${percent(straggler)} late`;
+}
+
+/** One line of a schedule, as a person would say it. */
+export function faultInWords(fault: Fault): string {
+  const name = `n${fault.node + 1}`;
+  const at = `${(fault.at / 1000).toFixed(3).padStart(7)} s`;
+  return `${at}  ${what(fault, name)}`;
+}
+
+function what(fault: Fault, name: string): string {
+  const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
+  switch (fault.do) {
+    case "crash":
+      return `${name} loses power for ${seconds(fault.off)}`;
+    case "crash both":
+      return `${name} loses power, the other ${seconds(fault.apart)} later; they are back after ${seconds(fault.off)} and ${seconds(fault.otherOff)}`;
+    case "crash at an effect":
+      return `${name} loses power after ${fault.effects} more effects, for ${seconds(fault.off)}`;
+    case "command":
+      return `${name}: ${fault.by} says ${commandInWords(fault.command)}`;
+    case "daemon killed":
+      return `the daemon of ${name} is killed, ${fault.adopts ? "and back in time" : "and not back in time"}`;
+    case "daemon stopped":
+      return `the daemon of ${name} is stopped for ${seconds(fault.ms)}`;
+    case "stun":
+      return `${name} stands still for ${seconds(fault.ms)}`;
+    case "pace":
+      return `the clock of ${name} goes ${((fault.rate - 1) * 100).toFixed(1)} % fast`;
+    case "wall clock":
+      return `the wall clock of ${name} jumps by ${(fault.by / 3_600_000).toFixed(1)} h`;
+    case "cut":
+      return `cut for ${seconds(fault.ms)}: ${fault.lans.join(", ")} from ${fault.from.map((index) => `n${index + 1}`).join(" and ")}`;
+    case "flap":
+      return `the network comes and goes ${fault.times.length} times`;
+    case "weather":
+      return weatherInWords(fault);
+    case "hook fails":
+      return `${fault.hook} fails on ${name} for ${seconds(fault.ms)}`;
+    case "process dies":
+      return `the replication process of ${name} dies`;
+    case "disk fails":
+      return `the disk of ${name} fails once: ${fault.detail}`;
+    case "disk slow":
+      return `the disk of ${name} is ${fault.factor.toFixed(0)} times as slow for ${seconds(fault.ms)}`;
+    case "record unwritable":
+      return `the record of ${name} cannot be written for ${seconds(fault.ms)}`;
+    case "fenced":
+      return `the guardian of ${name} fences`;
+  }
+}
