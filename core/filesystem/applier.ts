@@ -25,6 +25,7 @@ import {
 import { errnos } from "../platform/linux/errno.ts";
 import {
   allocate,
+  close,
   fallocate,
   fchmodat,
   fchownat,
@@ -92,7 +93,6 @@ export class Applier {
 
   /** Applies one frame. Returns 0 or more, or -errno. */
   apply(frame: Frame): number {
-    this.objects.trim();
     return table[frame.type]!(this, frame);
   }
 
@@ -188,7 +188,6 @@ function createUnnamed(applier: Applier, frame: Frame): number {
   const fd = openat(AT_FDCWD, descriptorPath(directory), O_TMPFILE | O_RDWR | O_CLOEXEC, 0o600);
   if (fd < 0) return fd;
   const object = applier.objects.introduce(frame.id, frame.parent, new Uint8Array(0), fd);
-  object.nameless = true;
   return dress(applier, object, frame);
 }
 
@@ -203,7 +202,6 @@ function link(applier: Applier, frame: Frame): number {
   if (result < 0) return result;
   const object = objects.get(frame.id)!;
   if (object.nameless) {
-    object.nameless = false;
     objects.move(object, frame.parent, frame.name.copy());
   }
   return applier.parentTimes(directory, frame.parentSeconds, frame.parentNanos);
@@ -220,6 +218,10 @@ function unlink(applier: Applier, frame: Frame): number {
       const detached = objects.detach(object);
       if (detached < 0) return detached;
     }
+  } else {
+    // It lost the name that is known here before.
+    const opened = objects.losesName(frame.id);
+    if (opened < 0) return opened;
   }
   const result = unlinkat(directory, nameOf(frame.name), frame.flags === 1 ? AT_REMOVEDIR : 0);
   return result < 0 ? result : applier.parentTimes(directory, frame.parentSeconds, frame.parentNanos);
@@ -239,6 +241,9 @@ function rename(applier: Applier, frame: Frame): number {
   if (!exchange && replaced !== undefined && replaced !== object) {
     const detached = objects.detach(replaced);
     if (detached < 0) return detached;
+  } else if (!exchange && replaced === undefined && objects.hasHandles) {
+    const opened = loses(applier, frame.toParent, to, nameOf(frame.toName));
+    if (opened < 0) return opened;
   }
   const result = renameat2(from, nameOf(frame.name), to, nameOf(frame.toName, true), frame.flags);
   if (result < 0) return result;
@@ -246,6 +251,15 @@ function rename(applier: Applier, frame: Frame): number {
   else if (object !== undefined) objects.move(object, frame.toParent, toName);
   const times = applier.parentTimes(from, frame.parentSeconds, frame.parentNanos);
   return times < 0 ? times : applier.parentTimes(to, frame.toSeconds, frame.toNanos);
+}
+
+/** What has this name, which nobody told, is about to lose it. Returns 0 or -errno. */
+function loses({ objects, roots }: Applier, parent: number, directory: number, name: number): number {
+  const fd = openObject(directory, name, true);
+  if (fd < 0) return fd === -errnos.ENOENT ? 0 : fd;
+  const id = roots.identityOf(objects.get(parent)?.root ?? 0, fd, !hasContents(modeOf(fd)));
+  close(fd);
+  return objects.losesName(id);
 }
 
 function write(applier: Applier, frame: Frame): number {

@@ -72,10 +72,12 @@ export class Backing {
     readonly excludes: Exclusion | null,
     /** The number of this directory among the module's. */
     root = 0,
+    /** How many they are. */
+    directories = 1,
   ) {
     this.identities = new Identities(rootFd, nodeNumber, root);
     this.table = new NodeTable(tableFd);
-    this.descriptors = new Descriptors(rootFd, this.table, handlesWork(rootFd));
+    this.descriptors = new Descriptors(rootFd, this.table, handlesWork(rootFd), directories);
     check(this.statDescriptor(rootFd), "cannot read the attributes of the replicated directory");
     this.deviceMajor = view.getUint32(STAT + STX_DEV_MAJOR, true);
     this.deviceMinor = view.getUint32(STAT + STX_DEV_MINOR, true);

@@ -15,10 +15,13 @@ import {
 } from "../platform/linux/constants.ts";
 import { errnos } from "../platform/linux/errno.ts";
 import * as libc from "../platform/linux/libc.ts";
+import { cachedDescriptors } from "../platform/linux/open_files.ts";
 import type { NodeTable } from "./node_table.ts";
 import { PerNode } from "./node_table.ts";
 import { descriptorPath, emptyString, HANDLE, handleAddress, mountIdAddress, scratch } from "./places.ts";
 
+/** Kept by each of the module's directories, if the process may have so many open. */
+const MOST_OPEN = 4096;
 const TYPE_DIRECTORY = 4;
 /** The type of a regular file, as `NodeTable.type` tells it. */
 export const TYPE_REGULAR = 8;
@@ -48,6 +51,7 @@ export class Descriptors {
   private readonly nodes: Int32Array;
   private readonly recent: Uint8Array;
   private readonly holds: Int32Array;
+  private readonly limit: number;
   private hand = 0;
 
   constructor(
@@ -55,8 +59,11 @@ export class Descriptors {
     private readonly table: NodeTable,
     /** False: keep a descriptor of every object. */
     readonly byHandle: boolean,
-    private readonly limit = 4096,
+    /** How many directories share what the process may have open. */
+    sharers = 1,
   ) {
+    this.limit = cachedDescriptors(MOST_OPEN, 1 / (4 * sharers));
+    const { limit } = this;
     this.fds = new Int32Array(limit).fill(-1);
     this.nodes = new Int32Array(limit);
     this.recent = new Uint8Array(limit);

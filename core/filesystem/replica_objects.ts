@@ -3,7 +3,8 @@
  *
  * An object is its identity; where it lies (parent and name) follows the stream, so a descriptor that was closed to save
  * descriptors can be opened again at any time. An object that lost the name it was introduced by keeps its descriptor until
- * the source forgets it: the application may still hold it open.
+ * the source forgets it: the application may still hold it open. One that has other names, which nobody told, is opened again by
+ * its file handle: thousands of hard links may lose the name that is known here, and stay.
  */
 import {
   AT_EMPTY_PATH,
@@ -21,11 +22,14 @@ import {
   STATX_BASIC_STATS,
 } from "../platform/linux/constants.ts";
 import { errnos } from "../platform/linux/errno.ts";
-import { allocate, close, openat, statx } from "../platform/linux/libc.ts";
+import { allocate, close, nameToHandleAt, openat, openByHandleAt, statx } from "../platform/linux/libc.ts";
+import { cachedDescriptors } from "../platform/linux/open_files.ts";
 import { IdentitySet } from "../replication/identity_set.ts";
 
 /** Descriptors kept open for objects that have a name. */
-const OPEN_LIMIT = 8192;
+const MOST_OPEN = 8192;
+/** The same for those that may be opened again by their handle. */
+const MOST_UNNAMED = 1024;
 const NAME_ROOM = 256;
 
 /** Scratch for names and paths given to the kernel. */
@@ -35,6 +39,10 @@ const otherNameAt = scratch.address + NAME_ROOM;
 const procAt = scratch.address + 2 * NAME_ROOM;
 const statAt = scratch.address + 1024;
 const emptyAt = scratch.address + 4095;
+const HANDLE = 2048;
+const HANDLE_BYTES = 128;
+const handleAt = scratch.address + HANDLE;
+const mountIdAt = handleAt + 8 + HANDLE_BYTES;
 
 /** Puts a name where the kernel can read it; returns its address. `second` when two are needed at once. */
 export function kernelName(bytes: Uint8Array, at: number, length: number, second = false): number {
@@ -70,7 +78,11 @@ export function modeOf(fd: number): number {
  * to read and write (to read only when an immutable or append-only flag forbids more), all else by O_PATH. Returns -errno.
  */
 export function openObject(directory: number, name: number, readOnly = false): number {
-  const handle = openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+  return openFully(openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0), readOnly);
+}
+
+/** The same for what O_PATH opened, which is closed or returned; -errno instead of it is returned. */
+function openFully(handle: number, readOnly: boolean): number {
   if (handle < 0) return handle;
   const type = modeOf(handle) & S_IFMT;
   if (type !== S_IFREG && type !== S_IFDIR) return handle;
@@ -86,6 +98,19 @@ export function openObject(directory: number, name: number, readOnly = false): n
   return fd;
 }
 
+/** Has the open object a name, whichever? */
+function hasNames(fd: number): boolean {
+  const result = statx(fd, emptyAt, AT_EMPTY_PATH, STATX_BASIC_STATS, statAt);
+  return result >= 0 && scratch.view.getUint32(1024 + 16, true) > 0;
+}
+
+/** The open object's `struct file_handle`, see open_by_handle_at(2); null: its file system has none. */
+function handleOf(fd: number): Uint8Array | null {
+  scratch.view.setUint32(HANDLE, HANDLE_BYTES, true);
+  if (nameToHandleAt(fd, emptyAt, handleAt, mountIdAt, AT_EMPTY_PATH) < 0) return null;
+  return scratch.bytes.slice(HANDLE, HANDLE + 8 + scratch.view.getUint32(HANDLE, true));
+}
+
 /** One introduced object. */
 export class ReplicaObject {
   readonly id: number;
@@ -97,11 +122,15 @@ export class ReplicaObject {
   pathOnly = false;
   /** -1 while closed. */
   fd = -1;
-  /** It has no name that we follow: its descriptor is all there is. */
+  /** It has no name that we follow. */
   nameless = false;
+  /** What opens it again while `nameless`; null: its descriptor is all there is. */
+  handle: Uint8Array | null = null;
   /** Used since the last sweep. */
   used = true;
-  /** What a sync of it would have to reach, see sync_needs.ts: nothing is known of what was before. */
+  /** Which operation used it last. */
+  usedBy = 0;
+  /** What a sync of it would have to reach, see second_syncs.ts: nothing is known of what was before. */
   unsyncedBytes = Number.POSITIVE_INFINITY;
   unsyncedAttributes = true;
 
@@ -114,10 +143,22 @@ export class ReplicaObject {
 
 /** What the source has introduced. */
 export class ReplicaObjects {
+  /** Objects lose names only by operations that say so (`losesName`): what has others may be closed. */
+  isSettled = false;
   readonly #objects = new Map<number, ReplicaObject>();
   readonly #byName = new Map<string, ReplicaObject>();
   readonly #left = new IdentitySet();
+  /** Open without a name that we follow; what has no name at all is taken out when that is found. */
+  readonly #unnamed = new Set<ReplicaObject>();
+  /** How many that have a name are open. */
   #open = 0;
+  #limit = cachedDescriptors(MOST_OPEN, 1 / 2);
+  readonly #unnamedLimit = cachedDescriptors(MOST_UNNAMED, 1 / 8);
+  #operation = 0;
+  #handles = 0;
+  #hand: Iterator<ReplicaObject, undefined> | null = null;
+  /** The replicated directories. */
+  readonly #tops = new Set<ReplicaObject>();
 
   /** A name in a directory as a key: names are bytes, and exact as such. */
   static key(parent: number, name: Uint8Array): string {
@@ -140,13 +181,12 @@ export class ReplicaObjects {
     this.#left.delete(id);
     const object = new ReplicaObject(id, parent, name);
     object.root = this.#objects.get(parent)?.root ?? 0;
+    object.usedBy = this.#operation;
     this.#objects.set(id, object);
     if (name.length > 0) this.#byName.set(ReplicaObjects.key(parent, name), object);
     else object.nameless = true;
-    if (fd >= 0) {
-      object.fd = fd;
-      this.#open++;
-    }
+    if (parent === 0) this.#tops.add(object);
+    if (fd >= 0) this.#opened(object, fd);
     return object;
   }
 
@@ -155,17 +195,41 @@ export class ReplicaObjects {
     const object = this.#objects.get(id);
     if (object === undefined) return -errnos.ENOENT;
     object.used = true;
+    object.usedBy = this.#operation;
     if (object.fd >= 0) return object.fd;
-    const directory = this.fd(object.parent);
-    if (directory < 0) return directory;
-    const fd = openObject(directory, kernelName(object.name, 0, object.name.length));
-    if (fd < 0) return fd;
-    object.fd = fd;
-    this.#open++;
+    const fd = this.#openAgain(object);
+    if (fd >= 0) this.#opened(object, fd);
     return fd;
   }
 
-  /** The object moves to another name. */
+  #openAgain(object: ReplicaObject): number {
+    const { handle, parent, name } = object;
+    const directory = handle === null ? this.fd(parent) : this.#topOf(object);
+    if (directory < 0) return directory;
+    const open = (): number => {
+      if (handle === null) return openObject(directory, kernelName(name, 0, name.length));
+      scratch.bytes.set(handle, HANDLE);
+      return openFully(openByHandleAt(directory, handleAt, O_PATH | O_NOFOLLOW | O_CLOEXEC), false);
+    };
+    const fd = open();
+    if (fd !== -errnos.EMFILE && fd !== -errnos.ENFILE) return fd;
+    this.#makeRoom();
+    return open();
+  }
+
+  /** The descriptor of the replicated directory that the object is in, or -errno. */
+  #topOf({ root }: ReplicaObject): number {
+    for (const top of this.#tops) if (top.root === root) return top.fd;
+    return -errnos.ENOENT;
+  }
+
+  #opened(object: ReplicaObject, fd: number): void {
+    object.fd = fd;
+    if (!object.nameless) this.#open++;
+    else if (object.parent !== 0) this.#unnamed.add(object);
+  }
+
+  /** The object gets this name, or its first one that we know. */
   move(object: ReplicaObject, parent: number, name: Uint8Array): void {
     const key = ReplicaObjects.key(object.parent, object.name);
     if (this.#byName.get(key) === object) this.#byName.delete(key);
@@ -173,6 +237,11 @@ export class ReplicaObjects {
     object.name = name;
     object.unsyncedAttributes = true;
     this.#byName.set(ReplicaObjects.key(parent, name), object);
+    if (!object.nameless) return;
+    object.nameless = false;
+    this.#dropHandle(object);
+    this.#unnamed.delete(object);
+    if (object.fd >= 0) this.#open++;
   }
 
   /** Two objects, either of which may be unknown, exchange their names. */
@@ -187,7 +256,9 @@ export class ReplicaObjects {
   detach(object: ReplicaObject): number {
     const fd = this.fd(object.id);
     if (fd < 0) return fd;
+    if (!object.nameless) this.#open--;
     object.nameless = true;
+    this.#unnamed.add(object);
     object.unsyncedAttributes = true;
     this.#byName.delete(ReplicaObjects.key(object.parent, object.name));
     return 0;
@@ -218,6 +289,8 @@ export class ReplicaObjects {
     const key = ReplicaObjects.key(object.parent, object.name);
     if (this.#byName.get(key) === object) this.#byName.delete(key);
     this.#close(object);
+    this.#dropHandle(object);
+    this.#tops.delete(object);
   }
 
   /** Forgets everything: the connection is over. */
@@ -226,23 +299,80 @@ export class ReplicaObjects {
     this.#objects.clear();
     this.#left.clear();
     this.#byName.clear();
+    this.#tops.clear();
+    this.#handles = 0;
+    this.#hand = null;
+    this.isSettled = false;
+  }
+
+  /** The object is about to lose a name, perhaps its last: what only a handle leads to is opened before it is gone. Returns 0 or -errno. */
+  losesName(id: number): number {
+    const object = this.#objects.get(id);
+    return object === undefined || object.handle === null ? 0 : Math.min(0, this.fd(id));
+  }
+
+  /** Is there anything that `losesName` should be asked about? */
+  get hasHandles(): boolean {
+    return this.#handles > 0;
   }
 
   #close(object: ReplicaObject): void {
     if (object.fd < 0) return;
     close(object.fd);
     object.fd = -1;
-    this.#open--;
+    if (object.nameless) this.#unnamed.delete(object);
+    else this.#open--;
   }
 
-  /** Closes what was not used for long, once too much is open. Never in the middle of an operation: it may hold a descriptor. */
-  trim(): void {
-    if (this.#open <= OPEN_LIMIT) return;
-    for (const object of this.#objects.values()) {
-      if (object.fd < 0 || object.nameless || object.parent === 0) continue;
-      if (object.used) object.used = false;
+  #dropHandle(object: ReplicaObject): void {
+    if (object.handle !== null) this.#handles--;
+    object.handle = null;
+  }
+
+  /** An operation begins, which holds no descriptor yet: closes what was not used for long, if too much is open. */
+  begin(): void {
+    this.#operation++;
+    this.#sweep(this.#limit);
+    if (this.isSettled && this.#unnamed.size > this.#unnamedLimit) this.#putAside();
+  }
+
+  #sweep(limit: number): void {
+    for (let left = 2 * this.#objects.size; this.#open > limit && left > 0; left--) {
+      this.#hand ??= this.#objects.values();
+      const { done, value: object } = this.#hand.next();
+      if (done === true) this.#hand = null;
+      else if (object.fd < 0 || object.nameless || object.usedBy === this.#operation) continue;
+      else if (object.used) object.used = false;
       else this.#close(object);
-      if (this.#open <= OPEN_LIMIT * 0.9) return;
+    }
+  }
+
+  /** There are fewer descriptors than was thought: closes half of what may be closed in the middle of an operation. */
+  #makeRoom(): void {
+    this.#limit = Math.ceil(this.#open / 2);
+    this.#sweep(this.#limit);
+  }
+
+  /** Of what lost the name that we knew, closes half: what has others. What has none stays open. */
+  #putAside(): void {
+    for (const object of this.#unnamed) {
+      if (this.#unnamed.size <= this.#unnamedLimit / 2) return;
+      this.#unnamed.delete(object);
+      if (!hasNames(object.fd)) this.#dropHandle(object);
+      else if (object.handle === null) this.#takeHandle(object);
+      if (object.handle !== null) this.#close(object);
+    }
+  }
+
+  #takeHandle(object: ReplicaObject): void {
+    object.handle = handleOf(object.fd);
+    if (object.handle === null) return;
+    // Not everybody may: a process in a user namespace cannot.
+    const again = this.#openAgain(object);
+    if (again < 0) object.handle = null;
+    else {
+      close(again);
+      this.#handles++;
     }
   }
 }

@@ -261,6 +261,7 @@ export class Second implements LinkOwner {
 
   #take(link: Link): void {
     const { frame } = this.#reader;
+    this.#objects.begin();
     if (Applier.knows(frame.type)) {
       this.#apply(link);
       return;
@@ -307,6 +308,7 @@ export class Second implements LinkOwner {
       case FrameType.IN_SYNC:
         this.#applied = frame.sequence;
         this.#full = false;
+        this.#objects.isSettled = true;
         this.phase = "inSync";
         this.#host.progress(null);
         this.#host.report({ kind: "inSync" });

@@ -90,7 +90,14 @@ export class Service {
         inherited?.[index]?.table ??
         check(memfdCreate(`holdfast-${host.config.module}`), "cannot make the node table");
       const root = inherited?.[index]?.root ?? openRoot(path);
-      const backing = new Backing(root, table, host.config.nodeNumber, exclusionOf(filter), index);
+      const backing = new Backing(
+        root,
+        table,
+        host.config.nodeNumber,
+        exclusionOf(filter),
+        index,
+        host.config.paths.length,
+      );
       backing.onSeen = seen;
       this.#backings.push({ path, backing, table, filter });
     }

@@ -15,6 +15,7 @@ import {
 import { errnos, isAbsent } from "../platform/linux/errno.ts";
 import { close, openat, statx } from "../platform/linux/libc.ts";
 import { getU64 } from "../platform/linux/memory.ts";
+import { cachedDescriptors } from "../platform/linux/open_files.ts";
 import type { Marks, Place } from "../replication/marks.ts";
 import { DT_DIR, type Entry } from "../replication/names.ts";
 import type { SourceTree } from "../replication/reintegration.ts";
@@ -27,7 +28,7 @@ import { kernelName, modeOf, openObject } from "./replica_objects.ts";
 
 const DT_REG = 8;
 /** Directories kept open. */
-const KEPT = 512;
+const MOST_KEPT = 512;
 
 /** A replicated directory of this node. */
 export interface TreeRoot {
@@ -44,6 +45,7 @@ interface OpenDirectory {
 
 /** See the top of the file. */
 export class BackingTree implements SourceTree {
+  readonly #kept = cachedDescriptors(MOST_KEPT, 1 / 16);
   readonly #roots: readonly TreeRoot[];
   readonly #places: KnownPlaces;
   readonly #marks: Marks;
@@ -224,12 +226,12 @@ export class BackingTree implements SourceTree {
   }
 
   #makeRoom(): void {
-    if (this.#directories.size < KEPT) return;
+    if (this.#directories.size < this.#kept) return;
     for (const [id, { fd }] of this.#directories) {
       // Ancestors of what is being opened were opened last: the oldest half goes.
       close(fd);
       this.#directories.delete(id);
-      if (this.#directories.size <= KEPT / 2) return;
+      if (this.#directories.size <= this.#kept / 2) return;
     }
   }
 }

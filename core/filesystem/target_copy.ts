@@ -281,10 +281,7 @@ export class TargetCopy {
         : linkat(source.fd, name(action.from.name), directory.fd, name(action.name, true), 0);
     close(source.fd);
     const object = this.#objects.get(action.id);
-    if (result >= 0 && object !== undefined) {
-      this.#objects.move(object, parent, nameBytes(action.name));
-      object.nameless = false;
-    }
+    if (result >= 0 && object !== undefined) this.#objects.move(object, parent, nameBytes(action.name));
     return result;
   }
 

@@ -33,6 +33,8 @@ export class LabNode {
   /** Answers `reintegrating` and `caughtUp` with `proceed` by itself, as a daemon does once its record is durable. */
   proceeds = true;
   process: ChildProcess | null = null;
+  /** Descriptors that the process may have open, if not what everybody may. */
+  openFiles = 0;
   #server: Server;
   #socket: Socket | null = null;
   #next = 1;
@@ -64,7 +66,9 @@ export class LabNode {
       "--control",
       join(this.base, "control.sock"),
     ];
-    this.process = spawn(process.execPath, args, { stdio: ["ignore", "inherit", "inherit"] });
+    const limits = this.openFiles > 0 ? ["prlimit", `--nofile=${this.openFiles}`] : [];
+    const [program = "", ...rest] = [...limits, process.execPath, ...args];
+    this.process = spawn(program, rest, { stdio: ["ignore", "inherit", "inherit"] });
     await this.until(() => this.hello !== null, "hello");
     await this.must({ op: "configure", config: this.config });
   }
