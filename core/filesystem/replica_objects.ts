@@ -239,7 +239,7 @@ export class ReplicaObjects {
   trim(): void {
     if (this.#open <= OPEN_LIMIT) return;
     for (const object of this.#objects.values()) {
-      if (object.fd < 0 || object.nameless || object.parent === 0) continue;
+      if (object.fd < 0 || object.nameless || !this.#objects.has(object.parent)) continue;
       if (object.used) object.used = false;
       else this.#close(object);
       if (this.#open <= OPEN_LIMIT * 0.9) return;

@@ -78,6 +78,9 @@ function copyAside(
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const objects: SavedObject[] = [];
   for (const id of changed) {
+    // Only what was found has a place that is known to be true.
+    const fd = tree.open(id);
+    if (fd >= 0) close(fd);
     const place = pathOf(tree, tops, id);
     const object = place === null ? null : saveObject(directory, tree, id, place);
     if (object !== null) objects.push(object);
