@@ -6,7 +6,7 @@
 import type { Place } from "../replication/marks.ts";
 import { NameTable } from "../replication/name_table.ts";
 import { DT_DIR } from "../replication/names.ts";
-import { STAT, STX_MODE, scratch } from "./places.ts";
+import { STAT, STX_MODE, STX_NLINK, scratch } from "./places.ts";
 
 /** A name as a string of one character per byte: exact for any name. */
 export function nameText(name: Uint8Array, at = 0, length = name.length - at): string {
@@ -20,17 +20,17 @@ export const nameBytes = (text: string): Uint8Array => Uint8Array.from(Buffer.fr
 
 /** See the top of the file. */
 export class KnownPlaces {
-  /** One name of each object, though it may have several. */
+  /** Of an object with several names, those that were seen: what loses one of them is still found by another. */
   readonly #names = new NameTable();
   /** How often something was moved. */
   renames = 0;
-  /** How often an object lost the name by which it was known and has others, which nobody told. */
+  /** How often an object lost the last name by which it was known and has others, which nobody told. */
   lost = 0;
 
   /** Finds what a former process knew; null: nothing was taken over. */
   finder: ((id: number) => Place | null) | null = null;
 
-  /** Where `id` is, or null when that is not known, or when it has no name any more. */
+  /** Where `id` is, by the name that was told last; null when that is not known, or when it has no name any more. */
   get(id: number): Place | null {
     const row = this.#names.ofId(id);
     if (row >= 0) return { parent: this.#names.parent(row), name: this.#names.name(row) };
@@ -57,42 +57,47 @@ export class KnownPlaces {
     return row >= 0 && this.#names.type(row) !== 0 && this.#names.type(row) !== DT_DIR;
   }
 
-  /** `id` is called `name` in `parent` (and maybe by other names too). `type`: its d_type, 0 when that is not known. */
+  /** `id` is called `name` in `parent`: a file maybe by other names too. `type`: its d_type, 0 when that is not known. */
   set(id: number, parent: number, name: string, type = 0): void {
     const row = this.#names.ofId(id);
-    let known = type;
-    if (row >= 0) {
-      known ||= this.#names.type(row);
-      if (known === this.#names.type(row) && this.#names.find(parent, name) === row) return;
-      this.#names.remove(row);
+    const known = type || (row < 0 ? 0 : this.#names.type(row));
+    const met = this.#names.find(parent, name);
+    if (met >= 0) {
+      if (this.#names.id(met) === id && this.#names.type(met) === known) return;
+      this.#names.remove(met);
     }
+    if (known === 0 || known === DT_DIR) this.forget(id);
     this.#names.add(id, parent, name, known);
   }
 
-  /**
-   * The kernel met `id`, whose attributes are in STAT, under the name that begins at `at` and ends before a NUL: one of its names, if none
-   * is known.
-   */
+  /** The kernel met `id`, whose attributes are in STAT, under the name that begins at `at` and ends before a NUL. */
   seen(id: number, parent: number, name: Uint8Array, at: number): void {
-    if (this.#names.ofId(id) >= 0) return;
-    const type = scratch.view.getUint16(STAT + STX_MODE, true) >>> 12;
+    const { view } = scratch;
+    const type = view.getUint16(STAT + STX_MODE, true) >>> 12;
+    if (this.#names.ofId(id) >= 0 && (type === DT_DIR || view.getUint32(STAT + STX_NLINK, true) <= 1)) return;
     this.set(id, parent, nameText(name, at, name.indexOf(0, at) - at), type);
   }
 
   /** The name is gone, the object's `last` one or not. Returns what it was, 0 when unknown. */
   remove(parent: number, name: string, last: boolean): number {
+    const id = this.#take(parent, name);
+    if (id === 0) return 0;
+    if (last) this.forget(id);
+    else if (this.#names.ofId(id) < 0) this.lost++;
+    return id;
+  }
+
+  #take(parent: number, name: string): number {
     const row = this.#names.find(parent, name);
     if (row < 0) return 0;
     const id = this.#names.id(row);
     this.#names.remove(row);
-    if (!last) this.lost++;
     return id;
   }
 
   /** The object is gone, whatever it was called. */
   forget(id: number): void {
-    const row = this.#names.ofId(id);
-    if (row >= 0) this.#names.remove(row);
+    for (let row = this.#names.ofId(id); row >= 0; row = this.#names.ofId(id)) this.#names.remove(row);
   }
 
   /** A rename happened; what was replaced lost its `last` name by it, or not. */
@@ -100,8 +105,8 @@ export class KnownPlaces {
     this.renames++;
     const type = this.#typeOf(from, fromName);
     const otherType = this.#typeOf(to, toName);
-    const id = this.remove(from, fromName, true);
-    const other = this.remove(to, toName, last || exchange);
+    const id = this.#take(from, fromName);
+    const other = exchange ? this.#take(to, toName) : this.remove(to, toName, last);
     if (id !== 0) this.set(id, to, toName, type);
     if (exchange && other !== 0) this.set(other, from, fromName, otherType);
   }

@@ -3,7 +3,7 @@
  * first use in a connection. An object without a name that the peer never met cannot be introduced.
  */
 import { IdentitySet } from "../replication/identity_set.ts";
-import type { Marks } from "../replication/marks.ts";
+import { Level, type Marks } from "../replication/marks.ts";
 import { FrameType } from "../replication/operation.ts";
 import { type KnownPlaces, nameBytes } from "./known_places.ts";
 import type { StreamWriter } from "./stream_buffers.ts";
@@ -97,7 +97,7 @@ export class OrderedStream {
   /** Introduces an object, and its directories first. False when it has no known place. */
   bind(id: number): boolean {
     if (this.#bound.has(id)) return true;
-    const place = this.places.get(id) ?? this.marks.objects.get(id)?.place ?? null;
+    const place = this.places.get(id);
     return place !== null && this.bindAt(id, place.parent, nameBytes(place.name));
   }
 
@@ -115,11 +115,23 @@ export class OrderedStream {
     return true;
   }
 
+  /** The same by a name that it has now: what it was introduced by may be gone, and the peer may have to make it anew under its name. */
+  bindAgain(id: number): boolean {
+    if (this.places.parentOf(id) > 0) this.#bound.delete(id);
+    return this.bind(id);
+  }
+
   /** Is the object introduced, now if not before? False: it has no name that the peer could find it by. */
   protected knows(id: number): boolean {
     if (this.bind(id)) return true;
-    if (!this.#nameless.has(id)) this.unreachable(id);
+    if (!this.#nameless.has(id)) this.cannotName(id);
     return false;
+  }
+
+  /** The peer must hear of it and cannot: the next reintegration looks for it in the whole tree. */
+  protected cannotName(id: number): void {
+    this.marks.touchAttributes(id, Level.TOUCHED);
+    this.unreachable(id);
   }
 
   /** It has no name (any more): the peer cannot meet it. */

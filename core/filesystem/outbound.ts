@@ -16,6 +16,8 @@ const QUEUE_LIMIT = 32 << 20;
 const NOTHING = new Uint8Array(0);
 const REMOVE_DIRECTORY = 1;
 const EXCHANGE = 2;
+/** d_type of what can have several names, near enough: no directory. */
+const DT_REG = 8;
 
 /** See the top of the file. */
 export class Outbound extends OrderedStream implements Replicator {
@@ -119,10 +121,10 @@ export class Outbound extends OrderedStream implements Replicator {
   }
 
   link(id: number, parent: number, name: Uint8Array, times: ResultTimes): number {
-    const sends = this.#sendsLink(id, parent) && this.bind(parent) && this.bind(id);
+    const sends = this.#sendsLink(id, parent) && this.knows(parent) && this.#knowsLinked(id);
     const text = nameText(name);
     this.named(id);
-    this.places.set(id, parent, text);
+    this.places.set(id, parent, text, DT_REG);
     this.marks.moved(id, { parent, name: text });
     this.#sendAgain();
     if (!sends) return this.#skip();
@@ -174,7 +176,7 @@ export class Outbound extends OrderedStream implements Replicator {
     const exchange = (flags & EXCHANGE) !== 0;
     const moved = this.places.idOf(from, fromText);
     const replaced = this.places.idOf(to, toText);
-    const sends = this.#sendsRename(from, to, exchange ? 0 : replaced) && this.bind(from) && this.bind(to);
+    const sends = this.#sendsRename(from, to, exchange ? 0 : replaced) && this.knows(from) && this.knows(to);
     if (sends && replaced !== 0 && replaced !== moved && !exchange) this.#bindRemoved(replaced, to, toName);
     this.places.rename(from, fromText, to, toText, exchange, replacedLast);
     if (moved !== 0) this.marks.moved(moved, { parent: to, name: toText });
@@ -365,6 +367,13 @@ export class Outbound extends OrderedStream implements Replicator {
   #bindRemoved(id: number, parent: number, name: Uint8Array): void {
     if (this.reintegration === null) this.bind(id);
     else this.bindAt(id, parent, name);
+  }
+
+  /** As `knows`: what had no name that the peer could meet gets one now, which nobody may keep from the peer. */
+  #knowsLinked(id: number): boolean {
+    if (this.bind(id)) return true;
+    this.cannotName(id);
+    return false;
   }
 
   #sendAgain(): void {

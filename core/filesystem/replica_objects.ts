@@ -342,6 +342,8 @@ export class ReplicaObjects {
       const { done, value: object } = this.#hand.next();
       if (done === true) this.#hand = null;
       else if (object.fd < 0 || object.nameless || object.usedBy === this.#operation) continue;
+      // Without its directory it could not be opened again.
+      else if (!this.#objects.has(object.parent)) continue;
       else if (object.used) object.used = false;
       else this.#close(object);
     }

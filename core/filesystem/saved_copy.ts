@@ -83,6 +83,9 @@ function copyAside(
 function keep(directory: string, tree: BackingTree, changed: ReadonlySet<number>): SavedCopy {
   const objects: SavedObject[] = [];
   for (const id of changed) {
+    // Only what was found has a place that is known to be true.
+    const fd = tree.open(id);
+    if (fd >= 0) close(fd);
     const place = pathOf(tree, id);
     const object = place === null ? null : saveObject(directory, tree, id, place);
     if (object !== null) objects.push(object);

@@ -43,7 +43,7 @@ export class SourceCopy {
   #filesTotal = 0;
   /** All names are sent, and every object that the peer lacks has a mark of its own. */
   namesDone = false;
-  /** Objects that were sent from their first byte on. */
+  /** Objects that were sent from their first byte on, since names were sent last. */
   readonly #sentWhole = new IdentitySet();
   readonly #readAhead: ReadAhead;
   /** Objects to count before the first is sent; null: done, or names are still to come. */
@@ -119,6 +119,7 @@ export class SourceCopy {
   /** Sends the names of directories again, at this point of the stream: a live operation mixed what the target has with what it lacks. */
   resend(): void {
     this.#waitFor = -1;
+    this.#sentWhole.clear();
     for (const directory of this.reintegration.resend.splice(0)) {
       this.#names.announce();
       this.#names.sendAtOnce(directory);
@@ -144,6 +145,8 @@ export class SourceCopy {
         this.#names.list(step.directory);
         return true;
       case "names":
+        // The target may have to make anew what it had already.
+        this.#sentWhole.clear();
         this.#names.send(step.directory);
         return true;
       case "namesDone":
@@ -186,7 +189,7 @@ export class SourceCopy {
       this.#fail(id, "cannot be opened", fd);
       return;
     }
-    if (fd < 0 || !this.outbound.bind(id)) {
+    if (fd < 0 || !this.outbound.bindAgain(id)) {
       if (fd >= 0) close(fd);
       this.reintegration.gone(id);
       return;

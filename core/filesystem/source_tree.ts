@@ -1,8 +1,8 @@
 /**
  * The source's own tree, by identity: opened underneath the mount, by the places that the file system and the marks remember.
  *
- * A place may be unknown (the process was replaced, the peer marked it) or stale. What is opened is always checked against the identity
- * asked for; when that fails, one walk through the whole tree finds where everything is.
+ * A place that a mark remembers may be stale: what is opened is always checked against the identity asked for, and only then is its place
+ * known. When that fails, one walk through the whole tree finds where everything is.
  */
 import {
   AT_EMPTY_PATH,
@@ -67,8 +67,7 @@ export class BackingTree implements SourceTree {
 
   parentOf(id: number): number {
     for (const root of this.#roots) if (root.id === id) return 0;
-    const parent = this.#places.parentOf(id);
-    return parent >= 0 ? parent : (this.#marks.objects.get(id)?.place?.parent ?? -1);
+    return this.#places.parentOf(id);
   }
 
   nameOf(id: number): string {
@@ -140,6 +139,7 @@ export class BackingTree implements SourceTree {
     }
     this.#makeRoom();
     const opened = { fd, root: parent.root };
+    this.#proved(id, place, DT_DIR);
     this.#directories.set(id, opened);
     return opened;
   }
@@ -195,9 +195,17 @@ export class BackingTree implements SourceTree {
     if (fd < 0) return fd;
     const type = modeOf(fd) >>> 12;
     const found = identityOf(fd, parent.root, type !== DT_REG && type !== DT_DIR);
-    if (found === id) return fd;
+    if (found === id) {
+      this.#proved(id, place, type);
+      return fd;
+    }
     close(fd);
     return found < 0 ? found : -errnos.ESTALE;
+  }
+
+  /** An object was found at a place that only a mark told, maybe. */
+  #proved(id: number, { parent, name }: Place, type: number): void {
+    if (this.#places.get(id) === null) this.#places.set(id, parent, name, type);
   }
 
   #walk(): void {

@@ -227,7 +227,7 @@ export class TargetCopy {
       case "link":
         return this.#bring(directory, id, action);
       case "make":
-        return this.#make(directory, action, writer, sequence);
+        return this.#make(directory, id, action, writer, sequence);
     }
   }
 
@@ -288,6 +288,7 @@ export class TargetCopy {
   /** Makes an empty object and asks for the rest. */
   #make(
     directory: TargetDirectory,
+    parent: number,
     action: Extract<NameAction, { do: "make" }>,
     writer: StreamWriter,
     sequence: number,
@@ -303,10 +304,16 @@ export class TargetCopy {
     if (made < 0) return made;
     const object = openObject(fd, name(action.name));
     if (object < 0) return object;
-    const result = this.#roots.write(root, object, type !== DT_DIR && type !== DT_REG, action.id);
-    close(object);
+    const pathOnly = type !== DT_DIR && type !== DT_REG;
+    const result = this.#roots.write(root, object, pathOnly, action.id);
+    if (result < 0 || this.#objects.get(action.id) === undefined) close(object);
+    else {
+      // This copy lost its last name of it, and the source knows nothing of that: what it sends before it hears of the need is for this one.
+      const known = this.#objects.introduce(action.id, parent, nameBytes(action.name), object);
+      known.root = root;
+      known.pathOnly = pathOnly;
+    }
     if (result < 0) return result;
-    this.#objects.drop(action.id);
     writer.frame.type = FrameType.NEED;
     writer.frame.id = action.id;
     writer.frame.flags = type === DT_DIR ? 1 : 0;

@@ -185,6 +185,9 @@ export class Locations {
     this.removed(to);
     if (moved !== null) this.added(moved.id, moved.type, to);
     if (exchange && met !== null) this.added(met.id, met.type, from);
+    // What came from a directory that was never listed is not known by its identity: what was listed is not all any more.
+    if (moved === null) this.#listed.delete(to.parent);
+    if (exchange && met === null) this.#listed.delete(from.parent);
   }
 
   #at(place: Place): { id: number; type: number } | null {

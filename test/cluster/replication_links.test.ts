@@ -1,4 +1,6 @@
-/** Trap 10: a path is not a file. An object with several names loses the one by which it was known, in the midst of a reintegration. */
+/** Trap 10: a path is not a file. An object with several names, or with none, loses the one by which it was known, in the midst of a reintegration. */
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import t from "tap";
 import { becomesEqual, generation, makeLab, shell } from "./replication_lab.ts";
 
@@ -8,7 +10,19 @@ const lab = makeLab(`/tmp/holdfast-links-${process.pid}`, 21000 + (process.pid %
   bandwidth: 4_000_000,
 });
 const { n1, n2 } = lab;
+const [libc, constants] = ["libc", "constants"].map(
+  (name) => new URL(`../../core/platform/linux/${name}.ts`, import.meta.url).pathname,
+);
 t.teardown(() => lab.close());
+
+/** Waits until nothing is left that only a durable point makes clean, then kills SECOND. */
+async function part(): Promise<void> {
+  const points = n1.counters?.durablePoints ?? 0;
+  await n1.until(() => (n1.counters?.durablePoints ?? 0) >= points + 2, "two durable points");
+  const gone = n1.reports.length;
+  await n2.kill();
+  await n1.reported("peerGone", gone);
+}
 
 t.test("trap 10: what is dirty is found by another name, whenever the known one goes", async (t) => {
   await n1.start();
@@ -21,11 +35,7 @@ t.test("trap 10: what is dirty is found by another name, whenever the known one 
     "head -c 1000 /dev/zero > slow1; for i in 1 2 3 4 5 6 7 8; do echo old > later$i; done; sync -f .",
   );
   t.same(await becomesEqual(n1, n2), []);
-  const points = n1.counters?.durablePoints ?? 0;
-  await n1.until(() => (n1.counters?.durablePoints ?? 0) >= points + 2, "two durable points");
-  const gone = n1.reports.length;
-  await n2.kill();
-  await n1.reported("peerGone", gone);
+  await part();
   await n1.must({ op: "goAlone", generations: generation("g2", "g1") });
   // The first is looked for in the whole tree before anything is copied; the others lose one of their names after that, some of them the known one.
   await shell(
@@ -45,3 +55,70 @@ t.test("trap 10: what is dirty is found by another name, whenever the known one 
   await n1.reported("inSync", from);
   t.same(await becomesEqual(n1, n2), []);
 });
+
+t.test(
+  "trap 10: what lost its names while SECOND was away is used by who has it open, and what is made anew has the names it has then",
+  async (t) => {
+    await shell(n1.directory, "echo old > held; sync held");
+    await part();
+    await n1.must({ op: "goAlone", generations: generation("g3", "g2", ["g1"]) });
+    await shell(n1.directory, "head -c 12000000 /dev/urandom > slow1; ln -s there symlink");
+    const [ready, go] = ["ready", "go"].map((name) => join(n1.base, name)) as [string, string];
+    const holder = shell(
+      n1.directory,
+      `exec 3<>held; echo x >&3; ln held other; rm other held; : > ${ready}
+     while [ ! -e ${go} ]; do sleep 0.02; done; echo y >&3`,
+    );
+    await n1.until(() => existsSync(ready), "the names are removed");
+    const from = n1.reports.length;
+    await n2.start();
+    await n2.must({
+      op: "follow",
+      full: false,
+      sacrifice: false,
+      generations: generation("g2", null, ["g1"]),
+    });
+    await n1.until(() => (n1.reintegration?.bytesDone ?? 0) > 0, "data are copied");
+    writeFileSync(go, "");
+    await holder;
+    await shell(n1.directory, "chown -h 5:6 symlink; ln -P symlink another; rm symlink");
+    await n1.reported("inSync", from);
+    t.equal(n1.finished.at(-1)!.full, false);
+    t.same(await becomesEqual(n1, n2), []);
+  },
+);
+
+t.test(
+  "what was made without a name while SECOND was away is there under the name that it gets when both are equal",
+  async (t) => {
+    await part();
+    await n1.must({ op: "goAlone", generations: generation("g4", "g3", ["g2", "g1"]) });
+    const code = `
+    const { linkat, open, cString } = await import(${JSON.stringify(libc)});
+    const { AT_SYMLINK_FOLLOW, O_RDWR, O_TMPFILE } = await import(${JSON.stringify(constants)});
+    const fd = open(".", O_TMPFILE | O_RDWR, 0o644);
+    require("node:fs").writeSync(fd, "made without a name");
+    console.log("made");
+    for await (const _ of console) break;
+    if (linkat(-100, cString("/proc/self/fd/" + fd).address, -100, cString("named").address, AT_SYMLINK_FOLLOW) < 0) process.exit(1);`;
+    const maker = Bun.spawn([process.execPath, "-e", code], {
+      cwd: n1.directory,
+      stdin: "pipe",
+      stdout: "pipe",
+    });
+    await maker.stdout.getReader().read();
+    const from = n1.reports.length;
+    await n2.start();
+    await n2.must({
+      op: "follow",
+      full: false,
+      sacrifice: false,
+      generations: generation("g3", null, ["g2", "g1"]),
+    });
+    await n1.reported("inSync", from);
+    maker.stdin.write("go on\n");
+    maker.stdin.end();
+    t.equal(await maker.exited, 0);
+    t.same(await becomesEqual(n1, n2), []);
+  },
+);

@@ -197,6 +197,31 @@ t.test("what was moved out of a directory that is gone is found in it", async (t
   );
 });
 
+t.test(
+  "what was moved into a listed directory, live and from where nothing was listed, is found there",
+  async (t) => {
+    const [listed, clean, moved, other] = [10, 11, 12, 13];
+    for (const exchange of [false, true]) {
+      const target = new Target(
+        { [TOP]: { listed, clean }, [listed]: { other }, [clean]: { moved }, [moved]: {}, [other]: {} },
+        new Set([TOP, listed, clean, moved, other]),
+      );
+      const { locations, names } = target;
+      const tops: Announced[] = [{ id: TOP, parent: 0, name: "", dirty: false }];
+      locations.announce([...tops, { id: listed, parent: TOP, name: "listed", dirty: true }]);
+      const from = { parent: exchange ? listed : clean, name: exchange ? "other" : "moved" };
+      const to = { parent: exchange ? clean : listed, name: "moved" };
+      names.get(clean)!.delete("moved");
+      names.get(listed)!.set(exchange ? "other" : "moved", moved);
+      if (exchange) names.get(clean)!.set("moved", other);
+      locations.renamed(from, to, exchange);
+      const name = exchange ? "other" : "moved";
+      locations.announce([{ id: moved, parent: listed, name, dirty: true }]);
+      t.same(locations.pathOf(moved), { top: TOP, names: ["listed", name] });
+    }
+  },
+);
+
 t.test("an interrupted reintegration goes on with what lies in limbo", async (t) => {
   const before: Names = {
     1: { a: 3 },
