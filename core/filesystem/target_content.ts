@@ -23,6 +23,7 @@ import {
   symlinkat,
   unlinkat,
 } from "../platform/linux/libc.ts";
+import type { Place } from "../replication/marks.ts";
 import { Frame, Stretch } from "../replication/operation.ts";
 import { XattrReader } from "../replication/packed.ts";
 import { ATTR_ATIME, ATTR_GID, ATTR_MODE, ATTR_MTIME, ATTR_UID } from "../replication/replicator.ts";
@@ -149,6 +150,8 @@ export class TargetContent {
     if (known < 0) return known;
     const links = scratch.view.getUint32(STAT + STX_NLINK, true);
     const type = (owner.mode & S_IFMT) >>> 12;
+    // Before what is made has the same identity under a name of ours.
+    const places = links > 1 ? (this.#tree.locations?.namesOf(frame.id, type, links) ?? []) : [];
     unlinkat(directory, temporary, 0);
     const made = make(directory, temporary);
     if (made < 0) return made;
@@ -167,7 +170,7 @@ export class TargetContent {
     }
     close(fresh);
     // The name by which it is known comes last: until then the object is not what it must be, whatever interrupts this.
-    if (result >= 0 && links > 1) result = this.#relink(directory, object, type, links);
+    if (result >= 0) result = this.#relink(directory, object, places);
     if (result < 0) return result;
     const renamed = renameat2(
       directory,
@@ -180,10 +183,10 @@ export class TargetContent {
     return renamed < 0 ? renamed : this.#applier.parentTimes(directory, parent.mtime, parent.mtimeNanos);
   }
 
-  /** The object's other names, of `links` in all, lead to what is made anew in `directory`. */
-  #relink(directory: number, { id, parent, name }: ReplicaObject, type: number, links: number): number {
+  /** The object's other names, of those at `places`, lead to what is made anew in `directory`. */
+  #relink(directory: number, { parent, name }: ReplicaObject, places: readonly Place[]): number {
     const own = nameText(name);
-    for (const place of this.#tree.locations?.namesOf(id, type, links) ?? []) {
+    for (const place of places) {
       if (place.parent === parent && place.name === own) continue;
       const other = this.#tree.open(place.parent);
       if (typeof other === "number") return other;
