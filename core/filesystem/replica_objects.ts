@@ -130,9 +130,8 @@ export class ReplicaObject {
   used = true;
   /** Which operation used it last. */
   usedBy = 0;
-  /** What a sync of it would have to reach, see second_syncs.ts: nothing is known of what was before. */
+  /** Bytes that a sync of it would have to write, see second_syncs.ts: nothing is known of what was before. */
   unsyncedBytes = Number.POSITIVE_INFINITY;
-  unsyncedAttributes = true;
 
   constructor(id: number, parent: number, name: Uint8Array) {
     this.id = id;
@@ -235,7 +234,6 @@ export class ReplicaObjects {
     if (this.#byName.get(key) === object) this.#byName.delete(key);
     object.parent = parent;
     object.name = name;
-    object.unsyncedAttributes = true;
     this.#byName.set(ReplicaObjects.key(parent, name), object);
     if (!object.nameless) return;
     object.nameless = false;
@@ -259,7 +257,6 @@ export class ReplicaObjects {
     if (!object.nameless) this.#open--;
     object.nameless = true;
     this.#unnamed.add(object);
-    object.unsyncedAttributes = true;
     this.#byName.delete(ReplicaObjects.key(object.parent, object.name));
     return 0;
   }

@@ -1,8 +1,5 @@
 /**
- * SECOND: what a sync of an object must reach, and where it is done.
- *
- * Each change of a modification time would cost an fsync a commit of the disk's journal, a hundred times a second. PRIM's disk pays that, as it
- * would without a peer; SECOND's need not: fdatasync leaves nothing behind but times, and if both disks lose power, PRIM's has them.
+ * SECOND: the application's syncs, and where they are done.
  *
  * A pool costs two changes of thread, on a fast disk as long as the sync itself. So a sync of little, with nothing else to do, is done at once, as
  * long as the last ones were quick; the first slow one sends the following to the pool again.
@@ -10,7 +7,6 @@
 import { errnos } from "../platform/linux/errno.ts";
 import { fdatasync, fsync } from "../platform/linux/libc.ts";
 import { type Frame, FrameType } from "../replication/operation.ts";
-import { ATTR_ATIME, ATTR_MTIME } from "../replication/replicator.ts";
 import { monotonic } from "./poll_loop.ts";
 import type { Pool } from "./pool.ts";
 import type { ReplicaObject, ReplicaObjects } from "./replica_objects.ts";
@@ -23,24 +19,13 @@ const QUICK = 1;
 /** After a slow one, so many go to the pool. */
 const DISTRUST = 64;
 
-/** An operation was applied: remembers what a sync of its object has to reach. */
+/** An operation was applied: counts what a sync of its object has to write. */
 export function noteUnsynced(objects: ReplicaObjects, frame: Frame): void {
   const object = objects.get(frame.id);
   if (object === undefined) return;
-  switch (frame.type) {
-    case FrameType.WRITE:
-      object.unsyncedBytes += frame.data.length;
-      return;
-    case FrameType.SETATTR:
-      if ((frame.valid & ~(ATTR_ATIME | ATTR_MTIME)) === 0) return;
-      break;
-    case FrameType.BIND:
-    case FrameType.SYNC:
-      return;
-    default:
-  }
-  object.unsyncedBytes = Number.POSITIVE_INFINITY;
-  object.unsyncedAttributes = true;
+  if (frame.type === FrameType.WRITE) object.unsyncedBytes += frame.data.length;
+  else if (frame.type !== FrameType.BIND && frame.type !== FrameType.SETATTR)
+    object.unsyncedBytes = Number.POSITIVE_INFINITY;
 }
 
 /** The application's syncs. */
@@ -77,7 +62,8 @@ export class SecondSyncs {
       return;
     }
     const prompt = isLast && this.#queue.idle && this.#isPrompt(object);
-    const dataOnly = takeNeeds(object, (frame.flags & 1) !== 0);
+    object.unsyncedBytes = 0;
+    const dataOnly = (frame.flags & 1) !== 0;
     if (prompt) this.#done(ticket, this.#syncNow(fd, dataOnly));
     else this.#queue.sync(id, fd, dataOnly, ticket);
   }
@@ -97,12 +83,4 @@ export class SecondSyncs {
     if (monotonic() - began > QUICK) this.#distrust = DISTRUST;
     return Math.max(0, -result);
   }
-}
-
-/** True when fdatasync is enough: no more was `asked`, or it leaves nothing of the object behind but times. From here on the sync counts as done. */
-function takeNeeds(object: ReplicaObject, asked: boolean): boolean {
-  const dataOnly = asked || !object.unsyncedAttributes;
-  if (!dataOnly) object.unsyncedAttributes = false;
-  object.unsyncedBytes = 0;
-  return dataOnly;
 }
