@@ -1,5 +1,5 @@
 /**
- * What a node keeps about a module beside its files: its number in the cluster, its revision, the boot setting of this node.
+ * What a node keeps about a module beside its files and its history: its number in the cluster, the boot setting of this node.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,11 +8,12 @@ import { writeDurably } from "./record.ts";
 
 const factsSchema = v.object({
   name: v.string(),
-  revision: v.string(),
   /** Place in the cluster, from 1. */
   number: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(32)),
   /** `holdfast boot` on this node; null follows module.yaml. */
   boot: v.nullable(v.picklist(["always", "never", "auto"])),
+  /** Heartbeat timeouts, ms, that the peer may still go by, since it was not heard with the revision that works here. */
+  formerTimeouts: v.exactOptional(v.object({ least: v.number(), most: v.number() })),
 });
 
 /** See the schema above. */
