@@ -36,6 +36,15 @@ export function moduleFacts(varDir: string): ModuleFacts[] {
     .sort((a, b) => a.number - b.number);
 }
 
+/** The facts of one module; null where there are none that can be read. */
+export function factsOf(varDir: string, name: string): ModuleFacts | null {
+  try {
+    return v.parse(factsSchema, JSON.parse(readFileSync(join(varDir, "state", name, "module.json"), "utf8")));
+  } catch {
+    return null;
+  }
+}
+
 /** Writes the facts of one module durably. */
 export async function writeModuleFacts(varDir: string, facts: ModuleFacts): Promise<void> {
   await writeDurably(join(varDir, "state", facts.name, "module.json"), `${JSON.stringify(facts, null, 1)}\n`);

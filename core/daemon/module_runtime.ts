@@ -97,9 +97,9 @@ export class ModuleRuntime {
   hold: Hold | null = null;
   /** The record, as found at the start, until the core has it. */
   #found: { record: DurableRecord; adopted: Adopted | null } | null = null;
-  /** Resolves when the core knows what survived. */
-  readonly begun: Promise<void>;
-  readonly #nowBegun: () => void;
+  /** Resolves when it is known what survived. */
+  readonly opened: Promise<void>;
+  readonly #nowOpened: () => void;
 
   constructor(
     private readonly parts: NodeParts,
@@ -111,8 +111,8 @@ export class ModuleRuntime {
     this.#definition = definition;
     this.#revision = revision;
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.begun = promise;
-    this.#nowBegun = resolve;
+    this.opened = promise;
+    this.#nowOpened = resolve;
     const { varDir, cluster, guardian } = parts;
     const { config, name } = definition;
     const logDir = join(varDir, "log", name);
@@ -342,6 +342,7 @@ export class ModuleRuntime {
     const setting = this.facts.boot ?? this.definition.config.boot;
     if (!adopted) await this.#executor.lookAtCopy();
     this.#found = { record, adopted };
+    this.#nowOpened();
     return adopted === null && (setting === "always" || (setting === "auto" && record.running));
   }
 
@@ -363,7 +364,6 @@ export class ModuleRuntime {
       incarnation: this.parts.incarnation,
       ...(adopted ? { adopt: adopted } : {}),
     });
-    this.#nowBegun();
   }
 
   /** What still runs goes on; null: nothing of it can be used. */

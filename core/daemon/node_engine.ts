@@ -27,7 +27,7 @@ import type {
 import { explainDecisions } from "./explain.ts";
 import { handOver } from "./handover.ts";
 import { Journal } from "./journal.ts";
-import { type ModuleFacts, moduleFacts, writeModuleFacts } from "./module_facts.ts";
+import { factsOf, type ModuleFacts, moduleFacts, writeModuleFacts } from "./module_facts.ts";
 import { ModuleRuntime, type NodeParts } from "./module_runtime.ts";
 import { noteRemoved } from "./removed_modules.ts";
 import { RevisionStore } from "./revision_store.ts";
@@ -140,7 +140,10 @@ export class NodeEngine implements Engine {
     for (const [name, runtime] of this.modulesByName) {
       const nodes: Record<string, NodeStatus> = {};
       for (const node of runtime.nodes)
-        nodes[node] = node === this.#cluster.node ? runtime.status() : runtime.peerStatus();
+        nodes[node] =
+          node === this.#cluster.node
+            ? runtime.status()
+            : { ...runtime.peerStatus(), ...this.revisions.toldBy(node, name) };
       modules[name] = { kind: runtime.definition.config.kind, nodes };
     }
     return { version: 1, cluster: this.#cluster.name, modules };
@@ -153,9 +156,11 @@ export class NodeEngine implements Engine {
   ): Promise<CommandResult> {
     const named = this.#find(name);
     if (!(named instanceof ModuleRuntime)) return named;
-    await named.begun;
-    if (command === "stop" || command === "forcestop") this.revisions.leaveStopped(name);
-    else if (named.status().state === "STOP") {
+    await named.opened;
+    if (command === "stop" || command === "forcestop") {
+      this.revisions.leaveStopped(name);
+      named.begin(false);
+    } else if (named.status().state === "STOP") {
       const reason = await this.revisions.demandAgreement(name);
       if (reason !== "")
         return { status: 1, message: `${name} is not started on ${this.#cluster.node}: ${reason}` };
@@ -291,7 +296,7 @@ export class NodeEngine implements Engine {
 
   /** A module keeps its number for life; a new one takes the lowest that is free. */
   #numberOf(name: string): number {
-    const known = this.modulesByName.get(name)?.facts.number;
+    const known = (this.modulesByName.get(name)?.facts ?? factsOf(this.parts.varDir, name))?.number;
     if (known) return known;
     const taken = new Set([...this.modulesByName.values()].map(({ facts }) => facts.number));
     for (let number = 1; ; number++) if (!taken.has(number)) return number;

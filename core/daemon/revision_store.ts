@@ -70,9 +70,10 @@ export class RevisionStore {
   /** Forgets what came for a module that does not work here; files that people have put there stay. */
   async discard(name: string): Promise<void> {
     await this.#last.get(name);
+    const directory = join(this.varDir, "modules", name);
+    if (await Repository.at(directory)?.find(ACTIVE)) return;
     await rm(join(this.varDir, "state", name, "revisions"), { recursive: true, force: true });
     await rmdir(join(this.varDir, "state", name)).catch(() => undefined);
-    const directory = join(this.varDir, "modules", name);
     const entries = await readdir(directory).catch(() => []);
     if (entries.every((entry) => entry === ".git")) await rm(directory, { recursive: true, force: true });
   }

@@ -12,7 +12,7 @@ import { callNode } from "../api/node_client.ts";
 import type { Cluster } from "../cluster/cluster.ts";
 import type { CommandResult, RevisionOffer } from "./engine.ts";
 import type { Journal } from "./journal.ts";
-import { type ModuleFacts, writeModuleFacts } from "./module_facts.ts";
+import { factsOf, type ModuleFacts, writeModuleFacts } from "./module_facts.ts";
 import { type Hold, type ModuleRuntime, timeoutOf } from "./module_runtime.ts";
 import { isRemoved, recallModule } from "./removed_modules.ts";
 import { type Ready, RevisionRefused, type RevisionStore } from "./revision_store.ts";
@@ -72,6 +72,12 @@ export class Revisions {
   /** What this node tells its peers. */
   own(): Record<string, Commit> {
     return Object.fromEntries([...this.host.modules].map(([name, { revision }]) => [name, revision]));
+  }
+
+  /** What a node last said of a module, as a part of its status. */
+  toldBy(node: string, name: string): { revision?: string } {
+    const commit = this.#theirs.get(node)?.[name];
+    return commit === undefined ? {} : { revision: short(commit) };
   }
 
   // ── handed over ──
@@ -198,11 +204,12 @@ export class Revisions {
     const done: CommandResult = { status: 0, message: `${name} ${short(commit)} is loaded on ${node}` };
     const runtime = host.modules.get(name);
     if (runtime?.revision === commit) return done;
-    if ((runtime?.revision ?? null) !== ready.active)
+    // A module that could not be loaded is mended by a revision that can.
+    if (runtime && runtime.revision !== ready.active)
       return refuse(1, `${node} has another revision of ${name} since it was asked`);
     const problem = this.#problem(name, ready);
     if (problem !== "") return refuse(1, problem);
-    const facts: ModuleFacts = runtime?.facts ?? { name, number, boot: null };
+    const facts: ModuleFacts = runtime?.facts ?? factsOf(host.varDir, name) ?? { name, number, boot: null };
     const isAtRest = runtime === undefined || runtime.status().state === "STOP";
     if (runtime && !isAtRest) widenTimeouts(facts, runtime.definition, definition, host.cluster);
     // First what a crash must find when it finds the ref moved.
@@ -213,9 +220,10 @@ export class Revisions {
     else {
       await host.load(facts, definition, commit, runtime !== undefined && !runtime.booted);
       // Nothing runs that was started from the files of another revision.
-      for (const key of this.#known.keys()) if (key.startsWith(`${name} `)) this.#known.delete(key);
       pruneRevisions(host.varDir, name, [commit]);
     }
+    for (const memory of [this.#known, this.#failed])
+      for (const key of memory.keys()) if (key.startsWith(`${name} `)) memory.delete(key);
     host.modules.get(name)?.journal.line("event", `Configuration ${short(commit)} applied`);
     host.publish();
     return done;
@@ -383,6 +391,7 @@ export class Revisions {
   #hold(runtime: ModuleRuntime | undefined, hold: Hold): void {
     if (!runtime || runtime.hold?.reason === hold.reason) return;
     runtime.hold = hold;
+    this.#wake();
     runtime.journal.line("warning", hold.reason);
     this.host.publish();
   }
@@ -422,6 +431,11 @@ export class Revisions {
 
   /** Waits until a module may be told to start. Returns "" or why it may not. */
   async demandAgreement(name: string): Promise<string> {
+    // Whether the peer is there, and with what, is known within two heartbeat timeouts.
+    await this.#until(() => {
+      const runtime = this.host.modules.get(name);
+      return !runtime || runtime.booted || runtime.hold !== null;
+    }, null);
     const isQuiet = () => !this.#switching.has(name) && !this.#promised.has(name);
     const isFree = () => isQuiet() && (this.host.modules.get(name)?.hold ?? null) === null;
     if (await this.#until(isFree, PATIENCE_MS)) return "";
