@@ -29,6 +29,8 @@ export function instantiate(
   template: Pick<Template, "files">,
   settings: readonly Setting[],
 ): Record<string, string> {
+  // As it was written: what is laid out anew would be in conflict with the next version of the template.
+  if (settings.length === 0) return { ...template.files };
   const document = parseDocument(template.files["module.yaml"] ?? "");
   for (const { path, value } of settings) {
     const before = document.getIn(path, true);
