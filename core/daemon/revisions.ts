@@ -260,7 +260,7 @@ export class Revisions {
     });
     const peer = runtime?.peer ?? null;
     if (runtime && peer !== null && this.#theirs.get(peer)?.[name] === own && runtime.peerAgrees())
-      void writeModuleFacts(this.host.varDir, runtime.facts);
+      this.#attempt(runtime, writeModuleFacts(this.host.varDir, runtime.facts));
     if (differing.length === 0) {
       this.#agree(name, runtime);
       return;
@@ -293,10 +293,16 @@ export class Revisions {
     const reason = `${runtime.peer} has another revision of the module: they must agree first`;
     this.#resume.add(name);
     runtime.hold ??= { reason };
-    void runtime.command({ name: "stop" }, reason).then(async () => {
+    const stopped = runtime.command({ name: "stop" }, reason).then(async () => {
       if (this.#resume.has(name)) await runtime.rememberRunning();
       this.#look(name);
     });
+    this.#attempt(runtime, stopped);
+  }
+
+  /** Nobody waits for it: a failure is in the log. */
+  #attempt(runtime: ModuleRuntime, work: Promise<unknown>): void {
+    work.catch((error: unknown) => runtime.journal.line("error", (error as Error).message));
   }
 
   async #reconcile(name: string, own: Commit | null, differing: readonly [string, Commit][]): Promise<void> {
@@ -312,8 +318,8 @@ export class Revisions {
   async #reconcileWith(name: string, own: Commit | null, node: string, theirs: Commit): Promise<void> {
     const key = `${name} ${own} ${theirs}`;
     if (performance.now() < (this.#failed.get(key) ?? 0)) return;
-    if (own === null && (await isRemoved(this.host.varDir, name, theirs))) return;
     try {
+      if (own === null && (await isRemoved(this.host.varDir, name, theirs))) return;
       const found = this.#known.get(key) ?? (await this.#obtain(name, own, node, theirs));
       this.#known.set(key, found);
       await this.#follow(name, node, found.ready, found.number);

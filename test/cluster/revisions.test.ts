@@ -45,6 +45,8 @@ class Module {
   async discardEdits(node: Node): Promise<void> {
     const directory = `${node.varDir}/modules/db`;
     await node.exec(["git", "-C", directory, "checkout", "-qf", "refs/holdfast/active", "--", "."]);
+    // Git leaves that to the kernel, and a power cut would take it.
+    await node.exec(["sync", "-f", directory]);
   }
 
   async revision(node: Node): Promise<string> {
