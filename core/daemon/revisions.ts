@@ -158,7 +158,10 @@ export class Revisions {
       }
     }
     if (this.host.modules.get(name)?.revision === commit)
-      return { status: 0, message: `${name} ${short(commit)} is loaded on ${node}` };
+      return await this.#bringFiles(name, commit, {
+        status: 0,
+        message: `${name} ${short(commit)} is loaded on ${node}`,
+      });
     return refuse(1, `${node} does not keep revision ${short(commit)} of ${name} ready any more`);
   }
 
@@ -184,17 +187,20 @@ export class Revisions {
     this.#switching.set(name, quiet);
     try {
       const result = await work;
-      if (result.status !== 0) return result;
-      const left = await this.host.store.bring(name, ready.commit);
-      if (left === "") return result;
-      const message = `${result.message}; the files in its directory stay as they are: ${left}`;
-      return { ...result, message };
+      return result.status === 0 ? await this.#bringFiles(name, ready.commit, result) : result;
     } catch (error) {
       return refuse(1, `${this.host.cluster.node}: ${(error as Error).message}`);
     } finally {
       if (this.#switching.get(name) === quiet) this.#switching.delete(name);
       this.#wake();
     }
+  }
+
+  /** The files that people edit follow, where nothing is being edited. */
+  async #bringFiles(name: string, commit: Commit, done: CommandResult): Promise<CommandResult> {
+    const left = await this.host.store.bring(name, commit);
+    if (left === "") return done;
+    return { ...done, message: `${done.message}; the files in its directory stay as they are: ${left}` };
   }
 
   async #switchNow(name: string, ready: Ready, number: number): Promise<CommandResult> {

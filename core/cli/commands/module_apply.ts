@@ -156,7 +156,7 @@ export const APPLY_COMMANDS: readonly Command[] = [
       "Refused when another node has moved on from what the files are based on: holdfast module upgrade NAME --applied gets that into the files.",
     examples: [
       "holdfast module apply db --dry-run",
-      'holdfast module apply db -m "Longer start"',
+      "holdfast module apply db --message tuned",
       "holdfast module apply db --from ./db",
     ],
     run: applyModule,
