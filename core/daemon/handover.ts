@@ -10,7 +10,7 @@ import { callNode } from "../api/node_client.ts";
 import type { Cluster } from "../cluster/cluster.ts";
 import type { CommandResult, RevisionOffer } from "./engine.ts";
 import type { RevisionStore } from "./revision_store.ts";
-import { lines, type Revisions, short } from "./revisions.ts";
+import { lines, type RevisionSwitch, short } from "./revision_switch.ts";
 
 /** Longest time from the first "ready" to the decision, ms: well below the time for which a node keeps a revision ready. */
 const LONGEST_MS = 30_000;
@@ -20,7 +20,7 @@ const POLL_MS = 100;
 export interface HandOver {
   cluster: Cluster;
   store: RevisionStore;
-  revisions: Revisions;
+  revisions: RevisionSwitch;
   /** Nodes whose heartbeats are heard now. */
   heard(): ReadonlySet<string>;
   name: string;

@@ -31,7 +31,8 @@ import { factsOf, type ModuleFacts, moduleFacts, writeModuleFacts } from "./modu
 import { ModuleRuntime, type NodeParts } from "./module_runtime.ts";
 import { noteRemoved } from "./removed_modules.ts";
 import { RevisionStore } from "./revision_store.ts";
-import { Revisions, short } from "./revisions.ts";
+import { short } from "./revision_switch.ts";
+import { Revisions } from "./revisions.ts";
 
 /** Each has a port of its own behind the cluster's. */
 const MOST_MODULES = 32;
@@ -264,7 +265,16 @@ export class NodeEngine implements Engine {
     const { dryRun, by } = options;
     if (!dryRun) this.#nodeJournal.line("event", `Revision ${short(commit)} of ${name} is applied by ${by}`);
     const { cluster, heard } = parts;
-    return await handOver({ cluster, heard, store: this.#store, revisions, name, commit, number, dryRun });
+    return await handOver({
+      cluster,
+      heard,
+      store: this.#store,
+      revisions: revisions.switch,
+      name,
+      commit,
+      number,
+      dryRun,
+    });
   }
 
   async prepareRevision(name: string, offer: RevisionOffer): Promise<CommandResult> {
@@ -275,15 +285,15 @@ export class NodeEngine implements Engine {
         status: 1,
         message: `${this.#cluster.node} has ${taken.facts.name} as module number ${offer.number}: remove it there, or apply it everywhere first`,
       };
-    return await this.revisions.prepare(name, offer);
+    return await this.revisions.switch.prepare(name, offer);
   }
 
   async activateRevision(name: string, commit: string): Promise<CommandResult> {
-    return await this.revisions.activate(name, commit);
+    return await this.revisions.switch.activate(name, commit);
   }
 
   abandonRevision(name: string, commit: string): CommandResult {
-    return this.revisions.abandon(name, commit);
+    return this.revisions.switch.abandon(name, commit);
   }
 
   async giveRevision(name: string, haves: readonly string[]): Promise<CommandResult> {

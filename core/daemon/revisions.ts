@@ -6,59 +6,25 @@
  * history, never a clock. As long as the peer has another revision, this node's module does not join it: it stands aside, stopped, and
  * goes on when they agree. Only a module that serves, serves on.
  */
-import { type Change, type Commit, needsStop, pruneRevisions } from "../../modules/history/history.ts";
-import type { ModuleDefinition } from "../../modules/load.ts";
+import type { Commit } from "../../modules/history/history.ts";
 import { callNode } from "../api/node_client.ts";
-import type { Cluster } from "../cluster/cluster.ts";
-import type { CommandResult, RevisionOffer } from "./engine.ts";
-import type { Journal } from "./journal.ts";
-import { factsOf, type ModuleFacts, writeModuleFacts } from "./module_facts.ts";
-import { type Hold, type ModuleRuntime, timeoutOf } from "./module_runtime.ts";
-import { isRemoved, recallModule } from "./removed_modules.ts";
-import { type Ready, RevisionRefused, type RevisionStore } from "./revision_store.ts";
+import { writeModuleFacts } from "./module_facts.ts";
+import type { Hold, ModuleRuntime } from "./module_runtime.ts";
+import { isRemoved } from "./removed_modules.ts";
+import { type Ready, RevisionRefused } from "./revision_store.ts";
+import { type RevisionHost, RevisionSwitch, short } from "./revision_switch.ts";
 
-/** How long a revision is kept ready for a node that says nothing more, ms: longer than any hand-over lasts. */
-const PROMISE_MS = 60_000;
 /** After a peer's revision could not be fetched, the next attempt, ms. */
 const RETRY_MS = 2000;
 /** How long a command waits for a peer's revision to come, ms. */
 const PATIENCE_MS = 5000;
 
-/** What it works with. */
-export interface RevisionHost {
-  readonly varDir: string;
-  readonly cluster: Cluster;
-  readonly modules: ReadonlyMap<string, ModuleRuntime>;
-  readonly store: RevisionStore;
-  readonly journal: Journal;
-  /** Puts a module that is new or at rest in place; with `boot` it starts if it did before. */
-  load(facts: ModuleFacts, definition: ModuleDefinition, revision: Commit, boot: boolean): Promise<void>;
-  /** Tell the peers soon. */
-  publish(): void;
-}
-
-/** A revision that this node has promised to switch to when told. */
-interface Promised {
-  commit: Commit;
-  from: string;
-  number: number;
-  /** Null while it is being judged. */
-  ready: Ready | null;
-  timer: ReturnType<typeof setTimeout>;
-}
-
-/** A revision's name for people. */
-export const short = (commit: Commit): string => commit.slice(0, 12);
-
 /** See the top of the file. */
 export class Revisions {
-  readonly #promised = new Map<string, Promised>();
-  /** Modules that this node hands over at this moment. */
-  readonly #handing = new Set<string>();
+  /** A node's part in a hand-over. */
+  readonly switch: RevisionSwitch;
   /** By node that is heard: what it last said. */
   readonly #theirs = new Map<string, Readonly<Record<string, Commit>>>();
-  /** Modules whose revision is being changed. */
-  readonly #switching = new Map<string, Promise<unknown>>();
   readonly #reconciling = new Set<string>();
   /** Revisions of peers that were looked at already: by module, ours and theirs. */
   readonly #known = new Map<string, { ready: Ready; number: number }>();
@@ -67,7 +33,16 @@ export class Revisions {
   readonly #resume = new Set<string>();
   readonly #waiting = new Set<() => void>();
 
-  constructor(private readonly host: RevisionHost) {}
+  constructor(private readonly host: RevisionHost) {
+    this.switch = new RevisionSwitch(host, (name) => this.#settled(name));
+  }
+
+  #settled(name: string): void {
+    for (const memory of [this.#known, this.#failed])
+      for (const key of memory.keys()) if (key.startsWith(`${name} `)) memory.delete(key);
+    this.#wake();
+    this.#look(name);
+  }
 
   /** What this node tells its peers. */
   own(): Record<string, Commit> {
@@ -79,163 +54,6 @@ export class Revisions {
     const commit = this.#theirs.get(node)?.[name];
     return commit === undefined ? {} : { revision: short(commit) };
   }
-
-  // ── handed over ──
-
-  /** Two hand-overs of one module at once: the second is refused. Returns false then. */
-  beginHandOver(name: string): boolean {
-    if (this.#handing.has(name) || this.#promised.has(name)) return false;
-    this.#handing.add(name);
-    return true;
-  }
-
-  /** The hand-over is over, however it went. */
-  endHandOver(name: string): void {
-    this.#handing.delete(name);
-    this.#look(name);
-  }
-
-  /** Could this revision work here? When it could, it is kept ready, unless this is only a question. */
-  async prepare(name: string, offer: RevisionOffer): Promise<CommandResult> {
-    const { commit, pack, number, dryRun, from } = offer;
-    const { node } = this.host.cluster;
-    const other = this.#promised.get(name)?.from ?? (this.#handing.has(name) && from !== node ? node : null);
-    if (other !== null)
-      return refuse(
-        1,
-        `${node} is taking another revision of ${name} from ${other} at this moment: try again`,
-      );
-    const timer = setTimeout(() => this.#forget(name), PROMISE_MS);
-    const promised: Promised = { commit, from, number, ready: null, timer };
-    this.#promised.set(name, promised);
-    let isKept = false;
-    try {
-      const ready = await this.host.store.prepare(name, commit, pack);
-      const problem = this.#problem(name, ready);
-      const { relation, active, changes } = ready;
-      if (problem !== "") return refuse(1, problem, { relation, active, changes });
-      promised.ready = ready;
-      isKept = !dryRun && this.#promised.get(name) === promised;
-      return { status: 0, message: "", data: { relation, active, changes } };
-    } catch (error) {
-      if (!(error instanceof RevisionRefused)) throw error;
-      const active = this.host.modules.get(name)?.revision ?? null;
-      return refuse(error.failure === "invalid" ? 2 : 1, error.message, {
-        isMissing: error.failure === "missing",
-        active,
-      });
-    } finally {
-      if (!isKept && this.#promised.get(name) === promised) this.#forget(name);
-      if (!isKept && !this.host.modules.has(name)) await this.host.store.discard(name);
-    }
-  }
-
-  /** Why this node cannot switch to it now, or "". */
-  #problem(name: string, { commit, relation, active, changes, definition }: Ready): string {
-    const { node } = this.host.cluster;
-    if (relation === "older" || relation === "apart")
-      return `${node} has moved on to revision ${short(active!)}, which ${short(commit)} is not based on: get it into your files with "holdfast module upgrade ${name} --applied", then apply again`;
-    const runtime = this.host.modules.get(name);
-    const state = runtime?.status().state ?? "STOP";
-    const stops = needsStop(changes);
-    if (state !== "STOP" && stops.length > 0)
-      return `${name} is ${state} on ${node}, and this needs it stopped on every node (holdfast stop ${name} --all):\n${lines(stops)}`;
-    return runtime?.refusal(definition) ?? "";
-  }
-
-  /** Switches to a revision that was kept ready. */
-  async activate(name: string, commit: Commit): Promise<CommandResult> {
-    const { node } = this.host.cluster;
-    const promised = this.#promised.get(name);
-    if (promised?.commit === commit && promised.ready !== null) {
-      const { ready, number } = promised;
-      // Kept until it is done: nothing else may come between.
-      try {
-        return await this.#switch(name, ready, number);
-      } finally {
-        this.#forget(name);
-        this.#look(name);
-      }
-    }
-    if (this.host.modules.get(name)?.revision === commit)
-      return await this.#bringFiles(name, commit, {
-        status: 0,
-        message: `${name} ${short(commit)} is loaded on ${node}`,
-      });
-    return refuse(1, `${node} does not keep revision ${short(commit)} of ${name} ready any more`);
-  }
-
-  /** The hand-over has failed somewhere. */
-  abandon(name: string, commit: Commit): CommandResult {
-    if (this.#promised.get(name)?.commit === commit) this.#forget(name);
-    if (!this.host.modules.has(name)) void this.host.store.discard(name);
-    return { status: 0, message: "" };
-  }
-
-  #forget(name: string): void {
-    clearTimeout(this.#promised.get(name)?.timer);
-    this.#promised.delete(name);
-    this.#wake();
-  }
-
-  // ── the switch ──
-
-  async #switch(name: string, ready: Ready, number: number): Promise<CommandResult> {
-    const before = this.#switching.get(name) ?? Promise.resolve();
-    const work = before.then(() => this.#switchNow(name, ready, number));
-    const quiet = work.catch(() => undefined);
-    this.#switching.set(name, quiet);
-    try {
-      const result = await work;
-      return result.status === 0 ? await this.#bringFiles(name, ready.commit, result) : result;
-    } catch (error) {
-      return refuse(1, `${this.host.cluster.node}: ${(error as Error).message}`);
-    } finally {
-      if (this.#switching.get(name) === quiet) this.#switching.delete(name);
-      this.#wake();
-    }
-  }
-
-  /** The files that people edit follow, where nothing is being edited. */
-  async #bringFiles(name: string, commit: Commit, done: CommandResult): Promise<CommandResult> {
-    const left = await this.host.store.bring(name, commit);
-    if (left === "") return done;
-    return { ...done, message: `${done.message}; the files in its directory stay as they are: ${left}` };
-  }
-
-  async #switchNow(name: string, ready: Ready, number: number): Promise<CommandResult> {
-    const { host } = this;
-    const { commit, definition } = ready;
-    const { node } = host.cluster;
-    const done: CommandResult = { status: 0, message: `${name} ${short(commit)} is loaded on ${node}` };
-    const runtime = host.modules.get(name);
-    if (runtime?.revision === commit) return done;
-    // A module that could not be loaded is mended by a revision that can.
-    if (runtime && runtime.revision !== ready.active)
-      return refuse(1, `${node} has another revision of ${name} since it was asked`);
-    const problem = this.#problem(name, ready);
-    if (problem !== "") return refuse(1, problem);
-    const facts: ModuleFacts = runtime?.facts ?? factsOf(host.varDir, name) ?? { name, number, boot: null };
-    const isAtRest = runtime === undefined || runtime.status().state === "STOP";
-    if (runtime && !isAtRest) widenTimeouts(facts, runtime.definition, definition, host.cluster);
-    // First what a crash must find when it finds the ref moved.
-    await writeModuleFacts(host.varDir, facts);
-    await host.store.activate(name, commit);
-    await recallModule(host.varDir, name);
-    if (runtime && !isAtRest) runtime.reconfigure(definition, commit);
-    else {
-      await host.load(facts, definition, commit, runtime !== undefined && !runtime.booted);
-      // Nothing runs that was started from the files of another revision.
-      pruneRevisions(host.varDir, name, [commit]);
-    }
-    for (const memory of [this.#known, this.#failed])
-      for (const key of memory.keys()) if (key.startsWith(`${name} `)) memory.delete(key);
-    host.modules.get(name)?.journal.line("event", `Configuration ${short(commit)} applied`);
-    host.publish();
-    return done;
-  }
-
-  // ── caught up ──
 
   /** A node's heartbeat said what it works with. Call it before the views of its modules are read. */
   onBeat(from: string, theirs: Readonly<Record<string, Commit>>): void {
@@ -271,14 +89,11 @@ export class Revisions {
       this.#agree(name, runtime);
       return;
     }
-    if (this.#handing.has(name) || this.#switching.has(name)) return;
-    const promised = this.#promised.get(name);
-    if (promised) {
-      // Who hands it over has switched: its word to this node may have been lost.
-      if (promised.ready && differing.some(([, theirs]) => theirs === promised.commit))
-        void this.activate(name, promised.commit);
-      return;
-    }
+    const ready = this.switch.keptReady(name);
+    // Who hands it over has switched: its word to this node may have been lost.
+    if (ready !== null && !this.switch.isSwitching(name) && differing.some(([, theirs]) => theirs === ready))
+      void this.switch.activate(name, ready);
+    if (this.switch.isBusy(name)) return;
     if (runtime && differing.some(([node]) => node === peer)) this.#standAside(runtime, false);
     void this.#reconcile(name, own, differing);
   }
@@ -375,13 +190,15 @@ export class Revisions {
     const runtime = this.host.modules.get(name);
     const { relation, commit, active } = ready;
     if (relation === "newer" || relation === "first") {
-      if (this.#promised.has(name) || this.#handing.has(name)) return;
-      const problem = this.#problem(name, ready);
+      if (this.switch.isBusy(name)) return;
+      const problem = this.switch.problem(name, ready);
       if (problem === "") {
-        const { status, message } = await this.#switch(name, ready, number);
+        const { status, message } = await this.switch.switchTo(name, ready, number);
+        if (status !== 0) throw new Error(message);
         const journal = this.host.modules.get(name)?.journal ?? this.host.journal;
-        journal.line(status === 0 ? "event" : "warning", `Revision ${short(commit)} of ${node}: ${message}`);
-        return this.#look(name);
+        journal.line("event", `Revision ${short(commit)} of ${node}: ${message}`);
+        this.#look(name);
+        return;
       }
       if (runtime?.status().state === "SECOND") this.#standAside(runtime, true);
       return this.#hold(runtime, {
@@ -407,8 +224,6 @@ export class Revisions {
     runtime.journal.line("warning", hold.reason);
     this.host.publish();
   }
-
-  // ── who waits for it ──
 
   #wake(): void {
     for (const look of this.#waiting) look();
@@ -448,8 +263,7 @@ export class Revisions {
       const runtime = this.host.modules.get(name);
       return !runtime || runtime.booted || runtime.hold !== null;
     }, null);
-    const isQuiet = () => !this.#switching.has(name) && !this.#promised.has(name);
-    const isFree = () => isQuiet() && (this.host.modules.get(name)?.hold ?? null) === null;
+    const isFree = () => !this.switch.isBusy(name) && (this.host.modules.get(name)?.hold ?? null) === null;
     if (await this.#until(isFree, PATIENCE_MS)) return "";
     const hold = this.host.modules.get(name)?.hold;
     if (!hold) return `a revision of ${name} is being applied: try again`;
@@ -460,26 +274,4 @@ export class Revisions {
   leaveStopped(name: string): void {
     this.#resume.delete(name);
   }
-}
-
-function refuse(status: 1 | 2, message: string, data?: unknown): CommandResult {
-  return { status, message, ...(data === undefined ? {} : { data }) };
-}
-
-/** Changes, one a line. */
-export function lines(changes: readonly Change[]): string {
-  return changes.map(({ words }) => `  ${words}`).join("\n");
-}
-
-/** Until the peer is heard with the new revision, this node reckons with both heartbeat timeouts. */
-function widenTimeouts(
-  facts: ModuleFacts,
-  before: ModuleDefinition,
-  after: ModuleDefinition,
-  cluster: Cluster,
-): void {
-  const [old, next] = [timeoutOf(before, cluster), timeoutOf(after, cluster)];
-  if (old === next && facts.formerTimeouts === undefined) return;
-  const { least, most } = facts.formerTimeouts ?? { least: old, most: old };
-  facts.formerTimeouts = { least: Math.min(least, old, next), most: Math.max(most, old, next) };
 }

@@ -5,8 +5,9 @@
 import fs, { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as git from "isomorphic-git";
+import { readFiles } from "./module_files.ts";
 import { type Commit, MAIN, type Repository, type Signature } from "./repository.ts";
-import { commitDirectory } from "./working_tree.ts";
+import { commitDirectory, differences } from "./working_tree.ts";
 
 /** What a merge came to. */
 export interface Merged {
@@ -30,6 +31,12 @@ export async function mergeIn(
       `a merge is under way in ${directory}: solve its conflicts and apply, or undo it with git merge --abort`,
     );
   const head = await repository.head();
+  const isTheirs = (await differences(repository, readFiles(directory), theirs)).length === 0;
+  if (isTheirs && head !== null && (await repository.contains(theirs, head))) {
+    await repository.setRef(MAIN, theirs);
+    await repository.checkOutMain();
+    return { how: head === theirs ? "already" : "forward", conflicts: [], edits: null };
+  }
   const { commit: own, isNew } = await commitDirectory(
     repository,
     directory,
