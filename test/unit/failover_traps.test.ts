@@ -449,3 +449,17 @@ t.test(
     );
   },
 );
+
+t.test(
+  "a secondary that was started anew meanwhile is not stopped by the wait after its disk failed",
+  async (t) => {
+    const n2 = secondary();
+    n2.report({ kind: "diskFailed", detail: "fsync: EIO" });
+    n2.command({ name: "stop" }).command({ name: "start" });
+    n2.peer(primView()).report({ kind: "inSync" });
+    t.equal(n2.told.state, "SECOND");
+    n2.since();
+    n2.timer("follow again");
+    t.same(n2.since(), [], "it follows, and goes on");
+  },
+);
