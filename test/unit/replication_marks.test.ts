@@ -476,3 +476,33 @@ t.test("very many small changes made alone move into pages when the map is writt
     "what lies deep in a large object is known block by block",
   );
 });
+
+t.test("of very many large files with a block changed each, that block is copied and no more", async (t) => {
+  const { marks, disk } = fresh({ mostObjects: 10 });
+  const size = 1024 * MIB;
+  const blockOf = (index: number): number => (index % 29) * BLOCK_BYTES;
+  for (const [index, id] of ids.entries()) marks.touchData(id, blockOf(index), 10, Level.DIRTY);
+  disk.map = marks.startRewrite();
+  disk.log = marks.rewritten() as Uint8Array<ArrayBuffer>;
+  t.ok(marks.objects.size < 10, `${marks.objects.size} objects have marks of their own`);
+  const after = recovered(disk, { mostObjects: 10 }).marks;
+  t.ok(after.objects.size < 10, "nor after a crash");
+  const peer = fresh().marks;
+  for (const chunk of exportMarks(after)) t.ok(unionMarks(peer, chunk));
+  for (const side of [marks, after, peer]) {
+    t.same([...side.dirtyObjects()], ids);
+    t.equal(side.dirtyBytes(ids[7]!, size), BLOCK_BYTES);
+    t.same(copyObject(side, ids[7]!, size, MIB), [blockOf(7), BLOCK_BYTES]);
+    side.touchData(ids[8]!, 5 * MIB, 10, Level.DIRTY);
+    t.same(copyObject(side, ids[8]!, size, MIB), [blockOf(8), BLOCK_BYTES, 5 * MIB, BLOCK_BYTES]);
+    side.lapsed(ids[9]!);
+    t.notOk(side.hasDirtyContent(ids[9]!), "one that is gone is not copied");
+    t.equal([...side.dirtyObjects()].length, MANY - 3);
+  }
+  marks.beginPoint();
+  marks.confirmPoint();
+  disk.flush(marks);
+  const left = recovered(disk).marks;
+  t.notOk(left.hasDirtyContent(ids[7]!), "copied and durable on both: a crash does not bring it back");
+  t.ok(left.hasDirtyContent(ids[6]!));
+});
