@@ -183,7 +183,7 @@ export class Marks {
   touchTail(id: number, offset: number, level: Level): void {
     if (this.#isWholeAlready(id, level)) {
       this.#touchSent(id);
-      return;
+      if (id !== this.#attributesSent) return;
     }
     const object = this.marked(id);
     this.#touchFlag(object.attributesMark(), level);

@@ -316,8 +316,9 @@ export class SimNode {
   command(command: Command, cause: string, by: "human" | "rule" = "human"): void {
     if (!this.up || !this.daemonUp || this.isFrozen("daemon")) return;
     this.world.tell(`${this.name}: ${by} says ${commandInWords(command)}`);
-    // "start" where it waits already takes nothing back.
-    if (command.name !== "start") this.commandedFull = command.name === "second" && command.full;
+    // What is refused, or changes nothing where it waits or follows already, takes nothing back.
+    if (command.name === "second") this.commandedFull = command.full;
+    else if (!["start", "swap", "restart"].includes(command.name)) this.commandedFull = false;
     if (command.name === "prim" && (command.force || this.state.contact !== "heard"))
       this.world.check.forced = true;
     this.commands++;

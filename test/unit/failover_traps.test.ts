@@ -463,3 +463,19 @@ t.test(
     t.same(n2.since(), [], "it follows, and goes on");
   },
 );
+
+t.test(
+  "start, typed while what failed on the secondary is not stopped yet, does not keep it from being followed anew",
+  async (t) => {
+    const n2 = secondary();
+    n2.hold = /^persist/;
+    n2.report({ kind: "diskFailed", detail: "fsync: EIO" });
+    n2.command({ name: "start" });
+    n2.since();
+    n2.hold = null;
+    n2.release();
+    t.same(n2.since(), ["stopReplication"]);
+    n2.timer("follow again");
+    t.same(n2.since(), ["follow"]);
+  },
+);

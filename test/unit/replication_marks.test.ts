@@ -506,3 +506,25 @@ t.test("of very many large files with a block changed each, that block is copied
   t.notOk(left.hasDirtyContent(ids[7]!), "copied and durable on both: a crash does not bring it back");
   t.ok(left.hasDirtyContent(ids[6]!));
 });
+
+t.test(
+  "an object that was cut after its attributes were sent is cut at the peer, even if it has grown again",
+  async (t) => {
+    for (const mostObjects of [10, 0]) {
+      const { marks } = fresh({ mostObjects });
+      const blocks = (count: number): number => count * BLOCK_BYTES;
+      marks.markWhole(7, false, true);
+      marks.copiedAttributes(7);
+      t.same(marks.nextDirty(7, blocks(8), blocks(8)), { offset: 0, length: blocks(8) });
+      marks.touchTail(7, blocks(5), Level.DIRTY);
+      marks.copiedData(7, { offset: 0, length: blocks(8) }, blocks(5));
+      t.equal(marks.nextDirty(7, blocks(5), MIB), null, "there is nothing left to read");
+      t.ok(marks.isRangeDirty(7, blocks(9), 10), "what is written behind the end is copied, not sent");
+      marks.touchData(7, blocks(9), 10, Level.DIRTY);
+      t.equal(marks.worthlessFrom(7), blocks(5), "the peer cuts off what it has behind the end");
+      marks.copiedAttributes(7);
+      t.same(copyObject(marks, 7, blocks(10), MIB), [blocks(5), blocks(5)]);
+      t.notOk(marks.hasDirtyContent(7));
+    }
+  },
+);
