@@ -71,9 +71,15 @@ export class Address {
     return this.isUp && this.heldAt !== null && this.time.now <= this.heldAt + SPEAKS_FOR;
   }
 
-  set(up: boolean): void {
+  /** `since`: when the daemon began to take it. */
+  set(up: boolean, since = this.time.now): void {
     this.isUp = up;
-    this.heldAt = up ? this.time.now : null;
+    this.heldAt = up ? since : null;
+  }
+
+  /** Has the deadline passed that began then? Who took so long takes it no more. */
+  isOver(since: number): boolean {
+    return this.time.now > since + SPEAKS_FOR;
   }
 
   /** A new daemon goes on with what is here. */

@@ -56,6 +56,8 @@ export class SimNode {
   private commands = 0;
   private killed = 0;
   private fences = 0;
+  /** Grows whenever the address is asked for, or given up. */
+  private wishes = 0;
   /** The last sign of a daemon that is stopped, by this node's clock. */
   private lastSign = 0;
   private armed: { effects: number; then: () => void } | null = null;
@@ -347,13 +349,20 @@ export class SimNode {
       case "hook":
         this.hook(effect);
         return;
-      case "virtualIp":
+      case "virtualIp": {
+        const wish = ++this.wishes;
+        const began = this.time.now;
         this.after("daemon", chance.between(0.5, 5), () => {
-          this.address.set(effect.up);
+          if (effect.up && (wish !== this.wishes || this.address.isOver(began))) {
+            this.done(effect.id, 0, false, "it was given up while it was being taken");
+            return;
+          }
+          this.address.set(effect.up, began);
           if (effect.up) this.world.check.runs(this);
           this.done(effect.id, 0);
         });
         return;
+      }
       case "serve": {
         const { fences } = this;
         this.after("daemon", chance.between(0.5, 10), () => {
@@ -389,6 +398,7 @@ export class SimNode {
         return;
       case "fence":
         this.fences++;
+        this.wishes++;
         this.application = false;
         this.data.reset();
         this.done(effect.id, chance.between(1, 30));

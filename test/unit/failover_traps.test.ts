@@ -479,3 +479,21 @@ t.test(
     t.same(n2.since(), ["follow"]);
   },
 );
+
+t.test(
+  "the data path hears that it is alone only when it serves: a swap that is taken back while the peer goes",
+  async (t) => {
+    const n1 = primary();
+    n1.hold = /^stop_prim/;
+    n1.command({ name: "swap" });
+    n1.report({ kind: "peerGone", cause: "link cut" });
+    n1.hold = /^serve/;
+    n1.release();
+    t.equal(n1.since().at(-1), "serve");
+    n1.peer(secondView({ outdatedIn: n1.view.outdate }));
+    t.same(n1.since(), ["persist ALONE uptodate"]);
+    n1.hold = null;
+    n1.release();
+    t.ok(n1.since().includes("goAlone"));
+  },
+);
