@@ -58,7 +58,8 @@ export function judge(work: Work, found: Inode, survived: Survived): Verdict {
     const ceiling = survived === "memory" ? count : operations.length;
     const differences = compareTrees(model.root, found, {
       fileTimes: false,
-      most: best?.differences.length ?? Number.POSITIVE_INFINITY,
+      // One more than the nearest so far has: what is cut short there must not pass for as near.
+      most: best ? best.differences.length + 1 : Number.POSITIVE_INFINITY,
       content: (mine, theirs) => judgeContent(history.versions.get(mine.serial)!, ceiling, theirs.content),
     });
     if (!best || differences.length <= best.differences.length) best = { found: count, differences };

@@ -2,7 +2,7 @@
 import t from "tap";
 import { firstOperations, judge, type Survived, type Work } from "../model/judge.ts";
 import { Model } from "../model/model.ts";
-import { copyTree, type Inode, newInode } from "../model/tree.ts";
+import { compareTrees, copyTree, type Inode, newInode } from "../model/tree.ts";
 
 const empty = newInode(0, "directory", 0);
 for (const [index, place] of ["own", "all"].entries())
@@ -54,6 +54,20 @@ t.test("what comes before a confirmed sync must be there; what comes after may b
     t.ok(accepts(after(seed, synced + 1), "memory", seed, { done: synced + 1 }));
     t.notOk(accepts(empty, "memory", seed), "nothing at all");
     t.notOk(accepts(empty, "disk", seed), "nothing at all, on disk");
+  }
+});
+
+t.test("the moment that is told is the nearest, and all that differs from it is told", async (t) => {
+  const everything = { content: () => null, fileTimes: false, most: Number.POSITIVE_INFINITY };
+  for (const seed of [1, 2, 3]) {
+    const synced = Math.max(...["fsync", "fdatasync", "syncHeld"].map((kind) => lastOf(seed, kind)));
+    const begun = after(seed, synced + 1);
+    const wrong = copyTree(begun);
+    wrong.names.get("own")!.names.set("nobody's", newInode(9999, "fifo", 0o600));
+    for (const found of [begun, wrong]) {
+      const { found: count, differences } = judge(work(seed), found, "disk");
+      t.same(differences, compareTrees(after(seed, count), found, everything), `seed ${seed}: ${count}`);
+    }
   }
 });
 
