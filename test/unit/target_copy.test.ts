@@ -26,7 +26,7 @@ t.test(
     const roots = new ReplicaRoots([top], 2);
     const objects = new ReplicaObjects();
     const applier = new Applier(objects, roots);
-    const copy = new TargetCopy(applier, objects, roots, [null]);
+    const copy = new TargetCopy(applier, objects, roots, [null], [top]);
     const answers = new StreamWriter();
     t.teardown(() => {
       copy.reset();
