@@ -1,6 +1,13 @@
 /** The judge of the model test (test/model/judge.ts) can say no: to what is missing, out of order, or older than a sync. */
 import t from "tap";
-import { firstOperations, judge, type Survived, type Work } from "../model/judge.ts";
+import {
+  firstOperations,
+  judge,
+  type Survived,
+  settleRange,
+  type Version,
+  type Work,
+} from "../model/judge.ts";
 import { Model } from "../model/model.ts";
 import { compareTrees, copyTree, type Inode, newInode } from "../model/tree.ts";
 
@@ -102,3 +109,17 @@ t.test("bytes that the file never had since it was synced are noticed", async (t
   }
   t.ok(judged > 0, `${judged} trees with a wrong byte were refused`);
 });
+
+t.test(
+  "a synced write vouches for its own bytes, and for the length that they need, not for others",
+  async (t) => {
+    const content = (text: string): Uint8Array => new TextEncoder().encode(text);
+    const versions: Version[] = ["ab", "abcdef", "xbcdEFgh"].map((text, at) => ({
+      at,
+      content: content(text),
+    }));
+    settleRange(versions, { start: 4, end: 6 });
+    const texts = versions.map((version) => new TextDecoder().decode(version.content));
+    t.same(texts, ["ab\0\0EF", "abcdEF", "xbcdEFgh"]);
+  },
+);
