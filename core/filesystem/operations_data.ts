@@ -83,6 +83,8 @@ export function write(s: Session): number {
   const written = writeAll(fd, request.address + WRITE_DATA, size, offset);
   const kept = written < 0 ? lastKept : written;
   if (written < 0) s.reportDisk(written, "write");
+  // Nothing else says that its time changed.
+  if (kept === 0) s.times.settle(index);
   let sequence = 0;
   if (replicated && kept > 0) {
     sequence = replicator.write(identity, offset, request.bytes, WRITE_DATA, kept);
@@ -176,7 +178,10 @@ export function allocateRange(s: Session): number {
   if (fd < 0) return fd;
   s.times.changing(index, fd);
   const result = libc.fallocate(fd, mode, offset, length);
-  if (result < 0) return result;
+  if (result < 0) {
+    s.times.settle(index);
+    return result;
+  }
   if (replicated) replicator.allocate(identity, mode, offset, length);
   // The request does not say whether the caller has CAP_FSETID: root has.
   if (s.request.view.getUint32(IN_UID, true) !== 0) killPrivileges(s, index, fd);

@@ -31,6 +31,8 @@ export class Outbound extends OrderedStream implements Replicator {
   reintegration: Reintegration | null = null;
   /** Sends the names of the directories that the reintegration wants sent again, at this point of the stream. */
   resend: () => void = () => {};
+  /** Tells the modification times that wait, before a durable point may call their files clean. */
+  settleTimes: () => void = () => {};
   readonly settlement = new Settlement();
 
   override reset(): void {

@@ -5,7 +5,8 @@ import t from "tap";
 import { CopyRecord } from "../../core/filesystem/copy_record.ts";
 import { Pool } from "../../core/filesystem/pool.ts";
 import { isInMemoryOnly, LabDisk, noDisks } from "./replication_disks.ts";
-import { generation, makeLab, shell } from "./replication_lab.ts";
+import { becomesEqual, generation, makeLab, shell } from "./replication_lab.ts";
+import { cutDisk } from "./testbed_disk.ts";
 
 const skip = noDisks();
 if (skip) t.plan(0, skip);
@@ -82,6 +83,38 @@ os.link("/proc/self/fd/%d" % fd, "named", src_dir_fd=fd)'`,
   );
   for (const path of copies("named")) t.notOk(isInMemoryOnly(path));
 });
+
+t.test(
+  "trap 29: a modification time that waits at a durable point is the same after both lost power",
+  async (t) => {
+    const passed = n1.counters!.durablePoints;
+    // Cut off and written within one tick of the kernel's clock: it does not tell a new time, and the one of before is put back later.
+    const writing = shell(
+      n1.directory,
+      `python3 -c 'import os, time
+for i in range(10000):
+    fd = os.open("made%d" % i, os.O_WRONLY | os.O_CREAT)
+    os.ftruncate(fd, 0)
+    os.write(fd, b"text")
+    os.close(fd)
+    time.sleep(0.005)'`,
+    ).catch(String);
+    await n1.until(() => n1.counters!.durablePoints > passed, "a durable point");
+    for (const disk of Object.values(disks)) cutDisk(disk.mountPoint);
+    await Promise.all([n1.kill(), n2.kill()]);
+    t.match(await writing, /Errno/, "while it was written");
+    for (const disk of Object.values(disks)) disk.cycle();
+    const [a, b] = [n1.reports.length, n2.reports.length];
+    await n1.start();
+    await n2.start();
+    await n1.must({ op: "serve", alone: true, generations: generation("g1") });
+    await n2.must({ op: "follow", full: false, sacrifice: false, generations: generation("g1") });
+    await n1.reported("inSync", a);
+    await n2.reported("inSync", b);
+    t.equal(n1.finished.at(-1)?.full, false);
+    t.same(await becomesEqual(n1, n2), []);
+  },
+);
 
 t.test("trap 3: the record that ends a point takes along what cannot be synced itself", async (t) => {
   const disk = new LabDisk(`${base}-disks`, "alone");

@@ -1,8 +1,10 @@
-/** What PRIM's disk cannot read it cannot copy: the target does not count as up to date until it has that too (G3). */
+/** What a disk cannot read: PRIM does not pass it over, and the target does not take it for gone; it does not count as up to date (G3). */
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { unmountDead } from "../../core/filesystem/dead_mounts.ts";
+import { ReplicaRoots } from "../../core/filesystem/replica_identity.ts";
+import { TargetTree } from "../../core/filesystem/target_tree.ts";
 import { LabDisk, noDisks } from "./replication_disks.ts";
 import { becomesEqual, generation, makeLab, shell } from "./replication_lab.ts";
 
@@ -122,3 +124,58 @@ t.test("what gives way in a split brain and cannot be kept whole is not overwrit
   t.equal(readFileSync(join(saved, "both"), "utf8"), "loser\n");
   t.equal(readFileSync(join(saved, "names/new"), "utf8"), "loser\n");
 });
+
+t.test("what the target cannot list is not taken for empty", async (t) => {
+  const from = n2.reports.length;
+  await n1.kill();
+  await n2.reported("peerGone", from);
+  await n2.must({ op: "goAlone", generations: generation("g3", "g2b", ["g1"]) });
+  await shell(n2.directory, "mv names/in moved; rm -r names; rm near1; sync -f .");
+  unmountDead(n1.directory);
+  disk.remount();
+  const mend = disk.spoilNames("names");
+  await n1.start();
+  const heard = n1.reports.length;
+  const follow = (): Promise<unknown> =>
+    n1.must({ op: "follow", full: false, sacrifice: false, generations: generation("g2b", null, ["g1"]) });
+  await follow();
+  await n1.until(
+    () => n1.reports.slice(heard).some(({ kind }) => kind === "diskFailed" || kind === "inSync"),
+    "an end of the reintegration",
+  );
+  const reports = n1.reports.slice(heard);
+  t.notOk(reports.some(({ kind }) => kind === "caughtUp"));
+  const failure = reports.find((report) => report.kind === "diskFailed");
+  t.match(failure, { detail: /n1\/data\/names cannot be listed: EBADMSG; mend/ });
+  t.ok(existsSync(join(n1.directory, "near1")), "nothing was removed yet");
+  mend();
+  const [a, b] = [n1.reports.length, n2.reports.length];
+  await follow();
+  await n1.reported("inSync", a);
+  await n2.reported("inSync", b);
+  t.same(await becomesEqual(n1, n2), []);
+});
+
+t.test(
+  "a tree that cannot be read whole is not searched, and a name not looked up, as if nothing were there",
+  async (t) => {
+    const own = new LabDisk(`${base}-disk`, "tree");
+    t.teardown(() => own.remove());
+    await shell(own.data, "mkdir names; echo in > names/in; echo x > inode; sync -f .");
+    const roots = new ReplicaRoots([own.data], 1);
+    const tops = roots.tops([null]).map(({ id }) => id);
+    roots.close();
+    own.remount();
+    const mends = [own.spoilNames("names"), own.spoilInode("inode")];
+    const damaged = new ReplicaRoots([own.data], 1);
+    t.teardown(() => damaged.close());
+    const tree = new TargetTree(damaged, [null], [own.data]);
+    tree.setTop(0, tops[0]!);
+    t.throws(() => tree.lookup(tops[0]!, "inode"), /data\/inode cannot be read: E/);
+    t.throws(() => [...tree.search(new Set([1]))], /data cannot be listed: E/);
+    mends[1]!();
+    t.throws(() => [...tree.search(new Set([1]))], /data\/names cannot be listed: EBADMSG/);
+    mends[0]!();
+    t.same([...tree.search(new Set([1]))], []);
+  },
+);

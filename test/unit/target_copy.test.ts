@@ -26,7 +26,7 @@ function target(t: Test) {
   const roots = new ReplicaRoots([top], 2);
   const objects = new ReplicaObjects();
   const applier = new Applier(objects, roots);
-  const copy = new TargetCopy(applier, objects, roots, [null]);
+  const copy = new TargetCopy(applier, objects, roots, [null], [top]);
   t.teardown(() => {
     copy.reset();
     objects.clear();
