@@ -36,12 +36,7 @@ function makeTarget(t: Tap) {
     rmSync(top, { recursive: true });
   });
   let sequence = 0;
-  const send = (
-    type: FrameType,
-    fields: Partial<Frame>,
-    name = "",
-    data: Uint8Array = bytes(""),
-  ): number => {
+  const send = (type: FrameType, fields: Partial<Frame>, name = "", data: Uint8Array = bytes("")): number => {
     const frame = Object.assign(new Frame(), fields);
     frame.type = type;
     frame.sequence = ++sequence;
