@@ -326,6 +326,7 @@ export class Second implements LinkOwner {
       return;
     }
     this.#applier.dataAddress = this.#reader.memory.address;
+    this.#copy.keep(frame);
     const result = this.#applier.apply(frame);
     if (result < 0) this.#failed(link, result);
     else {

@@ -15,8 +15,10 @@ import {
   type Announced,
   DT_DIR,
   type Entry,
+  KEEPS_OTHERS,
   LIMBO,
   Locations,
+  limboName,
   type NameAction,
   reconciling,
 } from "../replication/names.ts";
@@ -145,6 +147,25 @@ export class TargetCopy {
       if (monotonic() > end) return 0;
     }
     return 0;
+  }
+
+  /** A live operation is about to be applied: what loses a name and has others, which this copy may not have yet, is kept in limbo. */
+  keep(frame: Frame): void {
+    const { locations } = this.#tree;
+    if (frame.type !== FrameType.UNLINK || frame.flags !== KEEPS_OTHERS || locations === null) return;
+    const directory = this.#objects.fd(frame.parent);
+    if (directory < 0 || locations.isInLimbo(frame.id)) return;
+    const from = (): number => kernelName(frame.name.bytes, frame.name.at, frame.name.length);
+    const fd = openObject(directory, from(), true);
+    if (fd < 0) return;
+    const type = modeOf(fd) >>> 12;
+    close(fd);
+    const limbo = this.#tree.limbo(this.#objects.get(frame.parent)!.root);
+    const to = limboName(frame.id);
+    // Where that fails, it will be copied: nothing is lost.
+    if (linkat(directory, from(), limbo, name(to, true), 0) >= 0)
+      locations.added(frame.id, type, { parent: LIMBO, name: to });
+    close(limbo);
   }
 
   /** A live operation was applied: names moved that a later step may look for. */

@@ -236,6 +236,11 @@ export type NameAction =
   /** This copy does not have it: make an empty one with this identity, and ask the source for all of it (NEED). */
   | { do: "make"; id: number; type: number; name: string };
 
+/** In the flags of UNLINK: it is a directory that is removed. */
+export const REMOVES_DIRECTORY = 1;
+/** In the flags of UNLINK: the object has other names, of which the target may not know yet. Limbo keeps it, or it would be made anew and copied. */
+export const KEEPS_OTHERS = 2;
+
 /** The name in limbo of an object that lost its place. */
 export const limboName = (id: number): string => id.toString(16).padStart(12, "0");
 
