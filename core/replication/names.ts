@@ -58,21 +58,19 @@ export class Locations {
   readonly #ranges: { from: number; to: number }[] = [];
   readonly #listed = new Set<number>();
 
-  /**
-   * `tops`: the replicated directories themselves. What an interrupted reintegration left in limbo is found at once, whole:
-   * the source may not know any more of the directories in which it lay.
-   */
+  /** `tops`: the replicated directories themselves. */
   constructor(tops: Iterable<number>, reader: TreeReader) {
     this.#reader = reader;
     this.#tops = new Set(tops);
-    this.#listAll(LIMBO);
   }
 
   /**
    * Learns of directories, and finds as many of the dirty ones as this copy has. A fixpoint: listing one may show where
-   * another is. All that arrived with one announcement are looked for together.
+   * another is. All that arrived with one announcement are looked for together. What an interrupted reintegration left in limbo is found
+   * with the first, whole: the source may not know any more of the directories in which it lay.
    */
   announce(directories: Iterable<Announced>): void {
+    if (!this.#listed.has(LIMBO)) this.#listAll(LIMBO);
     for (const directory of directories) {
       const known = this.#announced.get(directory.id);
       this.#announced.set(directory.id, { ...directory, dirty: directory.dirty || known?.dirty === true });

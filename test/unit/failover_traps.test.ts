@@ -371,9 +371,11 @@ t.test(
     t.equal(n1.state.durable.consistency, "suspect");
     t.ok(n1.since().includes("stop_prim"));
     const alone = primary().lost();
-    alone.report({ kind: "diskFailed", detail: "EIO" });
+    const detail = "/data/file cannot be read after byte 0: EIO; mend, restore or remove it";
+    alone.report({ kind: "diskFailed", detail });
     t.equal(alone.state.state, "ALONE");
     t.match(alone.told.reason, /suspect/);
+    t.match(alone.told.reason, detail, "which file, and what to do");
   },
 );
 

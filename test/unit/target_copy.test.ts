@@ -1,5 +1,5 @@
 /** SECOND's side of reintegration, fed frame by frame: what the source may send at any moment must find its object. */
-import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
@@ -9,7 +9,7 @@ import { ReplicaObjects } from "../../core/filesystem/replica_objects.ts";
 import { StreamWriter } from "../../core/filesystem/stream_buffers.ts";
 import { TargetCopy } from "../../core/filesystem/target_copy.ts";
 import { allocate } from "../../core/platform/linux/libc.ts";
-import { KEEPS_OTHERS } from "../../core/replication/names.ts";
+import { KEEPS_OTHERS, limboName } from "../../core/replication/names.ts";
 import { Frame, FrameType } from "../../core/replication/operation.ts";
 import { putEntry } from "../../core/replication/packed.ts";
 import { ATTR_MODE } from "../../core/replication/replicator.ts";
@@ -18,6 +18,7 @@ if (process.getuid?.() !== 0) t.plan(0, "needs root: identities are trusted attr
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const TOP = 2 ** 45 + 1;
 const FILE = 2 ** 45 + 2;
+const DIRECTORY = 2 ** 45 + 3;
 const DT_REG = 8;
 
 /** One that follows, with an empty directory. `send` gives it one frame, as its connection does. */
@@ -64,7 +65,7 @@ function target(t: Test) {
     send(FrameType.PLACES_END, {});
   };
   t.equal(send(FrameType.ROOT, { id: TOP }), 0);
-  return { top, copy, send, names, announce };
+  return { top, copy, answers, send, names, announce };
 }
 
 t.test(
@@ -103,3 +104,17 @@ t.test(
     t.end();
   },
 );
+
+t.test("what an interrupted reintegration left in limbo is found below its directories too", (t) => {
+  const { top, answers, send, names, announce } = target(t);
+  t.equal(send(FrameType.CREATE, { id: DIRECTORY, parent: TOP, mode: 0o040700 }, "gone"), 0);
+  t.equal(send(FrameType.CREATE, { id: FILE, parent: DIRECTORY, mode: 0o100600 }, "file"), 0);
+  t.equal(send(FrameType.WRITE, { id: FILE, offset: 0 }, "", bytes("kept")), 0);
+  mkdirSync(join(top, ".holdfast/limbo"));
+  renameSync(join(top, "gone"), join(top, ".holdfast/limbo", limboName(DIRECTORY)));
+  announce();
+  names(FILE, "here");
+  t.equal(readFileSync(join(top, "here"), "utf8"), "kept");
+  t.equal(answers.queued, 0, "nothing is asked for");
+  t.end();
+});
