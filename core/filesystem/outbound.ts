@@ -62,8 +62,8 @@ export class Outbound extends OrderedStream implements Replicator {
     frame.id = id;
     frame.offset = offset;
     frame.data.set(data, dataOffset, length);
-    // Often an fsync comes next: the peer writes meanwhile.
-    return this.send(FrameType.WRITE);
+    // Often an fsync comes next: one sealed frame takes both along, and the peer wakes once.
+    return this.tell(FrameType.WRITE);
   }
 
   allocate(id: number, mode: number, offset: number, length: number): number {
