@@ -83,6 +83,7 @@ export function write(s: Session): number {
   const written = writeAll(fd, request.address + WRITE_DATA, size, offset);
   const kept = written < 0 ? lastKept : written;
   if (written < 0) s.reportDisk(written, "write");
+  s.syncs.wrote(index, kept);
   // Nothing else says that its time changed.
   if (kept === 0) s.times.settle(index);
   let sequence = 0;
@@ -142,9 +143,8 @@ export function fsync(s: Session): number {
   const slot = backing.descriptors.hold(index);
   const ticket = backing.isExcluded(index) ? 0 : s.replicator.sync(backing.table.identity(index), dataOnly);
   const line = s.pending.beginSync(ticket, slot);
-  if (s.pool.submit(dataOnly ? Job.FDATASYNC : Job.FSYNC, fd, 0, 0, 0, s.pending, line)) return NO_REPLY;
-  s.pending.cancel(line);
-  return PARKED;
+  s.syncs.add(line, index, fd, dataOnly);
+  return NO_REPLY;
 }
 
 /** close(2): with `close: acknowledged` it waits until the peer has what was written. */

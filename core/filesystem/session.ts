@@ -12,6 +12,7 @@ import type { Memory } from "../platform/linux/memory.ts";
 import type { Replicator } from "../replication/replicator.ts";
 import type { Backing } from "./backing.ts";
 import { IN_NODE_WORD, IN_OPCODE, IN_UNIQUE_WORD, NOTIFY_RESEND, REPLY_HEADER } from "./fuse_protocol.ts";
+import { LocalSyncs } from "./local_syncs.ts";
 import { ModificationTimes } from "./modification_times.ts";
 import { UNLINKED } from "./node_table.ts";
 import { operate } from "./operations.ts";
@@ -43,6 +44,8 @@ export class Session {
   /** The reply being composed; its payload begins at REPLY_HEADER. */
   readonly reply: Memory = libc.allocate(BUFFER);
   readonly pending: PendingReplies;
+  /** What this disk has to sync: call its `begin` once a turn. */
+  readonly syncs: LocalSyncs;
   readonly times: ModificationTimes;
   /** True after the connection ended: unmounted or aborted. */
   ended = false;
@@ -64,6 +67,7 @@ export class Session {
     readonly options: SessionOptions,
   ) {
     this.pending = new PendingReplies(this);
+    this.syncs = new LocalSyncs(this);
     this.times = new ModificationTimes(this, options.durability === "fsync");
     for (let i = 0; i < BUFFERS; i++) this.free.push(libc.allocate(BUFFER));
     this.request = this.free[0]!;
