@@ -83,21 +83,28 @@ export function write(s: Session): number {
   const written = writeAll(fd, request.address + WRITE_DATA, size, offset);
   const kept = written < 0 ? lastKept : written;
   if (written < 0) s.reportDisk(written, "write");
+  // Half a page written back is a failure of the page; half a write(2) is a short write.
+  const failed = written < 0 && (kept === 0 || (flags & WRITE_FROM_CACHE) !== 0);
+  const kills = (flags & WRITE_KILL_SUIDGID) !== 0 && kept > 0;
+  const isAnswered = !waits && !kills;
+  if (isAnswered) answerWrite(s, failed ? written : kept);
   let sequence = 0;
   if (replicated && kept > 0) {
     sequence = replicator.write(identity, offset, request.bytes, WRITE_DATA, kept);
     s.lastWrite = sequence;
   }
-  if ((flags & WRITE_KILL_SUIDGID) !== 0 && kept > 0) killPrivileges(s, index, fd);
-  // Half a page written back is a failure of the page; half a write(2) is a short write.
-  if (written < 0 && (kept === 0 || (flags & WRITE_FROM_CACHE) !== 0)) return written;
-  if (waits && !replicator.isAcknowledged(sequence)) {
-    s.pending.beginWrite(sequence, kept);
-    return NO_REPLY;
-  }
-  s.reply.words[REPLY_HEADER >>> 2] = kept;
+  if (kills) killPrivileges(s, index, fd);
+  if (isAnswered) return NO_REPLY;
+  if (waits && !failed && !replicator.isAcknowledged(sequence)) s.pending.beginWrite(sequence, kept);
+  else answerWrite(s, failed ? written : kept);
+  return NO_REPLY;
+}
+
+/** Answers with the bytes written, or -errno. */
+function answerWrite(s: Session, result: number): void {
+  s.reply.words[REPLY_HEADER >>> 2] = result;
   s.reply.words[(REPLY_HEADER >>> 2) + 1] = 0;
-  return 8;
+  s.answer(result < 0 ? result : 8);
 }
 
 /** Bytes that reached the file before `writeAll` failed. */

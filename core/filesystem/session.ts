@@ -136,8 +136,11 @@ export class Session {
     return true;
   }
 
-  /** Answers the request at hand: a payload of `result` bytes that lies in the reply buffer, or an error. */
-  private answer(result: number): void {
+  /**
+   * Answers the request at hand: a payload of `result` bytes that lies in the reply buffer, or an error. An operation that calls
+   * it itself, and then returns NO_REPLY, has done what was asked and nothing but the peer to tell: the application goes on meanwhile.
+   */
+  answer(result: number): void {
     const { words } = this.request;
     this.send(words[IN_UNIQUE_WORD]!, words[IN_UNIQUE_WORD + 1]!, result);
   }
