@@ -53,6 +53,8 @@ export class Descriptors {
   private readonly holds: Int32Array;
   private readonly limit: number;
   private hand = 0;
+  /** Of nodes that the kernel forgot: to be closed when nobody waits for an answer, since that may free a file on the disk. */
+  private readonly forgotten: number[] = [];
 
   constructor(
     private readonly rootFd: number,
@@ -126,15 +128,27 @@ export class Descriptors {
     this.slotOf.set(index, 0);
     if (slot >= 0) {
       this.nodes[slot] = 0;
-      if (this.holds[slot] === 0) this.closeSlot(slot);
+      if (this.holds[slot] === 0) {
+        this.forgotten.push(this.fds[slot]!);
+        this.fds[slot] = -1;
+      }
     }
     const keptFd = this.kept(index);
     this.keptOf.set(index, 0);
-    if (keptFd >= 0) libc.close(keptFd);
+    if (keptFd >= 0) this.forgotten.push(keptFd);
+  }
+
+  /** Closes one descriptor of a node that is forgotten. False: there was none. */
+  closeForgotten(): boolean {
+    const fd = this.forgotten.pop();
+    if (fd === undefined) return false;
+    libc.close(fd);
+    return true;
   }
 
   /** Closes all. */
   close(): void {
+    while (this.closeForgotten());
     for (let slot = 0; slot < this.limit; slot++) if (this.fds[slot]! >= 0) libc.close(this.fds[slot]!);
     for (let index = 1; index < this.table.end; index++)
       if (this.keptOf.get(index) > 0) libc.close(this.keptOf.get(index) - 1);

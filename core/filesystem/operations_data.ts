@@ -142,6 +142,7 @@ export function fsync(s: Session): number {
   const directory = s.request.view.getUint32(IN_OPCODE, true) === Op.FSYNCDIR;
   const dataOnly = !directory && (s.request.view.getUint32(48, true) & FSYNC_DATA_ONLY) !== 0;
   s.times.synced(index);
+  s.sinceSync = 0;
   const fd = backing.descriptors.get(index);
   if (fd < 0) return fd;
   const slot = backing.descriptors.hold(index);

@@ -13,6 +13,8 @@ import { Settlement } from "./settlement.ts";
 
 /** Bytes that may wait for the peer before operations wait too. */
 const QUEUE_LIMIT = 32 << 20;
+/** An fsync is expected after so many writes without one. */
+const SYNCS_OFTEN = 16;
 const NOTHING = new Uint8Array(0);
 const REMOVE_DIRECTORY = 1;
 const EXCHANGE = 2;
@@ -32,6 +34,7 @@ export class Outbound extends OrderedStream implements Replicator {
   /** Sends the names of the directories that the reintegration wants sent again, at this point of the stream. */
   resend: () => void = () => {};
   readonly settlement = new Settlement();
+  #writesSinceSync = SYNCS_OFTEN;
 
   override reset(): void {
     super.reset();
@@ -60,8 +63,8 @@ export class Outbound extends OrderedStream implements Replicator {
     frame.id = id;
     frame.offset = offset;
     frame.data.set(data, dataOffset, length);
-    // Often an fsync comes next: the peer writes meanwhile.
-    return this.send(FrameType.WRITE);
+    // Where an fsync often comes next, the peer writes meanwhile.
+    return this.#writesSinceSync++ < SYNCS_OFTEN ? this.send(FrameType.WRITE) : this.tell(FrameType.WRITE);
   }
 
   allocate(id: number, mode: number, offset: number, length: number): number {
@@ -260,6 +263,7 @@ export class Outbound extends OrderedStream implements Replicator {
   }
 
   sync(id: number, dataOnly: boolean): number {
+    this.#writesSinceSync = 0;
     if (this.alone) return 0;
     const ticket = ++this.settlement.tickets;
     // A peer that is being brought up to date cannot promise anything; when it can, all tickets are settled at once.
