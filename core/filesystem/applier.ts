@@ -54,7 +54,7 @@ import {
   ATTR_SIZE,
   ATTR_UID,
 } from "../replication/replicator.ts";
-import { STAT, STX_GID, STX_MODE, STX_UID, scratch as attributes } from "./places.ts";
+import { scratch as attributes, STAT, STX_GID, STX_MODE, STX_UID } from "./places.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";
 import {
   descriptorPath,

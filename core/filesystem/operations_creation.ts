@@ -30,6 +30,7 @@ import { errnos } from "../platform/linux/errno.ts";
 import * as libc from "../platform/linux/libc.ts";
 import { getI64 } from "../platform/linux/memory.ts";
 import type { ResultTimes } from "../replication/replicator.ts";
+import { TYPE_REGULAR } from "./descriptors.ts";
 import { ENTRY_SIZE, IN_GID, IN_UID, OPEN_SIZE, REPLY_HEADER } from "./fuse_protocol.ts";
 import { EXCLUDED, UNLINKED } from "./node_table.ts";
 import { readParentTimes } from "./operations_names.ts";
@@ -201,8 +202,11 @@ function tellCreation(
   const { table } = s.backing;
   const target = targetOffset === 0 ? null : nameAt(s, targetOffset);
   const identity = table.identity(index);
-  times.objectSeconds = getI64(view, STAT + STX_MTIME);
-  times.objectNanos = view.getUint32(STAT + STX_MTIME + 8, true);
+  const seconds = getI64(view, STAT + STX_MTIME);
+  const nanos = view.getUint32(STAT + STX_MTIME + 8, true);
+  const isToldLater = s.times.kernelOwns && table.type(index) === TYPE_REGULAR;
+  times.objectSeconds = isToldLater ? 0 : seconds;
+  times.objectNanos = isToldLater ? 0 : nanos;
   const mode = s.backing.mode();
   s.replicator.create(
     table.identity(parent),
@@ -216,6 +220,7 @@ function tellCreation(
     times,
   );
   if (target === null) inheritAcls(s, parent, dir, index, nameOffset);
+  if (isToldLater) s.times.made(index, seconds, nanos);
 }
 
 export function createUnnamed(s: Session): number {

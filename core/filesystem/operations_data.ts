@@ -141,7 +141,7 @@ export function fsync(s: Session): number {
   const { backing } = s;
   const directory = s.request.view.getUint32(IN_OPCODE, true) === Op.FSYNCDIR;
   const dataOnly = !directory && (s.request.view.getUint32(48, true) & FSYNC_DATA_ONLY) !== 0;
-  s.times.synced(index);
+  s.times.synced(index, dataOnly);
   s.sinceSync = 0;
   const fd = backing.descriptors.get(index);
   if (fd < 0) return fd;
@@ -160,7 +160,7 @@ export function flush(s: Session): number {
   if (index === 0) return -errnos.ESTALE;
   if (s.backing.isExcluded(index)) return 0;
   if (s.pending.isFull) return PARKED;
-  s.times.synced(index);
+  s.times.synced(index, false);
   if (s.replicator.isAcknowledged(s.lastWrite)) return 0;
   s.pending.beginFlush(s.lastWrite);
   return NO_REPLY;
