@@ -6,6 +6,9 @@
  * third. So the time of before the first write is put back when no other was told. Without the cache it is the backing file's.
  * A file that was just made is such a file too: most get another time from their first writes, or from who unpacks them.
  *
+ * Until then the two disks have different ones. So they are settled before a durable point begins: after it the marks would call the file
+ * clean, and when both nodes lose power nobody would look at it again.
+ *
  * Times are not read where that can be avoided: ext4 gives a file whose time was read a new, finer one at its next write, and then
  * every fsync has to commit its journal.
  */
@@ -98,7 +101,8 @@ export class ModificationTimes {
     if (this.toldNodes[index % TOLD] === index) this.toldNodes[index % TOLD] = 0;
   }
 
-  private settle(index: number): void {
+  /** Nothing more is told of this file. */
+  settle(index: number): void {
     if ((this.session.backing.table.flags(index) & TIMES_PENDING) !== 0) this.settleSlot(this.slotOf(index));
   }
 

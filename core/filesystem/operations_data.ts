@@ -83,6 +83,8 @@ export function write(s: Session): number {
   const written = writeAll(fd, request.address + WRITE_DATA, size, offset);
   const kept = written < 0 ? lastKept : written;
   if (written < 0) s.reportDisk(written, "write");
+  // Nothing else says that its time changed.
+  if (kept === 0) s.times.settle(index);
   // Half a page written back is a failure of the page; half a write(2) is a short write.
   const failed = written < 0 && (kept === 0 || (flags & WRITE_FROM_CACHE) !== 0);
   const kills = (flags & WRITE_KILL_SUIDGID) !== 0 && kept > 0;
@@ -184,7 +186,10 @@ export function allocateRange(s: Session): number {
   if (fd < 0) return fd;
   s.times.changing(index, fd);
   const result = libc.fallocate(fd, mode, offset, length);
-  if (result < 0) return result;
+  if (result < 0) {
+    s.times.settle(index);
+    return result;
+  }
   if (replicated) replicator.allocate(identity, mode, offset, length);
   // The request does not say whether the caller has CAP_FSETID: root has.
   if (s.request.view.getUint32(IN_UID, true) !== 0) killPrivileges(s, index, fd);

@@ -147,6 +147,9 @@ export class Roles {
       primary.close();
       throw error;
     }
+    primary.outbound.settleTimes = (): void => {
+      service.settleTimes();
+    };
     this.#service = service;
     this.#primary = primary;
   }
