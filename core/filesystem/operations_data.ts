@@ -86,21 +86,28 @@ export function write(s: Session): number {
   s.syncs.wrote(index, kept);
   // Nothing else says that its time changed.
   if (kept === 0) s.times.settle(index);
+  // Half a page written back is a failure of the page; half a write(2) is a short write.
+  const failed = written < 0 && (kept === 0 || (flags & WRITE_FROM_CACHE) !== 0);
+  const kills = (flags & WRITE_KILL_SUIDGID) !== 0 && kept > 0;
+  const isAnswered = !waits && !kills;
+  if (isAnswered) answerWrite(s, failed ? written : kept);
   let sequence = 0;
   if (replicated && kept > 0) {
     sequence = replicator.write(identity, offset, request.bytes, WRITE_DATA, kept);
     s.lastWrite = sequence;
   }
-  if ((flags & WRITE_KILL_SUIDGID) !== 0 && kept > 0) killPrivileges(s, index, fd);
-  // Half a page written back is a failure of the page; half a write(2) is a short write.
-  if (written < 0 && (kept === 0 || (flags & WRITE_FROM_CACHE) !== 0)) return written;
-  if (waits && !replicator.isAcknowledged(sequence)) {
-    s.pending.beginWrite(sequence, kept);
-    return NO_REPLY;
-  }
-  s.reply.words[REPLY_HEADER >>> 2] = kept;
+  if (kills) killPrivileges(s, index, fd);
+  if (isAnswered) return NO_REPLY;
+  if (waits && !failed && !replicator.isAcknowledged(sequence)) s.pending.beginWrite(sequence, kept);
+  else answerWrite(s, failed ? written : kept);
+  return NO_REPLY;
+}
+
+/** Answers with the bytes written, or -errno. */
+function answerWrite(s: Session, result: number): void {
+  s.reply.words[REPLY_HEADER >>> 2] = result;
   s.reply.words[(REPLY_HEADER >>> 2) + 1] = 0;
-  return 8;
+  s.answer(result < 0 ? result : 8);
 }
 
 /** Bytes that reached the file before `writeAll` failed. */
@@ -137,7 +144,8 @@ export function fsync(s: Session): number {
   const { backing } = s;
   const directory = s.request.view.getUint32(IN_OPCODE, true) === Op.FSYNCDIR;
   const dataOnly = !directory && (s.request.view.getUint32(48, true) & FSYNC_DATA_ONLY) !== 0;
-  s.times.synced(index);
+  s.times.synced(index, dataOnly);
+  s.sinceSync = 0;
   const fd = backing.descriptors.get(index);
   if (fd < 0) return fd;
   const slot = backing.descriptors.hold(index);
@@ -154,7 +162,7 @@ export function flush(s: Session): number {
   if (index === 0) return -errnos.ESTALE;
   if (s.backing.isExcluded(index)) return 0;
   if (s.pending.isFull) return PARKED;
-  s.times.synced(index);
+  s.times.synced(index, false);
   if (s.replicator.isAcknowledged(s.lastWrite)) return 0;
   s.pending.beginFlush(s.lastWrite);
   return NO_REPLY;
