@@ -1,10 +1,10 @@
 /** What differs between two states of a module's files, as `git diff` writes it. Pure. */
-import { unifiedHunks } from "./line_diff.ts";
+import { byName, unifiedHunks } from "./line_diff.ts";
 import type { ModuleFile, ModuleFiles } from "./module_files.ts";
 
 /** The difference as text, a patch that `git apply` takes where no file is binary; "" when there is none. */
 export function diffFiles(from: ModuleFiles, to: ModuleFiles): string {
-  const paths = [...new Set([...from.keys(), ...to.keys()])].sort();
+  const paths = [...new Set([...from.keys(), ...to.keys()])].sort(byName);
   return paths.map((path) => diffFile(path, from.get(path), to.get(path))).join("");
 }
 

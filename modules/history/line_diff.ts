@@ -1,5 +1,8 @@
 /** The shortest way from one list of lines to another, and its text as git and patch(1) understand it. Pure. */
 
+/** Names in git's order of diffs, near enough: by their characters' codes. */
+export const byName = (one: string, other: string): number => (one < other ? -1 : one > other ? 1 : 0);
+
 /** Lines around a change. */
 const CONTEXT = 3;
 /** Beyond so many differences the shortest way is not looked for: everything is replaced. */

@@ -5,6 +5,7 @@
 import fs, { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as git from "isomorphic-git";
+import { byName } from "./line_diff.ts";
 import { readFiles } from "./module_files.ts";
 import { type Commit, MAIN, type Repository, type Signature } from "./repository.ts";
 import { commitDirectory, differences } from "./working_tree.ts";
@@ -72,7 +73,7 @@ export async function mergeIn(
     writeFileSync(join(repository.gitDirectory, "MERGE_MSG"), `${what}\n`);
     const { filepaths, bothModified, deleteByUs, deleteByTheirs } = error.data;
     const conflicts = new Set([filepaths, bothModified, deleteByUs, deleteByTheirs].flat());
-    return { how: "conflict", conflicts: [...conflicts].sort(), edits };
+    return { how: "conflict", conflicts: [...conflicts].sort(byName), edits };
   }
   await repository.checkOutMain();
   return { how: "merged", conflicts: [], edits };

@@ -6,6 +6,7 @@
  */
 import { parse } from "@std/yaml";
 import type { ModuleConfig } from "../schema.ts";
+import { byName } from "./line_diff.ts";
 
 /** One difference. */
 export interface Change {
@@ -97,7 +98,7 @@ function leaves(value: unknown, path = "", found = new Map<string, string>()): M
 
 function fileChanges(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): Change[] {
   const changes: Change[] = [];
-  for (const file of [...new Set([...before.keys(), ...after.keys()])].sort()) {
+  for (const file of [...new Set([...before.keys(), ...after.keys()])].sort(byName)) {
     const [from, to] = [before.get(file), after.get(file)];
     if (file === "module.yaml" || from === to) continue;
     const verb = from === undefined ? "new" : to === undefined ? "gone" : "changed";

@@ -272,10 +272,8 @@ t.test("edits stay: a directory is brought to a revision only where nothing is b
   rmSync(join(directory, "note"));
   t.equal(await bringTo(repository, back), "");
   t.same(
-    readdirSync(directory)
-      .filter((name) => !name.startsWith("."))
-      .sort(),
-    ["module.yaml", "old"],
+    new Set(readdirSync(directory).filter((name) => !name.startsWith("."))),
+    new Set(["module.yaml", "old"]),
   );
   if (noGit === false) t.equal(git(directory, "status", "--porcelain"), "");
 });
