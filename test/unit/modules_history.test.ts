@@ -220,7 +220,7 @@ t.test("what no module may hold does not come in, from a directory or from a com
   write(directory, { "node_modules/p/i.js": "1" });
   mkdirSync(join(directory, "node_modules/.bin"));
   symlinkSync("../p/i.js", join(directory, "node_modules/.bin/p"));
-  t.same([...readFiles(directory).keys()].sort(), ["module.yaml", "node_modules/p/i.js"]);
+  t.same(new Set(readFiles(directory).keys()), new Set(["module.yaml", "node_modules/p/i.js"]));
   const file = { content: Buffer.from("x"), executable: false };
   const paths = [
     "../evil",
