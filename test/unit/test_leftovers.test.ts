@@ -48,7 +48,7 @@ t.test("a test file that is killed leaves nothing", { skip }, async (t) => {
   for (const path of [`${top}/disk`, `${top}/disk/inner`, `${top}/image`])
     t.match(cleaned, `unmounted ${path}`);
   t.match(cleaned, /^detached \/dev\/loop\d+$/m);
-  t.match(cleaned, `removed ${top}\n`);
+  t.match(`${cleaned}\n`, `removed ${top}\n`);
   t.notMatch(readFileSync("/proc/self/mountinfo", "utf8"), top);
   t.notMatch(spawnSync("losetup", ["-a"], { encoding: "utf8" }).stdout, top);
   t.notOk(existsSync(top) || existsSync(`${top}-2`));
