@@ -20,6 +20,7 @@ losetup -f $top-2/attached
 echo kept > $top/image/file
 cd $top/image
 OTHER=1 setsid sleep 600 &
+until [ "$(cat /proc/$!/comm)" = sleep ]; do :; done
 echo ready
 wait
 `;
