@@ -13,6 +13,7 @@ import {
 } from "../core/platform/linux/inheritance.ts";
 import { type HookContext, type HookOrder, hookOrderSchema } from "./context.ts";
 import { fail, installRuntime } from "./runtime.ts";
+import { workIsDone } from "./waiting.ts";
 
 /** The signal in a hook's context is aborted when this part of its time has passed. */
 const WARNING_AT = 0.9;
@@ -46,12 +47,39 @@ function becomeExecutable({ file, context }: HookOrder): never {
   }
 }
 
+/** The signal is made for the hook that asks for it: waiting for it, and for nothing else, keeps that one alive. */
 function hookContext(order: HookOrder): HookContext {
-  const controller = new AbortController();
-  const abort = () => controller.abort(new Error("the hook's time is nearly up"));
-  setTimeout(abort, order.timeoutMs * WARNING_AT).unref();
-  process.on("SIGTERM", abort);
-  return { ...order.context, signal: controller.signal };
+  let controller: AbortController | null = null;
+  return {
+    ...order.context,
+    get signal() {
+      if (controller === null) {
+        const made = new AbortController();
+        const abort = () => made.abort(new Error("the hook's time is nearly up"));
+        setTimeout(abort, order.timeoutMs * WARNING_AT);
+        process.on("SIGTERM", abort);
+        controller = made;
+      }
+      return controller.signal;
+    },
+  };
+}
+
+/**
+ * A script whose own promise can never be kept ends when nothing else is left to do. That is a failure, and must not look like
+ * success: `work` has `process.exit` or a settled promise as its end.
+ */
+function endsWith(file: string, work: Promise<void>): void {
+  let settled = false;
+  process.on("exit", (status) => {
+    if (settled || status !== 0) return;
+    console.error(`error: ${file} ended while it still waited for something that cannot happen any more`);
+    process.exitCode = 1;
+  });
+  work.then(() => {
+    settled = true;
+    workIsDone();
+  }, fail);
 }
 
 async function runTypeScript(order: HookOrder): Promise<void> {
@@ -68,6 +96,7 @@ async function runTypeScript(order: HookOrder): Promise<void> {
   if (typeof loaded.default !== "function")
     throw new Error(`${order.file}: the default export is not a function`);
   await loaded.default(hookContext(order));
+  // What it left undone (a timer, an open socket) does not keep the transition waiting.
   process.exit(process.exitCode ?? 0);
 }
 
@@ -80,7 +109,7 @@ export async function runHookChild(): Promise<void> {
     giveBackPriority();
     closeInput();
     if (order.kind === "executable") becomeExecutable(order);
-    await runTypeScript(order);
+    endsWith(order.file, runTypeScript(order));
   } catch (error) {
     fail(error);
   }
@@ -88,14 +117,17 @@ export async function runHookChild(): Promise<void> {
 
 /**
  * `holdfast run FILE.ts [ARG…]`: runs the file as the main script with the hooks' runtime. Returns when its top-level code
- * has run; the process then ends by itself, with the script's status, when nothing is left to do. Call nothing after it.
+ * has begun; the process then ends by itself, with the script's status, when nothing is left to do. Call nothing after it.
  */
-export async function runScript(file: string, args: readonly string[]): Promise<void> {
+export function runScript(file: string, args: readonly string[]): void {
   failLoudly();
   try {
     const path = realpathSync(resolve(file));
     installRuntime(path, args);
-    await import(path);
+    endsWith(
+      path,
+      import(path).then(() => undefined),
+    );
   } catch (error) {
     fail(error);
   }

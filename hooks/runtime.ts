@@ -5,8 +5,10 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { plugin } from "bun";
 import { type ImportMap, readImportMap } from "../modules/import_map.ts";
+import { installConsole } from "./console/console.ts";
 import { denoNamespace } from "./deno/mod.ts";
 import * as sdk from "./sdk/mod.ts";
+import { installTimeouts } from "./waiting.ts";
 
 /** Makes the main script one that knows it: Bun says so only of the file that a process began with. */
 const BE_MAIN = 'Object.defineProperty(import.meta, "main", { value: true });';
@@ -78,6 +80,8 @@ export function installRuntime(file: string, args: readonly string[]): void {
       );
     },
   });
+  installConsole();
+  installTimeouts();
   process.argv = [process.execPath, file, ...args];
   Reflect.set(globalThis, "Deno", denoNamespace(file, args));
 }
