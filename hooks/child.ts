@@ -56,7 +56,8 @@ function hookContext(order: HookOrder): HookContext {
       if (controller === null) {
         const made = new AbortController();
         const abort = () => made.abort(new Error("the hook's time is nearly up"));
-        setTimeout(abort, order.timeoutMs * WARNING_AT);
+        // The limit counts from the start of this process.
+        setTimeout(abort, Math.max(0, order.timeoutMs * WARNING_AT - performance.now()));
         process.on("SIGTERM", abort);
         controller = made;
       }
@@ -67,14 +68,13 @@ function hookContext(order: HookOrder): HookContext {
 
 /**
  * A script whose own promise can never be kept ends when nothing else is left to do. That is a failure, and must not look like
- * success: `work` has `process.exit` or a settled promise as its end.
+ * success.
  */
 function endsWith(file: string, work: Promise<void>): void {
   let settled = false;
-  process.on("exit", (status) => {
-    if (settled || status !== 0) return;
-    console.error(`error: ${file} ended while it still waited for something that cannot happen any more`);
-    process.exitCode = 1;
+  process.on("beforeExit", () => {
+    if (!settled)
+      fail(new Error(`${file} ended while it still waited for something that cannot happen any more`));
   });
   work.then(() => {
     settled = true;

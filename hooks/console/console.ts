@@ -12,11 +12,7 @@ type Parts = readonly unknown[];
 function directive(mark: string, value: unknown): string {
   switch (mark) {
     case "s":
-      return typeof value === "string"
-        ? value
-        : typeof value === "object"
-          ? inspect(value, { depth: 1 })
-          : String(value);
+      return String(value);
     case "d":
     case "i": {
       if (typeof value === "bigint") return `${value}n`;
@@ -71,7 +67,7 @@ export function installConsole(): void {
   const err = (...parts: Parts) => print(STDERR, formatArguments(parts));
   const group = (...parts: Parts) => {
     if (parts.length > 0) out(...parts);
-    indentation += "    ";
+    indentation += "  ";
   };
   const elapsed = (label: string, rest: Parts, ended: boolean) => {
     const started = timers.get(label);
@@ -111,7 +107,7 @@ export function installConsole(): void {
     group,
     groupCollapsed: group,
     groupEnd: () => {
-      indentation = indentation.slice(4);
+      indentation = indentation.slice(2);
     },
     table: (value: unknown, columns?: readonly string[]) => {
       const table = typeof value === "object" && value !== null ? tableOf(value, columns) : null;

@@ -242,7 +242,11 @@ function partsOf(progress: Progress, value: object, depth: number): Parts | stri
     braces = ["[Module: null prototype] {", "}"];
     keys = keys.filter((key) => key !== Symbol.toStringTag);
   } else {
-    const before = name === "Object" && tag === "" ? "" : prefix(name, tag, "Object");
+    const before = types.isArgumentsObject(value)
+      ? "[Arguments] "
+      : name === "Object" && tag === ""
+        ? ""
+        : prefix(name, tag, "Object");
     braces = [`${before}{`, "}"];
     if (keys.length === 0) return `${braces[0]}}`;
   }
@@ -258,7 +262,9 @@ function partsOf(progress: Progress, value: object, depth: number): Parts | stri
 }
 
 function formatObject(progress: Progress, value: object, depth: number): string {
-  const custom: unknown = Reflect.get(value, CUSTOM) ?? Reflect.get(value, NODE_CUSTOM);
+  // A URL is the runtime's own, and would print itself in the runtime's way.
+  const custom: unknown =
+    value instanceof URL ? undefined : (Reflect.get(value, CUSTOM) ?? Reflect.get(value, NODE_CUSTOM));
   if (typeof custom === "function") {
     const shown: unknown =
       Reflect.get(value, CUSTOM) === custom

@@ -36,6 +36,8 @@ export const width = (text: string): number => text.replaceAll(COLOUR, "").lengt
 
 const SEPARATOR = 2;
 const CHARACTER_HEIGHT = 2.5;
+/** Taken off a cell: short entries get more columns. */
+const AIR = 3;
 const MAX_COLUMNS = 15;
 /** Shorter lists are not put into columns. */
 const FEW = 6;
@@ -47,7 +49,7 @@ function columnsFor(progress: Progress, widths: readonly number[], entries: numb
   const cell = longest + SEPARATOR;
   const fits = cell * 3 + progress.indentation < progress.breakLength;
   if (!fits || !(total / cell > 5 || longest <= FEW)) return 1;
-  const biased = Math.max(cell - Math.sqrt(cell - total / entries), 1);
+  const biased = Math.max(cell - AIR - Math.sqrt(cell - total / entries), 1);
   return Math.min(
     Math.round(Math.sqrt(CHARACTER_HEIGHT * biased * widths.length) / biased),
     Math.floor((progress.breakLength - progress.indentation) / cell),

@@ -43,13 +43,20 @@ export function tableOf(data: object, columns?: readonly string[]): string {
   const widths = head.map((title, column) =>
     Math.max(title.length, ...body.map((cells) => cells[column]!.length)),
   );
-  const cells = (texts: readonly string[]) =>
-    `│${texts.map((text, column) => ` ${text.padEnd(widths[column]!)} `).join("│")}│`;
+  // As Deno has it: a column of whole numbers stands to the right, and what is empty counts as one.
+  const toTheRight = head.map((_, column) => body.every((row) => Number.isInteger(Number(row[column]))));
+  const cells = (texts: readonly string[], heading: boolean) =>
+    `│${texts
+      .map((text, column) => {
+        const width = widths[column]!;
+        return ` ${toTheRight[column] && !heading ? text.padStart(width) : text.padEnd(width)} `;
+      })
+      .join("│")}│`;
   return [
     line("┌", "┬", "┐", widths),
-    cells(head),
+    cells(head, true),
     line("├", "┼", "┤", widths),
-    ...body.map(cells),
+    ...body.map((row) => cells(row, false)),
     line("└", "┴", "┘", widths),
   ].join("\n");
 }

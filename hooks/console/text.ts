@@ -1,8 +1,8 @@
 /** How texts and names are printed inside values: quoted, with what cannot be seen escaped. */
 import type { Progress } from "./layout.ts";
 
-/** Control characters, the backslash, and halves of surrogate pairs. */
-const UNSEEN = /[\p{Cc}\\\p{Cs}]/gu;
+/** Control characters, and the backslash. */
+const UNSEEN = /[\p{Cc}\\]/gu;
 const NAMED: Readonly<Record<string, string>> = {
   "\b": "\\b",
   "\t": "\\t",
@@ -14,9 +14,7 @@ const NAMED: Readonly<Record<string, string>> = {
 };
 
 function escaped(character: string): string {
-  const code = character.charCodeAt(0);
-  const hex = code.toString(16).toUpperCase();
-  return NAMED[character] ?? (code > 0xff ? `\\u${hex}` : `\\x${hex.padStart(2, "0")}`);
+  return NAMED[character] ?? `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
 }
 
 /** A text in quotes; which, depends on those inside. */

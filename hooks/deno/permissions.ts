@@ -1,7 +1,6 @@
 /** `Deno.permissions`: what the hook's limits in module.yaml leave it. Nothing is ever asked of a person here. */
 import { isAbsolute, resolve } from "node:path";
 import { type Granted, granted } from "../limits.ts";
-import { errors } from "./errors.ts";
 import { type Path, pathOf } from "./file_info.ts";
 
 interface Descriptor {
@@ -102,16 +101,6 @@ export class Permissions {
 
   async request(descriptor: Descriptor): Promise<PermissionStatus> {
     return this.querySync(descriptor);
-  }
-
-  revokeSync(_: Descriptor): never {
-    throw new errors.NotSupported(
-      "Deno.permissions.revoke is not supported here: limits belong into permissions of module.yaml",
-    );
-  }
-
-  async revoke(descriptor: Descriptor): Promise<never> {
-    return this.revokeSync(descriptor);
   }
 }
 

@@ -43,7 +43,7 @@ class Stdin extends Stream {
   get readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
     return readableOf(
       (into) => this.read(into),
-      () => this.close(),
+      () => undefined,
     );
   }
 

@@ -6,6 +6,7 @@
  */
 import { spawnSync } from "node:child_process";
 import {
+  chmodSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -33,6 +34,9 @@ const skip = !existsSync(binary)
     : "NOT COMPARED: the npm package deno is not installed";
 const work = realpathSync(mkdtempSync(join(tmpdir(), `holdfast-conformance-${process.pid}-`)));
 t.teardown(() => rmSync(work, { recursive: true, force: true }));
+
+// Commands are run as other users here.
+chmodSync(work, 0o755);
 
 const INPUT = "line 1\nline 2\nlast";
 const LIMIT_MS = 20_000;
