@@ -9,9 +9,12 @@ import {
   closeInput,
   enterCgroup,
   giveBackPriority,
+  giveInput,
   prepareExec,
 } from "../core/platform/linux/inheritance.ts";
+import { selfCommand } from "../core/platform/self.ts";
 import { type HookContext, type HookOrder, hookOrderSchema } from "./context.ts";
+import { limitSelf, setGranted } from "./limits.ts";
 import { fail, installRuntime } from "./runtime.ts";
 import { workIsDone } from "./waiting.ts";
 
@@ -28,15 +31,25 @@ function failLoudly(): void {
   process.on("unhandledRejection", fail);
 }
 
+function environment(): Record<string, string> {
+  return Object.fromEntries(Object.entries(process.env).map(([name, value]) => [name, value ?? ""]));
+}
+
+/**
+ * Limits hold for the thread that sets them and for what it starts, not for the runtime's other threads: the same program is
+ * started again under them, in the same process, with the same order.
+ */
+function startAgain(order: HookOrder): never {
+  giveInput(JSON.stringify({ ...order, limited: true }));
+  return replaceProcess(selfCommand("__hook") as [string, ...string[]], environment());
+}
+
 /** Becomes the executable, with the arguments that hooks have always had: force (second stop only), from, to, action. */
 function becomeExecutable({ file, context }: HookOrder): never {
   const args = [...(context.force ? ["force"] : []), context.from, context.to, context.action];
-  const environment = Object.fromEntries(
-    Object.entries(process.env).map(([name, value]) => [name, value ?? ""]),
-  );
   prepareExec();
   try {
-    return replaceProcess([file, ...args], environment);
+    return replaceProcess([file, ...args], environment());
   } catch (error) {
     throw new Error(
       `${file} cannot be executed: is its first line right (#!/bin/sh), and its interpreter installed?`,
@@ -105,10 +118,18 @@ export async function runHookChild(): Promise<void> {
   failLoudly();
   try {
     const order = await readOrder();
-    if (order.cgroup !== null) enterCgroup(order.cgroup);
-    giveBackPriority();
+    const executable = order.kind === "executable";
+    if (!order.limited) {
+      if (order.cgroup !== null) enterCgroup(order.cgroup);
+      giveBackPriority();
+      if (order.limits !== null) {
+        limitSelf(order.limits, { file: order.file, directory: order.context.dir, executable });
+        if (!executable) startAgain(order);
+      }
+    }
+    if (order.limits !== null) setGranted(order.limits);
     closeInput();
-    if (order.kind === "executable") becomeExecutable(order);
+    if (executable) becomeExecutable(order);
     endsWith(order.file, runTypeScript(order));
   } catch (error) {
     fail(error);

@@ -6,7 +6,8 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import t from "tap";
-import { contextVariables, type HookCall, type HookOrder } from "../../hooks/context.ts";
+import type * as v from "valibot";
+import { contextVariables, type HookCall, type hookOrderSchema } from "../../hooks/context.ts";
 import { hookEnvironment } from "../../hooks/environment.ts";
 
 const binary = process.env["HOLDFAST_BINARY"] ?? new URL("../../dist/holdfast", import.meta.url).pathname;
@@ -81,7 +82,7 @@ function order(port: string): string {
     dir: directory,
     peers: [],
   };
-  const value: HookOrder = {
+  const value: v.InferInput<typeof hookOrderSchema> = {
     file: join(directory, "hooks/start_prim.ts"),
     kind: "typescript",
     context,
