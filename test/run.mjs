@@ -7,6 +7,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { cleanAfter, MARK } from "./leftovers.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const bin = join(root, "node_modules/.bin");
@@ -27,7 +28,7 @@ const skipped = [];
 let passed = 0;
 let failed = 0;
 
-/** Runs a command to its end or its limit; the process group is killed then. Resolves to its status (null: killed) and output. */
+/** Runs a command to its end or its limit; the process group is killed then. Resolves to its status (null: killed), output and pid. */
 function run(command, args, seconds, env = {}) {
   return new Promise((resolve) => {
     const child = spawn(command, args, {
@@ -56,7 +57,7 @@ function run(command, args, seconds, env = {}) {
     // `exit` and not `close`: what a test left behind may hold its output open.
     child.on("exit", (status) => {
       clearTimeout(timer);
-      setTimeout(() => resolve({ status: late ? null : (status ?? 1), output, late }), 50);
+      setTimeout(() => resolve({ status: late ? null : (status ?? 1), output, late, pid: child.pid }), 50);
     });
   });
 }
@@ -93,8 +94,10 @@ async function testFile(file, limit) {
   const seconds = Math.min(limit, left);
   const begun = elapsed();
   const args = ["--preload", "./test/tap_under_bun.ts", file];
-  const { status, output, late } = await run(join(bin, "bun"), args, seconds, {
+  const mark = `${process.pid}-${file}`;
+  const { status, output, late, pid } = await run(join(bin, "bun"), args, seconds, {
     TAP_TIMEOUT: String(Math.floor(seconds)),
+    [MARK]: mark,
   });
   const counts = countsOf(output);
   const pass = counts?.pass ?? 0;
@@ -110,10 +113,10 @@ async function testFile(file, limit) {
     elapsed() - begun,
     `${pass} passed${fail > 0 ? `, ${fail} failed` : ""}`,
   );
-  if (fail > 0)
-    console.log(
-      `${output}\n${late ? `${file}: killed at its limit of ${seconds.toFixed(0)} s\n` : ""}---- end of ${file}`,
-    );
+  if (fail === 0) return;
+  const killed = late ? `${file}: killed at its limit of ${seconds.toFixed(0)} s\n` : "";
+  const cleaned = (await cleanAfter(pid, mark)).map((line) => `after ${file}: ${line}\n`).join("");
+  console.log(`${output}\n${killed}${cleaned}---- end of ${file}`);
 }
 
 async function suite({ folder, jobs, limit }) {

@@ -22,6 +22,7 @@ import { RecordFile } from "./record.ts";
 import { type Replacement, replaceProcess } from "./replacement.ts";
 import { ReplicationLink } from "./replication_link.ts";
 import { Supervisor } from "./supervisor.ts";
+import { verdictOf } from "./verdict.ts";
 import { VirtualAddresses } from "./virtual_addresses.ts";
 
 /** What all modules of a node share. */
@@ -368,12 +369,8 @@ export class ModuleRuntime {
       return { status: 1, message: `${name} is ${state} here: verify runs on PRIM, with SECOND connected` };
     const { ok, detail, result } = await this.link.request({ op: "verify" });
     if (!ok) return { status: 1, message: detail };
-    const { objects, bytes, differences } = result as VerifyResult;
-    const compared = `${objects} objects, ${bytes} bytes compared`;
-    if (differences.length === 0)
-      return { status: 0, message: `both copies of ${name} are equal: ${compared}`, data: result };
-    const named = differences.map(({ path, what }) => `${path}: ${what}`).join("\n");
-    return { status: 4, message: `${differences.length} differences (${compared}):\n${named}`, data: result };
+    const nodes = { primary: this.parts.cluster.node, secondary: this.#peer?.name ?? "the secondary" };
+    return verdictOf(name, result as VerifyResult, nodes);
   }
 
   /** It was stopped only because the node stops: `boot: auto` starts it again. */

@@ -17,6 +17,7 @@ const OTHER_HOLDER_MS = 2000;
 export class VirtualAddresses {
   readonly #deadline: Deadline | null;
   #held = false;
+  /** When this daemon last had the right to them. */
   #heldAt = 0;
 
   constructor(
@@ -42,7 +43,7 @@ export class VirtualAddresses {
     this.#held = without === null;
     this.#heldAt = performance.now();
     try {
-      const options = { probeMs: PROBE_MS, patienceMs: OTHER_HOLDER_MS };
+      const options = { probeMs: PROBE_MS, patienceMs: OTHER_HOLDER_MS, mayTake: () => !this.#isOver() };
       await Promise.all(this.addresses.map((address) => this.network.up(address, options)));
       return { ok: true, detail: "" };
     } catch (error) {
@@ -80,14 +81,16 @@ export class VirtualAddresses {
    * have the addresses by now, and who decides will say so.
    */
   hold(): void {
-    if (!this.#held) return;
-    const now = performance.now();
-    if (now - this.#heldAt > this.timeoutMs * SPEAKS_FOR) {
+    if (this.#isOver()) {
+      if (this.#held) this.warn("the virtual IP fell silent: this node's daemon did not run in time");
       this.#held = false;
-      this.warn("the virtual IP fell silent: this node's daemon did not run in time");
       return;
     }
-    this.#heldAt = now;
-    this.#deadline?.refresh(this.timeoutMs * SPEAKS_FOR);
+    this.#heldAt = performance.now();
+    if (this.#held) this.#deadline?.refresh(this.timeoutMs * SPEAKS_FOR);
+  }
+
+  #isOver(): boolean {
+    return performance.now() - this.#heldAt > this.timeoutMs * SPEAKS_FOR;
   }
 }

@@ -72,7 +72,9 @@ function act(draft: Draft, command: Command, cause: string): void {
 }
 
 function begin(draft: Draft): void {
-  draft.replication = { ...draft.replication, refused: null, backOff: false };
+  // What failed is still to be stopped: until then it cannot be followed again, whoever asks.
+  const backOff = draft.replication.backOff && draft.replication.role === "following";
+  draft.replication = { ...draft.replication, refused: null, backOff };
   // A stop is under way: once more, when it is over. What starts already goes on.
   if (!draft.wanted) draft.again = draft.state !== "STOP" || isBusy(draft.main);
   if (draft.state === "STOP" && !isBusy(draft.main)) {

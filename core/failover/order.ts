@@ -33,6 +33,7 @@ export const ORDER = {
   "ALONE>WAIT": ["stop_prim", "stop_both", "!address down", "!end stream"],
   "PRIM>WAIT": ["stop_prim", "stop_both", "!address down", "!end stream"],
   "SECOND>WAIT": ["stop_second", "stop_both", "!end stream"],
+  "undone SECOND>WAIT": ["!seal", "stop_second", "stop_both", "!end stream"],
   "UP>WAIT": ["stop_both", "!address down"],
   "any>WAIT then": ["transition"],
   "fenced>WAIT then": ["transition", "prestart"],

@@ -193,8 +193,16 @@ export function advance(draft: Draft, which: "main" | "data", takeBack: (draft: 
 /** Writes come one after the other, and what tells the data path of a generation comes after them: an effect never runs ahead of the record. */
 function mustWait(draft: Draft, step: Step): boolean {
   if (step.kind === "persist") return draft.writes.length > 0 || draft.writesBlocked;
-  if (step.kind !== "effect" || draft.writes.length === 0) return false;
+  if (step.kind !== "effect") return false;
+  // What begins to serve was told that it is not alone: that comes first, or the news that it is would find nobody.
+  if (step.body.do === "goAlone" && isBeginningToServe(draft)) return true;
+  if (draft.writes.length === 0) return false;
   return step.body.do === "serve" || step.body.do === "follow" || step.body.do === "goAlone";
+}
+
+function isBeginningToServe({ main }: Draft): boolean {
+  const step = main.waiting?.step;
+  return step?.kind === "effect" && step.body.do === "serve";
 }
 
 function run(draft: Draft, which: "main" | "data", step: Step, takeBack: (draft: Draft) => void): void {

@@ -130,6 +130,8 @@ function onTimer(draft: Draft, name: string): void {
 
 /** What failed is followed again only once it was stopped: where that had to wait, so does this. */
 function onFollowAgain(draft: Draft): void {
+  // A person started the module meanwhile: what follows now has not failed.
+  if (!draft.replication.backOff) return;
   if (draft.replication.role === "following" && draft.state === "SECOND") backOff(draft);
   else draft.replication = { ...draft.replication, backOff: false };
 }

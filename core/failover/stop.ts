@@ -6,9 +6,10 @@ import type { ModuleState } from "./types.ts";
 /** The steps from any state to WAIT: application down, address down, stream ended. */
 function down(draft: Draft, action: string, cause: string): Step[] {
   const from = draft.state;
-  return from === "ALONE" || from === "PRIM" || from === "SECOND" || from === "UP"
-    ? steps(draft, `${from}>WAIT`, from, "WAIT", action, cause)
-    : [];
+  if (from !== "ALONE" && from !== "PRIM" && from !== "SECOND" && from !== "UP") return [];
+  // A takeover that was given up once it was on record: no more of the old primary's stream is acknowledged, however long the hooks take.
+  const decided = from === "SECOND" && draft.record.role === "ALONE";
+  return steps(draft, decided ? "undone SECOND>WAIT" : `${from}>WAIT`, from, "WAIT", action, cause);
 }
 
 function told(draft: Draft, from: ModuleState, action: string, cause: string): Step[] {

@@ -27,6 +27,7 @@ import {
   allocate,
   close,
   fallocate,
+  fchmod,
   fchmodat,
   fchownat,
   ftruncate,
@@ -53,6 +54,7 @@ import {
   ATTR_SIZE,
   ATTR_UID,
 } from "../replication/replicator.ts";
+import { scratch as attributes, STAT, STX_GID, STX_MODE, STX_UID } from "./places.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";
 import {
   descriptorPath,
@@ -158,11 +160,13 @@ const hasContents = (mode: number): boolean => (mode & S_IFMT) === S_IFREG || (m
 function make(frame: Frame, directory: number): number {
   const name = nameOf(frame.name);
   const type = frame.mode & S_IFMT;
+  // Until it is somebody else's, nobody else may open it.
+  const mode = frame.uid === 0 && frame.gid === 0 ? frame.mode & 0o7777 : 0o700;
   if (type === S_IFREG) {
-    return openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600);
+    return openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
   }
   let result: number;
-  if (type === S_IFDIR) result = mkdirat(directory, name, 0o700);
+  if (type === S_IFDIR) result = mkdirat(directory, name, mode);
   else if (type === S_IFLNK) {
     const target = kernelValue(frame.data);
     result = target < 0 ? target : symlinkat(target, directory, name);
@@ -170,16 +174,23 @@ function make(frame: Frame, directory: number): number {
   return result < 0 ? result : openObject(directory, name);
 }
 
-/** Owner, mode and identity of a fresh object. */
+/** Identity, owner and mode of a fresh object, as far as it was not made with them. */
 function dress(applier: Applier, object: ReplicaObject, frame: Frame): number {
   const { fd } = object;
-  const result = fchownat(fd, emptyPath, frame.uid, frame.gid, AT_EMPTY_PATH);
+  const result = applier.roots.write(object.root, fd, object.pathOnly, frame.id);
   if (result < 0) return result;
-  if ((frame.mode & S_IFMT) !== S_IFLNK) {
-    const changed = fchmodat(AT_FDCWD, descriptorPath(fd), frame.mode & 0o7777);
-    if (changed < 0) return changed;
-  }
-  return applier.roots.write(object.root, fd, object.pathOnly, frame.id);
+  const { view } = attributes;
+  const isOwned =
+    view.getUint32(STAT + STX_UID, true) === frame.uid && view.getUint32(STAT + STX_GID, true) === frame.gid;
+  const owned = isOwned ? 0 : fchownat(fd, emptyPath, frame.uid, frame.gid, AT_EMPTY_PATH);
+  if (owned < 0 || (frame.mode & S_IFMT) === S_IFLNK) return owned;
+  return isOwned && view.getUint16(STAT + STX_MODE, true) === frame.mode ? 0 : changeMode(fd, frame.mode);
+}
+
+/** chmod(2) of an open object, by its path when it was opened with O_PATH. */
+function changeMode(fd: number, mode: number): number {
+  const changed = fchmod(fd, mode & 0o7777);
+  return changed === -errnos.EBADF ? fchmodat(AT_FDCWD, descriptorPath(fd), mode & 0o7777) : changed;
 }
 
 function createUnnamed(applier: Applier, frame: Frame): number {
@@ -297,7 +308,7 @@ export function applyAttributes(fd: number, frame: Frame): number {
     const uid = valid & ATTR_UID ? frame.uid : UNCHANGED;
     result = fchownat(fd, emptyPath, uid, valid & ATTR_GID ? frame.gid : UNCHANGED, AT_EMPTY_PATH);
   }
-  if (result >= 0 && valid & ATTR_MODE) result = fchmodat(AT_FDCWD, descriptorPath(fd), frame.mode & 0o7777);
+  if (result >= 0 && valid & ATTR_MODE) result = changeMode(fd, frame.mode);
   if (result >= 0 && valid & (ATTR_ATIME | ATTR_MTIME)) {
     setTimes(
       frame.atime,

@@ -22,7 +22,7 @@ import type { Memory } from "../platform/linux/memory.ts";
 import { Descriptors, handlesWork } from "./descriptors.ts";
 import { FOREVER_HIGH } from "./fuse_protocol.ts";
 import { Identities, PRIVATE_NAME } from "./identity.ts";
-import { EXCLUDED, NodeTable, ROOT, TIMES_PENDING, UNLINKED } from "./node_table.ts";
+import { EXCLUDED, NodeTable, ROOT, TIME_UNTOLD, TIMES_PENDING, UNLINKED } from "./node_table.ts";
 import {
   emptyString,
   HANDLE,
@@ -116,7 +116,7 @@ export class Backing {
     if (!descriptors.byHandle) return "objects cannot be opened by handle here";
     for (let index = 1; index < table.end; index++) {
       if (table.lookups(index) === 0) continue;
-      const flags = table.flags(index) & ~TIMES_PENDING;
+      const flags = table.flags(index) & ~(TIMES_PENDING | TIME_UNTOLD);
       table.setFlags(index, flags);
       if (descriptors.isKept(index)) continue;
       if ((flags & UNLINKED) !== 0) return "a file that is open and has no name any more was lost";

@@ -106,4 +106,6 @@ export interface VerifyResult {
   objects: number;
   bytes: number;
   differences: readonly { path: string; what: string }[];
+  /** What could not be compared: what of which object a node's disk does not give, and the error's name. */
+  unreadable: readonly { path: string; node: "primary" | "secondary"; what: string; error: string }[];
 }

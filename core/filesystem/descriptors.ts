@@ -46,13 +46,15 @@ export class Descriptors {
   /** Slot of each node's descriptor, plus one. */
   private readonly slotOf = new PerNode();
   /** Each node's O_PATH descriptor that is kept, plus one. */
-  private readonly kept = new PerNode();
+  private readonly keptOf = new PerNode();
   private readonly fds: Int32Array;
   private readonly nodes: Int32Array;
   private readonly recent: Uint8Array;
   private readonly holds: Int32Array;
   private readonly limit: number;
   private hand = 0;
+  /** Of nodes that the kernel forgot: to be closed when nobody waits for an answer, since that may free a file on the disk. */
+  private readonly forgotten: number[] = [];
 
   constructor(
     private readonly rootFd: number,
@@ -78,16 +80,20 @@ export class Descriptors {
       return this.fds[slot]!;
     }
     const type = this.table.type(index);
-    const keptFd = this.kept.get(index) - 1;
+    const keptFd = this.kept(index);
     if (keptFd >= 0 && !isOpenable(type)) return keptFd;
     const fd = this.openNode(index, type, keptFd);
-    if (fd < 0) return fd;
+    if (fd >= 0) this.adopt(index, fd);
+    return fd;
+  }
+
+  /** Takes over a descriptor of a node that has none yet, opened as `get` would. */
+  adopt(index: number, fd: number): void {
     const free = this.freeSlot();
     this.fds[free] = fd;
     this.nodes[free] = index;
     this.recent[free] = 1;
     this.slotOf.set(index, free + 1);
-    return fd;
   }
 
   /** The slot of a node that `get` just served: until `release(slot)` its descriptor stays open. */
@@ -103,12 +109,17 @@ export class Descriptors {
 
   /** Keeps `pathFd` (O_PATH, handed over) for as long as the record lives. */
   keep(index: number, pathFd: number): void {
-    if (this.kept.get(index) !== 0) libc.close(pathFd);
-    else this.kept.set(index, pathFd + 1);
+    if (this.keptOf.get(index) !== 0) libc.close(pathFd);
+    else this.keptOf.set(index, pathFd + 1);
   }
 
   isKept(index: number): boolean {
-    return this.kept.get(index) !== 0;
+    return this.keptOf.get(index) !== 0;
+  }
+
+  /** The O_PATH descriptor that is kept of the node, or -1. */
+  kept(index: number): number {
+    return this.keptOf.get(index) - 1;
   }
 
   /** Lets go of everything that belongs to a record about to be freed. */
@@ -117,18 +128,30 @@ export class Descriptors {
     this.slotOf.set(index, 0);
     if (slot >= 0) {
       this.nodes[slot] = 0;
-      if (this.holds[slot] === 0) this.closeSlot(slot);
+      if (this.holds[slot] === 0) {
+        this.forgotten.push(this.fds[slot]!);
+        this.fds[slot] = -1;
+      }
     }
-    const keptFd = this.kept.get(index) - 1;
-    this.kept.set(index, 0);
-    if (keptFd >= 0) libc.close(keptFd);
+    const keptFd = this.kept(index);
+    this.keptOf.set(index, 0);
+    if (keptFd >= 0) this.forgotten.push(keptFd);
+  }
+
+  /** Closes one descriptor of a node that is forgotten. False: there was none. */
+  closeForgotten(): boolean {
+    const fd = this.forgotten.pop();
+    if (fd === undefined) return false;
+    libc.close(fd);
+    return true;
   }
 
   /** Closes all. */
   close(): void {
+    while (this.closeForgotten());
     for (let slot = 0; slot < this.limit; slot++) if (this.fds[slot]! >= 0) libc.close(this.fds[slot]!);
     for (let index = 1; index < this.table.end; index++)
-      if (this.kept.get(index) > 0) libc.close(this.kept.get(index) - 1);
+      if (this.keptOf.get(index) > 0) libc.close(this.keptOf.get(index) - 1);
   }
 
   private openNode(index: number, type: number, keptFd: number): number {

@@ -11,7 +11,7 @@ import type { FollowerHello } from "./hello.ts";
 import type { Host } from "./host.ts";
 import type { KnownPlaces } from "./known_places.ts";
 import type { MarksStore } from "./marks_store.ts";
-import type { OrderedStream } from "./ordered_stream.ts";
+import type { Outbound } from "./outbound.ts";
 import { SourceReach } from "./point_reach.ts";
 import { PointSyncs } from "./point_syncs.ts";
 import type { TreeRoot } from "./source_tree.ts";
@@ -28,7 +28,7 @@ export class DurablePoints {
   readonly #host: Host;
   readonly #store: MarksStore;
   readonly #record: CopyRecord;
-  readonly #outbound: OrderedStream;
+  readonly #outbound: Outbound;
   readonly #writer: StreamWriter;
   readonly #syncs: PointSyncs;
   /** Which connection: what was begun for another is not heard. */
@@ -52,7 +52,7 @@ export class DurablePoints {
     host: Host,
     store: MarksStore,
     record: CopyRecord,
-    outbound: OrderedStream,
+    outbound: Outbound,
     writer: StreamWriter,
     places: KnownPlaces,
     roots: readonly TreeRoot[],
@@ -117,6 +117,7 @@ export class DurablePoints {
   catchUp(done: (ticket: number) => void): void {
     this.#waits = 0;
     this.#copiesAll = this.#tellsAll = this.#pointTellsAll = false;
+    this.#outbound.settleTimes();
     this.#store.marks.beginPoint();
     const connection = this.#connection;
     const ticket = ++this.#ticket;
@@ -160,6 +161,7 @@ export class DurablePoints {
     if (!due || this.#waits > 0) return this.#at;
     this.#at = now + POINT_INTERVAL;
     this.#bytes = counters.bytesSent;
+    this.#outbound.settleTimes();
     if (!marks.beginPoint()) return this.#at;
     const idle = marks.pointObjects().next().done === true && !marks.wantsPoint;
     if (idle && this.#peerSettled && inSync) {

@@ -323,7 +323,10 @@ export class Follower {
     const { tree, steps } = this.#locating!;
     while (steps.next().done !== true) if (monotonic() > now + SLICE) return now;
     if (tree.unseen !== 0) {
-      this.#cannotRead(`what the peer lacks cannot be looked for everywhere: ${errnoName(tree.unseen)}`);
+      const path = tree.inWords(tree.unseenIn, this.#host.config.paths);
+      this.#cannotRead(
+        `${path}, where something that the peer lacks may be, cannot be listed: ${errnoName(tree.unseen)}; mend, restore or remove it`,
+      );
       return now;
     }
     this.#locating = null;

@@ -4,13 +4,15 @@
  * A frame that is replayed, dropped, reordered or changed fails to open, and the connection with it. Keys move on by a
  * one-way step long before any bound of GCM comes near.
  */
-import { createCipheriv, createDecipheriv, hkdfSync } from "node:crypto";
+import { type CipherGCM, createCipheriv, createDecipheriv, type DecipherGCM, hkdfSync } from "node:crypto";
 
 /** Most plaintext bytes of a frame. */
 export const MAX_FRAME = (1 << 20) + (64 << 10);
 export const FRAME_HEADER = 4;
 export const FRAME_TAG = 16;
 const FRAMES_PER_KEY = 1 << 20;
+/** So many bytes are sealed or opened at once: the cipher takes new memory for each piece, and touching that for the first time costs more than the cipher. */
+const PIECE = 128 << 10;
 /** Less than this is the collector's, bytes. */
 const WORTH_GIVING_BACK = 4096;
 
@@ -54,9 +56,7 @@ export class FrameSealer {
     writeLength(header, plain.length);
     const cipher = createCipheriv("aes-256-gcm", key, nonce);
     cipher.setAAD(header);
-    const sealed = cipher.update(plain);
-    out.set(sealed, at + FRAME_HEADER);
-    giveBack(sealed);
+    inPieces(cipher, plain, out, at + FRAME_HEADER);
     cipher.final();
     out.set(cipher.getAuthTag(), at + FRAME_HEADER + plain.length);
     return FRAME_HEADER + plain.length + FRAME_TAG;
@@ -80,15 +80,26 @@ export class FrameOpener {
     return FRAME_HEADER + length + FRAME_TAG;
   }
 
-  /** Opens one whole frame. Throws when it is not the next frame that the peer sealed. */
-  open(frame: Uint8Array): Uint8Array<ArrayBuffer> {
+  /** Opens one whole frame in its own place; returns what it held. Throws when it is not the next frame that the peer sealed, and leaves nothing of use there. */
+  open(frame: Uint8Array): Uint8Array {
     const { key, nonce } = this.#key.next();
     const decipher = createDecipheriv("aes-256-gcm", key, nonce);
     decipher.setAAD(frame.subarray(0, FRAME_HEADER));
     decipher.setAuthTag(frame.subarray(frame.length - FRAME_TAG));
-    const plain = decipher.update(frame.subarray(FRAME_HEADER, frame.length - FRAME_TAG));
+    const content = frame.subarray(FRAME_HEADER, frame.length - FRAME_TAG);
+    inPieces(decipher, content, frame, FRAME_HEADER);
     decipher.final();
-    return plain;
+    return content;
+  }
+}
+
+/** Passes `bytes` through a cipher into `out` at `at`, which may be their own place. */
+function inPieces(cipher: CipherGCM | DecipherGCM, bytes: Uint8Array, out: Uint8Array, at: number): void {
+  for (let from = 0; from < bytes.length; from += PIECE) {
+    const whole = bytes.length <= PIECE;
+    const piece = cipher.update(whole ? bytes : bytes.subarray(from, from + PIECE));
+    out.set(piece, at + from);
+    giveBack(piece);
   }
 }
 
@@ -96,7 +107,7 @@ export class FrameOpener {
  * Frees what a cipher returned. The collector does not count such memory: in a loop that leaves it little else to do, it would grow
  * by every byte sent.
  */
-export function giveBack({ buffer, byteLength }: Uint8Array<ArrayBuffer>): void {
+function giveBack({ buffer, byteLength }: Uint8Array<ArrayBuffer>): void {
   const isItsOwn = buffer.byteLength < byteLength + WORTH_GIVING_BACK;
   if (byteLength >= WORTH_GIVING_BACK && isItsOwn) buffer.transfer(0);
 }

@@ -9,11 +9,8 @@ import { DT_DIR } from "../replication/names.ts";
 import { STAT, STX_MODE, STX_NLINK, scratch } from "./places.ts";
 
 /** A name as a string of one character per byte: exact for any name. */
-export function nameText(name: Uint8Array, at = 0, length = name.length - at): string {
-  let text = "";
-  for (let index = at; index < at + length; index++) text += String.fromCharCode(name[index]!);
-  return text;
-}
+export const nameText = (name: Uint8Array, at = 0, length = name.length - at): string =>
+  Buffer.prototype.latin1Slice.call(name, at, at + length);
 
 /** The bytes of a name that `nameText` made. */
 export const nameBytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, "latin1"));

@@ -16,7 +16,7 @@ import {
   send,
   tuneConnection,
 } from "../platform/linux/sockets.ts";
-import { FRAME_HEADER, FRAME_TAG, FrameOpener, FrameSealer, giveBack, MAX_FRAME } from "./frames.ts";
+import { FRAME_HEADER, FRAME_TAG, FrameOpener, FrameSealer, MAX_FRAME } from "./frames.ts";
 import { Handshake, type Side } from "./handshake.ts";
 
 /** Time from the first byte to the peer's proof, ms. */
@@ -221,7 +221,6 @@ export class Link {
       this.#inFrom += size;
       this.bytesReceived += plain.length;
       this.owner.onFrame(this, plain);
-      giveBack(plain);
     }
     if (this.#inFrom === this.#inTo) {
       this.#inFrom = 0;

@@ -4,6 +4,10 @@
  * With the writeback cache it is the kernel's: it tells a new one after the writes (SETATTR), but not when the time that it knows already is the
  * same: a truncation and a write within one tick of its clock. Our own write gave the backing file another one, and the peer's a
  * third. So the time of before the first write is put back when no other was told. Without the cache it is the backing file's.
+ * A file that was just made is such a file too: most get another time from their first writes, or from who unpacks them.
+ *
+ * Until then the two disks have different ones. So they are settled before a durable point begins: after it the marks would call the file
+ * clean, and when both nodes lose power nobody would look at it again.
  *
  * Times are not read where that can be avoided: ext4 gives a file whose time was read a new, finer one at its next write, and then
  * every fsync has to commit its journal.
@@ -12,7 +16,7 @@ import { AT_EMPTY_PATH, UTIME_OMIT } from "../platform/linux/constants.ts";
 import * as libc from "../platform/linux/libc.ts";
 import { getI64 } from "../platform/linux/memory.ts";
 import { ATTR_MTIME } from "../replication/replicator.ts";
-import { TIMES_PENDING } from "./node_table.ts";
+import { GONE, TIME_UNTOLD, TIMES_PENDING } from "./node_table.ts";
 import { emptyString, STAT, STX_MTIME, scratch, TIMES, timesAddress } from "./places.ts";
 import type { Session } from "./session.ts";
 
@@ -45,21 +49,32 @@ export class ModificationTimes {
     const { backing } = this.session;
     const flags = backing.table.flags(index);
     if ((flags & TIMES_PENDING) !== 0 || backing.isExcluded(index)) return;
-    if (this.count === FILES) this.settleAll();
-    const slot = this.count;
     const told = index % TOLD;
-    if (this.kernelOwns && this.toldNodes[told] === index) {
-      this.seconds[slot] = this.toldSeconds[told]!;
-      this.nanos[slot] = this.toldNanos[told]!;
-    } else if (this.kernelOwns) {
-      if (backing.statDescriptor(fd) < 0) return;
-      this.seconds[slot] = getI64(scratch.view, STAT + STX_MTIME);
-      this.nanos[slot] = scratch.view.getUint32(STAT + STX_MTIME + 8, true);
-    }
-    backing.table.setFlags(index, flags | TIMES_PENDING);
+    if (this.kernelOwns && this.toldNodes[told] === index)
+      this.add(index, flags, this.toldSeconds[told]!, this.toldNanos[told]!);
+    else if (!this.kernelOwns) this.add(index, flags, 0, 0);
+    else if (backing.statDescriptor(fd) >= 0)
+      this.add(
+        index,
+        flags,
+        getI64(scratch.view, STAT + STX_MTIME),
+        scratch.view.getUint32(STAT + STX_MTIME + 8, true),
+      );
+  }
+
+  /** The kernel owns the times, and a regular file was made with this one: the peer is told of it from here, within a second. */
+  made(index: number, seconds: number, nanos: number): void {
+    this.add(index, this.session.backing.table.flags(index) | TIME_UNTOLD, seconds, nanos);
+  }
+
+  private add(index: number, flags: number, seconds: number, nanos: number): void {
+    if (this.count === FILES) this.settleAll();
+    const slot = this.count++;
     this.nodes[slot] = index;
+    this.seconds[slot] = seconds;
+    this.nanos[slot] = nanos;
     this.since[slot] = this.ticks;
-    this.count++;
+    this.session.backing.table.setFlags(index, flags | TIMES_PENDING);
   }
 
   /** The kernel told this modification time, which its own operation applies and replicates. */
@@ -71,9 +86,13 @@ export class ModificationTimes {
     this.toldNanos[told] = nanos;
   }
 
-  /** The file is about to be synced. The kernel has told what it has to tell; the rest can wait for the next tick. */
-  synced(index: number): void {
-    if (!this.kernelOwns) this.settle(index);
+  /**
+   * The file is about to be synced, all of it or only its data. The kernel has told what it has to tell; the rest can wait for the next
+   * tick, unless the peer knows no time of the file at all.
+   */
+  synced(index: number, dataOnly: boolean): void {
+    const isUntold = (this.session.backing.table.flags(index) & TIME_UNTOLD) !== 0;
+    if (!this.kernelOwns || (isUntold && !dataOnly)) this.settle(index);
   }
 
   /** The kernel forgets the file. */
@@ -82,7 +101,8 @@ export class ModificationTimes {
     if (this.toldNodes[index % TOLD] === index) this.toldNodes[index % TOLD] = 0;
   }
 
-  private settle(index: number): void {
+  /** Nothing more is told of this file. */
+  settle(index: number): void {
     if ((this.session.backing.table.flags(index) & TIMES_PENDING) !== 0) this.settleSlot(this.slotOf(index));
   }
 
@@ -94,9 +114,12 @@ export class ModificationTimes {
   /** Once a second. */
   tick(): void {
     this.ticks++;
-    const wait = this.kernelOwns ? TICKS_TO_TELL : 0;
-    for (let slot = this.count - 1; slot >= 0; slot--)
+    const { table } = this.session.backing;
+    for (let slot = this.count - 1; slot >= 0; slot--) {
+      const isUntold = (table.flags(this.nodes[slot]!) & TIME_UNTOLD) !== 0;
+      const wait = this.kernelOwns && !isUntold ? TICKS_TO_TELL : 0;
       if (this.ticks - this.since[slot]! >= wait) this.settleSlot(slot);
+    }
   }
 
   private slotOf(index: number): number {
@@ -107,7 +130,7 @@ export class ModificationTimes {
   private remove(slot: number): void {
     const { table } = this.session.backing;
     const index = this.nodes[slot]!;
-    table.setFlags(index, table.flags(index) & ~TIMES_PENDING);
+    table.setFlags(index, table.flags(index) & ~(TIMES_PENDING | TIME_UNTOLD));
     const last = --this.count;
     this.nodes[slot] = this.nodes[last]!;
     this.seconds[slot] = this.seconds[last]!;
@@ -120,15 +143,20 @@ export class ModificationTimes {
     const index = this.nodes[slot]!;
     let seconds = this.seconds[slot]!;
     let nanos = this.nanos[slot]!;
+    const flags = backing.table.flags(index);
     this.remove(slot);
+    // Nobody will ask a disk for it any more.
+    if (this.kernelOwns && (flags & GONE) !== 0) return;
     const fd = backing.descriptors.get(index);
     if (fd < 0) return;
-    if (this.kernelOwns) putBack(fd, seconds, nanos);
-    else {
-      if (backing.statDescriptor(fd) < 0) return;
-      seconds = getI64(scratch.view, STAT + STX_MTIME);
-      nanos = scratch.view.getUint32(STAT + STX_MTIME + 8, true);
-    }
+    const isRead = !this.kernelOwns || (flags & TIME_UNTOLD) !== 0;
+    if (isRead && backing.statDescriptor(fd) < 0) return;
+    const seen = isRead ? getI64(scratch.view, STAT + STX_MTIME) : -1;
+    const seenNanos = isRead ? scratch.view.getUint32(STAT + STX_MTIME + 8, true) : -1;
+    if (!this.kernelOwns) {
+      seconds = seen;
+      nanos = seenNanos;
+    } else if (seen !== seconds || seenNanos !== nanos) putBack(fd, seconds, nanos);
     replicator.setAttributes(backing.table.identity(index), ATTR_MTIME, 0, 0, 0, 0, 0, 0, seconds, nanos);
   }
 }

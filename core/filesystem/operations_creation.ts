@@ -6,21 +6,31 @@
  * backing file system applies it, or a default ACL in its place, exactly once.
  */
 import {
+  AT_EMPTY_PATH,
   AT_REMOVEDIR,
   AT_SYMLINK_NOFOLLOW,
   O_CLOEXEC,
+  O_CREAT,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_NONBLOCK,
   O_PATH,
   O_RDWR,
   O_TMPFILE,
   S_IFDIR,
   S_IFMT,
+  S_IFREG,
   S_ISGID,
   S_ISUID,
+  STATX_BASIC_STATS,
+  STATX_CTIME,
+  STATX_MTIME,
 } from "../platform/linux/constants.ts";
 import { errnos } from "../platform/linux/errno.ts";
 import * as libc from "../platform/linux/libc.ts";
 import { getI64 } from "../platform/linux/memory.ts";
 import type { ResultTimes } from "../replication/replicator.ts";
+import { TYPE_REGULAR } from "./descriptors.ts";
 import { ENTRY_SIZE, IN_GID, IN_UID, OPEN_SIZE, REPLY_HEADER } from "./fuse_protocol.ts";
 import { EXCLUDED, UNLINKED } from "./node_table.ts";
 import { readParentTimes } from "./operations_names.ts";
@@ -35,12 +45,17 @@ import {
   STX_MODE,
   STX_MTIME,
   scratch,
+  statAddress,
 } from "./places.ts";
 import { afterName, nameAt } from "./request_names.ts";
 import type { Session } from "./session.ts";
-import { PARKED } from "./session.ts";
+import { NO_REPLY, PARKED } from "./session.ts";
 
 const { view } = scratch;
+/** A new file is opened as `Descriptors` would open it: most are written next. */
+const CREATE_FILE = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+/** Times are read at the end: one that was read is given a finer value by the next change, which costs more. */
+const MADE = STATX_BASIC_STATS & ~(STATX_MTIME | STATX_CTIME);
 const ourUid = libc.geteuid();
 const dot = libc.cString(".").address;
 const times: ResultTimes = { parentSeconds: 0, parentNanos: 0, objectSeconds: 0, objectNanos: 0 };
@@ -80,26 +95,26 @@ function create(
   const dir = backing.descriptors.get(parent);
   if (dir < 0) return dir;
   const name = request.address + nameOffset;
-  const made = makeObject(
-    name,
-    dir,
-    mode,
-    device,
-    mask,
-    targetOffset === 0 ? 0 : request.address + targetOffset,
-  );
+  const target = targetOffset === 0 ? 0 : request.address + targetOffset;
+  const made = makeObject(name, dir, mode, device, mask, target);
   // The kernel knows that the name was free: who died before the answer made it.
   if (made < 0 && !(made === -errnos.EEXIST && s.isResent)) return made;
-  const index = finishCreation(s, parent, dir, nameOffset, mode, fresh);
+  const fd = Math.max(made, 0);
+  const index = finishCreation(s, parent, dir, fd, nameOffset, mode, fresh);
   if (index < 0) {
     libc.unlinkat(dir, name, (mode & S_IFMT) === S_IFDIR ? AT_REMOVEDIR : 0);
+    if (fd > 0) libc.close(fd);
     return index;
   }
-  if (replicated) tellCreation(s, parent, dir, index, nameOffset, device, targetOffset);
   backing.writeEntry(s.reply, REPLY_HEADER, index);
-  return ENTRY_SIZE;
+  s.answer(ENTRY_SIZE);
+  if (replicated) tellCreation(s, parent, dir, index, nameOffset, device, targetOffset);
+  // Last: it may close the directory's.
+  if (fd > 0) backing.descriptors.adopt(index, fd);
+  return NO_REPLY;
 }
 
+/** Returns the open descriptor of a regular file, 0 for all else, or -errno. */
 function makeObject(
   name: number,
   dir: number,
@@ -110,34 +125,43 @@ function makeObject(
 ): number {
   if (target !== 0) return libc.symlinkat(target, dir, name);
   libc.umask(mask);
-  const made =
-    (mode & S_IFMT) === S_IFDIR
-      ? libc.mkdirat(dir, name, mode & 0o7777)
-      : libc.mknodat(dir, name, mode, device);
+  const type = mode & S_IFMT;
+  let made: number;
+  if (type === S_IFDIR) made = libc.mkdirat(dir, name, mode & 0o7777);
+  else if (type === S_IFREG) made = libc.openat(dir, name, CREATE_FILE, mode & 0o7777);
+  else made = libc.mknodat(dir, name, mode, device);
+  if (made === -errnos.EMFILE || made === -errnos.ENFILE) made = libc.mknodat(dir, name, mode, device);
   libc.umask(0);
   return made;
 }
 
-/** Owner, identity and node of what was just made; leaves its attributes in STAT. Returns the index or -errno. */
+/**
+ * Owner, identity and node of what was just made, and is open as `fd` unless that is 0; leaves its attributes in STAT.
+ * Returns the index or -errno.
+ */
 function finishCreation(
   s: Session,
   parent: number,
   dir: number,
+  fd: number,
   nameOffset: number,
   mode: number,
   fresh: number,
 ): number {
   const { backing, request } = s;
   const name = request.address + nameOffset;
+  const at = fd > 0 ? fd : dir;
+  const path = fd > 0 ? emptyString : name;
+  const how = fd > 0 ? AT_EMPTY_PATH : AT_SYMLINK_NOFOLLOW;
   readParentTimes(s, dir, times);
-  let failed = libc.statx(dir, name, AT_SYMLINK_NOFOLLOW, 0x7ff, scratch.address + STAT);
+  let failed = libc.statx(at, path, how, MADE, statAddress);
   if (failed < 0) return failed;
   const createdMode = backing.mode();
   const uid = request.view.getUint32(IN_UID, true);
   const setgid = (view.getUint16(PARENT_STAT + STX_MODE, true) & S_ISGID) !== 0;
   const gid = setgid ? view.getUint32(PARENT_STAT + STX_GID, true) : request.view.getUint32(IN_GID, true);
   if (uid !== ourUid || gid !== view.getUint32(STAT + STX_GID, true)) {
-    failed = libc.fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW);
+    failed = libc.fchownat(at, path, uid, gid, how);
     if (failed < 0) return failed;
     // chown takes these bits away from all but directories.
     const lost = createdMode & (S_ISUID | S_ISGID);
@@ -145,15 +169,19 @@ function finishCreation(
   }
   const low = view.getUint32(STAT + STX_INO, true);
   const high = view.getUint32(STAT + STX_INO + 4, true);
-  let identity = backing.identities.local(low, high);
+  const { identities } = backing;
+  let identity = identities.local(low, high);
   if (fresh > 0) {
-    const written = backing.identities.writeName(dir, request.bytes, nameOffset, fresh, low, high);
+    const written =
+      fd > 0
+        ? identities.writeDescriptor(fd, false, fresh, low, high)
+        : identities.writeName(dir, request.bytes, nameOffset, fresh, low, high);
     if (written === 0) identity = fresh;
     else if (written !== -errnos.EPERM && written !== -errnos.EOPNOTSUPP) return written;
   }
-  failed = libc.statx(dir, name, AT_SYMLINK_NOFOLLOW, 0x7ff, scratch.address + STAT);
+  failed = libc.statx(at, path, how, STATX_BASIC_STATS, statAddress);
   if (failed < 0) return failed;
-  backing.readHandle(dir, name, 0);
+  backing.readHandle(at, path, fd > 0 ? AT_EMPTY_PATH : 0);
   // A record of the same number is of an object that went away beside us.
   const stale = backing.table.find(low, high);
   // Or who died before the answer made it: the kernel never heard of it.
@@ -174,8 +202,11 @@ function tellCreation(
   const { table } = s.backing;
   const target = targetOffset === 0 ? null : nameAt(s, targetOffset);
   const identity = table.identity(index);
-  times.objectSeconds = getI64(view, STAT + STX_MTIME);
-  times.objectNanos = view.getUint32(STAT + STX_MTIME + 8, true);
+  const seconds = getI64(view, STAT + STX_MTIME);
+  const nanos = view.getUint32(STAT + STX_MTIME + 8, true);
+  const isToldLater = s.times.kernelOwns && table.type(index) === TYPE_REGULAR;
+  times.objectSeconds = isToldLater ? 0 : seconds;
+  times.objectNanos = isToldLater ? 0 : nanos;
   const mode = s.backing.mode();
   s.replicator.create(
     table.identity(parent),
@@ -189,6 +220,7 @@ function tellCreation(
     times,
   );
   if (target === null) inheritAcls(s, parent, dir, index, nameOffset);
+  if (isToldLater) s.times.made(index, seconds, nanos);
 }
 
 export function createUnnamed(s: Session): number {

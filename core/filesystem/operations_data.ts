@@ -83,21 +83,31 @@ export function write(s: Session): number {
   const written = writeAll(fd, request.address + WRITE_DATA, size, offset);
   const kept = written < 0 ? lastKept : written;
   if (written < 0) s.reportDisk(written, "write");
+  s.syncs.wrote(index, kept);
+  // Nothing else says that its time changed.
+  if (kept === 0) s.times.settle(index);
+  // Half a page written back is a failure of the page; half a write(2) is a short write.
+  const failed = written < 0 && (kept === 0 || (flags & WRITE_FROM_CACHE) !== 0);
+  const kills = (flags & WRITE_KILL_SUIDGID) !== 0 && kept > 0;
+  const isAnswered = !waits && !kills;
+  if (isAnswered) answerWrite(s, failed ? written : kept);
   let sequence = 0;
   if (replicated && kept > 0) {
     sequence = replicator.write(identity, offset, request.bytes, WRITE_DATA, kept);
     s.lastWrite = sequence;
   }
-  if ((flags & WRITE_KILL_SUIDGID) !== 0 && kept > 0) killPrivileges(s, index, fd);
-  // Half a page written back is a failure of the page; half a write(2) is a short write.
-  if (written < 0 && (kept === 0 || (flags & WRITE_FROM_CACHE) !== 0)) return written;
-  if (waits && !replicator.isAcknowledged(sequence)) {
-    s.pending.beginWrite(sequence, kept);
-    return NO_REPLY;
-  }
-  s.reply.words[REPLY_HEADER >>> 2] = kept;
+  if (kills) killPrivileges(s, index, fd);
+  if (isAnswered) return NO_REPLY;
+  if (waits && !failed && !replicator.isAcknowledged(sequence)) s.pending.beginWrite(sequence, kept);
+  else answerWrite(s, failed ? written : kept);
+  return NO_REPLY;
+}
+
+/** Answers with the bytes written, or -errno. */
+function answerWrite(s: Session, result: number): void {
+  s.reply.words[REPLY_HEADER >>> 2] = result;
   s.reply.words[(REPLY_HEADER >>> 2) + 1] = 0;
-  return 8;
+  s.answer(result < 0 ? result : 8);
 }
 
 /** Bytes that reached the file before `writeAll` failed. */
@@ -134,15 +144,15 @@ export function fsync(s: Session): number {
   const { backing } = s;
   const directory = s.request.view.getUint32(IN_OPCODE, true) === Op.FSYNCDIR;
   const dataOnly = !directory && (s.request.view.getUint32(48, true) & FSYNC_DATA_ONLY) !== 0;
-  s.times.synced(index);
+  s.times.synced(index, dataOnly);
+  s.sinceSync = 0;
   const fd = backing.descriptors.get(index);
   if (fd < 0) return fd;
   const slot = backing.descriptors.hold(index);
   const ticket = backing.isExcluded(index) ? 0 : s.replicator.sync(backing.table.identity(index), dataOnly);
   const line = s.pending.beginSync(ticket, slot);
-  if (s.pool.submit(dataOnly ? Job.FDATASYNC : Job.FSYNC, fd, 0, 0, 0, s.pending, line)) return NO_REPLY;
-  s.pending.cancel(line);
-  return PARKED;
+  s.syncs.add(line, index, fd, dataOnly);
+  return NO_REPLY;
 }
 
 /** close(2): with `close: acknowledged` it waits until the peer has what was written. */
@@ -152,7 +162,7 @@ export function flush(s: Session): number {
   if (index === 0) return -errnos.ESTALE;
   if (s.backing.isExcluded(index)) return 0;
   if (s.pending.isFull) return PARKED;
-  s.times.synced(index);
+  s.times.synced(index, false);
   if (s.replicator.isAcknowledged(s.lastWrite)) return 0;
   s.pending.beginFlush(s.lastWrite);
   return NO_REPLY;
@@ -176,7 +186,10 @@ export function allocateRange(s: Session): number {
   if (fd < 0) return fd;
   s.times.changing(index, fd);
   const result = libc.fallocate(fd, mode, offset, length);
-  if (result < 0) return result;
+  if (result < 0) {
+    s.times.settle(index);
+    return result;
+  }
   if (replicated) replicator.allocate(identity, mode, offset, length);
   // The request does not say whether the caller has CAP_FSETID: root has.
   if (s.request.view.getUint32(IN_UID, true) !== 0) killPrivileges(s, index, fd);

@@ -34,7 +34,7 @@ import {
   timesAddress,
 } from "./places.ts";
 import type { Session } from "./session.ts";
-import { PARKED } from "./session.ts";
+import { NO_REPLY, PARKED } from "./session.ts";
 
 const { view } = scratch;
 const KEEP_OWNER = 0xffffffff;
@@ -92,18 +92,21 @@ export function setAttributes(s: Session): number {
     if (!s.replicator.beforeAttributes(identity)) return PARKED;
     if ((valid & Fattr.SIZE) !== 0 && !s.replicator.beforeData(identity, size, 0)) return PARKED;
   }
-  const fd = backing.descriptors.get(index);
-  if (fd < 0) return fd;
   const tellsTime = (valid & Fattr.MTIME) !== 0 && (valid & Fattr.MTIME_NOW) === 0;
-  const failed = change(s, index, fd, valid, size);
-  if (tellsTime && failed >= 0) s.times.told(index, getI64(input, 80), input.getUint32(100, true));
-  const isTimeAlone = failed >= 0 && tellsTime && isOnlyTimes && (valid & Fattr.ATIME) === 0;
+  const isTimeAlone = tellsTime && isOnlyTimes && (valid & Fattr.ATIME) === 0;
   const isKernels = isTimeAlone && s.times.kernelOwns && backing.table.type(index) === TYPE_REGULAR;
-  const stat = isKernels ? statButTimes(s, fd) : backing.statDescriptor(fd);
+  // What is removed is not opened again for a time that only the kernel will ever ask itself for.
+  const kept = isIdle && isKernels ? backing.descriptors.kept(index) : -1;
+  const fd = kept >= 0 ? kept : backing.descriptors.get(index);
+  if (fd < 0) return fd;
+  const failed = kept >= 0 ? 0 : change(s, index, fd, valid, size);
+  if (tellsTime && failed >= 0) s.times.told(index, getI64(input, 80), input.getUint32(100, true));
+  const stat = isKernels && failed >= 0 ? statButTimes(s, fd) : backing.statDescriptor(fd);
   if (stat < 0) return failed < 0 ? failed : stat;
+  s.answer(failed < 0 ? failed : attributesReply(s, index));
   // What was changed before a failure is told too: the copies must not differ.
   if (replicated) tellAttributes(s, identity, valid);
-  return failed < 0 ? failed : attributesReply(s, index);
+  return NO_REPLY;
 }
 
 /** As `statDescriptor`, with the modification time that the request told: reading it would make the next fsync dearer (see ModificationTimes). */

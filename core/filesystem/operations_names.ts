@@ -9,7 +9,7 @@ import { ROOT, UNLINKED } from "./node_table.ts";
 import { descriptorPath, emptyString, PARENT_STAT, STX_MTIME, scratch } from "./places.ts";
 import { nameAt } from "./request_names.ts";
 import type { Session } from "./session.ts";
-import { PARKED } from "./session.ts";
+import { NO_REPLY, PARKED } from "./session.ts";
 import { buryVictim, dismissVictim, isLastName, keepAlive, openVictim, victimIndex } from "./victim.ts";
 
 const { view } = scratch;
@@ -74,11 +74,12 @@ export function unlink(s: Session, directory: boolean): number {
   const identity = backing.table.identity(index);
   const last = isLastName(s);
   buryVictim(s, victim, index);
+  s.answer(0);
   if (!excluded) {
     readParentTimes(s, dir, times);
     replicator.unlink(backing.table.identity(parent), nameAt(s, 40), directory, identity, times, last);
   }
-  return 0;
+  return NO_REPLY;
 }
 
 export function link(s: Session): number {
@@ -104,11 +105,12 @@ export function link(s: Session): number {
   if (failed < 0) return failed;
   // Before the peer is told: a reintegration that sends names again reads attributes into the same place.
   backing.writeEntry(s.reply, REPLY_HEADER, index);
+  s.answer(ENTRY_SIZE);
   if (!excluded) {
     readParentTimes(s, backing.descriptors.get(parent), times);
     replicator.link(backing.table.identity(index), backing.table.identity(parent), nameAt(s, 48), times);
   }
-  return ENTRY_SIZE;
+  return NO_REPLY;
 }
 
 export function readLink(s: Session): number {

@@ -7,7 +7,7 @@ import { readParentTimes } from "./operations_names.ts";
 import { PARENT_STAT, parentStatAddress, STAT, STX_INO, scratch } from "./places.ts";
 import { afterName, nameAt } from "./request_names.ts";
 import type { Session } from "./session.ts";
-import { PARKED } from "./session.ts";
+import { NO_REPLY, PARKED } from "./session.ts";
 import { buryVictim, dismissVictim, isLastName, keepAlive, openVictim, victimIndex } from "./victim.ts";
 
 const { view } = scratch;
@@ -72,6 +72,7 @@ function renameOpen(
   if (renamed < 0) return renamed;
   const last = victim >= 0 && isLastName(s);
   if (victim >= 0) buryVictim(s, victim, index);
+  s.answer(0);
   if (!excluded) {
     readParentTimes(s, dir, times);
     readParentTimes(s, toDir, otherTimes);
@@ -86,7 +87,7 @@ function renameOpen(
       last,
     );
   }
-  return 0;
+  return NO_REPLY;
 }
 
 /** Renames, unless a former server did and died before it could answer. Returns 0 or -errno. */

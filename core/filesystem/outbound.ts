@@ -4,6 +4,7 @@
  * Every change is marked; what the peer can apply is sent as well, in the order told.
  */
 import { Level } from "../replication/marks.ts";
+import { KEEPS_OTHERS, REMOVES_DIRECTORY } from "../replication/names.ts";
 import { FrameType } from "../replication/operation.ts";
 import { Decision, type Reintegration } from "../replication/reintegration.ts";
 import { ATTR_MTIME, ATTR_SIZE, type Replicator, type ResultTimes } from "../replication/replicator.ts";
@@ -14,7 +15,6 @@ import { Settlement } from "./settlement.ts";
 /** Bytes that may wait for the peer before operations wait too. */
 const QUEUE_LIMIT = 32 << 20;
 const NOTHING = new Uint8Array(0);
-const REMOVE_DIRECTORY = 1;
 const EXCHANGE = 2;
 /** d_type of what can have several names, near enough: no directory. */
 const DT_REG = 8;
@@ -31,6 +31,8 @@ export class Outbound extends OrderedStream implements Replicator {
   reintegration: Reintegration | null = null;
   /** Sends the names of the directories that the reintegration wants sent again, at this point of the stream. */
   resend: () => void = () => {};
+  /** Tells the modification times that wait, before a durable point may call their files clean. */
+  settleTimes: () => void = () => {};
   readonly settlement = new Settlement();
 
   override reset(): void {
@@ -60,8 +62,8 @@ export class Outbound extends OrderedStream implements Replicator {
     frame.id = id;
     frame.offset = offset;
     frame.data.set(data, dataOffset, length);
-    // Often an fsync comes next: the peer writes meanwhile.
-    return this.send(FrameType.WRITE);
+    // Often an fsync comes next: one sealed frame takes both along, and the peer wakes once.
+    return this.tell(FrameType.WRITE);
   }
 
   allocate(id: number, mode: number, offset: number, length: number): number {
@@ -152,13 +154,22 @@ export class Outbound extends OrderedStream implements Replicator {
     // At once: later, those directories may lie in some that the peer does not have yet.
     this.#sendAgain();
     if (!sends) return this.#skip();
+    return this.#tellUnlink(parent, name, id, directory ? REMOVES_DIRECTORY : this.#keeps(last), times);
+  }
+
+  #tellUnlink(parent: number, name: Uint8Array, id: number, flags: number, times: ResultTimes): number {
     const { frame } = this.writer;
     frame.id = id;
     frame.parent = parent;
-    frame.flags = directory ? REMOVE_DIRECTORY : 0;
+    frame.flags = flags;
     this.#times(times);
     frame.name.set(name);
     return this.tell(FrameType.UNLINK);
+  }
+
+  /** Flags of UNLINK for what loses its `last` name, or one of several. */
+  #keeps(last: boolean): number {
+    return last || (this.reintegration?.areAllPlaced ?? true) ? 0 : KEEPS_OTHERS;
   }
 
   rename(
@@ -184,6 +195,9 @@ export class Outbound extends OrderedStream implements Replicator {
     if (replaced !== 0 && replacedLast) this.lostLastName(replaced, false);
     this.#sendAgain();
     if (!sends) return this.#skip();
+    // A rename does not say what becomes of what it replaces.
+    if (replaced !== 0 && replaced !== moved && !exchange && this.#keeps(replacedLast) !== 0)
+      this.#tellUnlink(to, toName, replaced, KEEPS_OTHERS, toTimes);
     const { frame } = this.writer;
     frame.parent = from;
     frame.toParent = to;

@@ -8,7 +8,8 @@ import { IN_UNIQUE_WORD, REPLY_HEADER } from "./fuse_protocol.ts";
 import type { Completion } from "./pool.ts";
 import type { Session } from "./session.ts";
 
-const LINES = 2048;
+/** Replies that can wait at once. */
+export const LINES = 2048;
 /* What a line waits for; several at once for an fsync. */
 const LOCAL = 1;
 const TICKET = 2;
@@ -88,8 +89,6 @@ export class PendingReplies implements Completion {
   /** The pool did a line's job. */
   completed(line: number, result: number, data: Memory): void {
     if (this.session.ended) return;
-    this.session.backing.descriptors.release(this.held[line]!);
-    this.held[line] = -1;
     if (this.waits[line] === READ) {
       if (result < 0) this.session.reportDisk(result, "read");
       if (result > 0)
@@ -97,6 +96,13 @@ export class PendingReplies implements Completion {
       this.reply(line, result);
       return;
     }
+    this.synced(line, result);
+  }
+
+  /** This disk's half of a sync is done. */
+  synced(line: number, result: number): void {
+    this.session.backing.descriptors.release(this.held[line]!);
+    this.held[line] = -1;
     this.waits[line]! &= ~LOCAL;
     this.results[line] = result;
     if (result < 0) this.session.reportDisk(result, "fsync");

@@ -42,7 +42,7 @@ export class ReplicaRoots {
     );
   }
 
-  /** Gives an open object its identity. Returns 0 or -errno. */
+  /** Gives an open object its identity; leaves its attributes in STAT. Returns 0 or -errno. */
   write(root: number, fd: number, pathOnly: boolean, id: number): number {
     const result = statx(fd, emptyString, AT_EMPTY_PATH, STATX_BASIC_STATS, statAddress);
     if (result < 0) return result;

@@ -76,6 +76,7 @@ export class Roles {
       wake = Math.min(wake, this.#service.afterTurn(now));
       // What was resumed may have something to send: it must not wait for the next event.
       if (this.#primary !== null) wake = Math.min(wake, this.#primary.flush());
+      this.#service.beginSyncs();
     }
     return wake;
   }
@@ -147,6 +148,9 @@ export class Roles {
       primary.close();
       throw error;
     }
+    primary.outbound.settleTimes = (): void => {
+      service.settleTimes();
+    };
     this.#service = service;
     this.#primary = primary;
   }

@@ -98,7 +98,8 @@ export class Second implements LinkOwner {
     this.#sacrifice = sacrifice;
     this.#filters = host.config.paths.map(nameFilter);
     this.#applier = new Applier(this.#objects, roots);
-    this.#copy = new TargetCopy(this.#applier, this.#objects, roots, this.#filters);
+    const paths = host.config.paths.map(({ path }) => path);
+    this.#copy = new TargetCopy(this.#applier, this.#objects, roots, this.#filters, paths);
     this.#syncs = new SecondSyncs(host.pool, this.#objects, (ticket, errno) => {
       this.#synced(ticket, errno);
     });
@@ -325,6 +326,7 @@ export class Second implements LinkOwner {
       return;
     }
     this.#applier.dataAddress = this.#reader.memory.address;
+    this.#copy.keep(frame);
     const result = this.#applier.apply(frame);
     if (result < 0) this.#failed(link, result);
     else {
@@ -368,13 +370,16 @@ export class Second implements LinkOwner {
   /** The copies differ from here on: says so, and stops following. */
   #failed(link: Link, result: number): void {
     const { frame } = this.#reader;
-    const detail = `operation ${frame.sequence} (type ${frame.type}, object ${frame.id.toString(16)}) failed on this copy: ${errnoName(result)}`;
+    const unreadable = this.#copy.failure;
+    const detail =
+      unreadable ??
+      `operation ${frame.sequence} (type ${frame.type}, object ${frame.id.toString(16)}) failed on this copy: ${errnoName(result)}`;
     this.#answers.failed(frame, -result, detail);
     this.#answers.flush(link);
     this.#host.log("error", detail);
     this.#dialer.failed(this.#now);
     link.close(detail);
-    if (isDiskError(-result)) this.#host.report({ kind: "diskFailed", detail });
+    if (unreadable !== null || isDiskError(-result)) this.#host.report({ kind: "diskFailed", detail });
   }
 
   #greeted(link: Link): void {
@@ -457,5 +462,6 @@ export class Second implements LinkOwner {
 
 /** Errors that say something about the disk rather than about the stream. */
 function isDiskError(errno: number): boolean {
-  return errno === errnos.EIO || errno === errnos.ENOSPC || errno === errnos.EROFS || errno === errnos.EDQUOT;
+  const { EIO, ENOSPC, EROFS, EDQUOT, EBADMSG, EUCLEAN } = errnos;
+  return [EIO, ENOSPC, EROFS, EDQUOT, EBADMSG, EUCLEAN].some((known) => known === errno);
 }

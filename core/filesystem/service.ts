@@ -193,6 +193,11 @@ export class Service {
     return this.#tickAt;
   }
 
+  /** The syncs that were asked for begin: what the peer has to know of them has left. */
+  beginSyncs(): void {
+    for (let at = 0; at < this.#served.length; at++) this.#served[at]!.session.syncs.begin();
+  }
+
   /** Tells what is still due of modification times, so that both copies have the same. */
   settleTimes(): void {
     for (const { session } of this.#served) session.times.settleAll();

@@ -6,12 +6,14 @@
  * disk or the peer's word keeps a line in a table (pending). Requests in flight have no order among each other, so those that can go on do.
  */
 
+import { availableParallelism } from "node:os";
 import { errnoName, errnos } from "../platform/linux/errno.ts";
 import * as libc from "../platform/linux/libc.ts";
 import type { Memory } from "../platform/linux/memory.ts";
 import type { Replicator } from "../replication/replicator.ts";
 import type { Backing } from "./backing.ts";
 import { IN_NODE_WORD, IN_OPCODE, IN_UNIQUE_WORD, NOTIFY_RESEND, REPLY_HEADER } from "./fuse_protocol.ts";
+import { LocalSyncs } from "./local_syncs.ts";
 import { ModificationTimes } from "./modification_times.ts";
 import { UNLINKED } from "./node_table.ts";
 import { operate } from "./operations.ts";
@@ -30,6 +32,13 @@ const BUFFER = MAX_TRANSFER + 8192;
 const BUFFERS = 24;
 /** Requests read in one `drain`, so that others in the loop get their turn. */
 const BATCH = 64;
+/** How long `drain` waits for the next request, and how long it may go on in that way, ms. */
+const LINGER = 0.02;
+const LONGEST = 1;
+/** After so many requests without a sync, nobody is expected to wait for the peer or a disk. */
+const CALM = 32;
+/** On one processor, who would send the next request cannot run meanwhile. */
+const mayLinger = availableParallelism() > 1;
 
 export interface SessionOptions {
   durability: "fsync" | "write";
@@ -43,6 +52,8 @@ export class Session {
   /** The reply being composed; its payload begins at REPLY_HEADER. */
   readonly reply: Memory = libc.allocate(BUFFER);
   readonly pending: PendingReplies;
+  /** What this disk has to sync: call its `begin` once a turn. */
+  readonly syncs: LocalSyncs;
   readonly times: ModificationTimes;
   /** True after the connection ended: unmounted or aborted. */
   ended = false;
@@ -52,6 +63,8 @@ export class Session {
   served = 0;
   /** Stream sequence of the last write told to the replicator. */
   lastWrite = 0;
+  /** Requests since the last sync. */
+  sinceSync = 0;
   private readonly free: Memory[] = [];
   private readonly parked: Memory[] = [];
 
@@ -64,6 +77,7 @@ export class Session {
     readonly options: SessionOptions,
   ) {
     this.pending = new PendingReplies(this);
+    this.syncs = new LocalSyncs(this);
     this.times = new ModificationTimes(this, options.durability === "fsync");
     for (let i = 0; i < BUFFERS; i++) this.free.push(libc.allocate(BUFFER));
     this.request = this.free[0]!;
@@ -81,25 +95,45 @@ export class Session {
 
   /** Reads and handles requests until there are none, at most a batch. Returns how many. */
   drain(): number {
-    for (let count = 0; count < BATCH; count++) {
+    let count = 0;
+    let until = 0;
+    let end = 0;
+    while (count < BATCH) {
       const buffer = this.free[this.free.length - 1];
       if (buffer === undefined || this.ended) return count;
       const length = libc.readFd(this.fd, buffer.address, BUFFER);
+      if (length === -errnos.EAGAIN && count > 0 && this.isCalm) {
+        // A turn of the loop costs as much as the next request takes to come from an application that waits for each answer.
+        const now = performance.now();
+        if (until === 0) until = now + LINGER;
+        if (end === 0) end = now + LONGEST;
+        if (now > until || now > end) return count;
+        this.backing.descriptors.closeForgotten();
+        continue;
+      }
+      until = 0;
       if (length < 0) {
         if (this.readFailed(length)) return count;
         continue;
       }
+      count++;
       this.request = buffer;
       this.free.pop();
       if (this.handle()) this.free.push(buffer);
       else this.parked.push(buffer);
     }
-    return BATCH;
+    return count;
+  }
+
+  /** Nothing is under way that anybody waits for. */
+  private get isCalm(): boolean {
+    return mayLinger && this.sinceSync > CALM && this.parked.length === 0 && this.pending.count === 0;
   }
 
   /** Tries parked requests again, in the order in which they came, and answers what was only waiting for the peer. */
   resume(): void {
     if (this.ended) return;
+    while (this.backing.descriptors.closeForgotten());
     this.pending.settle();
     let kept = 0;
     for (let i = 0; i < this.parked.length; i++) {
@@ -132,12 +166,16 @@ export class Session {
     const result = operate(this);
     if (result === PARKED) return false;
     this.served++;
+    this.sinceSync++;
     if (result !== NO_REPLY) this.answer(result);
     return true;
   }
 
-  /** Answers the request at hand: a payload of `result` bytes that lies in the reply buffer, or an error. */
-  private answer(result: number): void {
+  /**
+   * Answers the request at hand: a payload of `result` bytes that lies in the reply buffer, or an error. An operation that calls
+   * it itself, and then returns NO_REPLY, has done what was asked and nothing but the peer to tell: the application goes on meanwhile.
+   */
+  answer(result: number): void {
     const { words } = this.request;
     this.send(words[IN_UNIQUE_WORD]!, words[IN_UNIQUE_WORD + 1]!, result);
   }

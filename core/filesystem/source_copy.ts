@@ -277,9 +277,7 @@ export class SourceCopy {
   }
 
   #fail(id: number, what: string, result: number): false {
-    const { root, names } = this.#tree.pathOf(id) ?? { root: -1, names: [] };
-    const top = this.host.config.paths[root]?.path ?? `object ${id.toString(16)}`;
-    const path = [top, ...names.map((name) => Buffer.from(name, "latin1").toString())].join("/");
+    const path = this.#tree.inWords(id, this.host.config.paths);
     this.failure ??= `${path} ${what}: ${errnoName(result)}; mend, restore or remove it`;
     return false;
   }

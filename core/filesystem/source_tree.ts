@@ -52,8 +52,9 @@ export class BackingTree implements SourceTree {
   readonly #directories = new Map<number, OpenDirectory>();
   /** As many names had been lost when the whole tree was walked: places found then hold until another is. -1: never. */
   #walkedAt = -1;
-  /** 0, or why not all of the tree could be walked: -errno. What was not found may be where nobody could look. */
+  /** 0, or why not all of the tree could be walked: -errno. What was not found may be where nobody could look: in this directory. */
   unseen = 0;
+  unseenIn = 0;
 
   constructor(roots: readonly TreeRoot[], places: KnownPlaces, marks: Marks) {
     this.#roots = roots;
@@ -84,6 +85,13 @@ export class BackingTree implements SourceTree {
     }
     const root = this.#roots.findIndex((candidate) => candidate.id === at);
     return root < 0 ? null : { root, names };
+  }
+
+  /** The same for people, where `tops` are the paths of the replicated directories. */
+  inWords(id: number, tops: readonly { path: string }[]): string {
+    const { root, names } = this.pathOf(id) ?? { root: -1, names: [] };
+    const top = tops[root]?.path ?? `object ${id.toString(16)}`;
+    return [top, ...names.map((name) => Buffer.from(name, "latin1").toString())].join("/");
   }
 
   /** Where an object is believed to be: its directory, open until the next call, and its name. Null when that is not known. */
@@ -220,7 +228,7 @@ export class BackingTree implements SourceTree {
     for (let id = ahead.pop(); id !== undefined; id = ahead.pop()) {
       const directory = this.directory(id);
       if (typeof directory === "number") {
-        if (!isAbsent(directory)) this.unseen = directory;
+        this.#cannotSee(id, directory);
         continue;
       }
       const listing = listingOf(id, directory);
@@ -228,9 +236,15 @@ export class BackingTree implements SourceTree {
         for (const entry of found) if (entry.type === DT_DIR) ahead.push(entry.id);
         yield id;
       }
-      if (listing.failed !== 0 && !isAbsent(listing.failed)) this.unseen = listing.failed;
+      this.#cannotSee(id, listing.failed);
       listing.close();
     }
+  }
+
+  #cannotSee(directory: number, result: number): void {
+    if (result === 0 || isAbsent(result)) return;
+    this.unseen = result;
+    this.unseenIn = directory;
   }
 
   #makeRoom(): void {

@@ -6,8 +6,10 @@
  */
 import { F_DUPFD_CLOEXEC } from "../platform/linux/constants.ts";
 import { close, fcntl } from "../platform/linux/libc.ts";
+import { monotonic } from "./poll_loop.ts";
 import type { Completion, Pool } from "./pool.ts";
 import { Job } from "./pool.ts";
+import type { PromptSyncs } from "./prompt_syncs.ts";
 
 /** Hears how a sync ended: 0 or a positive errno. */
 export type SyncDone = (ticket: number, errno: number) => void;
@@ -22,6 +24,7 @@ class Entry {
   waiting: number[] = [];
   waitingDataOnly = true;
   postponed = false;
+  begunAt = 0;
 
   /** `slot`: its place in the list, and what the pool knows it by. */
   constructor(readonly slot: number) {}
@@ -41,13 +44,16 @@ class Entry {
 export class SyncQueue implements Completion {
   readonly #pool: Pool;
   readonly #done: SyncDone;
+  readonly #rule: PromptSyncs | null;
   readonly #entries: Entry[] = [];
   #busy = 0;
   #postponed = 0;
 
-  constructor(pool: Pool, done: SyncDone) {
+  /** `rule` hears how long each took. */
+  constructor(pool: Pool, done: SyncDone, rule: PromptSyncs | null = null) {
     this.#pool = pool;
     this.#done = done;
+    this.#rule = rule;
   }
 
   /** True when nothing is under way. */
@@ -84,6 +90,7 @@ export class SyncQueue implements Completion {
 
   completed(slot: number, result: number): void {
     const entry = this.#entries[slot]!;
+    this.#rule?.took(monotonic() - entry.begunAt);
     const tickets = entry.running;
     const errno = result < 0 ? -result : 0;
     // Who hears of it may ask for the next sync of the same object: that one must not join this.
@@ -121,6 +128,7 @@ export class SyncQueue implements Completion {
 
   #submit(entry: Entry): void {
     const kind = entry.dataOnly ? Job.FDATASYNC : Job.FSYNC;
+    entry.begunAt = monotonic();
     if (this.#pool.submit(kind, entry.fd, 0, 0, 0, this, entry.slot)) return;
     entry.postponed = true;
     this.#postponed++;

@@ -1,6 +1,6 @@
 /** SECOND's side of reintegration: makes the names of what is dirty as the source says, and has target_content.ts do the rest. */
 import { AT_REMOVEDIR, S_IFMT } from "../platform/linux/constants.ts";
-import { errnos } from "../platform/linux/errno.ts";
+import { errnos, SystemError } from "../platform/linux/errno.ts";
 import {
   close,
   cString,
@@ -15,8 +15,10 @@ import {
   type Announced,
   DT_DIR,
   type Entry,
+  KEEPS_OTHERS,
   LIMBO,
   Locations,
+  limboName,
   type NameAction,
   reconciling,
 } from "../replication/names.ts";
@@ -44,6 +46,8 @@ const name = (text: string, second = false): number => {
 
 /** See the top of the file. */
 export class TargetCopy {
+  /** What of this copy cannot be read, when that is why `take` or `goOn` failed: a sentence with its path. */
+  failure: string | null = null;
   readonly #applier: Applier;
   readonly #objects: ReplicaObjects;
   readonly #roots: ReplicaRoots;
@@ -59,16 +63,31 @@ export class TargetCopy {
     objects: ReplicaObjects,
     roots: ReplicaRoots,
     filters: readonly (NameFilter | null)[],
+    paths: readonly string[],
   ) {
     this.#applier = applier;
     this.#objects = objects;
     this.#roots = roots;
-    this.#tree = new TargetTree(roots, filters);
+    this.#tree = new TargetTree(roots, filters, paths);
     this.#content = new TargetContent(applier, objects, roots, this.#tree);
   }
 
   /** Takes one frame of a reintegration. Returns 0 or -errno. */
   take(frame: Frame, writer: StreamWriter): number {
+    return this.#attempt(() => this.#take(frame, writer));
+  }
+
+  #attempt(act: () => number): number {
+    try {
+      return act();
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      this.failure = `${error.message}; mend, restore or remove it`;
+      return -error.errno;
+    }
+  }
+
+  #take(frame: Frame, writer: StreamWriter): number {
     switch (frame.type) {
       case FrameType.PLACE:
         this.#announced.push({
@@ -94,7 +113,7 @@ export class TargetCopy {
         return 0;
       case FrameType.DIR_END:
         this.#making = this.#names(frame, writer);
-        return this.goOn(0);
+        return this.#goOn(0);
       case FrameType.OBJECT:
         return this.#content.begin(frame);
       case FrameType.DATA:
@@ -115,6 +134,10 @@ export class TargetCopy {
 
   /** Makes more of a directory, until `end` in the loop's clock. Returns 0 or -errno. */
   goOn(end: number): number {
+    return this.#attempt(() => this.#goOn(end));
+  }
+
+  #goOn(end: number): number {
     while (this.#making !== null) {
       const { done, value } = this.#making.next();
       if (done === true) {
@@ -124,6 +147,25 @@ export class TargetCopy {
       if (monotonic() > end) return 0;
     }
     return 0;
+  }
+
+  /** A live operation is about to be applied: what loses a name and has others, which this copy may not have yet, is kept in limbo. */
+  keep(frame: Frame): void {
+    const { locations } = this.#tree;
+    if (frame.type !== FrameType.UNLINK || frame.flags !== KEEPS_OTHERS || locations === null) return;
+    const directory = this.#objects.fd(frame.parent);
+    if (directory < 0 || locations.isInLimbo(frame.id)) return;
+    const from = (): number => kernelName(frame.name.bytes, frame.name.at, frame.name.length);
+    const fd = openObject(directory, from(), true);
+    if (fd < 0) return;
+    const type = modeOf(fd) >>> 12;
+    close(fd);
+    const limbo = this.#tree.limbo(this.#objects.get(frame.parent)!.root);
+    const to = limboName(frame.id);
+    // Where that fails, it will be copied: nothing is lost.
+    if (linkat(directory, from(), limbo, name(to, true), 0) >= 0)
+      locations.added(frame.id, type, { parent: LIMBO, name: to });
+    close(limbo);
   }
 
   /** A live operation was applied: names moved that a later step may look for. */
@@ -155,6 +197,12 @@ export class TargetCopy {
 
   /** Everything is there: what is left in limbo was deleted on the source. Returns 0 or -errno. */
   finish(): number {
+    const failed = this.#attempt(() => this.#emptyLimbo());
+    this.reset();
+    return failed;
+  }
+
+  #emptyLimbo(): number {
     let failed = 0;
     for (const [root, identities] of this.#roots.identities.entries()) {
       const limbo = this.#tree.limbo(root);
@@ -162,7 +210,6 @@ export class TargetCopy {
       close(limbo);
       if (result < 0) failed ||= result;
     }
-    this.reset();
     return failed;
   }
 
@@ -171,6 +218,7 @@ export class TargetCopy {
     // What it holds open is closed by it.
     this.#making?.return(0);
     this.#making = null;
+    this.failure = null;
     this.#tree.locations = null;
     this.#announced.length = 0;
     this.#wanted = [];
@@ -197,7 +245,7 @@ export class TargetCopy {
         for (const entry of found) mine.push(entry);
         yield;
       }
-      if (listing.failed !== 0) return listing.failed;
+      if (listing.failed !== 0) throw this.#tree.notListed(directory, id, listing.failed);
       for (const action of reconciling(id, wanted, mine, locations)) {
         const result = this.#act(directory, id, action, writer, sequence);
         if (result < 0) return result;

@@ -1,14 +1,22 @@
-/** The target's own tree during a reintegration: directories by identity, as core/replication's `Locations` knows them. */
+/**
+ * The target's own tree during a reintegration: directories by identity, as core/replication's `Locations` knows them.
+ *
+ * What is there and cannot be read is not taken for gone: what it held would be made anew or removed, and a rename would be none. Whoever
+ * meets it throws SystemError with its path.
+ */
 import { O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY } from "../platform/linux/constants.ts";
-import { errnos } from "../platform/linux/errno.ts";
+import { errnos, isAbsent, SystemError } from "../platform/linux/errno.ts";
 import { close, openat } from "../platform/linux/libc.ts";
 import { DT_DIR, type Entry, LIMBO, type Locations, type TreeReader } from "../replication/names.ts";
 import type { NameFilter } from "./exclusion.ts";
+import { PRIVATE_NAME } from "./identity.ts";
 import { nameBytes } from "./known_places.ts";
 import { openLimbo } from "./limbo.ts";
 import { Listing, listDirectory } from "./listing.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";
 import { kernelName, modeOf, openObject } from "./replica_objects.ts";
+
+const LIMBO_PATH = [PRIVATE_NAME, "limbo"];
 
 /** An open directory of the target; the caller closes `fd`. */
 export interface TargetDirectory {
@@ -24,12 +32,15 @@ export class TargetTree implements TreeReader {
   locations: Locations | null = null;
   readonly #roots: ReplicaRoots;
   readonly #filters: readonly (NameFilter | null)[];
+  readonly #paths: readonly string[];
   /** Identities of the replicated directories, by index. */
   readonly #tops: number[] = [];
 
-  constructor(roots: ReplicaRoots, filters: readonly (NameFilter | null)[]) {
+  /** `paths` are those of the roots, in the same order. */
+  constructor(roots: ReplicaRoots, filters: readonly (NameFilter | null)[], paths: readonly string[]) {
     this.#roots = roots;
     this.#filters = filters;
+    this.#paths = paths;
   }
 
   /** The replicated directory number `root` is the object `id`. */
@@ -42,17 +53,18 @@ export class TargetTree implements TreeReader {
 
   list(directory: number): Entry[] {
     if (directory === LIMBO)
-      return this.#roots.fds.flatMap((fd, root) => this.#listAndClose({ fd: openLimbo(fd), root }, false));
+      return this.#roots.fds.flatMap((fd, root) =>
+        this.#listAndClose({ fd: openLimbo(fd), root }, false, LIMBO_PATH),
+      );
     const opened = this.open(directory);
     if (typeof opened === "number") return [];
-    return this.#listAndClose(opened, this.#tops.includes(directory));
+    return this.#listAndClose(opened, this.#tops.includes(directory), this.#namesTo(directory));
   }
 
   *search(ids: ReadonlySet<number>): Generator<Placed> {
     for (const [root, top] of this.#tops.entries()) {
-      const fd = this.#descend(root, this.#roots.fds[root]!, [], false);
-      if (typeof fd === "number") continue;
-      yield* this.#searchBelow(ids, fd, top, []);
+      const opened = this.#descend(root, this.#roots.fds[root]!, []);
+      if (typeof opened !== "number") yield* this.#searchBelow(ids, opened, top, []);
     }
   }
 
@@ -63,57 +75,51 @@ export class TargetTree implements TreeReader {
     parent: number,
     above: readonly Placed[],
   ): Generator<Placed> {
-    const { fd, root } = opened;
-    const entries = listDirectory(
-      fd,
-      this.#roots.identities[root]!,
-      above.length === 0,
-      this.#filters[root] ?? null,
-    );
-    for (const entry of typeof entries === "number" ? [] : entries) {
-      if (ids.has(entry.id)) {
-        yield* above;
-        yield { ...entry, parent };
+    const names = above.map(({ name }) => name);
+    try {
+      for (const entry of this.#entries(opened, above.length === 0, names)) {
+        if (ids.has(entry.id)) {
+          yield* above;
+          yield { ...entry, parent };
+        }
+        if (entry.type !== DT_DIR) continue;
+        const below = this.#descend(opened.root, opened.fd, [entry.name], names);
+        if (typeof below !== "number")
+          yield* this.#searchBelow(ids, below, entry.id, [...above, { ...entry, parent }]);
       }
-      if (entry.type !== DT_DIR) continue;
-      const below = this.#descend(root, fd, [entry.name], false);
-      if (typeof below !== "number")
-        yield* this.#searchBelow(ids, below, entry.id, [...above, { ...entry, parent }]);
+    } finally {
+      close(opened.fd);
     }
-    close(fd);
   }
 
   lookup(directory: number, name: string): number {
     const opened = this.open(directory);
     if (typeof opened === "number") return 0;
-    const id = this.identityAt(opened, name);
+    const id = this.#identityAt(opened, name);
     close(opened.fd);
-    return id;
+    if (id >= 0) return id;
+    if (isAbsent(id)) return 0;
+    throw this.#unreadable(opened.root, [...this.#namesTo(directory), name], "read", id);
   }
 
-  /** The identity behind a name in an open directory, 0 if there is none. */
-  identityAt({ fd, root }: TargetDirectory, name: string): number {
+  /** The identity behind a name in an open directory. Returns -errno. */
+  #identityAt({ fd, root }: TargetDirectory, name: string): number {
     const bytes = nameBytes(name);
     const object = openObject(fd, kernelName(bytes, 0, bytes.length), true);
-    if (object < 0) return 0;
+    if (object < 0) return object;
     const type = modeOf(object) >>> 12;
     const id = this.#roots.identityOf(root, object, type !== 4 && type !== 8);
     close(object);
     return id;
   }
 
-  /** Opens a directory by identity. Returns -errno. */
+  /** Opens a directory by identity. Returns -errno when this copy has none. */
   open(id: number): TargetDirectory | number {
     const path = this.locations?.pathOf(id) ?? (this.#tops.includes(id) ? { top: id, names: [] } : null);
     if (path === null) return -errnos.ENOENT;
-    if (path.top !== LIMBO)
-      return this.#descend(
-        this.#tops.indexOf(path.top),
-        this.#roots.fds[this.#tops.indexOf(path.top)]!,
-        path.names,
-        false,
-      );
-    return this.#inLimbo(path.names);
+    if (path.top === LIMBO) return this.#inLimbo(path.names);
+    const root = this.#tops.indexOf(path.top);
+    return this.#descend(root, this.#roots.fds[root]!, path.names);
   }
 
   /** Opens the limbo of the directory number `root`. Throws SystemError. */
@@ -124,19 +130,26 @@ export class TargetTree implements TreeReader {
   #inLimbo(names: readonly string[]): TargetDirectory | number {
     for (const [root, fd] of this.#roots.fds.entries()) {
       const limbo = openLimbo(fd);
-      const found = this.#descend(root, limbo, names, true);
-      if (typeof found !== "number") return found;
+      try {
+        const found = this.#descend(root, limbo, names, LIMBO_PATH);
+        if (typeof found !== "number") return found;
+      } finally {
+        close(limbo);
+      }
     }
     return -errnos.ENOENT;
   }
 
-  /** Opens what `names` lead to from `from`, which is closed afterwards if it is `owned`. */
-  #descend(root: number, from: number, names: readonly string[], owned: boolean): TargetDirectory | number {
-    let fd = owned
-      ? from
-      : openat(from, kernelName(Uint8Array.of(46), 0, 1), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    for (const name of names) {
-      if (fd < 0) return fd;
+  /** Opens what `names` lead to from `from`, which lies at `above`. Returns -errno when it is not there. */
+  #descend(
+    root: number,
+    from: number,
+    names: readonly string[],
+    above: readonly string[] = [],
+  ): TargetDirectory | number {
+    let fd = openat(from, kernelName(Uint8Array.of(46), 0, 1), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    for (const [depth, name] of names.entries()) {
+      if (fd < 0) break;
       const bytes = nameBytes(name);
       const next = openat(
         fd,
@@ -146,6 +159,8 @@ export class TargetTree implements TreeReader {
       );
       close(fd);
       fd = next;
+      if (fd < 0 && !isAbsent(fd))
+        throw this.#unreadable(root, [...above, ...names.slice(0, depth + 1)], "opened", fd);
     }
     return fd < 0 ? fd : { fd, root };
   }
@@ -160,9 +175,33 @@ export class TargetTree implements TreeReader {
     );
   }
 
-  #listAndClose({ fd, root }: TargetDirectory, top: boolean): Entry[] {
+  /** Why the located directory `id` cannot be listed, to be thrown. */
+  notListed({ root }: TargetDirectory, id: number, result: number): SystemError {
+    return this.#unreadable(root, this.#namesTo(id), "listed", result);
+  }
+
+  #listAndClose(opened: TargetDirectory, top: boolean, names: readonly string[]): Entry[] {
+    try {
+      return this.#entries(opened, top, names);
+    } finally {
+      close(opened.fd);
+    }
+  }
+
+  #entries({ fd, root }: TargetDirectory, top: boolean, names: readonly string[]): Entry[] {
     const entries = listDirectory(fd, this.#roots.identities[root]!, top, this.#filters[root] ?? null);
-    close(fd);
-    return typeof entries === "number" ? [] : entries;
+    if (typeof entries === "number") throw this.#unreadable(root, names, "listed", entries);
+    return entries;
+  }
+
+  #namesTo(id: number): readonly string[] {
+    const path = this.locations?.pathOf(id) ?? null;
+    if (path === null) return [];
+    return path.top === LIMBO ? [...LIMBO_PATH, ...path.names] : path.names;
+  }
+
+  #unreadable(root: number, names: readonly string[], how: string, result: number): SystemError {
+    const path = [this.#paths[root], ...names.map((name) => Buffer.from(name, "latin1").toString())];
+    return new SystemError(-result, `${path.join("/")} cannot be ${how}`);
   }
 }

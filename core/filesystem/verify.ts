@@ -6,12 +6,13 @@
  */
 import { createHash } from "node:crypto";
 import { S_IFDIR, S_IFMT, S_IFREG } from "../platform/linux/constants.ts";
+import { isAbsent } from "../platform/linux/errno.ts";
 import { allocate, close, pread } from "../platform/linux/libc.ts";
 import { DT_DIR } from "../replication/names.ts";
 import { type Frame, Frame as FrameBuffer, FrameType } from "../replication/operation.ts";
 import { readAttributes } from "./attributes.ts";
 import type { VerifyResult } from "./control.ts";
-import { describe, whatDiffers } from "./object_description.ts";
+import { describe, unreadable, unreadableParts, whatDiffers } from "./object_description.ts";
 import type { OrderedStream } from "./ordered_stream.ts";
 import { monotonic } from "./poll_loop.ts";
 import type { BackingTree, TreeRoot } from "./source_tree.ts";
@@ -55,7 +56,14 @@ export class Verification {
   readonly #ahead: Ahead[];
   readonly #asked = new Map<number, Question>();
   readonly #again: Question[] = [];
-  readonly #result = { objects: 0, bytes: 0, differences: [] as { path: string; what: string }[] };
+  readonly #result: {
+    objects: number;
+    bytes: number;
+    differences: { path: string; what: string }[];
+    unreadable: VerifyResult["unreadable"][number][];
+  } = { objects: 0, bytes: 0, differences: [], unreadable: [] };
+  /** What is in the result as unreadable. */
+  readonly #known = new Set<string>();
   readonly #frame = new FrameBuffer();
   #ticket = 0;
   #file: { id: number; path: string; fd: number; offset: number; size: number } | null = null;
@@ -101,11 +109,22 @@ export class Verification {
       return;
     }
     const theirs = new TextDecoder().decode(frame.data.copy());
-    const what =
-      question.offset >= 0
-        ? `bytes ${question.offset} to ${question.offset + ZONE - 1} differ`
-        : whatDiffers(question.told, theirs);
-    this.#result.differences.push({ path: question.path, what });
+    const { path, told, offset } = question;
+    const isReadHere = !this.#cannotRead(path, "primary", told);
+    if (this.#cannotRead(path, "secondary", theirs) || !isReadHere) return;
+    const what = offset >= 0 ? `${zoneName(offset)} differ` : whatDiffers(told, theirs);
+    this.#result.differences.push({ path, what });
+  }
+
+  /** True when this is what a node says of an object that it cannot read, which is a result of its own. */
+  #cannotRead(path: string, node: "primary" | "secondary", said: string): boolean {
+    const parts = unreadableParts(said);
+    for (const { what, error } of parts) {
+      const key = `${node} ${what} ${path}`;
+      if (!this.#known.has(key)) this.#result.unreadable.push({ path, node, what, error });
+      this.#known.add(key);
+    }
+    return parts.length > 0;
   }
 
   /** Closes what is open. */
@@ -125,8 +144,10 @@ export class Verification {
     if (now < question.dueAt) return question.dueAt;
     this.#again.shift();
     const fd = this.#tree.open(question.id);
-    // Deleted meanwhile: its directory's names say whether the target knows.
-    if (fd < 0) return now;
+    if (fd < 0) {
+      this.#notOpened(question.path, fd);
+      return now;
+    }
     if (question.offset < 0) this.#ask(question, this.#describe(question.id, fd), new Uint8Array(0));
     else this.#askBytes(question, fd);
     close(fd);
@@ -135,8 +156,12 @@ export class Verification {
 
   #look({ id, path, directory }: Ahead): void {
     const fd = this.#tree.open(id);
-    if (fd < 0 || !this.#outbound.bind(id)) {
-      if (fd >= 0) close(fd);
+    if (fd < 0) {
+      this.#notOpened(path, fd);
+      return;
+    }
+    if (!this.#outbound.bind(id)) {
+      close(fd);
       return;
     }
     this.#result.objects++;
@@ -145,16 +170,24 @@ export class Verification {
       this.#describe(id, fd),
       new Uint8Array(0),
     );
-    readAttributes(fd, this.#frame);
+    const known = readAttributes(fd, this.#frame);
     if (directory) this.#enter(id, path);
-    if ((this.#frame.mode & S_IFMT) === S_IFREG && this.#frame.size > 0) {
+    if (known >= 0 && (this.#frame.mode & S_IFMT) === S_IFREG && this.#frame.size > 0) {
       this.#file = { id, path, fd, offset: 0, size: this.#frame.size };
     } else close(fd);
   }
 
+  /** Deleted meanwhile, its directory's names say whether the target knows. */
+  #notOpened(path: string, result: number): void {
+    if (!isAbsent(result)) this.#cannotRead(path, "primary", unreadable("all of it", result));
+  }
+
   #enter(id: number, path: string): void {
     const entries = this.#tree.list(id);
-    if (typeof entries === "number") return;
+    if (typeof entries === "number") {
+      if (!isAbsent(entries)) this.#cannotRead(path, "primary", unreadable("names", entries));
+      return;
+    }
     for (const { id: child, name, type } of entries) {
       const text = Buffer.from(name, "latin1").toString("utf8");
       this.#ahead.push({ id: child, path: `${path}/${text}`, directory: type === DT_DIR });
@@ -175,9 +208,10 @@ export class Verification {
   }
 
   #askBytes(question: Question, fd: number): void {
-    const count = Math.max(0, pread(fd, room.address, ZONE, question.offset));
-    if (question.tries === 0) this.#result.bytes += count;
-    this.#ask(question, "", hashOf(room.bytes.subarray(0, count)));
+    const count = readZone(fd, room.address, ZONE, question.offset);
+    if (question.tries === 0) this.#result.bytes += Math.max(0, count);
+    const told = count < 0 ? unreadable(zoneName(question.offset), count) : "";
+    this.#ask(question, told, hashOf(count < 0 ? Buffer.from(told) : room.bytes.subarray(0, count)));
   }
 
   #ask(question: Question, told: string, hash: Uint8Array): void {
@@ -203,6 +237,21 @@ export class Verification {
     const root = directory === null || typeof directory === "number" ? this.#roots[0]! : directory.root;
     return describe(fd, root.identities, root.id === id, root.filter);
   }
+}
+
+/** The bytes that are compared by one question, in words. */
+export const zoneName = (offset: number): string => `bytes ${offset} to ${offset + ZONE - 1}`;
+
+/** Reads up to `length` bytes; less is the end of the file. Returns -errno: a bad block only shortens the call that comes to it. */
+export function readZone(fd: number, to: number, length: number, offset: number): number {
+  let done = 0;
+  while (done < length) {
+    const count = pread(fd, to + done, length - done, offset + done);
+    if (count < 0) return count;
+    if (count === 0) break;
+    done += count;
+  }
+  return done;
 }
 
 /** SHA-256. */

@@ -37,6 +37,8 @@ export interface ProbeOptions {
   probeMs?: number;
   /** How long to wait for another holder to fall silent before giving up; default 0. */
   patienceMs?: number;
+  /** Asked when the wire has answered: false when that took so long (this process was stopped, maybe) that the right to the address may have gone. */
+  mayTake?: () => boolean;
 }
 
 /** Another machine answers for the address. */
@@ -86,7 +88,7 @@ export class VirtualIp {
       );
     if (here.length === 0) {
       await this.#ensureFree(link, cidr, options);
-      if (this.#wishes.get(cidr.host) !== wish)
+      if (this.#wishes.get(cidr.host) !== wish || options.mayTake?.() === false)
         throw new Error(`${cidr.host} was given up while it was being taken`);
       this.#interfaces.add(cidr, link);
     }

@@ -195,6 +195,10 @@ export abstract class BitMark extends Mark {
       if (this.#bits[word] !== 0) return word * 32 + 31 - Math.clz32(this.#bits[word]!);
     return -1;
   }
+  /** The dirty bits of the first 32. */
+  get firstWord(): number {
+    return this.#bits[0]!;
+  }
   /** This one is dirty no more: another mark says what it lacks. */
   unset(block: number): void {
     this.#bits[block >>> 5]! &= ~(1 << (block & 31));

@@ -1,4 +1,5 @@
 /** The objects that have marks, and the directories above them, for their places. A plain Map: it is asked for each operation. */
+import type { HeadMarks } from "./head_marks.ts";
 import { Level, type Mark } from "./mark.ts";
 import type { MarkPages } from "./mark_pages.ts";
 import { ObjectMarks } from "./object_marks.ts";
@@ -21,33 +22,33 @@ export function dropIfIdle(objects: MarkedObjects, mark: Mark): void {
   if (mark.isIdle) objects.get(mark.id)?.drop(mark);
 }
 
-/** Data in the first blocks only, as small files have it: copying such a file as a whole costs little more. */
-const SMALL_BLOCKS = 16;
-
-/** Moves the marks of objects that are at rest and simply dirty into pages. */
-export function foldIntoPages(objects: MarkedObjects, whole: MarkPages, attributes: MarkPages): void {
+/** Moves the marks of objects that are at rest and simply dirty to where they take little room: nothing more is dirty after it than before. */
+export function fold(
+  objects: MarkedObjects,
+  whole: MarkPages,
+  attributes: MarkPages,
+  heads: HeadMarks,
+): void {
   for (const object of objects.values()) {
-    const pages = pagesFor(object);
-    if (pages === null) continue;
-    (pages === "whole" ? whole : attributes).set(object.id, Level.DIRTY);
+    if (!isAtRest(object) || heads.take(object)) continue;
+    const { tail, extents } = object;
+    const isWhole = tail?.dirtyFrom === 0 && object.attributes?.isDirty;
+    if (isWhole) whole.set(object.id, Level.DIRTY);
+    else if (tail === null && extents.size === 0) attributes.set(object.id, Level.DIRTY);
+    else continue;
     object.dropContent();
   }
 }
 
-function pagesFor(object: ObjectMarks): "whole" | "attributes" | null {
-  const { tail, extents } = object;
-  if (object.isGone || !object.hasDirtyContent) return null;
+function isAtRest(object: ObjectMarks): boolean {
+  if (object.isGone || !object.hasDirtyContent) return false;
   for (const mark of object.marks())
     if (
       mark !== object.names &&
       (mark.activeAt >= 0 || mark.isTouched || mark.listedNow || mark.listedBefore)
     )
-      return null;
-  if (tail === null && extents.size === 0) return "attributes";
-  if (tail !== null && tail.dirtyFrom > 0) return null;
-  for (const extent of extents.values())
-    if (tail === null && (extent.index > 0 || extent.lastDirty >= SMALL_BLOCKS)) return null;
-  return "whole";
+      return false;
+  return true;
 }
 
 /** Objects are kept while they are marked, and as directories above marked ones, for their places. */

@@ -15,18 +15,13 @@
  */
 import { ActiveMarks } from "./active_marks.ts";
 import { ActivityLog, type LogPiece } from "./activity_log.ts";
+import { HeadMarks } from "./head_marks.ts";
 import { BLOCK_BYTES, BLOCKS_PER_EXTENT, EXTENT_BYTES, Level, type Mark, PageMark } from "./mark.ts";
 import { MarkPages, touchedBefore } from "./mark_pages.ts";
-import {
-  dropIfIdle,
-  foldIntoPages,
-  forgetUnmarked,
-  type MarkedObjects,
-  objectFor,
-} from "./marked_objects.ts";
+import { dropIfIdle, fold, forgetUnmarked, type MarkedObjects, objectFor } from "./marked_objects.ts";
 import { writeLeft, writeMap, writeMark } from "./marks_export.ts";
 import { type IdentityRange, NewObjects } from "./new_objects.ts";
-import type { DataRange } from "./object_marks.ts";
+import type { DataRange, ObjectMarks } from "./object_marks.ts";
 import { MarkKind, type Place, RecordType } from "./records.ts";
 import { TouchedMarks } from "./touched_marks.ts";
 
@@ -58,6 +53,8 @@ export class Marks {
   /** Of very many objects: those that the peer lacks wholly, and those whose attributes it lacks. For this folder only. */
   readonly whole = new MarkPages(MarkKind.WHOLE);
   readonly attributes = new MarkPages(MarkKind.MANY_ATTRIBUTES);
+  /** And those of which some of the first blocks are dirty. For this folder only. */
+  readonly heads = new HeadMarks();
   /** Objects made through the mount. For this folder only. */
   readonly made: NewObjects;
 
@@ -115,7 +112,7 @@ export class Marks {
     const first = Math.floor(offset / EXTENT_BYTES);
     const last = Math.floor((offset + Math.max(length, 1) - 1) / EXTENT_BYTES);
     if (last - first >= this.#mostAtOnce) return this.admitTail(id, offset);
-    const object = objectFor(this.objects, id);
+    const object = this.marked(id);
     let admitted = this.#active.admit(object, object.attributesMark());
     for (let index = first; index <= last; index++) {
       if (!this.#active.admit(object, object.extentMark(index))) admitted = false;
@@ -126,7 +123,7 @@ export class Marks {
   /** The same for a change of size (truncate): everything from `offset` on may differ afterwards, however long the object grows again. */
   admitTail(id: number, offset: number): boolean {
     if (this.made.isNew(id)) return true;
-    const object = objectFor(this.objects, id);
+    const object = this.marked(id);
     const attributes = this.#active.admit(object, object.attributesMark());
     // Only now: to make room for the attributes the tail may have left.
     const tail = object.tailMark();
@@ -139,14 +136,14 @@ export class Marks {
   /** The same for the names (and the mtime) of a directory. */
   admitNames(directory: number): boolean {
     if (this.made.isNew(directory)) return true;
-    const object = objectFor(this.objects, directory);
+    const object = this.marked(directory);
     return this.#active.admit(object, object.namesMark());
   }
 
   /** The same for mode, owner, times, extended attributes, flags. */
   admitAttributes(id: number): boolean {
     if (this.made.isNew(id)) return true;
-    const object = objectFor(this.objects, id);
+    const object = this.marked(id);
     return this.#active.admit(object, object.attributesMark());
   }
 
@@ -165,7 +162,7 @@ export class Marks {
     }
     const first = Math.floor(offset / EXTENT_BYTES);
     const last = Math.floor((offset + Math.max(length, 1) - 1) / EXTENT_BYTES);
-    const object = objectFor(this.objects, id);
+    const object = this.marked(id);
     this.#touchFlag(object.attributesMark(), level);
     if (last - first >= this.#mostAtOnce) {
       this.touchTail(id, offset, level);
@@ -186,9 +183,9 @@ export class Marks {
   touchTail(id: number, offset: number, level: Level): void {
     if (this.#isWholeAlready(id, level)) {
       this.#touchSent(id);
-      return;
+      if (id !== this.#attributesSent) return;
     }
-    const object = objectFor(this.objects, id);
+    const object = this.marked(id);
     this.#touchFlag(object.attributesMark(), level);
     object.tailMark().set(level, Math.floor(offset / BLOCK_BYTES));
     if (level === Level.TOUCHED) this.#touched.add(object.tailMark());
@@ -196,14 +193,13 @@ export class Marks {
 
   /** Names of a directory were changed. */
   touchNames(directory: number, level: Level): void {
-    if (!this.#isNewAlone(directory, level))
-      this.#touchFlag(objectFor(this.objects, directory).namesMark(), level);
+    if (!this.#isNewAlone(directory, level)) this.#touchFlag(this.marked(directory).namesMark(), level);
   }
 
   /** Attributes were changed. */
   touchAttributes(id: number, level: Level): void {
     if (this.#isWholeAlready(id, level)) this.#touchSent(id);
-    else this.#touchFlag(objectFor(this.objects, id).attributesMark(), level);
+    else this.#touchFlag(this.marked(id).attributesMark(), level);
   }
 
   /** All of an object was made what the peer has of it: where there are very many, a page says so, and `coversTouch` is true. */
@@ -315,13 +311,14 @@ export class Marks {
     if (isSaid || this.objects.size >= this.#mostObjects) {
       if (this.#attributesSent === id) this.#attributesSent = 0;
       const page = this.whole.set(id, Level.DIRTY);
+      this.heads.delete(id);
       if (logged && !isSaid) writeMark(this.#log.records, page, false);
     } else {
-      const object = objectFor(this.objects, id);
+      const object = this.marked(id);
       object.tailMark().set(Level.DIRTY, 0);
       object.attributesMark().set(Level.DIRTY);
     }
-    if (directory) objectFor(this.objects, id).namesMark().set(Level.DIRTY);
+    if (directory) this.marked(id).namesMark().set(Level.DIRTY);
     if (logged)
       for (const mark of this.objects.get(id)?.marks() ?? []) writeMark(this.#log.records, mark, false);
   }
@@ -350,6 +347,7 @@ export class Marks {
   *dirtyObjects(): Generator<number> {
     yield* this.whole.dirty();
     for (const id of this.attributes.dirty()) if (!this.whole.isDirty(id)) yield id;
+    for (const id of this.heads.ids()) if (!(this.whole.isDirty(id) || this.attributes.isDirty(id))) yield id;
     for (const object of this.objects.values()) {
       const { id } = object;
       if (object.hasDirtyContent && !this.whole.isDirty(id) && !this.attributes.isDirty(id)) yield id;
@@ -366,11 +364,11 @@ export class Marks {
     return this.objects.get(directory)?.names?.isDirty ?? false;
   }
   hasDirtyContent(id: number): boolean {
-    if (this.whole.isDirty(id) || this.attributes.isDirty(id)) return true;
+    if (this.whole.isDirty(id) || this.attributes.isDirty(id) || this.heads.has(id)) return true;
     return this.objects.get(id)?.hasDirtyContent ?? false;
   }
   isRangeDirty(id: number, offset: number, length: number): boolean {
-    return this.whole.isDirty(id) || (this.objects.get(id)?.isRangeDirty(offset, length) ?? false);
+    return this.whole.isDirty(id) || (this.#found(id)?.isRangeDirty(offset, length) ?? false);
   }
   /** From this byte on the peer's data is worthless and may be cut off; MAX_SAFE_INTEGER if all may be of use. */
   worthlessFrom(id: number): number {
@@ -384,21 +382,23 @@ export class Marks {
       else if (size > 0) return { offset: 0, length: size };
       else this.#copiedWhole(id);
     }
-    return this.objects.get(id)?.nextDirty(size, most, (mark) => this.#touched.add(mark)) ?? null;
+    return this.#found(id)?.nextDirty(size, most, (mark) => this.#touched.add(mark)) ?? null;
   }
   dirtyBytes(id: number, size: number): number {
-    return this.whole.isDirty(id) ? size : (this.objects.get(id)?.dirtyBytes(size) ?? 0);
+    if (this.whole.isDirty(id)) return size;
+    if (this.heads.has(id)) return Math.min(this.heads.dirtyBytes(id), size);
+    return this.objects.get(id)?.dirtyBytes(size) ?? 0;
   }
 
   /** What was dirty was sent: touched now. `size`: of the object. */
   copiedData(id: number, range: DataRange, size: number): void {
     if (this.whole.isDirty(id) && range.offset === 0 && range.length >= size) this.#copiedWhole(id);
-    this.objects.get(id)?.copied(range, size, (mark) => this.#touched.add(mark));
+    this.#found(id)?.copied(range, size, (mark) => this.#touched.add(mark));
   }
   copiedAttributes(id: number): void {
     if (this.whole.isDirty(id)) this.#attributesSent = id;
     this.#copiedInPage(this.attributes, id);
-    this.#copiedFlag(this.objects.get(id)?.attributes);
+    this.#copiedFlag(this.#found(id)?.attributes);
   }
   copiedNames(directory: number): void {
     this.#copiedFlag(this.objects.get(directory)?.names);
@@ -412,7 +412,7 @@ export class Marks {
   lapsed(id: number): void {
     this.#copiedInPage(this.whole, id);
     this.#copiedInPage(this.attributes, id);
-    const object = this.objects.get(id);
+    const object = this.#found(id);
     if (object === undefined) return;
     object.lapse();
     for (const mark of object.marks()) if (mark.isTouched) this.#touched.add(mark);
@@ -425,6 +425,7 @@ export class Marks {
     this.objects.clear();
     this.whole.clear();
     this.attributes.clear();
+    this.heads.clear();
     this.#attributesSent = 0;
     this.#touched.forget();
     this.#pointIdentity = null;
@@ -452,7 +453,7 @@ export class Marks {
 
   /** The bytes of a new dirty.map: write to a temporary file, fsync, rename, fsync the directory. Then `rewritten`. */
   startRewrite(): Uint8Array {
-    if (this.objects.size > this.#mostObjects) foldIntoPages(this.objects, this.whole, this.attributes);
+    if (this.objects.size > this.#mostObjects) fold(this.objects, this.whole, this.attributes, this.heads);
     forgetUnmarked(this.objects);
     return this.#log.startRewrite((epoch) => writeMap(this, epoch));
   }
@@ -462,11 +463,22 @@ export class Marks {
     return this.#log.rewritten();
   }
 
+  /** The marks of an object, empty ones if there were none. For this folder only. */
+  marked(id: number): ObjectMarks {
+    const object = objectFor(this.objects, id);
+    this.heads.giveBack(object);
+    return object;
+  }
+
   // ---- inside ----------------------------------------------------------------------------------------------------------
 
   /** Made without a peer, and none is back yet: it is dirty as a whole, and found through the directory that it was made in. */
   #isNewAlone(id: number, level: Level): boolean {
     return level === Level.DIRTY && this.#alone && this.made.isNew(id);
+  }
+
+  #found(id: number): ObjectMarks | undefined {
+    return this.heads.has(id) ? this.marked(id) : this.objects.get(id);
   }
 
   #isWholeAlready(id: number, level: Level): boolean {
@@ -475,7 +487,7 @@ export class Marks {
 
   /** Wholly dirty, but for the attributes that were sent: they are dirty again. */
   #touchSent(id: number): void {
-    if (id === this.#attributesSent) objectFor(this.objects, id).attributesMark().set(Level.DIRTY);
+    if (id === this.#attributesSent) this.marked(id).attributesMark().set(Level.DIRTY);
   }
 
   /** All data of an object that was dirty as a whole was sent. */
@@ -486,7 +498,7 @@ export class Marks {
     }
     this.#attributesSent = 0;
     this.#copiedInPage(this.whole, id);
-    const object = this.objects.get(id);
+    const object = this.#found(id);
     object?.copiedAllData();
     for (const mark of object?.marks() ?? []) if (mark.isTouched) this.#touched.add(mark);
   }
@@ -498,7 +510,7 @@ export class Marks {
 
   /** Gives an object marks of its own, in the log too: what its page says on disk from now on is not about it. */
   #leavePage(id: number): void {
-    const object = objectFor(this.objects, id);
+    const object = this.marked(id);
     object.tailMark().set(Level.DIRTY, 0);
     object.attributesMark().set(Level.DIRTY);
     writeMark(this.#log.records, object.tailMark(), false);

@@ -4,8 +4,8 @@
  * dirty.map is whole or worthless (it ends with END). activity.log continues the map of the same epoch; what a crash cut
  * off at its end was never relied upon. Anything else that does not add up means: everything is dirty.
  */
+import { HEAD_BYTES } from "./head_marks.ts";
 import { BitMark, type FlagMark, type Mark, TailMark } from "./mark.ts";
-import { objectFor } from "./marked_objects.ts";
 import { Marks, type MarksOptions } from "./marks.ts";
 import {
   ACTIVE,
@@ -128,9 +128,10 @@ function applyRecord(marks: Marks, type: number, id: number, extra: number, blob
       return;
   }
   if (type === RecordType.PLACE) {
-    objectFor(marks.objects, id).place = { parent: extra, name: String.fromCharCode(...blob) };
+    marks.marked(id).place = { parent: extra, name: String.fromCharCode(...blob) };
     return;
   }
+  if (isOfHead(marks, type, id, extra, blob)) return;
   const mark = markOf(marks, id, (type & 0xf) as MarkKind, extra);
   if (mark === null) return;
   if ((type & 0xf0) === DIRTY) applyDirty(mark, extra, blob);
@@ -144,10 +145,20 @@ function applyRecord(marks: Marks, type: number, id: number, extra: number, blob
   }
 }
 
+/** Adds what was written of a head to the heads, as long as nothing else is said of the object. */
+function isOfHead(marks: Marks, type: number, id: number, index: number, blob: Uint8Array): boolean {
+  const isAlone = marks.objects.get(id) === undefined;
+  if (type === (DIRTY | MarkKind.DATA) && index === 0 && blob.length === HEAD_BYTES && isAlone)
+    marks.heads.addBlocks(id, blob);
+  else if (type === (DIRTY | MarkKind.ATTRIBUTES) && marks.heads.has(id)) marks.heads.addAttributes(id);
+  else return false;
+  return true;
+}
+
 function markOf(marks: Marks, id: number, kind: MarkKind, index: number): Mark | null {
   if (kind === MarkKind.WHOLE) return marks.whole.pageFor(id);
   if (kind === MarkKind.MANY_ATTRIBUTES) return marks.attributes.pageFor(id);
-  const object = objectFor(marks.objects, id);
+  const object = marks.marked(id);
   if (kind === MarkKind.NAMES) return object.namesMark();
   if (kind === MarkKind.ATTRIBUTES) return object.attributesMark();
   if (kind === MarkKind.TAIL) return object.tailMark();

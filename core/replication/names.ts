@@ -58,21 +58,19 @@ export class Locations {
   readonly #ranges: { from: number; to: number }[] = [];
   readonly #listed = new Set<number>();
 
-  /**
-   * `tops`: the replicated directories themselves. What an interrupted reintegration left in limbo is found at once, whole:
-   * the source may not know any more of the directories in which it lay.
-   */
+  /** `tops`: the replicated directories themselves. */
   constructor(tops: Iterable<number>, reader: TreeReader) {
     this.#reader = reader;
     this.#tops = new Set(tops);
-    this.#listAll(LIMBO);
   }
 
   /**
    * Learns of directories, and finds as many of the dirty ones as this copy has. A fixpoint: listing one may show where
-   * another is. All that arrived with one announcement are looked for together.
+   * another is. All that arrived with one announcement are looked for together. What an interrupted reintegration left in limbo is found
+   * with the first, whole: the source may not know any more of the directories in which it lay.
    */
   announce(directories: Iterable<Announced>): void {
+    if (!this.#listed.has(LIMBO)) this.#listAll(LIMBO);
     for (const directory of directories) {
       const known = this.#announced.get(directory.id);
       this.#announced.set(directory.id, { ...directory, dirty: directory.dirty || known?.dirty === true });
@@ -237,6 +235,11 @@ export type NameAction =
   | { do: "link"; id: number; from: Place; name: string }
   /** This copy does not have it: make an empty one with this identity, and ask the source for all of it (NEED). */
   | { do: "make"; id: number; type: number; name: string };
+
+/** In the flags of UNLINK: it is a directory that is removed. */
+export const REMOVES_DIRECTORY = 1;
+/** In the flags of UNLINK: the object has other names, of which the target may not know yet. Limbo keeps it, or it would be made anew and copied. */
+export const KEEPS_OTHERS = 2;
 
 /** The name in limbo of an object that lost its place. */
 export const limboName = (id: number): string => id.toString(16).padStart(12, "0");

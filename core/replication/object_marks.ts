@@ -113,6 +113,7 @@ export class ObjectMarks {
     if (this.tail === null || !this.tail.isDirty) return null;
     const offset = this.tail.dirtyFrom * BLOCK_BYTES;
     if (offset < size) return { offset, length: Math.min(most, size - offset) };
+    if (!this.#isEndSent) return null;
     this.tail.copied(Number.POSITIVE_INFINITY);
     visit(this.tail);
     return null;
@@ -123,7 +124,8 @@ export class ObjectMarks {
     const first = Math.floor(range.offset / BLOCK_BYTES);
     const end = Math.ceil((range.offset + range.length) / BLOCK_BYTES);
     if (this.tail?.isDirty && first >= this.tail.dirtyFrom) {
-      this.tail.copied(end * BLOCK_BYTES >= size ? Number.POSITIVE_INFINITY : end);
+      const last = Math.ceil(size / BLOCK_BYTES);
+      this.tail.copied(end >= last && this.#isEndSent ? Number.POSITIVE_INFINITY : Math.min(end, last));
       visit(this.tail);
       return;
     }
@@ -141,9 +143,17 @@ export class ObjectMarks {
     this.copiedAllData();
   }
 
+  /**
+   * Does the peer know where the object ends? Not if its size was changed after its attributes were sent: what the peer has behind the end is still to be
+   * cut off, and would be met again if the object grew before that.
+   */
+  get #isEndSent(): boolean {
+    return this.attributes?.isDirty !== true;
+  }
+
   /** All data was sent. */
   copiedAllData(): void {
-    if (this.tail?.isDirty) this.tail.copied(Number.POSITIVE_INFINITY);
+    if (this.tail?.isDirty && this.#isEndSent) this.tail.copied(Number.POSITIVE_INFINITY);
     for (const extent of this.extents.values()) extent.copied(0, BLOCKS_PER_EXTENT);
   }
 

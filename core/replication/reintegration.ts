@@ -140,6 +140,11 @@ export class Reintegration {
     );
   }
 
+  /** Has the target all names where the source has them? */
+  get areAllPlaced(): boolean {
+    return !this.#listing && this.#unsent.size === 0;
+  }
+
   /** The listing of a directory begins, and goes on while live operations are told. */
   watch(directory: number): void {
     this.#watched = directory;

@@ -278,3 +278,22 @@ t.test("an address falls silent when all of its holder's processes are stopped",
   await agents[0].must({ do: "silence" });
   t.notOk(await h1.pings(host(VIP), 100), "silenced at once");
 });
+
+t.test(
+  "a daemon that is stopped while it takes an address does not take it when it wakes too late",
+  { skip },
+  async (t) => {
+    const { h1, agents } = await bedWithAgents(t);
+    const taking = agents[0].ask({ do: "up", address: VIP, options: { probeMs: 400 }, goodForMs: 800 });
+    await Bun.sleep(150);
+    agents[0].process.signal("SIGSTOP");
+    await Bun.sleep(900);
+    await agents[1].must({ do: "up", address: VIP });
+    t.same(await h1.whoAnswers(host(VIP)), ["n2"]);
+    agents[0].process.signal("SIGCONT");
+    const { error } = await taking;
+    t.match(error, /was given up while it was being taken/);
+    t.same(await h1.whoAnswers(host(VIP)), ["n2"]);
+    t.equal((await agents[0].must<AddressReport[]>({ do: "check" })).length, 0);
+  },
+);

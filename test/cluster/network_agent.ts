@@ -6,7 +6,8 @@ import { openNetwork, type ProbeOptions } from "../../core/network/virtual_ip.ts
 
 /** What the agent is asked. */
 export type Order =
-  | { do: "up"; address: string; interface?: string; options?: ProbeOptions }
+  /** `goodForMs`: how long the right to the address lasts. */
+  | { do: "up"; address: string; interface?: string; options?: ProbeOptions; goodForMs?: number }
   | { do: "down"; address: string }
   | { do: "cleanup"; addresses: string[] }
   | { do: "announce" | "check" | "stopRefreshing" | "silence" }
@@ -20,8 +21,12 @@ let refreshing: ReturnType<typeof setInterval> | undefined;
 
 async function obey(order: Order): Promise<unknown> {
   switch (order.do) {
-    case "up":
-      return await network.up(order, order.options);
+    case "up": {
+      const { goodForMs = Number.POSITIVE_INFINITY } = order;
+      const asked = performance.now();
+      const mayTake = (): boolean => performance.now() - asked <= goodForMs;
+      return await network.up(order, { ...order.options, mayTake });
+    }
     case "down":
       return network.down(order.address);
     case "cleanup":

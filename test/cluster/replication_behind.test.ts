@@ -21,12 +21,6 @@ async function follow(full = false, [source, target] = [n1, n2]): Promise<void> 
   await target.reported("inSync", told[1]);
 }
 
-/** What was just written counts as dirty until both disks have it: waits for that. */
-async function settle(): Promise<void> {
-  const points = n1.counters?.durablePoints ?? 0;
-  await n1.until(() => (n1.counters?.durablePoints ?? 0) >= points + 2, "two durable points");
-}
-
 /** Changes of every kind, the first of them under an unchanged size and modification time. */
 const meddle = (node: LabNode): void => {
   const script = `printf meddled | dd of=a/f7 bs=1 seek=5000 conv=notrunc 2>/dev/null; touch -r a/f8 a/f7
@@ -45,7 +39,7 @@ t.test("changed on the secondary: it becomes what the primary is", async (t) => 
   await follow(true);
   await shell(n1.directory, madeAgain);
   t.same(await becomesEqual(n1, n2), []);
-  await settle();
+  await n1.pointPasses();
   await n2.must({ op: "exit" });
   t.ok(existsSync(join(n2.directory, ".holdfast/stopped")));
   meddle(n2);
@@ -82,7 +76,7 @@ t.test("changed on the primary: the secondary gets it, and nothing else", async 
 });
 
 t.test("nothing was changed: nothing is said, nothing is moved", async (t) => {
-  await settle();
+  await n1.pointPasses();
   await n1.must({ op: "exit" });
   await n2.must({ op: "exit" });
   await n1.start();

@@ -65,14 +65,19 @@ export class LabDisk {
   /** Cuts the power and gives it back: what was not synced is gone. Nobody may run on it. */
   cycle(): void {
     cutDisk(this.mountPoint);
-    for (const path of [this.data, `${this.mountPoint}-under`, this.mountPoint])
+    for (const path of [this.data, `${this.mountPoint}-under`])
       spawnSync("umount", [path], { stdio: "ignore" });
-    this.mount();
+    this.#mountAnew();
   }
 
-  /** Forgets what is in memory of the disk, whoever else's mount namespace still holds the mount. Nobody may run on it. */
+  /** Forgets what is in memory of the disk. Nobody may run on it. */
   remount(): void {
     execFileSync("sync", ["-f", this.mountPoint]);
+    this.#mountAnew();
+  }
+
+  /** By another image: somebody else's mount namespace may still hold the mount, and the kernel would show the same file system again. */
+  #mountAnew(): void {
     execFileSync("umount", [this.mountPoint]);
     execFileSync("cp", ["--sparse=always", this.#image, `${this.#image}.fresh`]);
     renameSync(`${this.#image}.fresh`, this.#image);

@@ -59,6 +59,14 @@ sync("size", lambda fd: os.ftruncate(fd, 3))
 sync("before", lambda fd: os.rename("before", "after"))
 sync("large", lambda fd: os.pwrite(fd, b"x" * 300000, 5))
 sync("bytes", lambda fd: os.pwrite(fd, b"bytes", 0))`);
+  // Made and written within one tick of the kernel's clock, mostly: nothing but the sync tells their time.
+  const told = await python(`
+import os
+for i in range(50):
+    fd = os.open("new%d" % i, os.O_RDWR | os.O_CREAT, 0o600)
+    os.write(fd, b"new")
+    os.fsync(fd)
+    print(os.fstat(fd).st_mtime_ns)`);
   await cutSecond(() => {
     const at = (name: string): string => join(n2.directory, name);
     t.equal(lstatSync(at("mode")).mode & 0o777, 0o640);
@@ -68,6 +76,12 @@ sync("bytes", lambda fd: os.pwrite(fd, b"bytes", 0))`);
     t.equal(readFileSync(at("after"), "utf8"), "00199");
     t.equal(readFileSync(at("large")).length, 300_005);
     t.equal(readFileSync(at("bytes"), "utf8"), "bytes");
+    for (const [index, time] of told.trim().split("\n").entries())
+      t.equal(
+        lstatSync(at(`new${index}`), { bigint: true }).mtimeNs,
+        BigInt(time),
+        `the time of new${index}`,
+      );
   });
   const value = await shell(n2.directory, "getfattr --only-values -n user.key xattr");
   t.equal(value, "value");

@@ -123,6 +123,16 @@ export class LabNode {
     return find()!;
   }
 
+  /** What PRIM has by now is on both disks: a durable point that begins later has passed. */
+  async pointPasses(): Promise<void> {
+    const now = this.counters?.durablePoints ?? 0;
+    await this.until(
+      () => (this.counters?.durablePoints ?? 0) >= now + 2,
+      "two durable points, the first of which may have begun before",
+      30_000,
+    );
+  }
+
   /** Ends everything of this node, whatever state it is in. */
   async close(): Promise<void> {
     await this.kill();
@@ -209,7 +219,7 @@ export function makeLab(
   port: number,
   options: Partial<ReplicationConfig> = {},
   dataOf: (name: string) => string = (name) => join(base, name, "data"),
-): { n1: LabNode; n2: LabNode; close(): Promise<void> } {
+): { n1: LabNode; n2: LabNode; part(): Promise<void>; close(): Promise<void> } {
   rmSync(base, { recursive: true, force: true });
   const node = (name: string, number: 1 | 2): LabNode => {
     const home = join(base, name);
@@ -236,6 +246,13 @@ export function makeLab(
   return {
     n1,
     n2,
+    /** Waits until nothing is left that only a durable point makes clean, then kills n2, which follows n1. */
+    part: async () => {
+      await n1.pointPasses();
+      const from = n1.reports.length;
+      await n2.kill();
+      await n1.reported("peerGone", from);
+    },
     close: async () => {
       await n1.close();
       await n2.close();

@@ -15,15 +15,6 @@ const [libc, constants] = ["libc", "constants"].map(
 );
 t.teardown(() => lab.close());
 
-/** Waits until nothing is left that only a durable point makes clean, then kills SECOND. */
-async function part(): Promise<void> {
-  const points = n1.counters?.durablePoints ?? 0;
-  await n1.until(() => (n1.counters?.durablePoints ?? 0) >= points + 2, "two durable points");
-  const gone = n1.reports.length;
-  await n2.kill();
-  await n1.reported("peerGone", gone);
-}
-
 t.test("trap 10: what is dirty is found by another name, whenever the known one goes", async (t) => {
   await n1.start();
   await n2.start();
@@ -35,7 +26,7 @@ t.test("trap 10: what is dirty is found by another name, whenever the known one 
     "head -c 1000 /dev/zero > slow1; for i in 1 2 3 4 5 6 7 8; do echo old > later$i; done; sync -f .",
   );
   t.same(await becomesEqual(n1, n2), []);
-  await part();
+  await lab.part();
   await n1.must({ op: "goAlone", generations: generation("g2", "g1") });
   // The first is looked for in the whole tree before anything is copied; the others lose one of their names after that, some of them the known one.
   await shell(
@@ -60,7 +51,7 @@ t.test(
   "trap 10: what lost its names while SECOND was away is used by who has it open, and what is made anew has the names it has then",
   async (t) => {
     await shell(n1.directory, "echo old > held; sync held");
-    await part();
+    await lab.part();
     await n1.must({ op: "goAlone", generations: generation("g3", "g2", ["g1"]) });
     await shell(n1.directory, "head -c 12000000 /dev/urandom > slow1; ln -s there symlink");
     const [ready, go] = ["ready", "go"].map((name) => join(n1.base, name)) as [string, string];
@@ -91,7 +82,7 @@ t.test(
 t.test(
   "what was made without a name while SECOND was away is there under the name that it gets when both are equal",
   async (t) => {
-    await part();
+    await lab.part();
     await n1.must({ op: "goAlone", generations: generation("g4", "g3", ["g2", "g1"]) });
     const code = `
     const { linkat, open, cString } = await import(${JSON.stringify(libc)});

@@ -19,15 +19,6 @@ function peakMemory(node: LabNode): number {
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
 }
 
-/** Waits until nothing is left that only a durable point makes clean, then kills SECOND. */
-async function part(): Promise<void> {
-  const points = n1.counters?.durablePoints ?? 0;
-  await n1.until(() => (n1.counters?.durablePoints ?? 0) >= points + 2, "two durable points");
-  const from = n1.reports.length;
-  await n2.kill();
-  await n1.reported("peerGone", from);
-}
-
 t.test("a first copy takes everything, whatever its kind", async (t) => {
   const { directory } = n1;
   mkdirSync(join(directory, "deep/er"), { recursive: true });
@@ -80,7 +71,7 @@ t.test("only what changed is moved; renames as renames", async (t) => {
     "for i in $(seq 50); do head -c 100000 /dev/urandom > f$i; done; mkdir -p a/b/c z; echo inner > a/b/c/inner; sync -f .",
   );
   t.same(await becomesEqual(n1, n2), []);
-  await part();
+  await lab.part();
   await n1.must({ op: "goAlone", generations: generation("g2", "g1") });
   await shell(
     n1.directory,
@@ -102,7 +93,7 @@ t.test("only what changed is moved; renames as renames", async (t) => {
 });
 
 t.test("live operations during a reintegration", async (t) => {
-  await part();
+  await lab.part();
   await n1.must({ op: "goAlone", generations: generation("g3", "g2", ["g1"]) });
   await shell(
     n1.directory,
@@ -133,7 +124,7 @@ t.test("live operations during a reintegration", async (t) => {
 t.test("a full copy takes hard links out of directories that the source has no more", async (t) => {
   await shell(n1.directory, "mkdir gone kept; echo linked > gone/a; ln gone/a gone/b; sync gone/a");
   t.same(await becomesEqual(n1, n2), []);
-  await part();
+  await lab.part();
   await n1.must({ op: "goAlone", generations: generation("g3b", "g3", ["g2", "g1"]) });
   await shell(n1.directory, "mv gone/a kept/c; mv gone/b kept/d; rmdir gone");
   const before = n2.reports.length;
@@ -145,7 +136,7 @@ t.test("a full copy takes hard links out of directories that the source has no m
 });
 
 t.test("an interrupted reintegration resumes", async (t) => {
-  await part();
+  await lab.part();
   await n1.must({ op: "goAlone", generations: generation("g4", "g3b", ["g3", "g2", "g1"]) });
   await shell(
     n1.directory,

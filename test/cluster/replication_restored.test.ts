@@ -11,12 +11,6 @@ const { n1, n2 } = lab;
 t.teardown(() => lab.close());
 const together = generation("g1");
 
-/** Both go on until durable points have settled everything: equal by every mark. */
-async function settle(node: LabNode): Promise<void> {
-  const points = node.counters?.durablePoints ?? 0;
-  await node.until(() => (node.counters?.durablePoints ?? 0) >= points + 2, "two durable points");
-}
-
 /** Copies the state or the data of a stopped node aside, or back. */
 const snapshot = (from: string, to: string): void => {
   rmSync(to, { recursive: true, force: true });
@@ -39,13 +33,13 @@ t.test("a secondary that was put back is copied in full, whatever its marks say"
   await n1.must({ op: "serve", alone: true, generations: together });
   await follow(true);
   await shell(n1.directory, "echo old > old; echo first > changes; sync -f .");
-  await settle(n1);
+  await n1.pointPasses();
   await n2.must({ op: "exit" });
   for (const { live, kept } of parts(n2)) snapshot(live, kept);
   await n2.start();
   await follow();
   await shell(n1.directory, "echo second > changes; echo new > new; mv old older; sync -f .");
-  await settle(n1);
+  await n1.pointPasses();
   await n2.must({ op: "exit" });
   for (const { live, kept } of parts(n2)) snapshot(kept, live);
   const moved = n1.finished.length;
@@ -66,7 +60,7 @@ t.test("the same when nothing else than its data was put back", async (t) => {
   await n2.start();
   await follow();
   await shell(n1.directory, "echo third > changes; sync -f .");
-  await settle(n1);
+  await n1.pointPasses();
   await n2.must({ op: "exit" });
   snapshot(join(n2.base, "kept-data"), n2.directory);
   const moved = n1.finished.length;
@@ -112,7 +106,7 @@ t.test(
     await n1.must({ op: "serve", alone: true, generations: together });
     await follow();
     await shell(n1.directory, "echo precious > precious; sync -f .");
-    await settle(n1);
+    await n1.pointPasses();
     await n2.must({ op: "exit" });
     await n1.must({ op: "exit" });
     for (const { live, kept } of parts(n1)) snapshot(kept, live);

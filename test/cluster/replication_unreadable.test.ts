@@ -1,8 +1,16 @@
-/** What PRIM's disk cannot read it cannot copy: the target does not count as up to date until it has that too (G3). */
+/** What a disk cannot read: PRIM does not pass it over, and the target does not take it for gone; it does not count as up to date (G3). */
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
+import type { VerifyResult } from "../../core/filesystem/control.ts";
 import { unmountDead } from "../../core/filesystem/dead_mounts.ts";
+import { KnownPlaces } from "../../core/filesystem/known_places.ts";
+import { ReplicaRoots } from "../../core/filesystem/replica_identity.ts";
+import { BackingTree } from "../../core/filesystem/source_tree.ts";
+import { TargetTree } from "../../core/filesystem/target_tree.ts";
+import { ZONE } from "../../core/filesystem/verify.ts";
+import { errnoName } from "../../core/platform/linux/errno.ts";
+import { Level, Marks } from "../../core/replication/marks.ts";
 import { LabDisk, noDisks } from "./replication_disks.ts";
 import { becomesEqual, generation, makeLab, shell } from "./replication_lab.ts";
 
@@ -20,6 +28,9 @@ t.teardown(async () => {
   disk.remove();
   rmSync(`${base}-disk`, { recursive: true, force: true });
 });
+
+/** The identity of no object. */
+const LOST = 12345;
 
 /** Waits for what PRIM says next of a reintegration that begins after report number `from`. */
 async function outcome(from: number): Promise<string> {
@@ -121,4 +132,116 @@ t.test("what gives way in a split brain and cannot be kept whole is not overwrit
   const saved = join(savedDir, readdirSync(savedDir)[0]!, "0");
   t.equal(readFileSync(join(saved, "both"), "utf8"), "loser\n");
   t.equal(readFileSync(join(saved, "names/new"), "utf8"), "loser\n");
+});
+
+t.test("what the target cannot list is not taken for empty", async (t) => {
+  const from = n2.reports.length;
+  await n1.kill();
+  await n2.reported("peerGone", from);
+  await n2.must({ op: "goAlone", generations: generation("g3", "g2b", ["g1"]) });
+  await shell(n2.directory, "mv names/in moved; rm -r names; rm near1; sync -f .");
+  unmountDead(n1.directory);
+  disk.remount();
+  const mend = disk.spoilNames("names");
+  await n1.start();
+  const heard = n1.reports.length;
+  const follow = (): Promise<unknown> =>
+    n1.must({ op: "follow", full: false, sacrifice: false, generations: generation("g2b", null, ["g1"]) });
+  await follow();
+  await n1.until(
+    () => n1.reports.slice(heard).some(({ kind }) => kind === "diskFailed" || kind === "inSync"),
+    "an end of the reintegration",
+  );
+  const reports = n1.reports.slice(heard);
+  t.notOk(reports.some(({ kind }) => kind === "caughtUp"));
+  const failure = reports.find((report) => report.kind === "diskFailed");
+  t.match(failure, { detail: /n1\/data\/names cannot be listed: EBADMSG; mend/ });
+  t.ok(existsSync(join(n1.directory, "near1")), "nothing was removed yet");
+  mend();
+  const [a, b] = [n1.reports.length, n2.reports.length];
+  await follow();
+  await n1.reported("inSync", a);
+  await n2.reported("inSync", b);
+  t.same(await becomesEqual(n1, n2), []);
+});
+
+t.test(
+  "a tree that cannot be read whole is not searched, and a name not looked up, as if nothing were there",
+  async (t) => {
+    const own = new LabDisk(`${base}-disk`, "tree");
+    t.teardown(() => own.remove());
+    await shell(own.data, "mkdir names; echo in > names/in; echo x > inode; sync -f .");
+    const roots = new ReplicaRoots([own.data], 1);
+    const tops = roots.tops([null]).map(({ id }) => id);
+    roots.close();
+    own.remount();
+    const mends = [own.spoilNames("names"), own.spoilInode("inode")];
+    const damaged = new ReplicaRoots([own.data], 1);
+    t.teardown(() => damaged.close());
+    const tree = new TargetTree(damaged, [null], [own.data]);
+    tree.setTop(0, tops[0]!);
+    t.throws(() => tree.lookup(tops[0]!, "inode"), /data\/inode cannot be read: E/);
+    t.throws(() => [...tree.search(new Set([1]))], /data cannot be listed: E/);
+    mends[1]!();
+    t.throws(() => [...tree.search(new Set([1]))], /data\/names cannot be listed: EBADMSG/);
+    const marks = new Marks({ nodeNumber: 1, placeOf: () => null });
+    marks.touchAttributes(LOST, Level.DIRTY);
+    const source = new BackingTree(damaged.tops([null]), new KnownPlaces(), marks);
+    t.teardown(() => source.close());
+    for (const _ of source.verifying([LOST]));
+    t.match(errnoName(source.unseen), "EBADMSG");
+    t.equal(source.inWords(source.unseenIn, [{ path: own.data }]), `${own.data}/names`);
+    mends[0]!();
+    t.same([...tree.search(new Set([1]))], []);
+  },
+);
+
+t.test("trap 13: what cannot be read is not equal, on whichever side, or on both", async (t) => {
+  const home = `${base}-verify`;
+  const disks = { n1: new LabDisk(`${home}-disks`, "n1"), n2: new LabDisk(`${home}-disks`, "n2") };
+  const pair = makeLab(home, 21100 + (process.pid % 20000), {}, (name) => disks[name as "n1" | "n2"].data);
+  t.teardown(async () => {
+    await pair.close();
+    for (const one of Object.values(disks)) one.remove();
+    rmSync(`${home}-disks`, { recursive: true, force: true });
+  });
+  await shell(
+    disks.n1.data,
+    `fallocate -l 160M data; fallocate -c -o 0 -l 159M data; dd if=/dev/urandom of=data bs=1M count=1 conv=notrunc
+     for i in both here there; do echo $i > $i; setfattr -n trusted.holdfast -v 0x${"1".repeat(32)} $i
+     setfattr -n user.long -v ${"a".repeat(600)}$i $i; done`,
+  );
+  await pair.n1.start();
+  await pair.n2.start();
+  await pair.n1.must({ op: "serve", alone: true, generations: generation("g1") });
+  await pair.n2.must({ op: "follow", full: true, sacrifice: false, generations: generation("") });
+  await pair.n2.reported("inSync");
+  for (const node of [pair.n1, pair.n2]) {
+    await node.must({ op: "stop" });
+    await node.kill();
+  }
+  for (const one of Object.values(disks)) one.remount();
+  for (const name of ["both", "here"]) disks.n1.spoilAttributes(name);
+  for (const name of ["both", "there"]) disks.n2.spoilAttributes(name);
+  disks.n1.spoilData("data", 300 * 1024);
+  const [a, b] = [pair.n1.reports.length, pair.n2.reports.length];
+  await pair.n1.start();
+  await pair.n2.start();
+  await pair.n1.must({ op: "serve", alone: true, generations: generation("g1") });
+  await pair.n2.must({ op: "follow", full: false, sacrifice: false, generations: generation("g1") });
+  await pair.n1.reported("inSync", a);
+  await pair.n2.reported("inSync", b);
+  const { result } = await pair.n1.must({ op: "verify" });
+  const { differences, unreadable } = result as VerifyResult;
+  t.same(differences, []);
+  const found = unreadable.map(({ path, node, what, error }) =>
+    [path.slice(pair.n1.directory.length), node, what, error].join(" "),
+  );
+  t.same(found.sort(), [
+    "/both primary extended attributes EUCLEAN",
+    "/both secondary extended attributes EUCLEAN",
+    ...[1, 2, 3].map((zone) => `/data primary bytes ${zone * ZONE} to ${(zone + 1) * ZONE - 1} EIO`),
+    "/here primary extended attributes EUCLEAN",
+    "/there secondary extended attributes EUCLEAN",
+  ]);
 });

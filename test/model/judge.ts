@@ -3,7 +3,7 @@
  * number of its operations, not before what a sync had confirmed. Bytes may lag behind, as pages may: each must be one that the file
  * had since it was last synced.
  */
-import { Model } from "./model.ts";
+import { Model, type Range } from "./model.ts";
 import { type Operation, operationsFrom } from "./operations.ts";
 import { compareContent, compareTrees, copyTree, type Inode } from "./tree.ts";
 
@@ -32,7 +32,8 @@ export interface Verdict {
   differences: string[];
 }
 
-interface Version {
+/** What a file was at one time. */
+export interface Version {
   /** Number of the operation that made it. */
   at: number;
   content: Uint8Array;
@@ -58,7 +59,8 @@ export function judge(work: Work, found: Inode, survived: Survived): Verdict {
     const ceiling = survived === "memory" ? count : operations.length;
     const differences = compareTrees(model.root, found, {
       fileTimes: false,
-      most: best?.differences.length ?? Number.POSITIVE_INFINITY,
+      // One more than the nearest so far has: what is cut short there must not pass for as near.
+      most: best ? best.differences.length + 1 : Number.POSITIVE_INFINITY,
       content: (mine, theirs) => judgeContent(history.versions.get(mine.serial)!, ceiling, theirs.content),
     });
     if (!best || differences.length <= best.differences.length) best = { found: count, differences };
@@ -111,10 +113,11 @@ function recall(work: Work, operations: readonly Operation[], survived: "memory"
       if (!born.has(serial)) born.set(serial, index);
       changed.set(serial, index);
     },
-    synced: (inode, dataOnly) => {
+    synced: (inode, dataOnly, range) => {
       // What was only begun confirmed nothing.
       if (index >= work.done) return;
-      if (inode.kind === "file") settle(inode);
+      if (inode.kind === "file" && range) settleRange(versions.get(inode.serial)!, range);
+      else if (inode.kind === "file") settle(inode);
       const last = survived === "memory" ? index : ((dataOnly ? born : changed).get(inode.serial) ?? -1);
       least = Math.max(least, last + 1);
     },
@@ -130,6 +133,17 @@ function recall(work: Work, operations: readonly Operation[], survived: "memory"
     }
   }
   return { versions, least };
+}
+
+/** Of a file only these bytes were synced: whichever older version is found, it has them as the newest has. */
+export function settleRange(versions: Version[], { start, end }: Range): void {
+  const newest = versions.at(-1)!.content.subarray(start, end);
+  for (const version of versions.slice(0, -1)) {
+    const content = new Uint8Array(Math.max(version.content.length, start + newest.length));
+    content.set(version.content);
+    content.set(newest, start);
+    version.content = content;
+  }
 }
 
 /** Every byte is one that the file had in one of its versions, and so is its length, more or less. */

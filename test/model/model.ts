@@ -11,8 +11,17 @@ export interface Watcher {
   metadata(inode: Inode): void;
   /** Whoever finds a name of this file finds this content or what was written later. */
   settled(inode: Inode): void;
-  /** The file or directory is to be durable once the call has returned; `dataOnly`: but for what reading its data does not need. */
-  synced(inode: Inode, dataOnly: boolean): void;
+  /**
+   * The file or directory is to be durable once the call has returned; `dataOnly`: but for what reading its data does not need. A `range`: of the
+   * bytes of the file only these (open(2), O_SYNC: "the data and associated file metadata" of that write; so does the kernel, generic_write_sync).
+   */
+  synced(inode: Inode, dataOnly: boolean, range?: Range): void;
+}
+
+/** Bytes of a file, `end` not among them. */
+export interface Range {
+  start: number;
+  end: number;
 }
 
 const NOBODY: Watcher = { content: () => {}, metadata: () => {}, settled: () => {}, synced: () => {} };
@@ -276,7 +285,7 @@ export class Model {
     if (length <= 0 || offset + length > LONGEST_FILE) return null;
     this.#put(inode, offset, length);
     if (how === "sync" || how === "dsync" || how === "mapped+msync")
-      this.watcher.synced(inode, how === "dsync");
+      this.watcher.synced(inode, how !== "sync", { start: offset, end: offset + length });
     return how.startsWith("mapped") ? 0 : length;
   }
 

@@ -2,7 +2,7 @@
  * One process of the model test's application: `worker.ts DIRECTORY RECORD SEED RUN WORKER DURABILITY`. Does one operation after another
  * until RECORD/stop is there, compares what each returned with the model, and writes down in RECORD how many have returned.
  */
-import { existsSync, openSync, writeFileSync, writeSync } from "node:fs";
+import { existsSync, openSync, renameSync, writeFileSync, writeSync } from "node:fs";
 import { errnoName } from "../../core/platform/linux/errno.ts";
 import { Disk, placesOf, scanTree } from "./disk.ts";
 import { Model } from "./model.ts";
@@ -29,14 +29,16 @@ for (const operation of operationsFrom(seed, run, worker)) {
     const text = JSON.stringify(operation, (_, value: unknown) =>
       typeof value === "bigint" ? String(value) : value,
     );
+    // Whoever reads it reads all of it.
     writeFileSync(
-      files.failed,
+      `${files.failed}.part`,
       JSON.stringify({
         at: Date.now(),
         index,
         what: `operation ${index}, ${text}: ${shown(got)}, not ${shown(expected)}`,
       }),
     );
+    renameSync(`${files.failed}.part`, files.failed);
     process.exit(1);
   }
   index++;

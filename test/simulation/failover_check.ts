@@ -1,7 +1,7 @@
 /** What must hold at every step: G1, G3, G4 as far as it goes without a witness, G5. */
 import type { DurableRecord } from "../../core/failover/types.ts";
 import { DRIFT } from "./failover_faults.ts";
-import { TIMEOUT } from "./failover_heartbeats.ts";
+import { INTERVAL, TIMEOUT } from "./failover_heartbeats.ts";
 import type { SimNode } from "./failover_node.ts";
 import type { World } from "./failover_world.ts";
 
@@ -31,11 +31,16 @@ export class Check {
 
   constructor(private readonly world: World) {}
 
-  /** Two may run, each by its own right: the network carried nothing, or a whole machine stood still, for about as long as it takes to go alone. */
+  /**
+   * Two may run, each by its own right: for about as long as it takes to go alone, the network carried nothing, or a hypervisor stopped a machine,
+   * which cannot know. One that stood still and knows is fenced before it does anything.
+   */
   private isTorn(): boolean {
     const { clock, network, nodes } = this.world;
+    // The last heartbeat came at most an interval before it stood still.
     const stood = nodes.some(
-      ({ stunned }) => stunned.to > clock.now - TIMEOUT && stunned.to - stunned.from > PARTED_AFTER,
+      ({ stunned: { from, to, seen } }) =>
+        !seen && to > clock.now - TIMEOUT && to - from > PARTED_AFTER - INTERVAL,
     );
     return stood || network.silence() > PARTED_AFTER;
   }
@@ -106,16 +111,22 @@ export class Check {
     }
   }
 
-  /** G4(b): the application starts here, or the virtual IP comes up. */
+  /** G4(b): the application starts here, or the virtual IP comes up, or a machine that stood still with them goes on. */
   runs(node: SimNode): void {
     const peer = node.peer();
-    if (this.forced || !this.world.isMirror || !peer.up || !(peer.application || peer.address)) return;
-    // Without a witness, each of two parted nodes may run; so may one that stood still, until its first check.
+    if (this.forced || !this.world.isMirror || !(peer.runs && node.up)) return;
+    // Without a witness, each of two parted nodes may run; so may one that a hypervisor stopped, until its first check.
     const byRight = [node, peer].some(({ disk }) => this.parted.has(disk.record.generations.current));
     if (byRight && !this.world.waitsInIsolation) return;
-    if (byRight && peer.stunned.to > this.world.clock.now - TIMEOUT) return;
+    const isZombie = ({ stunned }: SimNode) => !stunned.seen && stunned.to > this.world.clock.now - TIMEOUT;
+    if (byRight && (isZombie(peer) || isZombie(node))) return;
     const what = peer.application ? "the application runs" : "the virtual IP is up";
     this.fail("G4", `${what} on ${peer.name}, and ${node.name} starts; no network was cut for so long`);
+  }
+
+  /** A machine that stood still goes on: what it may not do any more must have ended by now. */
+  wakes(node: SimNode): void {
+    if (node.runs) this.runs(node);
   }
 
   /** G4(a): the peer's word counts only from one that follows in the same generation, and has not gone its own way. */

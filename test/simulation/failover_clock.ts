@@ -106,7 +106,7 @@ export class NodeTime {
 
   /** Its monotonic clock, ms. */
   get now(): number {
-    return this.base + (this.clock.now - this.since) * this.rate;
+    return this.base + Math.max(0, this.clock.now - this.since) * this.rate;
   }
   get wall(): number {
     return this.now + this.wallOffset;
@@ -118,8 +118,13 @@ export class NodeTime {
   /** From now on it goes at this pace; 1 is right. */
   setRate(rate: number): void {
     this.base = this.now;
-    this.since = this.clock.now;
+    this.since = Math.max(this.since, this.clock.now);
     this.rate = rate;
+  }
+  /** It stands still until then, and goes on where it was: nothing on the node can tell. */
+  standStill(until: number): void {
+    this.base = this.now;
+    this.since = Math.max(this.since, until);
   }
 }
 

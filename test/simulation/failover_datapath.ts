@@ -30,8 +30,14 @@ export interface Session {
   sourceOpen: boolean;
   targetOpen: boolean;
   lastMoved: number;
-  /** Delivery is in order, per direction. */
-  deliver: [number, number];
+  /** What is under way, per direction, in the order in which it arrives. */
+  deliver: [Delivery[], Delivery[]];
+}
+
+/** Something on its way: when it arrives where the network carries it, and what it does then. */
+export interface Delivery {
+  at: number;
+  run: () => void;
 }
 
 /** The replication process of one node. */
@@ -160,7 +166,7 @@ export class DataPath {
     else session.targetOpen = false;
     // A closed connection is noticed at once where the network carries the news, else by time.
     if (this.node.up && this.world.network.isOpen("repl", this.node.index))
-      this.world.clock.after(3, () => {
+      other.after(3, () => {
         if (other.session === session) other.lost("the connection was closed");
       });
   }
@@ -212,7 +218,7 @@ export class DataPath {
       sourceOpen: true,
       targetOpen: true,
       lastMoved: this.world.clock.now,
-      deliver: [0, 0],
+      deliver: [[], []],
     };
     const isBlank = this.generations.current === "" && source.generations.current !== "";
     const isKin = related === "equal" || related === "theirsNewer" || isBlank;

@@ -19,7 +19,8 @@ export type Fault = { at: number; node: 0 | 1 } & (
   | { do: "command"; command: Command; by: "human" | "rule" }
   | { do: "daemon killed"; adopts: boolean }
   | { do: "daemon stopped"; ms: number }
-  | { do: "stun"; ms: number }
+  /** `seen`: its clocks went on, so it knows when it wakes; else a hypervisor stopped them too. */
+  | { do: "stun"; ms: number; seen: boolean }
   | { do: "pace"; rate: number }
   | { do: "wall clock"; by: number }
   | { do: "cut"; lans: readonly LanName[]; from: readonly (0 | 1)[]; ms: number }
@@ -114,7 +115,7 @@ function drawTear(chance: Chance): Body {
   const both: readonly (0 | 1)[] = [0, 1];
   const one: readonly (0 | 1)[] = [chance.is(0.5) ? 0 : 1];
   const roll = chance.next();
-  if (roll < 0.25) return { do: "stun", ms: chance.between(100, 4000) };
+  if (roll < 0.25) return { do: "stun", ms: chance.between(100, 4000), seen: chance.is(0.6) };
   if (roll < 0.42) return { do: "daemon stopped", ms: chance.between(100, 3000) };
   if (roll < 0.45) return { do: "wall clock", by: chance.between(-100, 100) * 3_600_000 };
   if (roll < 0.65) return { do: "cut", lans: LANS, from: both, ms };
@@ -162,7 +163,7 @@ export function strike(world: World, fault: Fault): void {
       node.stopDaemon(fault.ms);
       return;
     case "stun":
-      node.stun(fault.ms);
+      node.stun(fault.ms, fault.seen);
       return;
     case "pace":
       world.tell(`the clock of ${node.name} goes ${((fault.rate - 1) * 100).toFixed(1)} % fast`);
@@ -275,7 +276,7 @@ function what(fault: Fault, name: string): string {
     case "daemon stopped":
       return `the daemon of ${name} is stopped for ${seconds(fault.ms)}`;
     case "stun":
-      return `${name} stands still for ${seconds(fault.ms)}`;
+      return `${name} stands still for ${seconds(fault.ms)}${fault.seen ? "" : ", and its clocks with it"}`;
     case "pace":
       return `the clock of ${name} goes ${((fault.rate - 1) * 100).toFixed(1)} % fast`;
     case "wall clock":

@@ -10,7 +10,8 @@ import { LANS } from "./failover_network.ts";
 import type { SimNode } from "./failover_node.ts";
 import type { World } from "./failover_world.ts";
 
-const INTERVAL = 200;
+/** Between two heartbeats, ms. */
+export const INTERVAL = 200;
 /** Of heartbeats, ms. */
 export const TIMEOUT = 1000;
 
@@ -78,6 +79,7 @@ export class Heartbeats {
   }
 
   private beat(): void {
+    this.node.address.hold();
     this.send();
     this.node.after("daemon", INTERVAL, () => this.beat());
   }

@@ -11,6 +11,7 @@ import type {
 import { NodeTime } from "./failover_clock.ts";
 import { DataPath } from "./failover_datapath.ts";
 import { Heartbeats, TIMEOUT } from "./failover_heartbeats.ts";
+import { Address, Part, WAKING } from "./failover_machine.ts";
 import { commandInWords, effectInWords } from "./failover_words.ts";
 import type { World } from "./failover_world.ts";
 
@@ -34,21 +35,19 @@ export class SimNode {
   state: State;
   data: DataPath;
   application = false;
-  /** The virtual IP answers here. */
-  address = false;
+  readonly address: Address;
   /** How many times as long its disk takes. */
   slowness = 1;
   readonly time: NodeTime;
-  /** When it last stood still as a whole, and until when. */
-  stunned = { from: -1, to: -1 };
+  /** When it last stood still as a whole, and until when. `seen`: its clocks went on. */
+  stunned = { from: -1, to: -1, seen: true };
   /** A person asked for a full copy here. */
   commandedFull = false;
   /** Hooks that fail now. */
   failing = new Set<string>();
   writesFail = false;
   readonly heartbeats: Heartbeats;
-  private readonly epochs: Record<Scope, number> = { daemon: 0, process: 0 };
-  private readonly frozen: Record<Scope, number> = { daemon: 0, process: 0 };
+  private readonly parts: Record<Scope, Part>;
   private incarnation = "";
   private timers = new Map<string, number>();
   private diskFree = 0;
@@ -57,6 +56,8 @@ export class SimNode {
   private commands = 0;
   private killed = 0;
   private fences = 0;
+  /** Grows whenever the address is asked for, or given up. */
+  private wishes = 0;
   /** The last sign of a daemon that is stopped, by this node's clock. */
   private lastSign = 0;
   private armed: { effects: number; then: () => void } | null = null;
@@ -68,6 +69,8 @@ export class SimNode {
     private readonly world: World,
   ) {
     this.time = new NodeTime(world.clock, index * 1e6);
+    this.address = new Address(this.time);
+    this.parts = { daemon: new Part(world.clock, this.time), process: new Part(world.clock, this.time) };
     this.state = initialState(config);
     this.data = new DataPath(this, world);
     this.heartbeats = new Heartbeats(this, config.peer ?? "", world, view(this.state));
@@ -80,50 +83,54 @@ export class SimNode {
     return this.disk.copy.ops.has(op);
   }
   isFrozen(scope: Scope): boolean {
-    return this.frozen[scope] > this.world.clock.now;
+    return this.parts[scope].isFrozen;
+  }
+  private get isStunned(): boolean {
+    return this.stunned.to > this.world.clock.now;
+  }
+  /** Does anybody who asks this machine get an answer, from the application or from its address? */
+  get runs(): boolean {
+    return this.up && !this.isStunned && (this.application || this.address.speaks);
   }
   describe(): ReturnType<typeof describe> {
     return describe(this.state);
   }
 
-  /** Runs later, if the same start of that part still lives then; a frozen part catches up when it thaws, with what is `first` first. */
+  /** Runs later, if the same start of that part still lives then. */
   after(scope: Scope, ms: number, run: () => void, first = false): void {
-    const epoch = this.epochs[scope];
-    if (scope === "daemon" && !this.daemonUp) return;
-    const attempt = () => {
-      if (!this.up || epoch !== this.epochs[scope]) return;
-      if (this.isFrozen(scope)) this.world.clock.at(this.frozen[scope] + (first ? 0.005 : 0.01), attempt);
-      else run();
-    };
-    this.world.clock.after(this.time.inTruth(ms), attempt);
+    if (scope === "process" || this.daemonUp) this.parts[scope].after(ms, run, first);
   }
 
   /** What the guardian does later, by its own clock, unless the daemon or the machine begins anew first. */
   private afterUnlessKilled(ms: number, run: () => void): void {
     const kill = this.killed;
-    this.world.clock.after(this.time.inTruth(ms), () => {
-      if (this.up && kill === this.killed) run();
-    });
+    const attempt = () => {
+      if (!this.up || kill !== this.killed) return;
+      if (this.isStunned) this.world.clock.at(this.stunned.to, attempt);
+      else run();
+    };
+    this.world.clock.after(this.time.inTruth(ms), attempt);
   }
 
   boot(): void {
     if (this.up) return;
     this.world.tell(`${this.name} boots`);
     this.up = true;
-    this.frozen.daemon = 0;
-    this.frozen.process = 0;
-    this.epochs.process++;
+    this.parts.process.frozenUntil = 0;
+    this.stunned = { from: -1, to: -1, seen: true };
+    this.parts.process.beginAnew();
     this.data.reset();
     this.application = false;
-    this.address = false;
+    this.address.set(false);
     this.startDaemon(null);
     this.poll();
   }
 
   private startDaemon(adopt: State | null): void {
-    this.epochs.daemon++;
+    this.parts.daemon.beginAnew();
     this.daemonUp = true;
-    this.frozen.daemon = this.stunned.to;
+    this.parts.daemon.frozenUntil = 0;
+    this.address.adopt();
     this.incarnation = `${this.name}${this.world.clock.now.toFixed(0)}`;
     this.heartbeats.reset(this.incarnation);
     this.timers.clear();
@@ -154,9 +161,9 @@ export class SimNode {
     this.daemonUp = false;
     this.killed++;
     this.application = false;
-    this.address = false;
-    this.epochs.daemon++;
-    this.epochs.process++;
+    this.address.set(false);
+    this.parts.daemon.beginAnew();
+    this.parts.process.beginAnew();
     this.data.reset();
   }
 
@@ -189,7 +196,7 @@ export class SimNode {
     const isWhole = !runs || !this.config.replicated || this.data.role !== "idle";
     const stopped = this.isFrozen("daemon");
     const adopt = settled && isWhole && adopts && !stopped ? this.state : null;
-    this.epochs.daemon++;
+    this.parts.daemon.beginAnew();
     this.daemonUp = false;
     this.killed++;
     // The guardian counts from the last sign of it.
@@ -200,26 +207,49 @@ export class SimNode {
     });
   }
 
-  /** The whole machine stands still: a hypervisor's stun. */
-  stun(ms: number): void {
-    const { now } = this.world.clock;
-    this.world.tell(`${this.name} stands still for ${ms.toFixed(0)} ms`);
-    this.frozen.daemon = Math.max(this.frozen.daemon, now + ms);
-    this.frozen.process = Math.max(this.frozen.process, now + ms);
-    const from = this.stunned.to > now ? this.stunned.from : now;
-    this.stunned = { from, to: Math.max(this.stunned.to, now + ms) };
+  /** The whole machine stands still. Its clocks go on (`seen`), or a hypervisor stops them too. */
+  stun(ms: number, seen: boolean): void {
+    const { clock } = this.world;
+    const { now } = clock;
+    this.world.tell(
+      `${this.name} stands still for ${ms.toFixed(0)} ms${seen ? "" : ", and its clocks with it"}`,
+    );
+    const to = now + ms;
+    this.stunned = this.isStunned
+      ? { ...this.stunned, to: Math.max(this.stunned.to, to), seen: this.stunned.seen && seen }
+      : { from: now, to, seen };
+    if (!seen) this.time.standStill(to);
+    this.parts.process.freeze(to);
+    this.freezeDaemon(to);
+    if (!seen) return;
+    clock.at(to + WAKING / 2, () => {
+      if (this.up && !this.isStunned) this.world.check.wakes(this);
+    });
   }
 
   /** SIGSTOP of the daemon: past its deadline the guardian fences, and the same daemon, when it wakes, hears of it. */
   stopDaemon(ms: number): void {
     if (!this.up || !this.daemonUp) return;
     this.world.tell(`the daemon of ${this.name} is stopped for ${ms.toFixed(0)} ms`);
+    this.freezeDaemon(this.world.clock.now + ms);
+  }
+
+  private freezeDaemon(until: number): void {
     const isFirst = !this.isFrozen("daemon");
-    this.frozen.daemon = Math.max(this.frozen.daemon, this.world.clock.now + ms);
-    if (!isFirst) return;
+    this.parts.daemon.freeze(until);
+    if (!isFirst || !this.up || !this.daemonUp) return;
     this.lastSign = this.time.now;
-    this.afterUnlessKilled(FENCE, () => {
-      if (this.isFrozen("daemon")) this.fencedByGuardian();
+    this.watchDaemon(FENCE);
+  }
+
+  /** The guardian looks at the gap between two signs of the daemon, even when it stood still together with it. */
+  private watchDaemon(ms: number): void {
+    const sign = this.lastSign;
+    this.afterUnlessKilled(ms, () => {
+      if (sign !== this.lastSign || this.parts.daemon.frozenUntil < this.world.clock.now) return;
+      const left = sign + FENCE - this.time.now;
+      if (left > 0.001) this.watchDaemon(left);
+      else this.fencedByGuardian();
     });
   }
 
@@ -230,7 +260,7 @@ export class SimNode {
     const ran = this.data.role !== "idle";
     this.fenceNow();
     // A daemon that wakes asks its guardian before it acts on whatever else waited.
-    const wait = this.isFrozen("daemon") ? 0 : 0.5;
+    const wait = this.parts.daemon.frozenUntil >= this.world.clock.now ? 0 : 0.5;
     this.after("daemon", wait, () => this.feed({ type: "fenced", cause: "the daemon was late" }), true);
     if (ran) this.report({ kind: "died", detail: "killed by signal 9" });
   }
@@ -256,8 +286,8 @@ export class SimNode {
     if (this.world.isBroken("the guardian does not fence")) return;
     this.fences++;
     this.application = false;
-    this.address = false;
-    this.epochs.process++;
+    this.address.set(false);
+    this.parts.process.beginAnew();
     this.data.reset();
     this.poll();
   }
@@ -288,8 +318,9 @@ export class SimNode {
   command(command: Command, cause: string, by: "human" | "rule" = "human"): void {
     if (!this.up || !this.daemonUp || this.isFrozen("daemon")) return;
     this.world.tell(`${this.name}: ${by} says ${commandInWords(command)}`);
-    // "start" where it waits already takes nothing back.
-    if (command.name !== "start") this.commandedFull = command.name === "second" && command.full;
+    // What is refused, or changes nothing where it waits or follows already, takes nothing back.
+    if (command.name === "second") this.commandedFull = command.full;
+    else if (!["start", "swap", "restart"].includes(command.name)) this.commandedFull = false;
     if (command.name === "prim" && (command.force || this.state.contact !== "heard"))
       this.world.check.forced = true;
     this.commands++;
@@ -318,13 +349,20 @@ export class SimNode {
       case "hook":
         this.hook(effect);
         return;
-      case "virtualIp":
+      case "virtualIp": {
+        const wish = ++this.wishes;
+        const began = this.time.now;
         this.after("daemon", chance.between(0.5, 5), () => {
-          this.address = effect.up;
+          if (effect.up && (wish !== this.wishes || this.address.isOver(began))) {
+            this.done(effect.id, 0, false, "it was given up while it was being taken");
+            return;
+          }
+          this.address.set(effect.up, began);
           if (effect.up) this.world.check.runs(this);
           this.done(effect.id, 0);
         });
         return;
+      }
       case "serve": {
         const { fences } = this;
         this.after("daemon", chance.between(0.5, 10), () => {
@@ -360,6 +398,7 @@ export class SimNode {
         return;
       case "fence":
         this.fences++;
+        this.wishes++;
         this.application = false;
         this.data.reset();
         this.done(effect.id, chance.between(1, 30));

@@ -4,7 +4,7 @@
  *   data                                                     (first: the data path, with the words of replication_scenario.ts)
  *   cluster failover=manual failback=n1 onIsolation=wait     (first, optional)
  *   boot n1 n2 | crash n1 | start n1 | stop n1 | swap n1 | prim n1 --force | second n1 --full | restart n1 | stopstart n1 | forcestop n1
- *   cut | cut lan | cut from n1 | heal | stun n1 4s | daemon-killed n1 | daemon-stopped n1 2s | fails start_prim n1 | mends n1
+ *   cut | cut lan | cut from n1 | heal | stun n1 4s [unseen] | daemon-killed n1 | daemon-stopped n1 2s | fails start_prim n1 | mends n1
  *   disk-fails n1 | disk-slow n1 300 | disk-good n1 | process-dies n1 | run 3s | status
  *   mirror n1: both nodes up, n1 PRIM, n2 SECOND, without telling how | judge: what each node is, and what the application was told is where
  */
@@ -97,7 +97,7 @@ function act(node: SimNode, verb: string, words: readonly string[]): void {
       node.crash();
       return;
     case "stun":
-      node.stun(duration(words[1] ?? ""));
+      node.stun(duration(words[1] ?? ""), words[2] !== "unseen");
       return;
     case "daemon-killed":
       node.killDaemon(true);

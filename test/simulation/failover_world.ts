@@ -124,13 +124,16 @@ export class World {
     const direction = from === "source" ? 0 : 1;
     const sender = session[from];
     const receiver = from === "source" ? session.target : session.source;
-    const at = Math.max(session.deliver[direction] + 0.001, this.clock.now + this.chance.between(0.1, 2));
-    session.deliver[direction] = at;
+    const queue = session.deliver[direction];
+    const at = Math.max((queue.at(-1)?.at ?? 0) + 0.001, this.clock.now + this.chance.between(0.1, 2));
+    queue.push({ at, run });
     const attempt = () => {
       if (receiver.session !== session) return;
-      const open = this.network.isOpen("repl", sender.node.index) && !receiver.node.isFrozen("process");
-      if (open) run();
-      else this.clock.after(25, attempt);
+      // What was sent before it waits in front of it, and goes first.
+      const isDue = () => queue.length > 0 && queue[0]!.at <= this.clock.now && receiver.session === session;
+      const isOpen = this.network.isOpen("repl", sender.node.index) && !receiver.node.isFrozen("process");
+      if (isOpen) while (isDue()) queue.shift()!.run();
+      else if (isDue()) this.clock.after(25, attempt);
     };
     this.clock.at(at, attempt);
   }

@@ -2,7 +2,7 @@
 import { rejoin, relation } from "../../core/replication/generations.ts";
 import { BLOCK_BYTES, Level } from "../../core/replication/marks.ts";
 import { unionMarks } from "../../core/replication/marks_recovery.ts";
-import { DT_DIR } from "../../core/replication/names.ts";
+import { DT_DIR, KEEPS_OTHERS, REMOVES_DIRECTORY } from "../../core/replication/names.ts";
 import { Frame, FrameType } from "../../core/replication/operation.ts";
 import { Decision, type Reintegration } from "../../core/replication/reintegration.ts";
 import { SyncTickets } from "../../core/replication/window.ts";
@@ -332,7 +332,7 @@ export class SourceRole {
     if (decision === undefined) marks.touchNames(parent.id, this.#level);
     this.#sendNameChange(decision, FrameType.UNLINK, parent, name, () => {
       this.#frame.id = inode.id;
-      this.#frame.flags = inode.type === DT_DIR ? 1 : 0;
+      this.#frame.flags = inode.type === DT_DIR ? REMOVES_DIRECTORY : this.#keeps(inode);
     });
     return true;
   }
@@ -340,6 +340,7 @@ export class SourceRole {
   rename(from: Inode, fromName: string, to: Inode, toName: string, exchange: boolean): boolean {
     const { fs, marks } = this.node;
     if (!this.#admitted(marks.admitNames(from.id) && marks.admitNames(to.id))) return false;
+    const moved = fs.lookup(from.id, fromName);
     const met = exchange ? null : fs.lookup(to.id, toName);
     fs.rename(from.id, fromName, to.id, toName, exchange);
     fs.setMtime(from, this.world.time);
@@ -349,6 +350,11 @@ export class SourceRole {
       marks.touchNames(from.id, this.#level);
       marks.touchNames(to.id, this.#level);
     }
+    if (met !== null && met !== moved && this.#isSent(decision) && this.#keeps(met) !== 0)
+      this.#sendNameChange(decision, FrameType.UNLINK, to, toName, () => {
+        this.#frame.id = met.id;
+        this.#frame.flags = KEEPS_OTHERS;
+      });
     this.#sendNameChange(decision, FrameType.RENAME, from, fromName, () => {
       this.#frame.toParent = to.id;
       this.#frame.toName.set(nameBytes(toName));
@@ -381,6 +387,12 @@ export class SourceRole {
   #admitted(admitted: boolean): boolean {
     if (this.node.mutant === "admitsBeforeDurable") return true;
     return admitted;
+  }
+
+  /** Flags of UNLINK for a file that has just lost a name. */
+  #keeps({ id, type }: Inode): number {
+    if (type === DT_DIR || (this.#copy?.reintegration.areAllPlaced ?? true)) return 0;
+    return this.node.fs.find(id) === null ? 0 : KEEPS_OTHERS;
   }
 
   #isSent(decision: Decision | undefined): boolean {

@@ -7,8 +7,10 @@ import {
   type Announced,
   DT_DIR,
   type Entry,
+  KEEPS_OTHERS,
   LIMBO,
   Locations,
+  limboName,
   type NameAction,
   reconcile,
 } from "../../core/replication/names.ts";
@@ -106,6 +108,7 @@ export class TargetRole {
       case FrameType.UNLINK:
         if (this.#fs.lookup(frame.parent, name)?.id !== frame.id)
           throw new Violation(`G2: UNLINK: ${name} is not ${frame.id}`);
+        if (frame.flags === KEEPS_OTHERS) this.#keep(frame.id);
         this.#fs.unlink(frame.parent, name);
         this.#locations?.removed(place);
         this.#touchDirectory(frame.parent, frame.parentSeconds);
@@ -206,6 +209,16 @@ export class TargetRole {
       search: (ids) => this.#fs.search(ids),
     });
     return this.#locations;
+  }
+
+  /** It is about to lose a name and has others, which this copy may not have yet. */
+  #keep(id: number): void {
+    const locations = this.#locations;
+    if (locations === null || locations.isInLimbo(id)) return;
+    const inode = this.#object(id);
+    const place = { parent: LIMBO, name: limboName(id) };
+    this.#fs.link(inode, place.parent, place.name);
+    locations.added(id, inode.type, place);
   }
 
   #reconcile(directory: number): void {

@@ -371,9 +371,11 @@ t.test(
     t.equal(n1.state.durable.consistency, "suspect");
     t.ok(n1.since().includes("stop_prim"));
     const alone = primary().lost();
-    alone.report({ kind: "diskFailed", detail: "EIO" });
+    const detail = "/data/file cannot be read after byte 0: EIO; mend, restore or remove it";
+    alone.report({ kind: "diskFailed", detail });
     t.equal(alone.state.state, "ALONE");
     t.match(alone.told.reason, /suspect/);
+    t.match(alone.told.reason, detail, "which file, and what to do");
   },
 );
 
@@ -418,3 +420,82 @@ t.test("step is pure: it changes nothing that it was given", async (t) => {
   step(n1.state, { type: "peerLost", cause: "x", now: 1, wall: 1 });
   t.equal(JSON.stringify(n1.state), before);
 });
+
+t.test(
+  "a takeover that is given up once it is on record acknowledges no more of the old primary's stream",
+  async (t) => {
+    const alone = (current: string) =>
+      ({ role: "ALONE", generations: generations(current, "g1", "g0") }) as const;
+    const split = secondary();
+    split.hold = /^persist/;
+    split.lost();
+    t.same(split.since(), ["persist ALONE uptodate"]);
+    split.hold = /^stop_second/;
+    split.peer(viewOf("ALONE", recordOf({ ...alone("theirs"), wasPrimaryAtParting: true })));
+    split.release();
+    t.same(split.since(), ["sealStream", "stop_second"], "sealed before the hooks, which may take minutes");
+    split.hold = null;
+    split.release();
+    t.same(split.since().slice(0, 3), ["stop_both", "stopReplication", "transition SECOND WAIT"]);
+
+    const stopped = secondary();
+    stopped.hold = /^persist/;
+    stopped.lost().command({ name: "stop" });
+    stopped.since();
+    stopped.hold = null;
+    stopped.release();
+    t.same(
+      stopped.since().slice(0, 2),
+      ["sealStream", "stop_second"],
+      "the same when a person stops it meanwhile",
+    );
+  },
+);
+
+t.test(
+  "a secondary that was started anew meanwhile is not stopped by the wait after its disk failed",
+  async (t) => {
+    const n2 = secondary();
+    n2.report({ kind: "diskFailed", detail: "fsync: EIO" });
+    n2.command({ name: "stop" }).command({ name: "start" });
+    n2.peer(primView()).report({ kind: "inSync" });
+    t.equal(n2.told.state, "SECOND");
+    n2.since();
+    n2.timer("follow again");
+    t.same(n2.since(), [], "it follows, and goes on");
+  },
+);
+
+t.test(
+  "start, typed while what failed on the secondary is not stopped yet, does not keep it from being followed anew",
+  async (t) => {
+    const n2 = secondary();
+    n2.hold = /^persist/;
+    n2.report({ kind: "diskFailed", detail: "fsync: EIO" });
+    n2.command({ name: "start" });
+    n2.since();
+    n2.hold = null;
+    n2.release();
+    t.same(n2.since(), ["stopReplication"]);
+    n2.timer("follow again");
+    t.same(n2.since(), ["follow"]);
+  },
+);
+
+t.test(
+  "the data path hears that it is alone only when it serves: a swap that is taken back while the peer goes",
+  async (t) => {
+    const n1 = primary();
+    n1.hold = /^stop_prim/;
+    n1.command({ name: "swap" });
+    n1.report({ kind: "peerGone", cause: "link cut" });
+    n1.hold = /^serve/;
+    n1.release();
+    t.equal(n1.since().at(-1), "serve");
+    n1.peer(secondView({ outdatedIn: n1.view.outdate }));
+    t.same(n1.since(), ["persist ALONE uptodate"]);
+    n1.hold = null;
+    n1.release();
+    t.ok(n1.since().includes("goAlone"));
+  },
+);

@@ -117,12 +117,10 @@ await t.test("trap 21: a busy mount is not unmounted, and who holds it is named"
   const mounted = await mountLocally({ path });
   const holder = spawn("sleep", ["600"], { cwd: path, stdio: "ignore" });
   tt.teardown(() => holder.kill("SIGKILL"));
-  await sleep(100);
-  const stopped = mounted.stop();
-  await sleep(700);
+  await mounted.beginStop(new RegExp(`busy: ${holder.pid} sleep ${path}`));
   tt.ok(topMountAt(path));
   holder.kill("SIGKILL");
-  tt.match(await stopped, new RegExp(`busy: ${holder.pid} sleep ${path}`));
+  await mounted.stop();
   tt.notOk(topMountAt(path));
 });
 
@@ -132,18 +130,17 @@ await t.test(
   async (tt) => {
     const { path, under } = directory(tt);
     const mounted = await mountLocally({ path });
-    const command = `exec 3> ${path}/f; echo data >&3; read line; exec 3>&-; read line`;
+    const command = `exec 3> ${path}/f; echo data >&3; : > ${path}/written; read line; exec 3>&-; read line`;
     const container = spawn("unshare", ["-m", "--propagation", "private", "sh", "-c", command], {
       stdio: ["pipe", "ignore", "ignore"],
     });
     tt.teardown(() => container.kill("SIGKILL"));
-    await sleep(300);
-    const stopped = mounted.stop();
-    await sleep(700);
+    while (!fs.existsSync(`${under}/written`)) await sleep(20);
+    await mounted.beginStop(new RegExp(`busy: ${container.pid} sh ${path}/f`));
     tt.ok(fs.existsSync(`/proc/${mounted.pid}`));
     tt.equal(fs.readFileSync(`${under}/f`, "utf8"), "data\n");
     container.stdin.write("\n");
-    tt.match(await stopped, new RegExp(`busy: ${container.pid} sh ${path}/f`));
+    await mounted.stop();
     tt.equal(container.exitCode, null);
   },
 );

@@ -69,15 +69,15 @@ t.test("frames: replayed, reordered, truncated or changed ones do not open", (t)
   };
   const { first, second } = sealed();
   const opener = new FrameOpener(secret);
-  t.equal(Buffer.from(opener.open(first)).toString(), "first");
-  t.throws(() => opener.open(first), "replay");
+  t.equal(Buffer.from(opener.open(first.slice())).toString(), "first");
+  t.throws(() => opener.open(first.slice()), "replay");
   t.throws(() => new FrameOpener(secret).open(second), "reordered");
   for (let at = 0; at < first.length; at++) {
     const changed = first.slice();
     changed[at]! ^= 1;
     t.throws(() => new FrameOpener(secret).open(changed), `byte ${at} changed`);
   }
-  t.throws(() => new FrameOpener(secret).open(first.subarray(0, first.length - 1)), "truncated");
+  t.throws(() => new FrameOpener(secret).open(first.slice(0, -1)), "truncated");
   t.throws(() => FrameOpener.size(new Uint8Array([255, 255, 255, 127]), 0), /limit/);
   t.end();
 });

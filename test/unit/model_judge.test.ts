@@ -1,8 +1,15 @@
 /** The judge of the model test (test/model/judge.ts) can say no: to what is missing, out of order, or older than a sync. */
 import t from "tap";
-import { firstOperations, judge, type Survived, type Work } from "../model/judge.ts";
+import {
+  firstOperations,
+  judge,
+  type Survived,
+  settleRange,
+  type Version,
+  type Work,
+} from "../model/judge.ts";
 import { Model } from "../model/model.ts";
-import { copyTree, type Inode, newInode } from "../model/tree.ts";
+import { compareTrees, copyTree, type Inode, newInode } from "../model/tree.ts";
 
 const empty = newInode(0, "directory", 0);
 for (const [index, place] of ["own", "all"].entries())
@@ -57,6 +64,20 @@ t.test("what comes before a confirmed sync must be there; what comes after may b
   }
 });
 
+t.test("the moment that is told is the nearest, and all that differs from it is told", async (t) => {
+  const everything = { content: () => null, fileTimes: false, most: Number.POSITIVE_INFINITY };
+  for (const seed of [1, 2, 3]) {
+    const synced = Math.max(...["fsync", "fdatasync", "syncHeld"].map((kind) => lastOf(seed, kind)));
+    const begun = after(seed, synced + 1);
+    const wrong = copyTree(begun);
+    wrong.names.get("own")!.names.set("nobody's", newInode(9999, "fifo", 0o600));
+    for (const found of [begun, wrong]) {
+      const { found: count, differences } = judge(work(seed), found, "disk");
+      t.same(differences, compareTrees(after(seed, count), found, everything), `seed ${seed}: ${count}`);
+    }
+  }
+});
+
 t.test("a gap is noticed: one of several objects is missing, or is what it was", async (t) => {
   for (const seed of [1, 2, 3]) {
     const whole = after(seed, done);
@@ -88,3 +109,17 @@ t.test("bytes that the file never had since it was synced are noticed", async (t
   }
   t.ok(judged > 0, `${judged} trees with a wrong byte were refused`);
 });
+
+t.test(
+  "a synced write vouches for its own bytes, and for the length that they need, not for others",
+  async (t) => {
+    const content = (text: string): Uint8Array => new TextEncoder().encode(text);
+    const versions: Version[] = ["ab", "abcdef", "xbcdEFgh"].map((text, at) => ({
+      at,
+      content: content(text),
+    }));
+    settleRange(versions, { start: 4, end: 6 });
+    const texts = versions.map((version) => new TextDecoder().decode(version.content));
+    t.same(texts, ["ab\0\0EF", "abcdEF", "xbcdEFgh"]);
+  },
+);

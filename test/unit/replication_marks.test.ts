@@ -476,3 +476,55 @@ t.test("very many small changes made alone move into pages when the map is writt
     "what lies deep in a large object is known block by block",
   );
 });
+
+t.test("of very many large files with a block changed each, that block is copied and no more", async (t) => {
+  const { marks, disk } = fresh({ mostObjects: 10 });
+  const size = 1024 * MIB;
+  const blockOf = (index: number): number => (index % 29) * BLOCK_BYTES;
+  for (const [index, id] of ids.entries()) marks.touchData(id, blockOf(index), 10, Level.DIRTY);
+  disk.map = marks.startRewrite();
+  disk.log = marks.rewritten() as Uint8Array<ArrayBuffer>;
+  t.ok(marks.objects.size < 10, `${marks.objects.size} objects have marks of their own`);
+  const after = recovered(disk, { mostObjects: 10 }).marks;
+  t.ok(after.objects.size < 10, "nor after a crash");
+  const peer = fresh().marks;
+  for (const chunk of exportMarks(after)) t.ok(unionMarks(peer, chunk));
+  for (const side of [marks, after, peer]) {
+    t.same([...side.dirtyObjects()], ids);
+    t.equal(side.dirtyBytes(ids[7]!, size), BLOCK_BYTES);
+    t.same(copyObject(side, ids[7]!, size, MIB), [blockOf(7), BLOCK_BYTES]);
+    side.touchData(ids[8]!, 5 * MIB, 10, Level.DIRTY);
+    t.same(copyObject(side, ids[8]!, size, MIB), [blockOf(8), BLOCK_BYTES, 5 * MIB, BLOCK_BYTES]);
+    side.lapsed(ids[9]!);
+    t.notOk(side.hasDirtyContent(ids[9]!), "one that is gone is not copied");
+    t.equal([...side.dirtyObjects()].length, MANY - 3);
+  }
+  marks.beginPoint();
+  marks.confirmPoint();
+  disk.flush(marks);
+  const left = recovered(disk).marks;
+  t.notOk(left.hasDirtyContent(ids[7]!), "copied and durable on both: a crash does not bring it back");
+  t.ok(left.hasDirtyContent(ids[6]!));
+});
+
+t.test(
+  "an object that was cut after its attributes were sent is cut at the peer, even if it has grown again",
+  async (t) => {
+    for (const mostObjects of [10, 0]) {
+      const { marks } = fresh({ mostObjects });
+      const blocks = (count: number): number => count * BLOCK_BYTES;
+      marks.markWhole(7, false, true);
+      marks.copiedAttributes(7);
+      t.same(marks.nextDirty(7, blocks(8), blocks(8)), { offset: 0, length: blocks(8) });
+      marks.touchTail(7, blocks(5), Level.DIRTY);
+      marks.copiedData(7, { offset: 0, length: blocks(8) }, blocks(5));
+      t.equal(marks.nextDirty(7, blocks(5), MIB), null, "there is nothing left to read");
+      t.ok(marks.isRangeDirty(7, blocks(9), 10), "what is written behind the end is copied, not sent");
+      marks.touchData(7, blocks(9), 10, Level.DIRTY);
+      t.equal(marks.worthlessFrom(7), blocks(5), "the peer cuts off what it has behind the end");
+      marks.copiedAttributes(7);
+      t.same(copyObject(marks, 7, blocks(10), MIB), [blocks(5), blocks(5)]);
+      t.notOk(marks.hasDirtyContent(7));
+    }
+  },
+);

@@ -1,14 +1,15 @@
 /** SECOND's side of reintegration, fed frame by frame: what the source may send at any moment must find its object. */
-import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import t from "tap";
+import t, { type Test } from "tap";
 import { Applier } from "../../core/filesystem/applier.ts";
 import { ReplicaRoots } from "../../core/filesystem/replica_identity.ts";
 import { ReplicaObjects } from "../../core/filesystem/replica_objects.ts";
 import { StreamWriter } from "../../core/filesystem/stream_buffers.ts";
 import { TargetCopy } from "../../core/filesystem/target_copy.ts";
 import { allocate } from "../../core/platform/linux/libc.ts";
+import { KEEPS_OTHERS, limboName } from "../../core/replication/names.ts";
 import { Frame, FrameType } from "../../core/replication/operation.ts";
 import { putEntry } from "../../core/replication/packed.ts";
 import { ATTR_MODE } from "../../core/replication/replicator.ts";
@@ -17,56 +18,65 @@ if (process.getuid?.() !== 0) t.plan(0, "needs root: identities are trusted attr
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const TOP = 2 ** 45 + 1;
 const FILE = 2 ** 45 + 2;
+const DIRECTORY = 2 ** 45 + 3;
 const DT_REG = 8;
 
-t.test(
-  "an object that lost its last name here and is made anew under another takes what the source sends at once",
-  (t) => {
-    const top = mkdtempSync(join(tmpdir(), "holdfast-target-"));
-    const roots = new ReplicaRoots([top], 2);
-    const objects = new ReplicaObjects();
-    const applier = new Applier(objects, roots);
-    const copy = new TargetCopy(applier, objects, roots, [null]);
-    const answers = new StreamWriter();
-    t.teardown(() => {
-      copy.reset();
-      objects.clear();
-      roots.close();
-      rmSync(top, { recursive: true });
-    });
-    let sequence = 0;
-    /** Gives the target one frame, as its connection does. */
-    const send = (
-      type: FrameType,
-      fields: Partial<Frame>,
-      name = "",
-      data: Uint8Array = bytes(""),
-    ): number => {
-      const frame = Object.assign(new Frame(), fields);
-      frame.type = type;
-      frame.sequence = ++sequence;
-      frame.name.set(bytes(name));
-      const memory = allocate(Math.max(1, data.length));
-      memory.bytes.set(data);
-      frame.data.set(memory.bytes, 0, data.length);
-      applier.dataAddress = memory.address;
-      if (!Applier.knows(type)) return copy.take(frame, answers);
-      const result = applier.apply(frame);
-      copy.follow(frame);
-      return result;
-    };
-    t.equal(send(FrameType.ROOT, { id: TOP }), 0);
-    t.equal(send(FrameType.CREATE, { id: FILE, parent: TOP, mode: 0o100600 }, "first"), 0);
-    t.equal(send(FrameType.UNLINK, { parent: TOP }, "first"), 0);
-    // Its other name was made in a directory whose names were still to be sent.
+/** One that follows, with an empty directory. `send` gives it one frame, as its connection does. */
+function target(t: Test) {
+  const top = mkdtempSync(join(tmpdir(), "holdfast-target-"));
+  const roots = new ReplicaRoots([top], 2);
+  const objects = new ReplicaObjects();
+  const applier = new Applier(objects, roots);
+  const copy = new TargetCopy(applier, objects, roots, [null], [top]);
+  t.teardown(() => {
+    copy.reset();
+    objects.clear();
+    roots.close();
+    rmSync(top, { recursive: true });
+  });
+  let sequence = 0;
+  const answers = new StreamWriter();
+  const send = (type: FrameType, fields: Partial<Frame>, name = "", data: Uint8Array = bytes("")): number => {
+    const frame = Object.assign(new Frame(), fields);
+    frame.type = type;
+    frame.sequence = ++sequence;
+    frame.name.set(bytes(name));
+    const memory = allocate(Math.max(1, data.length));
+    memory.bytes.set(data);
+    frame.data.set(memory.bytes, 0, data.length);
+    applier.dataAddress = memory.address;
+    if (!Applier.knows(type)) return copy.take(frame, answers);
+    copy.keep(frame);
+    const result = applier.apply(frame);
+    copy.follow(frame);
+    return result;
+  };
+  /** The source's names of the top: this file and nothing else. */
+  const names = (id: number, name: string): void => {
     const entries = new Uint8Array(64);
-    const end = putEntry(entries, 0, FILE, DT_REG, bytes("other"));
-    send(FrameType.PLACE, { id: TOP, flags: 1 }, "top");
-    send(FrameType.PLACES_END, {});
+    const end = putEntry(entries, 0, id, DT_REG, bytes(name));
     send(FrameType.DIR_NAMES, { id: TOP });
     send(FrameType.DIR_NAMES, { id: TOP }, "", entries.subarray(0, end));
     t.equal(send(FrameType.DIR_END, { id: TOP }), 0);
     while (copy.isBusy) t.equal(copy.goOn(Number.POSITIVE_INFINITY), 0);
+  };
+  const announce = (): void => {
+    send(FrameType.PLACE, { id: TOP, flags: 1 }, "top");
+    send(FrameType.PLACES_END, {});
+  };
+  t.equal(send(FrameType.ROOT, { id: TOP }), 0);
+  return { top, copy, answers, send, names, announce };
+}
+
+t.test(
+  "an object that lost its last name here and is made anew under another takes what the source sends at once",
+  (t) => {
+    const { top, send, names, announce } = target(t);
+    t.equal(send(FrameType.CREATE, { id: FILE, parent: TOP, mode: 0o100600 }, "first"), 0);
+    t.equal(send(FrameType.UNLINK, { parent: TOP }, "first"), 0);
+    // Its other name was made in a directory whose names were still to be sent.
+    announce();
+    names(FILE, "other");
     t.equal(send(FrameType.SETATTR, { id: FILE, valid: ATTR_MODE, mode: 0o640 }), 0);
     t.equal(send(FrameType.WRITE, { id: FILE, offset: 0 }, "", bytes("live")), 0);
     t.equal(statSync(join(top, "other")).mode & 0o777, 0o640);
@@ -74,3 +84,37 @@ t.test(
     t.end();
   },
 );
+
+t.test(
+  "an object that loses the one name it has here, but has others at the source, is not made anew",
+  (t) => {
+    const { top, copy, send, names, announce } = target(t);
+    t.equal(send(FrameType.CREATE, { id: FILE, parent: TOP, mode: 0o100600 }, "first"), 0);
+    t.equal(send(FrameType.WRITE, { id: FILE, offset: 0 }, "", bytes("kept")), 0);
+    const { ino } = statSync(join(top, "first"));
+    announce();
+    t.equal(send(FrameType.UNLINK, { id: FILE, parent: TOP, flags: KEEPS_OTHERS }, "first"), 0);
+    names(FILE, "other");
+    t.equal(readFileSync(join(top, "other"), "utf8"), "kept");
+    t.equal(statSync(join(top, "other")).ino, ino);
+    t.equal(send(FrameType.WRITE, { id: FILE, offset: 4 }, "", bytes(" and written")), 0);
+    t.equal(copy.finish(), 0);
+    t.equal(readFileSync(join(top, "other"), "utf8"), "kept and written");
+    t.equal(statSync(join(top, "other")).nlink, 1, "limbo has let go of it");
+    t.end();
+  },
+);
+
+t.test("what an interrupted reintegration left in limbo is found below its directories too", (t) => {
+  const { top, answers, send, names, announce } = target(t);
+  t.equal(send(FrameType.CREATE, { id: DIRECTORY, parent: TOP, mode: 0o040700 }, "gone"), 0);
+  t.equal(send(FrameType.CREATE, { id: FILE, parent: DIRECTORY, mode: 0o100600 }, "file"), 0);
+  t.equal(send(FrameType.WRITE, { id: FILE, offset: 0 }, "", bytes("kept")), 0);
+  mkdirSync(join(top, ".holdfast/limbo"));
+  renameSync(join(top, "gone"), join(top, ".holdfast/limbo", limboName(DIRECTORY)));
+  announce();
+  names(FILE, "here");
+  t.equal(readFileSync(join(top, "here"), "utf8"), "kept");
+  t.equal(answers.queued, 0, "nothing is asked for");
+  t.end();
+});

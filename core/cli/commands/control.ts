@@ -171,7 +171,7 @@ export const CONTROL_COMMANDS: readonly Command[] = [
     name: "verify",
     summary: "Compare the two replicas while the application runs, and name what differs",
     arguments: [MODULE],
-    changes: "Nothing. Exit status 4 when something differs.",
+    changes: "Nothing. Exit status 4 when something differs or cannot be read.",
     examples: ["holdfast verify db", "holdfast verify db --json"],
     remote: true,
     run: (invocation) =>

@@ -1,0 +1,27 @@
+/** What `holdfast verify` found, in words, and as data for programs. */
+import type { VerifyResult } from "../filesystem/control.ts";
+import type { CommandResult } from "./engine.ts";
+
+/** Status 0: equal; 4: not, or not all of it could be compared. `nodes`: their names. */
+export function verdictOf(
+  module: string,
+  result: VerifyResult,
+  nodes: Readonly<Record<"primary" | "secondary", string>>,
+): CommandResult {
+  const { objects, bytes, differences } = result;
+  const unreadable = result.unreadable.map((one) => ({ ...one, node: nodes[one.node] }));
+  const data = { ...result, unreadable };
+  const compared = `${objects} objects, ${bytes} bytes compared`;
+  if (differences.length === 0 && unreadable.length === 0)
+    return { status: 0, message: `both copies of ${module} are equal: ${compared}`, data };
+  const found = [`${differences.length} differences`];
+  if (unreadable.length > 0) found.push(`${unreadable.length} cannot be compared`);
+  const lines = [
+    ...differences.map(({ path, what }) => `${path}: ${what}`),
+    ...unreadable.map(
+      ({ path, node, what, error }) => `${path}: ${what} cannot be read on ${node}: ${error}`,
+    ),
+  ];
+  if (unreadable.length > 0) lines.push("mend, restore or remove what cannot be read, and verify again");
+  return { status: 4, message: `${found.join(", ")} (${compared}):\n${lines.join("\n")}`, data };
+}
