@@ -1,8 +1,9 @@
 /**
  * Builds `dist/holdfast`: one self-contained binary. `--if-stale` does nothing when no source is newer than it.
  */
-import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { Glob } from "bun";
+import { makeTypeFiles } from "./modules/type_files/make.ts";
 
 const outfile = "dist/holdfast";
 /** Worker files must be entry points of their own, or the binary cannot start them. */
@@ -31,7 +32,7 @@ function sealRuntimeVariables(file: string): void {
 }
 
 if (process.argv.includes("--if-stale") && isFresh()) process.exit(0);
-mkdirSync("dist", { recursive: true });
+makeTypeFiles("dist");
 const result = await Bun.build({
   entrypoints: entrypoints.filter((file) => existsSync(file)),
   // Worker files are found in the binary by their path below this.

@@ -3,39 +3,28 @@
  */
 import * as v from "valibot";
 import { grantedSchema } from "./limits.ts";
+import type { HookCall } from "./sdk/context.ts";
+
+export type { HookCall, HookContext } from "./sdk/context.ts";
 
 const peer = v.object({ name: v.string(), addresses: v.record(v.string(), v.string()) });
 
 /** The context without what cannot be sent as JSON. */
-export const hookContextSchema = v.object({
+export const hookContextSchema: v.GenericSchema<HookCall> = v.object({
   module: v.string(),
   node: v.string(),
   kind: v.picklist(["mirror", "farm", "light"]),
-  /** The hook's name, such as start_prim. */
   hook: v.string(),
-  /** The command or transition that this call belongs to: start, stop, restart, swap, takeover … */
   action: v.string(),
   from: v.string(),
   to: v.string(),
-  /** A sentence: why. */
   cause: v.string(),
-  /** True for the second call of a stop hook that failed or ran over its time. */
   force: v.boolean(),
-  /** 1 for the first call, counting within one transition. */
   attempt: v.number(),
   vars: v.record(v.string(), v.string()),
-  /** The module's directory. */
   dir: v.string(),
   peers: v.array(peer),
 });
-
-/** What the daemon says about one call of a hook. */
-export type HookCall = v.InferOutput<typeof hookContextSchema>;
-
-/** What a hook's function gets. `signal` is aborted shortly before the time limit. */
-export interface HookContext extends HookCall {
-  signal: AbortSignal;
-}
 
 /** What the runner sends to its child, on standard input. */
 export const hookOrderSchema = v.object({

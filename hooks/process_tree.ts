@@ -5,6 +5,7 @@
  * misses what cleared it: all three together, repeated until nothing is found.
  */
 import { readdirSync, readFileSync } from "node:fs";
+import process from "node:process";
 
 /** The variable that carries the mark of one run. */
 export const RUN_MARK = "HOLDFAST_RUN";
@@ -51,7 +52,7 @@ export function familyOf(root: number, mark: string | null): number[] {
   return [...family].filter((pid) => parents.has(pid));
 }
 
-function kill(target: number): void {
+function killOne(target: number): void {
   try {
     process.kill(target, "SIGKILL");
   } catch (error) {
@@ -64,9 +65,9 @@ function kill(target: number): void {
 export function killFamily(root: number, mark: string | null, group: boolean): void {
   // Collected first: once the root is dead its children have another parent.
   let targets = familyOf(root, mark);
-  if (group) kill(-root);
+  if (group) killOne(-root);
   for (let round = 0; round < ROUNDS && targets.length > 0; round++) {
-    for (const pid of targets) kill(pid);
+    for (const pid of targets) killOne(pid);
     targets = familyOf(root, mark);
   }
 }

@@ -13,7 +13,8 @@ import { hookEnvironment, limitedEnvironment } from "./environment.ts";
 import { limitsOf, type Permissions } from "./limits.ts";
 import { followOutput, type LineSink } from "./output.ts";
 import { killFamily, RUN_MARK } from "./process_tree.ts";
-import { masking, SECRETS_DIRECTORY, writeSecrets } from "./secret_files.ts";
+import { SECRETS_DIRECTORY } from "./sdk/secret.ts";
+import { masking, writeSecrets } from "./secret_files.ts";
 
 /** One hook to run. */
 export interface HookRun {

@@ -5,9 +5,6 @@ import { mkdirSync, readdirSync, rmSync, statfsSync, writeFileSync } from "node:
 import { join } from "node:path";
 import type { LineSink } from "./output.ts";
 
-/** The variable that names the directory (not what is in it). */
-export const SECRETS_DIRECTORY = "HOLDFAST_SECRETS";
-
 const PLACES = ["/run", "/dev/shm"];
 const PREFIX = "holdfast-secrets-";
 /** statfs(2), linux/magic.h. */

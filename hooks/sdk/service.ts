@@ -1,6 +1,9 @@
 /** A service of this machine: a unit of the service manager, or a program with a pid file. */
+import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, rmSync } from "node:fs";
+import process from "node:process";
 import { $, Command } from "./shell.ts";
+import { standIn } from "./stand_in.ts";
 import { waitFor } from "./wait.ts";
 
 /** For a program that the service manager does not know. */
@@ -26,14 +29,13 @@ export interface Service {
   isActive(): Promise<boolean>;
 }
 
-const DEFAULT_TIMEOUT = "60s";
+const SERVICE_TIMEOUT = "60s";
 
 /** The service `name`: a systemd unit (on Windows, a service), unless a pid file is given. Throws when the name is no service's. */
 export function service(name: string, options: ServiceOptions = {}): Service {
   if (!/^[A-Za-z0-9][A-Za-z0-9:_.@\\-]*$/.test(name))
     throw new TypeError(`${JSON.stringify(name)} is not a service's name`);
-  const base =
-    options.pidFile === undefined ? managed(name, options) : program(name, options.pidFile, options);
+  const base = baseOf(name, options);
   return {
     ...base,
     async restart() {
@@ -42,6 +44,18 @@ export function service(name: string, options: ServiceOptions = {}): Service {
     },
     isActive: async () => (await base.status()) === "active",
   };
+}
+
+/** How it is started, stopped and asked: by a test's stand-in, the service manager, or a pid file. */
+function baseOf(name: string, options: ServiceOptions): Base {
+  const tested = standIn();
+  if (tested)
+    return {
+      start: async () => void tested.service(name, "start"),
+      stop: async () => void tested.service(name, "stop"),
+      status: async () => tested.service(name, "status"),
+    };
+  return options.pidFile === undefined ? managed(name, options) : program(name, options.pidFile, options);
 }
 
 /** A service that the system's own manager knows. */
@@ -62,10 +76,10 @@ const WINDOWS_STATES: Readonly<Record<string, string>> = {
 
 /** A Windows service through sc.exe. Written from its documentation: it has not been run on a Windows machine yet. */
 function windowsService(name: string, options: ServiceOptions): Base {
-  const timeout = options.timeout ?? DEFAULT_TIMEOUT;
+  const timeout = options.timeout ?? SERVICE_TIMEOUT;
   const control = (verb: string) => {
-    const { exitCode, stdout } = Bun.spawnSync(["sc.exe", verb, name]);
-    return { exitCode, text: stdout.toString() };
+    const { status: exitCode, stdout } = spawnSync("sc.exe", [verb, name], { encoding: "utf8" });
+    return { exitCode, text: stdout ?? "" };
   };
   const status = async () =>
     WINDOWS_STATES[/STATE\s*:\s*(\d)/.exec(control("query").text)?.[1] ?? ""] ?? "unknown";
@@ -87,7 +101,7 @@ function windowsService(name: string, options: ServiceOptions): Base {
       } catch (error) {
         const pid = /PID\s*:\s*(\d+)/.exec(control("queryex").text)?.[1];
         if (!force || pid === undefined || pid === "0") throw error;
-        Bun.spawnSync(["taskkill.exe", "/F", "/T", "/PID", pid]);
+        spawnSync("taskkill.exe", ["/F", "/T", "/PID", pid]);
         await until("inactive");
       }
     },
@@ -99,7 +113,7 @@ function unit(name: string, options: ServiceOptions): Base {
     throw new Error(
       `there is no systemd here to ask about ${name}: give service() a pidFile and a start command`,
     );
-  const timeout = options.timeout ?? DEFAULT_TIMEOUT;
+  const timeout = options.timeout ?? SERVICE_TIMEOUT;
   const control = (verb: string) => $`systemctl --no-ask-password ${verb} ${name}`.timeout(timeout);
   return {
     async start() {
@@ -118,7 +132,7 @@ function unit(name: string, options: ServiceOptions): Base {
 }
 
 function program(name: string, pidFile: string, options: ServiceOptions): Base {
-  const timeout = options.timeout ?? DEFAULT_TIMEOUT;
+  const timeout = options.timeout ?? SERVICE_TIMEOUT;
   const command = (what: Command | string) => (typeof what === "string" ? new Command(what) : what);
   const status = async () => (living(pidFile) === null ? "inactive" : "active");
   const gone = (limit: string) =>

@@ -4,9 +4,15 @@
  * A command's output goes where the hook's own goes, unless it is asked for (text, lines, quiet): so an application that a
  * command leaves in the background never holds a pipe that would later break under it.
  */
+import { Buffer } from "node:buffer";
+import { spawn } from "node:child_process";
 import { constants } from "node:os";
+import process from "node:process";
+import type { Readable } from "node:stream";
+import { setTimeout as pause } from "node:timers/promises";
 import { parseDuration } from "../../modules/units.ts";
 import { killFamily } from "../process_tree.ts";
+import { standIn } from "./stand_in.ts";
 
 /** How a command ended. `stdout` and `stderr` are empty when they went straight to the log. */
 export interface CommandResult {
@@ -34,6 +40,17 @@ export class CommandError extends Error {
 /** How long captured output may stay open after the command itself ended: a process in the background may hold it. */
 const OUTPUT_GRACE_MS = 200;
 
+/** How a process ended. */
+interface Ending {
+  code: number | null;
+  signal: keyof typeof constants.signals | null;
+}
+
+function linesOf(output: string): string[] {
+  const text = output.replace(/\n$/, "");
+  return text === "" ? [] : text.split("\n");
+}
+
 function quote(value: unknown): string {
   if (Array.isArray(value)) return value.map(quote).join(" ");
   if (value instanceof Command) return value.line;
@@ -43,13 +60,17 @@ function quote(value: unknown): string {
 }
 
 /** Reads a stream to its end; `soFar` gives what has come until then. */
-function collect(stream: ReadableStream<Uint8Array>): { done: Promise<void>; soFar: () => string } {
-  const decoder = new TextDecoder();
-  let text = "";
-  const read = async () => {
-    for await (const chunk of stream) text += decoder.decode(chunk, { stream: true });
+function collect(stream: Readable): { done: Promise<void>; soFar: () => string; leave: () => void } {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const chunks: Buffer[] = [];
+  stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+  stream.once("close", () => resolve());
+  return {
+    done: promise,
+    soFar: () => new TextDecoder().decode(Buffer.concat(chunks)),
+    // What still holds it may write on, but nobody waits for that.
+    leave: () => "unref" in stream && typeof stream.unref === "function" && void stream.unref(),
   };
-  return { done: read(), soFar: () => text };
 }
 
 /**
@@ -133,8 +154,7 @@ export class Command implements PromiseLike<CommandResult> {
 
   /** The output as lines, without a last empty one. */
   async lines(): Promise<string[]> {
-    const output = (await this.quiet()).stdout.replace(/\n$/, "");
-    return output === "" ? [] : output.split("\n");
+    return linesOf((await this.quiet()).stdout);
   }
 
   /** The output as one text, without its final line end. */
@@ -162,32 +182,42 @@ export class Command implements PromiseLike<CommandResult> {
   }
 
   async #run(): Promise<CommandResult> {
+    const tested = standIn();
+    if (tested) {
+      const text = typeof this.#input === "string" ? this.#input : new TextDecoder().decode(this.#input);
+      const result = { ...(await tested.command(this.line, text)), durationMs: 0 };
+      if (this.#output === "inherit") for (const line of linesOf(result.stdout)) tested.log(line);
+      return this.#judged(result, null);
+    }
     const started = performance.now();
-    const child = Bun.spawn(["/bin/sh", "-c", this.line], {
+    const child = spawn("/bin/sh", ["-c", this.line], {
       ...(this.#cwd === undefined ? {} : { cwd: this.#cwd }),
       env: { ...process.env, ...this.#env },
-      stdin: this.#input.length === 0 ? "ignore" : Buffer.from(this.#input),
-      stdout: this.#output,
-      stderr: this.#output,
+      stdio: [this.#input.length === 0 ? "ignore" : "pipe", this.#output, this.#output],
     });
-    const output = child.stdout ? collect(child.stdout) : null;
-    const errors = child.stderr ? collect(child.stderr) : null;
+    const { promise: exited, resolve, reject } = Promise.withResolvers<Ending>();
+    child.once("error", reject);
+    child.once("exit", (code, signal) => resolve({ code, signal }));
+    // A command need not read what it is given.
+    child.stdin?.on("error", () => undefined);
+    child.stdin?.end(this.#input);
+    const outputs = [child.stdout, child.stderr].map((stream) => (stream ? collect(stream) : null));
     let late = false;
     const limit = this.#timeoutMs;
     const end = () => {
       late = true;
-      killFamily(child.pid, null, false);
+      killFamily(child.pid!, null, false);
     };
     const timer = limit === null ? null : setTimeout(end, limit);
-    await child.exited;
+    const { code, signal } = await exited;
     if (timer) clearTimeout(timer);
-    if (output && errors)
-      await Promise.race([Promise.all([output.done, errors.done]), Bun.sleep(OUTPUT_GRACE_MS)]);
-    const exitCode = child.exitCode ?? 128 + signalNumber(child.signalCode);
+    const all = Promise.all(outputs.map((output) => output?.done));
+    if (this.#output === "pipe") await Promise.race([all, pause(OUTPUT_GRACE_MS)]);
+    for (const output of outputs) output?.leave();
     const result = {
-      exitCode,
-      stdout: output?.soFar() ?? "",
-      stderr: errors?.soFar() ?? "",
+      exitCode: code ?? 128 + (signal === null ? 1 : constants.signals[signal]),
+      stdout: outputs[0]?.soFar() ?? "",
+      stderr: outputs[1]?.soFar() ?? "",
       durationMs: performance.now() - started,
     };
     if (late)
@@ -195,9 +225,13 @@ export class Command implements PromiseLike<CommandResult> {
         `${this.#shown()} ran over its time limit of ${limit} ms and was killed`,
         result,
       );
-    if (exitCode === 0 || !this.#throws) return result;
-    const how =
-      child.signalCode === null ? `failed with exit status ${exitCode}` : `was killed by ${child.signalCode}`;
+    return this.#judged(result, signal);
+  }
+
+  /** The result, or what it means when it is a failure. */
+  #judged(result: CommandResult, signal: string | null): CommandResult {
+    if (result.exitCode === 0 || !this.#throws) return result;
+    const how = signal === null ? `failed with exit status ${result.exitCode}` : `was killed by ${signal}`;
     const said = result.stderr.trim().split("\n").slice(-5).join("\n");
     throw new CommandError(`${this.#shown()} ${how}${said === "" ? "" : `: ${said}`}`, result);
   }
@@ -206,10 +240,6 @@ export class Command implements PromiseLike<CommandResult> {
     const line = this.#title.trim().replaceAll(/\s+/g, " ");
     return `\`${line.length > 200 ? `${line.slice(0, 197)}…` : line}\``;
   }
-}
-
-function signalNumber(signal: NodeJS.Signals | number | null): number {
-  return typeof signal === "number" ? signal : signal === null ? 1 : constants.signals[signal];
 }
 
 /**

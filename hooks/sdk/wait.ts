@@ -1,7 +1,10 @@
 /** Waiting for something to be true, with a deadline and a reason. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
+import process from "node:process";
+import { setTimeout as pause } from "node:timers/promises";
 import { formatDuration, parseDuration } from "../../modules/units.ts";
+import { standIn } from "./stand_in.ts";
 
 /** How long, and how often. */
 export interface WaitOptions {
@@ -12,16 +15,24 @@ export interface WaitOptions {
   signal?: AbortSignal;
 }
 
+/** Waits for what only a real machine has; a made-up one says at once whether it is there. */
+async function untilThere(what: string, probe: Probe, options: WaitOptions): Promise<void> {
+  const tested = standIn();
+  if (!tested) return await until(what, probe, options);
+  const reason = tested.wait(what);
+  if (reason !== "") throw new Error(`waited ${options.timeout ?? WAIT_TIMEOUT} for ${what}: ${reason}`);
+}
+
 /** "" when it is so, else why not. */
 type Probe = (budgetMs: number) => string | Promise<string>;
 
-const DEFAULT_TIMEOUT = "60s";
-const DEFAULT_INTERVAL = "200ms";
+const WAIT_TIMEOUT = "60s";
+const WAIT_INTERVAL = "200ms";
 const PROBE_LIMIT_MS = 5000;
 
 async function until(what: string, probe: Probe, options: WaitOptions): Promise<void> {
-  const timeoutMs = parseDuration(options.timeout ?? DEFAULT_TIMEOUT);
-  const intervalMs = parseDuration(options.interval ?? DEFAULT_INTERVAL);
+  const timeoutMs = parseDuration(options.timeout ?? WAIT_TIMEOUT);
+  const intervalMs = parseDuration(options.interval ?? WAIT_INTERVAL);
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     options.signal?.throwIfAborted();
@@ -34,7 +45,7 @@ async function until(what: string, probe: Probe, options: WaitOptions): Promise<
     if (reason === "") return;
     if (performance.now() + intervalMs >= deadline)
       throw new Error(`waited ${formatDuration(timeoutMs)} for ${what}: ${reason}`);
-    await Bun.sleep(intervalMs);
+    await pause(intervalMs);
   }
 }
 
@@ -82,13 +93,13 @@ export const waitFor = Object.assign(
     /** A TCP port that accepts: "127.0.0.1:5432", or a port of this machine. */
     tcp(address: string | number, options: WaitOptions = {}): Promise<void> {
       const { host, port } = hostAndPort(address);
-      return until(`${host}:${port}`, (budgetMs) => probeTcp(host, port, budgetMs), options);
+      return untilThere(`${host}:${port}`, (budgetMs) => probeTcp(host, port, budgetMs), options);
     },
     /** An address that answers with a status below 400, or with `status`. */
     http(url: string, options: WaitOptions & { status?: number } = {}): Promise<void> {
       const good = (status: number) =>
         options.status === undefined ? status < 400 : status === options.status;
-      return until(
+      return untilThere(
         url,
         async (budgetMs) => {
           const response = await fetch(url, { signal: AbortSignal.timeout(budgetMs), redirect: "manual" });
@@ -110,7 +121,7 @@ export const waitFor = Object.assign(
     /** A process whose command line matches; `gone: true` waits until none does. */
     process(pattern: RegExp, options: WaitOptions & { gone?: boolean } = {}): Promise<void> {
       const gone = options.gone === true;
-      return until(
+      return untilThere(
         `a process ${String(pattern)}`,
         () => (runs(pattern) === !gone ? "" : gone ? "it still runs" : "none runs"),
         options,
@@ -132,7 +143,7 @@ export async function retry<Result>(
     } catch (error) {
       if (number >= attempts) throw error;
     }
-    await Bun.sleep(delayMs);
+    await pause(delayMs);
     delayMs *= options.factor ?? 1;
   }
 }

@@ -6,7 +6,7 @@ import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { ClusterNames } from "../cross_checks.ts";
 import { type ModuleDefinition, ModuleInvalid, readModule } from "../load.ts";
-import { writeSdk } from "../sdk_files.ts";
+import { sdkSources, writeSdkSources } from "../sdk_files.ts";
 import { blobId, readFiles, writeFiles } from "./module_files.ts";
 import { type Change, type Contents, planChange } from "./plan.ts";
 import { ACTIVE, type Commit, Repository } from "./repository.ts";
@@ -49,8 +49,9 @@ export async function layDown(
   };
   if (!existsSync(directory)) {
     const files = await repository.files(commit);
+    const sdk = await sdkSources();
     writeFiles(directory, files, (staging) => {
-      writeSdk(staging);
+      writeSdkSources(staging, sdk);
       judge(staging);
     });
   }

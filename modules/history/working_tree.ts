@@ -131,7 +131,7 @@ export async function bringTo(repository: Repository, commit: Commit): Promise<s
   endMerge(repository);
   await repository.setRef(MAIN, commit);
   await repository.checkOutMain();
-  writeSdk(repository.directory);
+  await writeSdk(repository.directory);
   return "";
 }
 

@@ -14,13 +14,14 @@ import { MAKING_COMMANDS } from "./module_make.ts";
 import { clusterNames, moduleDirectory } from "./module_place.ts";
 
 /** Checks the module called so, the one in a directory, or all of this node. */
-function checkModules({ arguments: { NAME }, varDir, output }: Invocation): ExitStatus {
+async function checkModules({ arguments: { NAME }, varDir, output }: Invocation): Promise<ExitStatus> {
   const names = clusterNames(varDir);
-  const reports = directoriesOf(NAME, varDir).map((directory) => {
+  const reports: { directory: string; errors: string[]; warnings: string[] }[] = [];
+  for (const directory of directoriesOf(NAME, varDir)) {
     const { errors, warnings } = checkModule(directory, names);
-    if (errors.length === 0) writeSdk(directory);
-    return { directory, errors, warnings };
-  });
+    if (errors.length === 0) await writeSdk(directory);
+    reports.push({ directory, errors, warnings });
+  }
   for (const { directory, errors, warnings } of reports) {
     for (const error of errors) output.note(`${directory}/${error}`);
     for (const warning of warnings) output.note(`${directory}/${warning} (warning)`);
@@ -124,7 +125,7 @@ export const MODULE_COMMANDS: readonly Command[] = [
       },
     ],
     changes:
-      "Writes the SDK's types into the module's .holdfast folder, for editors. Exit status 2 when something is wrong.",
+      "Writes the SDK and its types into the module's .holdfast folder, for editors and for Deno. Exit status 2 when something is wrong.",
     examples: ["holdfast module check db", "holdfast module check ./db"],
     run: checkModules,
   },

@@ -63,7 +63,7 @@ async function applyModule(invocation: Invocation): Promise<ExitStatus> {
     const made = await commitDirectory(repository, directory, active, message, author());
     const result = await handOver(invocation, name, repository, made.commit);
     if (result.status === 0 && !flags.has("dry-run")) {
-      writeSdk(directory);
+      await writeSdk(directory);
       if (directory !== own) noteApplied(directory, made.commit);
     }
     const replaced =

@@ -91,7 +91,7 @@ async function makeModule(invocation: Invocation): Promise<ExitStatus> {
     await repository.checkOutMain();
     const files = onSetting(() => instantiate({ files: { "module.yaml": yaml } }, settings));
     await writeFile(join(directory, "module.yaml"), files["module.yaml"]!);
-    writeEditorFiles(directory);
+    await writeEditorFiles(directory);
   });
   output.say(
     `made ${directory} from template ${template}. Edit module.yaml and hooks/, then: holdfast module apply ${name}`,
@@ -162,7 +162,7 @@ async function importModule(invocation: Invocation): Promise<ExitStatus> {
       await repository.setRef(TEMPLATE, template);
     await repository.setRef(MAIN, commit);
     await repository.checkOutMain();
-    writeEditorFiles(directory);
+    await writeEditorFiles(directory);
   });
   output.say(
     `made ${directory} from ${file}, with its history. Fit module.yaml to this cluster, then: holdfast module apply ${name}`,

@@ -1,0 +1,67 @@
+/**
+ * The SDK as one source file without dependencies, for a module's `.holdfast/`: the same code that the binary gives to hooks,
+ * its files one after the other. Made at build time.
+ */
+import { readFileSync } from "node:fs";
+
+/** In the order of their needs. */
+const FILES = [
+  "modules/units.ts",
+  "hooks/process_tree.ts",
+  "hooks/sdk/context.ts",
+  "hooks/sdk/define.ts",
+  "hooks/sdk/stand_in.ts",
+  "hooks/sdk/log.ts",
+  "hooks/sdk/secret.ts",
+  "hooks/sdk/shell.ts",
+  "hooks/sdk/wait.ts",
+  "hooks/sdk/service.ts",
+];
+const IMPORT = /^import (?:type )?[^;]*? from "([^"]+)";\n/gm;
+
+function read(name: string): string {
+  return readFileSync(`${import.meta.dir}/../../${name}`, "utf8");
+}
+
+/** Names that mod.ts gives. */
+function given(): Set<string> {
+  const lists = [...read("hooks/sdk/mod.ts").matchAll(/^export (?:type )?\{([^}]*)\}/gm)].map(
+    ([, list = ""]) => list,
+  );
+  return new Set(lists.flatMap((list) => list.split(",").map((name) => name.trim().replace(/^type /, ""))));
+}
+
+/** Local imports go, for all is in one file; those of the runtime come first, each once. */
+function joined(files: readonly string[]): { imports: string[]; body: string } {
+  const imports = new Map<string, Set<string>>();
+  const bodies = files.map((name) =>
+    read(name).replace(IMPORT, (line, from: string) => {
+      if (!from.startsWith("node:")) return "";
+      const names = /\{([^}]*)\}/.exec(line)?.[1];
+      const kind = line.startsWith("import type") ? "type " : "";
+      const known = imports.get(from) ?? new Set();
+      for (const one of names === undefined ? [/import (\w+)/.exec(line)![1]!] : names.split(","))
+        known.add(names === undefined ? `default as ${one}` : `${kind}${one.trim()}`);
+      imports.set(from, known);
+      return "";
+    }),
+  );
+  const lines = [...imports]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([from, names]) => `import { ${[...names].join(", ")} } from "${from}";`);
+  return { imports: lines, body: bodies.join("\n") };
+}
+
+const HEAD =
+  "// Written by holdfast for editors, tests and Deno; changes here are lost. Hooks get the same from the binary.\n";
+
+/** Name in `.holdfast/` to text. */
+export function sdkFiles(): Record<string, string> {
+  const { imports, body } = joined(FILES);
+  const names = given();
+  const exported = body.replace(
+    /^export ((?:async )?(?:function|class|const|interface|type)) ([\w$]+)/gm,
+    (whole, kind: string, name: string) => (names.has(name) ? whole : `${kind} ${name}`),
+  );
+  return { "mod.ts": `${HEAD}${imports.join("\n")}\n\n${exported}` };
+}
