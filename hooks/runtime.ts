@@ -35,6 +35,10 @@ export function installRuntime(file: string, args: readonly string[]): void {
     name: "holdfast",
     setup(build) {
       build.module("holdfast", () => ({ exports: { ...sdk }, loader: "object" }));
+      build.module("holdfast/testing", async () => ({
+        exports: { ...(await import("./sdk/testing.ts")) },
+        loader: "object",
+      }));
       build.module(YAML, async () => ({ exports: { ...(await import("@std/yaml")) }, loader: "object" }));
       // Static imports of mapped names are changed in the source; these are for names that are only known when it runs.
       for (const name of map.names)

@@ -157,7 +157,7 @@ export function scanCheckers(
 }
 
 /** Every TypeScript or JavaScript file of the module that hooks can import, vendored packages left out. */
-function sourceFiles(directory: string, found: string[] = []): string[] {
+export function sourceFiles(directory: string, found: string[] = []): string[] {
   for (const entry of readdirSync(directory, { withFileTypes: true })) {
     if (entry.name.startsWith(".") || entry.name === "node_modules" || found.length > WHOLE_MODULE_LIMIT)
       continue;

@@ -27,6 +27,9 @@ const denoJson = v.looseObject({
   ),
 });
 
+/** Names that are the binary's own. */
+const OWN = new Set(["holdfast", "holdfast/testing"]);
+
 /** An exact name, or the longest prefix that ends in a slash. */
 function lookup(imports: Readonly<Record<string, string>>, specifier: string): string | null {
   if (Object.hasOwn(imports, specifier)) return imports[specifier]!;
@@ -58,11 +61,11 @@ export function readImportMap(directory: string): { map: ImportMap; problems: Pr
   return {
     map: {
       names: Object.keys(imports).filter(
-        (name) => name !== "holdfast" && !name.endsWith("/") && isLocal(imports[name]!),
+        (name) => !OWN.has(name) && !name.endsWith("/") && isLocal(imports[name]!),
       ),
       resolve(specifier) {
         // The SDK is the binary's own, whatever the editor's map says.
-        if (specifier === "holdfast") return null;
+        if (OWN.has(specifier)) return null;
         const target = lookup(imports, specifier);
         return target !== null && isLocal(target) ? resolve(directory, target) : target;
       },

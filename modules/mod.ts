@@ -6,4 +6,5 @@ export { HOOK_NAMES, type HookFile, type ModuleHook } from "./hook_files.ts";
 export { loadModule, type ModuleDefinition, ModuleInvalid, moduleNameProblem, readModule } from "./load.ts";
 export { type MirrorConfig, type ModuleConfig, moduleJsonSchema, moduleSchema } from "./schema.ts";
 export { writeEditorFiles, writeSdk } from "./sdk_files.ts";
+export { typeProblems } from "./type_check.ts";
 export { formatProblem, type Problem } from "./yaml_document.ts";

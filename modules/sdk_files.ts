@@ -39,7 +39,7 @@ export async function writeSdk(directory: string): Promise<void> {
 }
 
 const DENO_JSON = {
-  imports: { holdfast: "./.holdfast/mod.ts" },
+  imports: { holdfast: "./.holdfast/mod.ts", "holdfast/testing": "./.holdfast/testing.ts" },
   // Deno has these types itself.
   exclude: [".holdfast/types"],
 };
@@ -54,8 +54,8 @@ const TSCONFIG = {
     skipLibCheck: true,
     allowImportingTsExtensions: true,
     typeRoots: ["./.holdfast/types"],
-    types: ["node", "deno"],
-    paths: { holdfast: ["./.holdfast/mod.ts"] },
+    types: ["node", "deno", "holdfast"],
+    paths: { holdfast: ["./.holdfast/mod.ts"], "holdfast/testing": ["./.holdfast/testing.ts"] },
   },
 };
 

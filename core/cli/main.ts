@@ -31,6 +31,11 @@ switch (words[0]) {
     await runHookChild();
     break;
   }
+  case "__test": {
+    const { runTestChild } = await import("../../hooks/test_child.ts");
+    runTestChild(words[1]!, words[2]!, words[3] ?? "");
+    break;
+  }
   case "__revision": {
     const { runRevisionProcess } = await import("../daemon/revision_process.ts");
     await runRevisionProcess();

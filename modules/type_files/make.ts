@@ -13,6 +13,13 @@ const LEVEL = { level: 15 };
 /** What they are made from: packages, and these files. */
 const MADE_FROM = ["package-lock.json", "hooks/deno/not_offered.ts", "modules/type_files/make.ts"];
 
+/** What the runtime of scripts gives besides: the one package, and files that are imported as texts. */
+const OTHERS = `declare module "@std/yaml" {
+  export function parse(text: string): unknown;
+  export function stringify(value: unknown): string;
+}
+${["txt", "sql", "md", "conf", "html"].map((end) => `declare module "*.${end}" {\n  const text: string;\n  export default text;\n}\n`).join("")}`;
+
 /** Texts of a folder's declarations, by path below it. */
 function declarations(folder: string, pattern: string): Record<string, string> {
   const paths = [...new Glob(pattern).scanSync({ cwd: folder })].sort((a, b) => (a < b ? -1 : 1));
@@ -72,6 +79,7 @@ export function makeTypeFiles(folder: string): void {
     ...under("lib", declarations("node_modules/typescript/lib", "lib*.d.ts")),
     ...under("node", node),
     ["deno/index.d.ts", denoNamespace()] as const,
+    ["holdfast/index.d.ts", OTHERS] as const,
   ]);
   writePacked(places.types, JSON.stringify(types));
   writePacked(places.compiler, readFileSync("node_modules/typescript/lib/typescript.js"));

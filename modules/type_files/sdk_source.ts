@@ -4,7 +4,10 @@
  */
 import { readFileSync } from "node:fs";
 
-/** In the order of their needs. */
+/** What tests import from "holdfast/testing"; types come from the other file. */
+const TESTING = ["hooks/sdk/stand_in.ts", "hooks/sdk/testing.ts"];
+const TESTING_TYPES = "CheckerContext, CheckerResult, CommandResult, HookContext";
+/** What hooks import from "holdfast", in the order of their needs. */
 const FILES = [
   "modules/units.ts",
   "hooks/process_tree.ts",
@@ -55,13 +58,19 @@ function joined(files: readonly string[]): { imports: string[]; body: string } {
 const HEAD =
   "// Written by holdfast for editors, tests and Deno; changes here are lost. Hooks get the same from the binary.\n";
 
-/** Name in `.holdfast/` to text. */
-export function sdkFiles(): Record<string, string> {
-  const { imports, body } = joined(FILES);
-  const names = given();
+/** One source file; what is not in `names` is its own. */
+function oneFile(files: readonly string[], names: ReadonlySet<string>, also: readonly string[] = []): string {
+  const { imports, body } = joined(files);
   const exported = body.replace(
     /^export ((?:async )?(?:function|class|const|interface|type)) ([\w$]+)/gm,
     (whole, kind: string, name: string) => (names.has(name) ? whole : `${kind} ${name}`),
   );
-  return { "mod.ts": `${HEAD}${imports.join("\n")}\n\n${exported}` };
+  return `${HEAD}${[...imports, ...also].join("\n")}\n\n${exported}`;
+}
+
+/** Name in `.holdfast/` to text. */
+export function sdkFiles(): Record<string, string> {
+  const own = [...read(TESTING[1]!).matchAll(/^export (?:async )?\w+ (\w+)/gm)].map(([, name = ""]) => name);
+  const types = [`import type { ${TESTING_TYPES} } from "./mod.ts";`];
+  return { "mod.ts": oneFile(FILES, given()), "testing.ts": oneFile(TESTING, new Set(own), types) };
 }

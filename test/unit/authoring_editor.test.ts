@@ -96,6 +96,9 @@ t.test("editors find nothing wrong in a template, nor in what uses each export",
   const directory = await moduleOf("all", all);
   t.match(run([deno, "check", "."], directory), { status: 0 }, "deno check");
   t.match(run([tsc, "-p", "."], directory), { status: 0, stdout: "" }, "tsc");
+  // The templates' own tests, under Deno as well.
+  const tested = run([deno, "test", "-A", "--no-check", "--quiet"], directory);
+  t.match(tested, { status: 0, stdout: /\d\d? passed/ }, "deno test");
   const names = EVERY_EXPORT.slice(0, EVERY_EXPORT.indexOf("}"));
   for (const name of Object.keys(sdk)) t.ok(names.includes(`${name},`), `${name} is used`);
 });

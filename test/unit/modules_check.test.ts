@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import t from "tap";
-import { checkModule, writeEditorFiles } from "../../modules/mod.ts";
+import { checkModule, formatProblem, typeProblems, writeEditorFiles } from "../../modules/mod.ts";
 import { TEMPLATES } from "../../templates/catalog.ts";
 
 const root = mkdtempSync(join(tmpdir(), `holdfast-check-${process.pid}-`));
@@ -61,6 +61,43 @@ t.test("every template, as it is cloned, passes check without a warning", async 
     const directory = source(`template-${template.name}`, { ...template.files });
     await writeEditorFiles(directory);
     const { errors, warnings } = checkModule(directory);
-    t.same([...errors, ...warnings], [], template.name);
+    const types = (await typeProblems(directory)).map(formatProblem);
+    t.same([...errors, ...warnings, ...types], [], template.name);
   }
+});
+
+t.test("wrong types are told with their place, in hooks, checkers, tests and what they import", async (t) => {
+  const directory = source("types", {
+    "module.yaml": yaml,
+    "deno.json": `{ "imports": { "@lib/": "./lib/", "port": "./lib/port.ts" } }`,
+    "hooks/start_prim.ts": `import { defineHook, waitFor } from "holdfast";
+import { port } from "port";
+import { name } from "@lib/name.ts";
+import { parse } from "@std/yaml";
+import words from "./words.txt" with { type: "text" };
+export default defineHook(async ({ vars, prot }) => {
+  await waitFor.tcp(port, { timeout: 5 });
+  console.log(name.toFixed(), parse(words), vars.anything, Bun.version);
+});
+`,
+    "hooks/words.txt": "a: 1",
+    "hooks/stop_prim.ts":
+      "await Deno.openKv();\nimport { Database } from 'bun:sqlite';\nconsole.log(Database);\n",
+    "lib/port.ts": "export const port: number = '80';\n",
+    "lib/name.ts": "export const name = 'shop';\n",
+    "lib/vendored.ts": "// @ts-nocheck\nexport const old: number = '';\n",
+    "node_modules/other/index.ts": "export const wrong: number = '';\n",
+    "own.test.ts": "import { FakeNode } from 'holdfast/testing';\nnew FakeNode({ var: {} });\n",
+  });
+  const problems = (await typeProblems(directory)).map(formatProblem);
+  const expected = [
+    /^hooks\/start_prim\.ts:6:42: Property 'prot' does not exist on type 'HookContext'/,
+    /^hooks\/start_prim\.ts:7:29: Type 'number' is not assignable to type 'string'/,
+    /^hooks\/start_prim\.ts:8:20: Property 'toFixed' does not exist/,
+    /^hooks\/stop_prim\.ts:1:12: Property 'openKv' does not exist/,
+    /^lib\/port\.ts:1:14: Type 'string' is not assignable to type 'number'/,
+    /^own\.test\.ts:2:16: .*'var' does not exist in type 'FakeNodeOptions'/,
+  ];
+  t.equal(problems.length, expected.length, problems.join("\n"));
+  for (const [index, pattern] of expected.entries()) t.match(problems[index], pattern);
 });

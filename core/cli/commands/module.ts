@@ -2,8 +2,14 @@
  * Commands about modules as such: making, checking, loading, removing them.
  */
 import { existsSync, readdirSync } from "node:fs";
-import { join, resolve } from "node:path";
-import { checkModule, moduleJsonSchema, writeSdk } from "../../../modules/mod.ts";
+import { join } from "node:path";
+import {
+  checkModule,
+  formatProblem,
+  moduleJsonSchema,
+  typeProblems,
+  writeSdk,
+} from "../../../modules/mod.ts";
 import { TEMPLATES } from "../../../templates/catalog.ts";
 import { type Command, CommandError, EXIT, type ExitStatus, type Invocation } from "../command.ts";
 import { ask, loadedModules } from "../node.ts";
@@ -11,15 +17,21 @@ import { columns } from "../output.ts";
 import { APPLY_COMMANDS } from "./module_apply.ts";
 import { HISTORY_COMMANDS } from "./module_history.ts";
 import { MAKING_COMMANDS } from "./module_make.ts";
-import { clusterNames, moduleDirectory } from "./module_place.ts";
+import { clusterNames, moduleDirectories, moduleDirectory } from "./module_place.ts";
+import { TEST_COMMANDS } from "./module_test.ts";
 
 /** Checks the module called so, the one in a directory, or all of this node. */
-async function checkModules({ arguments: { NAME }, varDir, output }: Invocation): Promise<ExitStatus> {
+async function checkModules({ arguments: { NAME }, flags, varDir, output }: Invocation): Promise<ExitStatus> {
   const names = clusterNames(varDir);
   const reports: { directory: string; errors: string[]; warnings: string[] }[] = [];
-  for (const directory of directoriesOf(NAME, varDir)) {
-    const { errors, warnings } = checkModule(directory, names);
+  for (const directory of moduleDirectories(NAME, varDir)) {
+    const { errors, warnings, errorPlaces } = checkModule(directory, names);
     if (errors.length === 0) await writeSdk(directory);
+    if (!flags.has("no-types")) {
+      const known = new Set(errorPlaces.map(({ file }) => file));
+      const types = (await typeProblems(directory)).filter(({ file }) => !known.has(file));
+      errors.push(...types.map(formatProblem));
+    }
     reports.push({ directory, errors, warnings });
   }
   for (const { directory, errors, warnings } of reports) {
@@ -33,24 +45,6 @@ async function checkModules({ arguments: { NAME }, varDir, output }: Invocation)
   const good = reports.every(({ errors }) => errors.length === 0);
   output.give({ version: 1, status: good ? EXIT.done : EXIT.usage, modules: reports });
   return good ? EXIT.done : EXIT.usage;
-}
-
-function directoriesOf(name: string | undefined, varDir: string): string[] {
-  if (name === undefined) {
-    const folder = join(varDir, "modules");
-    return existsSync(folder)
-      ? readdirSync(folder)
-          .sort()
-          .map((entry) => join(folder, entry))
-      : [];
-  }
-  const directory = /[/.]/.test(name) ? resolve(name) : moduleDirectory(varDir, name);
-  if (!existsSync(directory))
-    throw new CommandError(
-      EXIT.usage,
-      `${directory} is not there; a directory elsewhere is named with a slash, such as ./${name}`,
-    );
-  return [directory];
 }
 
 async function listModules({ varDir, output }: Invocation): Promise<ExitStatus> {
@@ -126,9 +120,17 @@ export const MODULE_COMMANDS: readonly Command[] = [
     ],
     changes:
       "Writes the SDK and its types into the module's .holdfast folder, for editors and for Deno. Exit status 2 when something is wrong.",
-    examples: ["holdfast module check db", "holdfast module check ./db"],
+    options: { "no-types": { help: "do not type-check the hooks, checkers and tests" } },
+    details:
+      "Hooks, checkers and tests are type-checked with the TypeScript in this program, whatever is installed. module apply checks the rest of it again, but no types.",
+    examples: [
+      "holdfast module check db",
+      "holdfast module check ./db",
+      "holdfast module check db --no-types",
+    ],
     run: checkModules,
   },
+  ...TEST_COMMANDS,
   ...APPLY_COMMANDS,
   ...HISTORY_COMMANDS,
   {

@@ -1,5 +1,5 @@
 /** Where a module lies on this node, and who works on it: what the commands about modules share. */
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { ACTIVE, type Commit, Repository, type Signature } from "../../../modules/history/history.ts";
@@ -12,6 +12,25 @@ export function moduleDirectory(varDir: string, name: string): string {
   const problem = moduleNameProblem(name);
   if (problem !== "") throw new CommandError(EXIT.usage, problem);
   return join(resolve(varDir), "modules", name);
+}
+
+/** The module called so, the one in a directory (a name with a slash), or all of this node. Throws CommandError. */
+export function moduleDirectories(name: string | undefined, varDir: string): string[] {
+  if (name === undefined) {
+    const folder = join(varDir, "modules");
+    return existsSync(folder)
+      ? readdirSync(folder)
+          .sort()
+          .map((entry) => join(folder, entry))
+      : [];
+  }
+  const directory = /[/.]/.test(name) ? resolve(name) : moduleDirectory(varDir, name);
+  if (!existsSync(directory))
+    throw new CommandError(
+      EXIT.usage,
+      `${directory} is not there; a directory elsewhere is named with a slash, such as ./${name}`,
+    );
+  return [directory];
 }
 
 /** What a module may name; null while this node belongs to no cluster. */
