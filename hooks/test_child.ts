@@ -14,11 +14,9 @@ export type TestEvent =
   | { event: "broken"; error: string }
   | { event: "done"; count: number };
 
-/** How long a test may take that sets no limit: the file's own limit ends it. */
-const NO_LIMIT = null;
-
+/** Without a limit of its own, a test is ended by its file's. */
 async function within(work: Promise<unknown>, limitMs: number | null): Promise<void> {
-  if (limitMs === NO_LIMIT) return void (await work);
+  if (limitMs === null) return void (await work);
   const { promise, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(() => reject(new Error(`ran over its time limit of ${limitMs} ms`)), limitMs);
   await Promise.race([work, promise]).finally(() => clearTimeout(timer));

@@ -5,7 +5,7 @@ import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, relative } from "node:path";
+import { join } from "node:path";
 import { selfCommand } from "../core/platform/self.ts";
 import { hookEnvironment } from "../hooks/environment.ts";
 import { killFamily, RUN_MARK } from "../hooks/process_tree.ts";
@@ -55,7 +55,7 @@ async function inProcess(
   const mark = randomUUID();
   const child = spawn(command[0]!, command.slice(1), {
     cwd: directory,
-    env: hookEnvironment({ [RUN_MARK]: mark }),
+    env: hookEnvironment({ HOME: process.env["HOME"] ?? "/", [RUN_MARK]: mark }),
     stdio: ["ignore", "pipe", "pipe"],
     detached: true,
   });
@@ -128,9 +128,4 @@ function judged(directory: string, file: string, events: readonly TestEvent[], e
 /** Paths below the module's folder, as its author knows them. */
 function shortened(directory: string, text: string): string {
   return text.replaceAll(`${directory}/`, "");
-}
-
-/** `./db` and the like, for people. */
-export function shownPath(directory: string): string {
-  return relative(process.cwd(), directory) || ".";
 }

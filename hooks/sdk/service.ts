@@ -1,5 +1,4 @@
 /** A service of this machine: a unit of the service manager, or a program with a pid file. */
-import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import process from "node:process";
 import { $, Command } from "./shell.ts";
@@ -77,6 +76,7 @@ const WINDOWS_STATES: Readonly<Record<string, string>> = {
 /** A Windows service through sc.exe. Written from its documentation: it has not been run on a Windows machine yet. */
 function windowsService(name: string, options: ServiceOptions): Base {
   const timeout = options.timeout ?? SERVICE_TIMEOUT;
+  const { spawnSync } = process.getBuiltinModule("node:child_process");
   const control = (verb: string) => {
     const { status: exitCode, stdout } = spawnSync("sc.exe", [verb, name], { encoding: "utf8" });
     return { exitCode, text: stdout ?? "" };

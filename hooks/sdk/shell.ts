@@ -5,11 +5,9 @@
  * command leaves in the background never holds a pipe that would later break under it.
  */
 import { Buffer } from "node:buffer";
-import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import process from "node:process";
 import type { Readable } from "node:stream";
-import { setTimeout as pause } from "node:timers/promises";
 import { parseDuration } from "../../modules/units.ts";
 import { killFamily } from "../process_tree.ts";
 import { standIn } from "./stand_in.ts";
@@ -35,6 +33,11 @@ export class CommandError extends Error {
     this.stdout = result.stdout;
     this.stderr = result.stderr;
   }
+}
+
+/** Resolves after this many milliseconds. */
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** How long captured output may stay open after the command itself ended: a process in the background may hold it. */
@@ -190,6 +193,8 @@ export class Command implements PromiseLike<CommandResult> {
       return this.#judged(result, null);
     }
     const started = performance.now();
+    // Loaded when the first command runs: a hook starts sooner without.
+    const { spawn } = process.getBuiltinModule("node:child_process");
     const child = spawn("/bin/sh", ["-c", this.line], {
       ...(this.#cwd === undefined ? {} : { cwd: this.#cwd }),
       env: { ...process.env, ...this.#env },

@@ -4,10 +4,12 @@
  * While one of them runs, commands (`$`), `service`, `secret`, `log` and the waits for ports, addresses and processes are
  * answered by the test. Files are real, and so is what a hook does without the SDK (fetch, node:child_process, Deno.Command).
  */
-import nodeAssert from "node:assert/strict";
 import process from "node:process";
 import type { CheckerContext, CheckerResult, HookContext } from "./context.ts";
 import { setStandIn, standIn } from "./stand_in.ts";
+
+// An import would be loaded by each process of the binary, hooks first of all.
+const nodeAssert: typeof import("node:assert/strict") = process.getBuiltinModule("node:assert/strict");
 
 /** How a command ended; what is left out is 0 and "". */
 export interface Answer {

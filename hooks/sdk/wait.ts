@@ -2,8 +2,8 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
 import process from "node:process";
-import { setTimeout as pause } from "node:timers/promises";
 import { formatDuration, parseDuration } from "../../modules/units.ts";
+import { pause } from "./shell.ts";
 import { standIn } from "./stand_in.ts";
 
 /** How long, and how often. */
