@@ -11,7 +11,8 @@ import { DT_DIR } from "../replication/names.ts";
 import { type Frame, Frame as FrameBuffer, FrameType } from "../replication/operation.ts";
 import { readAttributes } from "./attributes.ts";
 import type { VerifyResult } from "./control.ts";
-import { describe, whatDiffers } from "./object_description.ts";
+import type { Listing } from "./listing.ts";
+import { DirectoryDescription, describe, whatDiffers } from "./object_description.ts";
 import type { OrderedStream } from "./ordered_stream.ts";
 import { monotonic } from "./poll_loop.ts";
 import type { BackingTree, TreeRoot } from "./source_tree.ts";
@@ -24,13 +25,16 @@ const SLICE = 3;
 /** Later enough that the primary has told modification times, ms. */
 const RETRY_AFTER = 1300;
 const TRIES = 4;
+/** This try is the last. */
+export const LAST_TRY = TRIES - 1;
+/** How often a directory is listed a little at a time, before it is in one go. */
+const MOST_TORN = 3;
 
 const room = allocate(ZONE);
 
 /** A question that waits for its answer, or for its next try. */
 interface Question {
   id: number;
-  path: string;
   /** -1: names and attributes; else the zone's offset. */
   offset: number;
   told: string;
@@ -38,11 +42,16 @@ interface Question {
   dueAt: number;
 }
 
-/** A file or directory still to be looked at. */
-interface Ahead {
-  id: number;
-  path: string;
-  directory: boolean;
+/** A directory that is being listed. */
+interface Look {
+  question: Question;
+  fd: number;
+  listing: Listing;
+  description: DirectoryDescription;
+  /** What it holds, as in `#ahead`; null: that was seen before. */
+  children: number[] | null;
+  /** How often it changed on the way. */
+  torn: number;
 }
 
 /** One verification. */
@@ -50,15 +59,17 @@ export class Verification {
   readonly #outbound: OrderedStream;
   readonly #writer: StreamWriter;
   readonly #tree: BackingTree;
-  readonly #roots: readonly TreeRoot[];
   readonly #done: (result: VerifyResult) => void;
-  readonly #ahead: Ahead[];
+  readonly #paths: readonly string[];
+  /** Identities still to be looked at; those of directories negative. */
+  readonly #ahead: number[];
   readonly #asked = new Map<number, Question>();
   readonly #again: Question[] = [];
   readonly #result = { objects: 0, bytes: 0, differences: [] as { path: string; what: string }[] };
   readonly #frame = new FrameBuffer();
   #ticket = 0;
-  #file: { id: number; path: string; fd: number; offset: number; size: number } | null = null;
+  #file: { id: number; fd: number; offset: number; size: number } | null = null;
+  #look: Look | null = null;
 
   /** `paths` are those of the roots, in the same order. */
   constructor(
@@ -72,9 +83,9 @@ export class Verification {
     this.#outbound = outbound;
     this.#writer = writer;
     this.#tree = tree;
-    this.#roots = roots;
     this.#done = done;
-    this.#ahead = roots.map(({ id }, index) => ({ id, path: paths[index] ?? "", directory: true }));
+    this.#paths = paths;
+    this.#ahead = roots.map(({ id }) => -id);
   }
 
   /** Asks what there is room and time for. Returns when to go on by itself; Infinity: with the next answer. */
@@ -82,8 +93,9 @@ export class Verification {
     const end = now + SLICE;
     while (this.#asked.size < IN_FLIGHT) {
       if (monotonic() > end) return now;
-      if (this.#file !== null) this.#askZone(this.#file);
-      else if (this.#ahead.length > 0) this.#look(this.#ahead.pop()!);
+      if (this.#look !== null) this.#lookFurther(this.#look);
+      else if (this.#file !== null) this.#askZone(this.#file);
+      else if (this.#ahead.length > 0) this.#begin(this.#ahead.pop()!);
       else return this.#askAgain(now);
     }
     return Number.POSITIVE_INFINITY;
@@ -100,18 +112,29 @@ export class Verification {
       this.#again.push(question);
       return;
     }
+    const path = this.#pathOf(question.id);
+    // Removed meanwhile: its directory's names say whether the target knows.
+    if (path === null) return;
     const theirs = new TextDecoder().decode(frame.data.copy());
     const what =
       question.offset >= 0
         ? `bytes ${question.offset} to ${question.offset + ZONE - 1} differ`
         : whatDiffers(question.told, theirs);
-    this.#result.differences.push({ path: question.path, what });
+    this.#result.differences.push({ path, what });
+  }
+
+  #pathOf(id: number): string | null {
+    const found = this.#tree.pathOf(id);
+    if (found === null) return null;
+    const names = found.names.map((name) => Buffer.from(name, "latin1").toString("utf8"));
+    return [this.#paths[found.root] ?? "", ...names].join("/");
   }
 
   /** Closes what is open. */
   close(): void {
     if (this.#file !== null) close(this.#file.fd);
     this.#file = null;
+    this.#endLook();
     this.#tree.close();
   }
 
@@ -127,50 +150,106 @@ export class Verification {
     const fd = this.#tree.open(question.id);
     // Deleted meanwhile: its directory's names say whether the target knows.
     if (fd < 0) return now;
-    if (question.offset < 0) this.#ask(question, this.#describe(question.id, fd), new Uint8Array(0));
-    else this.#askBytes(question, fd);
-    close(fd);
+    if (question.offset < 0) this.#tell(question, fd, false);
+    else {
+      this.#askBytes(question, fd);
+      close(fd);
+    }
     return now;
   }
 
-  #look({ id, path, directory }: Ahead): void {
+  /** Looks at what comes next. */
+  #begin(entry: number): void {
+    const id = Math.abs(entry);
     const fd = this.#tree.open(id);
     if (fd < 0 || !this.#outbound.bind(id)) {
       if (fd >= 0) close(fd);
       return;
     }
     this.#result.objects++;
-    this.#ask(
-      { id, path, offset: -1, told: "", tries: 0, dueAt: 0 },
-      this.#describe(id, fd),
-      new Uint8Array(0),
-    );
+    this.#tell({ id, offset: -1, told: "", tries: 0, dueAt: 0 }, fd, entry < 0);
+  }
+
+  /** Tells the names and attributes of the open object, which is closed in the end. `isFirst`: what the directory holds is looked at too. */
+  #tell(question: Question, fd: number, isFirst: boolean): void {
+    const { id, tries } = question;
     readAttributes(fd, this.#frame);
-    if (directory) this.#enter(id, path);
-    if ((this.#frame.mode & S_IFMT) === S_IFREG && this.#frame.size > 0) {
-      this.#file = { id, path, fd, offset: 0, size: this.#frame.size };
-    } else close(fd);
-  }
-
-  #enter(id: number, path: string): void {
-    const entries = this.#tree.list(id);
-    if (typeof entries === "number") return;
-    for (const { id: child, name, type } of entries) {
-      const text = Buffer.from(name, "latin1").toString("utf8");
-      this.#ahead.push({ id: child, path: `${path}/${text}`, directory: type === DT_DIR });
+    const { mode, size } = this.#frame;
+    if ((mode & S_IFMT) === S_IFDIR) {
+      const listing = this.#tree.listing(id);
+      if (typeof listing === "number") close(fd);
+      else {
+        const description = new DirectoryDescription(fd);
+        this.#look = { question, fd, listing, description, children: isFirst ? [] : null, torn: 0 };
+      }
+      return;
     }
+    this.#ask(question, describe(fd), new Uint8Array(0));
+    if (tries === 0 && (mode & S_IFMT) === S_IFREG && size > 0) this.#file = { id, fd, offset: 0, size };
+    else close(fd);
   }
 
-  #askZone(file: { id: number; path: string; fd: number; offset: number; size: number }): void {
+  /** Lists a little more of a directory; all of it, when it changed all the time. */
+  #lookFurther(look: Look): void {
+    const { question, listing, description, children } = look;
+    const isLast = look.torn >= MOST_TORN && question.tries >= LAST_TRY;
+    do {
+      const found = this.#tree.next(question.id, listing);
+      if (found === null) {
+        this.#looked(look, isLast);
+        return;
+      }
+      description.add(found);
+      for (const { id, type } of children === null ? [] : found) children!.push(type === DT_DIR ? -id : id);
+    } while (isLast);
+  }
+
+  /** The listing is at its end: of a directory that changed meanwhile it begins anew, in the end a little later. */
+  #looked(look: Look, isLast: boolean): void {
+    const { question, fd, listing, description, children, torn } = look;
+    if (!description.isTorn || isLast) {
+      this.#ask(question, description.text(listing.failed), new Uint8Array(0));
+      for (const child of children ?? []) this.#ahead.push(child);
+      this.#endLook();
+      return;
+    }
+    if (torn >= MOST_TORN) {
+      question.tries++;
+      question.dueAt = monotonic() + RETRY_AFTER;
+      this.#again.push(question);
+      // What was moved away is looked at where it is found by then.
+      for (const child of children ?? []) this.#ahead.push(child);
+      this.#endLook();
+      return;
+    }
+    listing.close();
+    this.#look = null;
+    const again = this.#tree.listing(question.id);
+    if (typeof again === "number") close(fd);
+    else
+      this.#look = {
+        question,
+        fd,
+        listing: again,
+        description: new DirectoryDescription(fd),
+        children: children === null ? null : [],
+        torn: torn + 1,
+      };
+  }
+
+  #endLook(): void {
+    this.#look?.listing.close();
+    if (this.#look !== null) close(this.#look.fd);
+    this.#look = null;
+  }
+
+  #askZone(file: { id: number; fd: number; offset: number; size: number }): void {
     if (file.offset >= file.size) {
       close(file.fd);
       this.#file = null;
       return;
     }
-    this.#askBytes(
-      { id: file.id, path: file.path, offset: file.offset, told: "", tries: 0, dueAt: 0 },
-      file.fd,
-    );
+    this.#askBytes({ id: file.id, offset: file.offset, told: "", tries: 0, dueAt: 0 }, file.fd);
     file.offset += ZONE;
   }
 
@@ -191,17 +270,11 @@ export class Verification {
     const { frame } = this.#writer;
     frame.ticket = ticket;
     frame.id = question.id;
-    frame.offset = Math.max(0, question.offset);
+    // The last time a directory that changes must be listed in one go.
+    frame.offset = question.offset < 0 ? question.tries : question.offset;
     frame.length = question.offset < 0 ? 0 : ZONE;
     frame.data.set(question.offset < 0 ? hashOf(new TextEncoder().encode(told)) : hash);
     this.#outbound.send(FrameType.VERIFY);
-  }
-
-  #describe(id: number, fd: number): string {
-    readAttributes(fd, this.#frame);
-    const directory = (this.#frame.mode & S_IFMT) === S_IFDIR ? this.#tree.directory(id) : null;
-    const root = directory === null || typeof directory === "number" ? this.#roots[0]! : directory.root;
-    return describe(fd, root.identities, root.id === id, root.filter);
   }
 }
 
