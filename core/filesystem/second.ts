@@ -35,6 +35,9 @@ import { VerifyAnswer } from "./verify_answer.ts";
 /** What was received is dealt with for so long in one turn, ms. */
 const SLICE = 8;
 
+/** Directories are looked at for so long in one turn, ms. */
+const VERIFY_SLICE = 3;
+
 /** A primary says something this often, ms. */
 const PRIMARY_PINGS = 1000;
 
@@ -105,7 +108,7 @@ export class Second implements LinkOwner {
     });
     this.#touched = new TouchedObjects(this.#objects, host.pool, roots.fds);
     this.#points = new SecondPoints(this.#touched, record);
-    this.#verify = new VerifyAnswer(this.#objects, roots, this.#filters);
+    this.#verify = new VerifyAnswer(this.#objects, roots, this.#filters, this.#answers);
   }
 
   /** Covers the directories and begins to dial. Throws when a directory cannot be covered. */
@@ -178,9 +181,10 @@ export class Second implements LinkOwner {
     }
     this.#turnEnds = 0;
     if (this.#link === null) return now;
+    if (this.#verify.isBusy) this.#verify.goOn(monotonic() + VERIFY_SLICE);
     const due = this.#answers.acknowledge(this.#applied, now, this.#isPatient);
     this.#answers.flush(this.#link);
-    if (this.#link?.isPaused !== false) return now;
+    if (this.#link?.isPaused !== false || this.#verify.isBusy) return now;
     return Math.min(due, this.#watch(this.#link, now));
   }
 
@@ -251,6 +255,7 @@ export class Second implements LinkOwner {
     }
     this.phase = "idle";
     this.#answers.clear();
+    this.#verify.clear();
     this.#reader.close();
     this.#reader = new StreamReader();
     rememberPlaces(this.#store.marks, this.#objects);
@@ -282,8 +287,7 @@ export class Second implements LinkOwner {
         return;
       case FrameType.VERIFY:
         this.#applied = frame.sequence;
-        this.#verify.fill(this.#answers.frame, frame);
-        this.#answers.add();
+        this.#verify.take(frame);
         return;
       case FrameType.DURABLE_POINT:
         this.#applied = frame.sequence;
