@@ -70,7 +70,9 @@ export class Verification {
   readonly #tops: readonly { path: string }[];
   /** Identities still to be looked at; those of directories negative. */
   readonly #ahead: number[];
-  readonly #asked = new Map<number, Question>();
+  /** By their tickets, which are used again. A Map would grow and be copied all the time, and what is kept of it keep what comes later. */
+  readonly #asked: (Question | null)[] = new Array<null>(IN_FLIGHT).fill(null);
+  #inFlight = 0;
   readonly #again: Question[] = [];
   readonly #result: {
     objects: number;
@@ -81,7 +83,6 @@ export class Verification {
   /** What is in the result as unreadable. */
   readonly #known = new Set<string>();
   readonly #frame = new FrameBuffer();
-  #ticket = 0;
   #file: { id: number; fd: number; offset: number; size: number } | null = null;
   #look: Look | null = null;
 
@@ -105,7 +106,7 @@ export class Verification {
   /** Asks what there is room and time for. Returns when to go on by itself; Infinity: with the next answer. */
   step(now: number): number {
     const end = now + SLICE;
-    while (this.#asked.size < IN_FLIGHT) {
+    while (this.#inFlight < IN_FLIGHT) {
       if (monotonic() > end) return now;
       if (this.#look !== null) this.#lookFurther(this.#look);
       else if (this.#file !== null) this.#askZone(this.#file);
@@ -117,9 +118,10 @@ export class Verification {
 
   /** The target's answer: equal, or what it has instead. */
   answered(frame: Frame, now: number): void {
-    const question = this.#asked.get(frame.ticket);
-    if (question === undefined) return;
-    this.#asked.delete(frame.ticket);
+    const question = this.#asked[frame.ticket];
+    if (question == null) return;
+    this.#asked[frame.ticket] = null;
+    this.#inFlight--;
     if (frame.errno === 0) return;
     if (++question.tries < TRIES) {
       question.dueAt = now + RETRY_AFTER;
@@ -166,7 +168,7 @@ export class Verification {
   #askAgain(now: number): number {
     const question = this.#again[0];
     if (question === undefined) {
-      if (this.#asked.size === 0) this.#done(this.#result);
+      if (this.#inFlight === 0) this.#done(this.#result);
       return Number.POSITIVE_INFINITY;
     }
     if (now < question.dueAt) return question.dueAt;
@@ -291,13 +293,11 @@ export class Verification {
   }
 
   #ask(question: Question, told: string, hash: Uint8Array): void {
+    if (!this.#outbound.bind(question.id)) return;
     question.told = told;
-    const ticket = ++this.#ticket;
-    this.#asked.set(ticket, question);
-    if (!this.#outbound.bind(question.id)) {
-      this.#asked.delete(ticket);
-      return;
-    }
+    const ticket = this.#asked.indexOf(null);
+    this.#asked[ticket] = question;
+    this.#inFlight++;
     const { frame } = this.#writer;
     frame.ticket = ticket;
     frame.id = question.id;
