@@ -134,6 +134,12 @@ export class Link {
     }
   }
 
+  /** In a pause: takes a frame or two of what waits. A window that stays shut for too long counts as silence, see TCP_USER_TIMEOUT in tcp(7). */
+  sip(now: number): void {
+    this.goOn(now);
+    if (!this.isClosed) this.#receive(now);
+  }
+
   /** Closes and tells the owner, once. */
   close(why: string): void {
     if (this.isClosed) return;

@@ -37,6 +37,8 @@ const SLICE = 8;
 
 /** Directories are looked at for so long in one turn, ms. */
 const VERIFY_SLICE = 3;
+/** So often a little is received while a directory is made, in the time after which a connection in which nothing moves is given up. */
+const SIPS = 4;
 
 /** A primary says something this often, ms. */
 const PRIMARY_PINGS = 1000;
@@ -179,6 +181,7 @@ export class Second implements LinkOwner {
       this.#turnEnds = monotonic() + SLICE;
       this.#takeAll(this.#link);
     }
+    if (this.#link !== null && this.#copy.isBusy) this.#sip(this.#link, now);
     this.#turnEnds = 0;
     if (this.#link === null) return now;
     if (this.#verify.isBusy) this.#verify.goOn(monotonic() + VERIFY_SLICE);
@@ -227,6 +230,13 @@ export class Second implements LinkOwner {
     this.#takeAll(link);
     // However long that took: who was busy heard nothing meanwhile, and must not call it silence.
     link.heardAt = monotonic();
+  }
+
+  /** Of a stream that waits for a directory to be made, maybe for long, takes a little now and then. */
+  #sip(link: Link, now: number): void {
+    if (now - link.heardAt < this.#host.config.timeoutMs / SIPS) return;
+    link.sip(now);
+    link.isPaused = this.#copy.isBusy;
   }
 
   /** Deals with what was received, for as long as a turn may take; what is left waits for the next one, and the link with it. */
