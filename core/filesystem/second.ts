@@ -37,6 +37,9 @@ const SLICE = 8;
 
 /** Directories are looked at for so long in one turn, ms. */
 const VERIFY_SLICE = 3;
+/** Questions of a comparison do not come further apart than this, ms. */
+const COMPARED_LATELY = 2000;
+
 /** So often a little is received while a directory is made, in the time after which a connection in which nothing moves is given up. */
 const SIPS = 4;
 
@@ -80,6 +83,8 @@ export class Second implements LinkOwner {
   #behind: ChangedBehind | null = null;
   #stopped = false;
   #now = 0;
+  /** When the primary last asked for a comparison. */
+  #comparedAt = Number.NEGATIVE_INFINITY;
   /** When the present turn should end; 0: nothing was received in it yet. */
   #turnEnds = 0;
 
@@ -111,6 +116,12 @@ export class Second implements LinkOwner {
     this.#touched = new TouchedObjects(this.#objects, host.pool, roots.fds);
     this.#points = new SecondPoints(this.#touched, record);
     this.#verify = new VerifyAnswer(this.#objects, roots, this.#filters, this.#answers);
+  }
+
+  /** Something is being copied, or both copies are being compared, or were until just now. */
+  get isBusy(): boolean {
+    const isCopying = this.phase !== "idle" && this.phase !== "inSync";
+    return isCopying || this.#now - this.#comparedAt < COMPARED_LATELY;
   }
 
   /** Covers the directories and begins to dial. Throws when a directory cannot be covered. */
@@ -297,6 +308,7 @@ export class Second implements LinkOwner {
         return;
       case FrameType.VERIFY:
         this.#applied = frame.sequence;
+        this.#comparedAt = this.#now;
         this.#verify.take(frame);
         return;
       case FrameType.DURABLE_POINT:
