@@ -1,6 +1,5 @@
 /** The door of modules/: what a module is, how it is read, checked, packed and unpacked. */
 
-export { type PackedModule, packedRevision, packModule, unpackModule } from "./apply.ts";
 export { type CheckReport, checkModule } from "./check.ts";
 export type { ClusterNames } from "./cross_checks.ts";
 export { HOOK_NAMES, type HookFile, type ModuleHook } from "./hook_files.ts";

@@ -25,7 +25,12 @@ export function parseSetting(text: string): Setting {
 }
 
 /** The template's files with `settings` put into its module.yaml; comments stay. Throws RangeError on a value that is not YAML. */
-export function instantiate(template: Template, settings: readonly Setting[]): Record<string, string> {
+export function instantiate(
+  template: Pick<Template, "files">,
+  settings: readonly Setting[],
+): Record<string, string> {
+  // As it was written: what is laid out anew would be in conflict with the next version of the template.
+  if (settings.length === 0) return { ...template.files };
   const document = parseDocument(template.files["module.yaml"] ?? "");
   for (const { path, value } of settings) {
     const before = document.getIn(path, true);

@@ -61,12 +61,14 @@ const waitBody = v.strictObject({
   states: v.pipe(v.array(states), v.minLength(1)),
   timeoutMs: v.pipe(v.number(), v.minValue(0), v.maxValue(86_400_000)),
 });
-const loadBody = v.object({
-  files: v.record(v.pipe(v.string(), v.maxLength(1024)), v.string()),
-  revision: v.pipe(v.string(), v.maxLength(128)),
-  number: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(500)),
+const commit = v.pipe(v.string(), v.regex(/^[0-9a-f]{40}$/, "not a revision"));
+const offerBody = v.object({
+  commit,
+  pack: v.nullable(v.pipe(v.string(), v.regex(/^[A-Za-z0-9+/]*={0,2}$/, "not base64"))),
+  number: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(32)),
+  dryRun: v.boolean(),
 });
-const applyBody = v.strictObject({ directory: v.string(), dryRun: v.optional(v.boolean(), false) });
+const applyBody = v.strictObject({ commit, dryRun: v.optional(v.boolean(), false) });
 const logQuery = v.object({
   module: v.optional(moduleName),
   lines: v.optional(v.pipe(v.string(), v.digits(), v.transform(Number), v.maxValue(1_000_000)), "100"),
@@ -157,9 +159,26 @@ function targetOf(c: Ctx, cluster: Cluster | null): ForwardTarget | null {
 function moduleRoutes(app: Hono<Bindings>, engine: () => Engine): void {
   const name = (c: Ctx): string => parse(moduleName, c.req.param("name"));
   app.get("/modules", (c) => c.json(engine().modules()));
-  app.put("/modules/:name", async (c) => {
-    const { files, revision, number } = await readBody(c.req.raw, loadBody);
-    return resultResponse(await engine().loadModule(name(c), files, revision, number));
+  app.post("/modules/:name/prepare", async (c) => {
+    const { caller } = c.env;
+    if (caller.kind !== "member") throw new Refusal(2, "only another node hands a revision over");
+    const offer = await readBody(c.req.raw, offerBody);
+    return resultResponse(await engine().prepareRevision(name(c), { ...offer, from: caller.node }));
+  });
+  app.post("/modules/:name/activate", async (c) => {
+    const body = await readBody(c.req.raw, v.strictObject({ commit }));
+    return resultResponse(await engine().activateRevision(name(c), body.commit));
+  });
+  app.post("/modules/:name/abandon", async (c) => {
+    const body = await readBody(c.req.raw, v.strictObject({ commit }));
+    return resultResponse(engine().abandonRevision(name(c), body.commit));
+  });
+  app.post("/modules/:name/revision", async (c) => {
+    const { haves } = await readBody(
+      c.req.raw,
+      v.strictObject({ haves: v.pipe(v.array(commit), v.maxLength(100)) }),
+    );
+    return resultResponse(await engine().giveRevision(name(c), haves));
   });
   app.delete("/modules/:name", async (c) => resultResponse(await engine().removeModule(name(c))));
   app.post("/modules/:name/command", async (c) => {
@@ -180,8 +199,9 @@ function moduleRoutes(app: Hono<Bindings>, engine: () => Engine): void {
   });
   app.post("/modules/:name/apply", async (c) => {
     onlyLocal(c);
-    const { directory, dryRun } = await readBody(c.req.raw, applyBody);
-    return resultResponse(await engine().applyModule(name(c), directory, dryRun));
+    const body = await readBody(c.req.raw, applyBody);
+    const { dryRun } = body;
+    return resultResponse(await engine().applyModule(name(c), body.commit, { dryRun, by: byOf(c) }));
   });
   app.get("/modules/:name/explain", async (c) =>
     resultResponse(await engine().explain(name(c), c.req.query("at") ?? null)),

@@ -31,6 +31,11 @@ switch (words[0]) {
     await runHookChild();
     break;
   }
+  case "__revision": {
+    const { runRevisionProcess } = await import("../daemon/revision_process.ts");
+    await runRevisionProcess();
+    break;
+  }
   case "__demo": {
     const { runDemoPart } = await import("./demo/demo.ts");
     process.exitCode = await runDemoPart(words.slice(1));

@@ -16,6 +16,8 @@ export interface Beat {
   leaving: boolean;
   /** By module. */
   views: Readonly<Record<string, PeerView>>;
+  /** By module, the revision that this node works with: a git commit. */
+  revisions?: Readonly<Record<string, string>>;
 }
 
 /** beat number (4), piece (1), number of pieces (1). */
@@ -59,6 +61,7 @@ const beat = v.object({
   hears: v.record(text, v.array(text)),
   leaving: v.boolean(),
   views: v.record(text, view),
+  revisions: v.exactOptional(v.record(text, v.pipe(v.string(), v.regex(/^[0-9a-f]{40}$/)))),
 });
 
 /** Cuts a beat into bodies of at most `room` bytes. `number` grows with each beat of an incarnation. Throws RangeError when it is hopelessly large. */

@@ -109,29 +109,32 @@ class Daemon implements ApiHost {
     guardian.on("awake", () => {
       for (const runtime of modules.values()) runtime.awake();
     });
-    const heartbeats = new Heartbeats(cluster, guardian, modules);
+    let engine: NodeEngine | null = null;
+    const heartbeats = new Heartbeats(cluster, guardian, modules, () => engine?.revisions ?? null);
     const own = cluster.nodes[cluster.node]!;
     const lans = Object.fromEntries(Object.entries(own.addresses).map(([lan, { bind }]) => [lan, bind]));
     const network = openNetwork(lans);
     const announcing = setInterval(() => network.announce(), ANNOUNCE_MS);
     const { incarnation } = heartbeats;
     const publish = (): void => heartbeats.publish();
-    const engine = new NodeEngine(
-      { varDir: this.varDir, cluster, guardian, welcome, incarnation, network, publish },
+    const heard = (): ReadonlySet<string> => heartbeats.heard();
+    const member = new NodeEngine(
+      { varDir: this.varDir, cluster, guardian, welcome, incarnation, network, publish, heard },
       modules,
     );
+    engine = member;
     const stopListening = listenForReplication(this.varDir, (module) => modules.get(module)?.link);
     const server = serveMembers(cluster, this.#api!, (address, error) =>
       console.error(`holdfast: ${address}: ${error.message}`),
     );
     await heartbeats.open();
-    await engine.loadAll();
+    await member.loadAll();
     return {
       cluster,
-      engine,
+      engine: member,
       heartbeats,
       close: async () => {
-        await engine.standDown();
+        await member.standDown();
         await heartbeats.close();
         server.close();
         stopListening();

@@ -18,6 +18,8 @@ export interface NodeStatus {
   remedy?: string;
   reintegration?: ReintegrationProgress | null;
   resources: Record<string, { state: string; since: string; detail?: string }>;
+  /** The module's revision on that node, abbreviated; absent while it is not known. */
+  revision?: string;
 }
 
 /** The document of `status --json`. */
@@ -44,6 +46,19 @@ export type ModuleCommand =
   | "stopstart"
   | "swap"
   | "forcestop";
+
+/** A revision of a module on its way to a node. */
+export interface RevisionOffer {
+  commit: string;
+  /** What the node may lack of its objects, base64. */
+  pack: string | null;
+  /** The module's place in the cluster, from 1: its replication port follows from it. */
+  number: number;
+  /** Only ask: nothing is kept ready. */
+  dryRun: boolean;
+  /** The node that hands it over. */
+  from: string;
+}
 
 /** One line of a module's log. */
 export interface LogLine {
@@ -72,18 +87,15 @@ export interface Engine {
   ): AsyncIterable<LogLine>;
   verify(module: string): Promise<CommandResult>;
   boot(module: string, value: "always" | "never" | "auto"): Promise<CommandResult>;
-  /**
-   * Takes a module's files (path to content, base64), validates, stores and loads them on this node. `number` is the module's place in
-   * the cluster, from 1: its replication port follows from it, so every node must be told the same.
-   */
-  loadModule(
-    name: string,
-    files: Record<string, string>,
-    revision: string,
-    number: number,
-  ): Promise<CommandResult>;
-  /** Applies the module in `directory` on every node of the cluster. */
-  applyModule(name: string, directory: string, dryRun: boolean): Promise<CommandResult>;
+  /** Hands a revision, whose objects are in the repository of this node, to every node; all switch to it or none. */
+  applyModule(name: string, commit: string, options: { dryRun: boolean; by: string }): Promise<CommandResult>;
+  /** Another node asks: could this revision work here? It is kept ready, and no other is, until `activate` or `abandon`. */
+  prepareRevision(name: string, offer: RevisionOffer): Promise<CommandResult>;
+  /** Switches to a revision that was kept ready. */
+  activateRevision(name: string, commit: string): Promise<CommandResult>;
+  abandonRevision(name: string, commit: string): CommandResult;
+  /** What works here, for a node that has `haves`: data is `{ commit, number, pack }`, the pack in base64, null where it has it. */
+  giveRevision(name: string, haves: readonly string[]): Promise<CommandResult>;
   removeModule(name: string): Promise<CommandResult>;
   modules(): { name: string; kind: string; revision: string; number: number }[];
   explain(module: string, at: string | null): Promise<CommandResult>;

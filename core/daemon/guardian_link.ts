@@ -152,6 +152,11 @@ export class GuardianLink extends EventEmitter<{
     this.#say({ op: "arm", armament });
   }
 
+  /** Does a late daemon cost this module its role? */
+  isArmed(module: string): boolean {
+    return this.#armed.has(module);
+  }
+
   disarm(module: string): void {
     if (this.#armed.delete(module)) this.#say({ op: "disarm", module });
   }

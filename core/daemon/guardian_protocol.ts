@@ -41,7 +41,7 @@ export type GuardianMessage =
       type: "welcome";
       running: readonly string[];
       fenced: readonly string[];
-      settled: Readonly<Record<string, ModuleState>>;
+      settled: Record<string, ModuleState>;
     }
   | { type: "running"; module: string; pid: number }
   /** A replication process ended. `replaced`: another one was started at once, which can take over its live mounts. */

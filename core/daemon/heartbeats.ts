@@ -6,6 +6,7 @@ import { type Beat, type Cluster, HeartbeatSockets, type SignOfLife } from "../c
 import type { GuardianLink } from "./guardian_link.ts";
 import { Lateness } from "./lateness.ts";
 import type { ModuleRuntime } from "./module_runtime.ts";
+import type { Revisions } from "./revisions.ts";
 
 const TICK_MS_MIN = 10;
 /** Changes are told at once, but not more often than this, ms. */
@@ -25,6 +26,8 @@ export class Heartbeats {
     private readonly cluster: Cluster,
     private readonly guardian: GuardianLink,
     private readonly modules: ReadonlyMap<string, ModuleRuntime>,
+    /** What this node works with, and who is told what the others do. */
+    private readonly revisions: () => Pick<Revisions, "own" | "onBeat"> | null,
   ) {
     this.#lateness = new Lateness(cluster.heartbeat.timeoutMs * LATE);
     this.#sockets = new HeartbeatSockets(cluster, {
@@ -89,6 +92,11 @@ export class Heartbeats {
     return this.#sockets.hears(this.cluster.heartbeat.timeoutMs);
   }
 
+  /** The nodes that are heard on any lan. */
+  heard(): ReadonlySet<string> {
+    return new Set(Object.values(this.heardOnEachLan()).flat());
+  }
+
   /** By lan, the peers that a module hears there. */
   hears(): Record<string, string[]> {
     const hears: Record<string, string[]> = {};
@@ -107,7 +115,8 @@ export class Heartbeats {
     for (const runtime of this.modules.values()) runtime.holdAddresses();
     const views: Record<string, Beat["views"][string]> = {};
     for (const [name, runtime] of this.modules) if (runtime.booted) views[name] = runtime.view();
-    this.#sockets.send({ hears: this.hears(), leaving: this.#leaving, views });
+    const revisions = this.revisions()?.own() ?? {};
+    this.#sockets.send({ hears: this.hears(), leaving: this.#leaving, views, revisions });
     this.#lateness.mark();
   }
 
@@ -116,6 +125,7 @@ export class Heartbeats {
   }
 
   #onBeat(from: string, beat: Beat): void {
+    this.revisions()?.onBeat(from, beat.revisions ?? {});
     for (const [name, runtime] of this.modules) runtime.watch?.onBeat(from, beat, beat.views[name] ?? null);
   }
 }

@@ -29,9 +29,10 @@ export interface ExecutorParts {
   cluster: Cluster;
   /** The other node of a mirror. */
   peer: ClusterNode | null;
+  /** May be another from one effect to the next. */
   definition: ModuleDefinition;
   number: number;
-  /** The heartbeat timeout T of this module, ms. */
+  /** The heartbeat timeout T of this module, ms; may change likewise. */
   timeoutMs: number;
   group: ProcessGroup;
   guardian: GuardianLink;
@@ -62,6 +63,12 @@ export class ModuleExecutor implements Executor {
 
   publish(): void {
     this.parts.publish();
+  }
+
+  /** Goes on with another revision of the module. What runs is not touched. */
+  reconfigure(definition: ModuleDefinition, timeoutMs: number): void {
+    Object.assign(this.parts, { definition, timeoutMs });
+    if (this.parts.guardian.isArmed(definition.name)) this.arm();
   }
 
   /** Where hooks and the application print. */
@@ -177,6 +184,7 @@ export class ModuleExecutor implements Executor {
       },
       timeoutMs,
       env: { [MARK]: group.mark, HOLDFAST_VAR: varDir },
+      permissions: config.permissions,
       cgroupPath: group.path,
       outputFile: this.scriptLog,
       onOutput: (line) => journal.line("script", line),

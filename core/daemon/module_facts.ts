@@ -1,5 +1,5 @@
 /**
- * What a node keeps about a module beside its files: its number in the cluster, its revision, the boot setting of this node.
+ * What a node keeps about a module beside its files and its history: its number in the cluster, the boot setting of this node.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,11 +8,12 @@ import { writeDurably } from "./record.ts";
 
 const factsSchema = v.object({
   name: v.string(),
-  revision: v.string(),
   /** Place in the cluster, from 1. */
   number: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(32)),
   /** `holdfast boot` on this node; null follows module.yaml. */
   boot: v.nullable(v.picklist(["always", "never", "auto"])),
+  /** Heartbeat timeouts, ms, that the peer may still go by, since it was not heard with the revision that works here. */
+  formerTimeouts: v.exactOptional(v.object({ least: v.number(), most: v.number() })),
 });
 
 /** See the schema above. */
@@ -33,6 +34,15 @@ export function moduleFacts(varDir: string): ModuleFacts[] {
       }
     })
     .sort((a, b) => a.number - b.number);
+}
+
+/** The facts of one module; null where there are none that can be read. */
+export function factsOf(varDir: string, name: string): ModuleFacts | null {
+  try {
+    return v.parse(factsSchema, JSON.parse(readFileSync(join(varDir, "state", name, "module.json"), "utf8")));
+  } catch {
+    return null;
+  }
 }
 
 /** Writes the facts of one module durably. */

@@ -4,9 +4,11 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { followOutput, stopFollowing } from "../../hooks/output.ts";
+import type { Commit } from "../../modules/history/history.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
+import type { ModuleConfig } from "../../modules/schema.ts";
 import type { Cluster, ClusterNode } from "../cluster/cluster.ts";
-import type { Command, DurableRecord, PeerView } from "../failover/types.ts";
+import type { Command, DurableRecord, FailoverConfig, PeerView } from "../failover/types.ts";
 import type { ReintegrationProgress, ReplicationCounters, VerifyResult } from "../filesystem/control.ts";
 import type { VirtualIp } from "../network/virtual_ip.ts";
 import { type Adopted, adopt } from "./adoption.ts";
@@ -37,6 +39,37 @@ export interface NodeParts {
   network: VirtualIp;
   /** Tell the peers soon. */
   publish(): void;
+  /** Nodes whose heartbeats are heard now. */
+  heard(): ReadonlySet<string>;
+}
+
+/** Why a module is kept from working with its peer, for people. */
+export interface Hold {
+  reason: string;
+  remedy?: string;
+}
+
+/** Who wants to know how a module is. */
+export interface RuntimeListener {
+  /** Its visible state changed. */
+  changed(): void;
+  /** The peer is silent. */
+  peerLost(): void;
+}
+
+/** Settings that the failover core looks up when it decides. */
+function decisionSettings(config: ModuleConfig): Pick<FailoverConfig, "failover" | "failback" | "maxLoop"> {
+  const mirror = config.kind === "mirror" ? config : null;
+  return {
+    failover: mirror?.failover ?? "automatic",
+    failback: mirror?.failback ?? null,
+    maxLoop: { count: config.maxLoop.count, intervalMs: config.maxLoop.interval },
+  };
+}
+
+/** A module's heartbeat timeout, ms. */
+export function timeoutOf({ config }: ModuleDefinition, cluster: Cluster): number {
+  return config.heartbeat.timeout ?? cluster.heartbeat.timeoutMs;
 }
 
 /** A module of this node. */
@@ -52,7 +85,6 @@ export class ModuleRuntime {
   readonly watch: PeerWatch | null;
   readonly #addresses: VirtualAddresses;
   readonly #peer: ClusterNode | null;
-  readonly #timeoutMs: number;
   #reintegration: ReintegrationProgress | null = null;
   #counters: ReplicationCounters | null = null;
   #countedAt = 0;
@@ -60,12 +92,28 @@ export class ModuleRuntime {
   /** What waits until it is known whether the peer lives. */
   #onContact: (() => void) | null = null;
   #resources: Record<string, { state: string; since: string; detail?: string }> = {};
+  #definition: ModuleDefinition;
+  #revision: Commit;
+  /** Why this node's module may not go on with its peer as it is; shown in its status. */
+  hold: Hold | null = null;
+  /** The record, as found at the start, until the core has it. */
+  #found: { record: DurableRecord; adopted: Adopted | null } | null = null;
+  /** Resolves when it is known what survived. */
+  readonly opened: Promise<void>;
+  readonly #nowOpened: () => void;
 
   constructor(
     private readonly parts: NodeParts,
-    readonly definition: ModuleDefinition,
+    definition: ModuleDefinition,
     readonly facts: ModuleFacts,
+    revision: Commit,
+    private readonly listener: RuntimeListener,
   ) {
+    this.#definition = definition;
+    this.#revision = revision;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.opened = promise;
+    this.#nowOpened = resolve;
     const { varDir, cluster, guardian } = parts;
     const { config, name } = definition;
     const logDir = join(varDir, "log", name);
@@ -74,8 +122,8 @@ export class ModuleRuntime {
     this.#recordFile = new RecordFile(join(varDir, "state", name));
     this.#peer =
       cluster.peers.find((peer) => config.kind === "mirror" && this.nodes.includes(peer.name)) ?? null;
-    this.#timeoutMs = config.heartbeat.timeout ?? cluster.heartbeat.timeoutMs;
-    this.#addresses = new VirtualAddresses(name, config.virtualIps, parts.network, this.#timeoutMs, (text) =>
+    const { promised } = this.#timeouts();
+    this.#addresses = new VirtualAddresses(name, config.virtualIps, parts.network, promised, (text) =>
       this.journal.line("warning", text),
     );
     this.#executor = new ModuleExecutor({
@@ -84,7 +132,7 @@ export class ModuleRuntime {
       peer: this.#peer,
       definition,
       number: facts.number,
-      timeoutMs: this.#timeoutMs,
+      timeoutMs: promised,
       group: processGroup(varDir, name),
       guardian,
       link: this.link,
@@ -94,17 +142,14 @@ export class ModuleRuntime {
       tellCopy: (word) => this.#supervisor.tell({ type: "copy", word }),
       publish: () => this.#changed(),
     });
-    const mirror = config.kind === "mirror" ? config : null;
     this.#supervisor = new Supervisor(
       {
         module: name,
         kind: config.kind,
         node: cluster.node,
         peer: this.#peer?.name ?? null,
-        failover: mirror?.failover ?? "automatic",
-        failback: mirror?.failback ?? null,
-        onIsolation: mirror?.onIsolation ?? "continue",
-        maxLoop: { count: config.maxLoop.count, intervalMs: config.maxLoop.interval },
+        onIsolation: config.kind === "mirror" ? config.onIsolation : "continue",
+        ...decisionSettings(config),
         replicated: replicationOf(definition) !== null,
         virtualIp: config.virtualIps.length > 0,
       },
@@ -117,21 +162,93 @@ export class ModuleRuntime {
     this.#listen();
   }
 
+  /** What this node works with. */
+  get definition(): ModuleDefinition {
+    return this.#definition;
+  }
+
+  /** Its revision. */
+  get revision(): Commit {
+    return this.#revision;
+  }
+
+  /** The other node of a mirror. */
+  get peer(): string | null {
+    return this.#peer?.name ?? null;
+  }
+
+  /** The peer is known to be silent. */
+  get peerIsLost(): boolean {
+    return this.watch?.isLost ?? true;
+  }
+
+  /**
+   * Goes on with another revision while the module runs; the caller has made sure that nothing in it needs a stop. Until the peer says that it
+   * has the revision too, this node promises by the shorter heartbeat timeout of both and is patient by the longer.
+   */
+  reconfigure(definition: ModuleDefinition, revision: Commit): void {
+    this.#definition = definition;
+    this.#revision = revision;
+    this.#supervisor.reconfigure(decisionSettings(definition.config));
+    this.#retime();
+  }
+
+  /** Heartbeat timeouts, ms: by which this node falls silent, and after which it takes its peer for dead. */
+  #timeouts(): { promised: number; patient: number } {
+    const own = timeoutOf(this.#definition, this.parts.cluster);
+    const { least, most } = this.facts.formerTimeouts ?? { least: own, most: own };
+    return { promised: Math.min(own, least), patient: Math.max(own, most) };
+  }
+
+  #retime(): void {
+    const { promised, patient } = this.#timeouts();
+    this.#executor.reconfigure(this.#definition, promised);
+    this.#addresses.timeoutMs = promised;
+    this.watch?.retime({ ...this.#heartbeat, timeout: patient });
+  }
+
+  get #heartbeat(): { interval: number; lans: readonly string[] } {
+    const { interval, lans } = this.#definition.config.heartbeat;
+    const { cluster } = this.parts;
+    return { interval: interval ?? cluster.heartbeat.intervalMs, lans: lans ?? cluster.lans };
+  }
+
+  /** The peer works with this node's revision: its timings are ours. Returns true when they were not before. */
+  peerAgrees(): boolean {
+    if (this.facts.formerTimeouts === undefined) return false;
+    delete this.facts.formerTimeouts;
+    this.#retime();
+    return true;
+  }
+
+  /** Why the module could not go on with this definition while it runs, or "". */
+  refusal({ config }: ModuleDefinition): string {
+    const { state } = this.#supervisor.status();
+    const lans = config.heartbeat.lans;
+    const heard = Object.keys(this.watch?.hears() ?? {});
+    if (
+      state === "STOP" ||
+      lans === undefined ||
+      heard.length === 0 ||
+      lans.some((lan) => heard.includes(lan))
+    )
+      return "";
+    return `heartbeat.lans: ${this.peer} is heard on ${heard.join(", ")} only, and would be taken for dead`;
+  }
+
   /** The nodes that this module lives on. */
   get nodes(): readonly string[] {
     return this.definition.config.nodes ?? Object.keys(this.parts.cluster.nodes);
   }
 
   #watch(peer: ClusterNode): PeerWatch {
-    const { heartbeat } = this.definition.config;
     const { cluster, incarnation } = this.parts;
     const config = {
       node: cluster.node,
       incarnation,
       peer: peer.name,
-      lans: heartbeat.lans ?? cluster.lans,
-      interval: heartbeat.interval ?? cluster.heartbeat.intervalMs,
-      timeout: this.#timeoutMs,
+      ...this.#heartbeat,
+      timeout: this.#timeouts().patient,
     };
     return new PeerWatch(config, {
       onView: (view) => {
@@ -142,6 +259,7 @@ export class ModuleRuntime {
         this.journal.line("warning", cause);
         this.#supervisor.tell({ type: "peerLost", cause });
         this.#contactKnown();
+        this.listener.peerLost();
       },
       onLan: (text) => this.journal.line("info", text),
     });
@@ -214,15 +332,31 @@ export class ModuleRuntime {
     return { module: definition.name, link, guardian: parts.guardian, generations, configure };
   }
 
-  /** Reads what survived, adopts what still runs or clears it away, and starts the core. */
-  async boot(): Promise<void> {
+  /** Reads what survived, and adopts what still runs or clears it away. Returns whether the module is to start now, as after a boot. */
+  async open(): Promise<boolean> {
     const record = await this.#recordFile.read();
     followOutput(this.#executor.scriptLog, (line) => this.journal.line("script", line));
     const adopted = await this.#adopt(record);
     if (!adopted) await this.#clearAway();
+    // What the guardian had kept is of one life only: this module may be loaded anew.
+    delete this.parts.welcome.settled[this.definition.name];
     const setting = this.facts.boot ?? this.definition.config.boot;
-    const start = setting === "always" || (setting === "auto" && record.running);
     if (!adopted) await this.#executor.lookAtCopy();
+    this.#found = { record, adopted };
+    this.#nowOpened();
+    return adopted === null && (setting === "always" || (setting === "auto" && record.running));
+  }
+
+  /** Nothing of it runs: until the core has begun, since nothing was found that did. */
+  get isAtRest(): boolean {
+    return this.#found ? this.#found.adopted === null : this.#supervisor.status().state === "STOP";
+  }
+
+  /** Starts the core, and with `start` the module. Until then the peer is told nothing. */
+  begin(start: boolean): void {
+    if (this.#found === null) return;
+    const { record, adopted } = this.#found;
+    this.#found = null;
     this.booted = true;
     this.#supervisor.tell({
       type: "boot",
@@ -272,11 +406,12 @@ export class ModuleRuntime {
     if (readiness === "NotReady" && (state === "STOP" || state === "WAIT"))
       guardian.disarm(this.definition.name);
     this.parts.publish();
+    this.listener.changed();
   }
 
   /** The guardian fenced the module while this daemon was late. */
   fenced(): void {
-    const cause = `this node's daemon did not run for ${Math.round(FENCE_BEGINS * this.#timeoutMs)} ms: its guardian stopped the module at once`;
+    const cause = `this node's daemon did not run for ${Math.round(FENCE_BEGINS * this.#timeouts().promised)} ms: its guardian stopped the module at once`;
     this.journal.line("error", cause);
     this.#supervisor.tell({ type: "fenced", cause });
   }
@@ -299,7 +434,7 @@ export class ModuleRuntime {
     const resources = Object.fromEntries(
       Object.entries(this.#resources).map(([name, { state }]) => [name, state]),
     );
-    const { reason, since, remedy } = this.#supervisor.status();
+    const { reason, since, remedy } = this.#explained();
     return {
       ...this.#supervisor.view(resources),
       note: {
@@ -325,8 +460,21 @@ export class ModuleRuntime {
     }
   }
 
-  status(): NodeStatus {
+  /** The state, and what keeps the module from going on. */
+  #explained(): ReturnType<Supervisor["status"]> {
     const own = this.#supervisor.status();
+    if (this.hold === null) return own;
+    const { reason, remedy } = this.hold;
+    const isAtRest = own.state === "STOP" || own.state === "WAIT";
+    return {
+      ...own,
+      reason: isAtRest ? reason : `${own.reason}; ${reason}`,
+      ...(remedy === undefined ? {} : { remedy }),
+    };
+  }
+
+  status(): NodeStatus {
+    const own = { ...this.#explained(), revision: this.#revision.slice(0, 12) };
     const mirror = replicationOf(this.definition)
       ? { reintegration: own.state === "SECOND" ? this.#copying : this.#reintegration }
       : {};

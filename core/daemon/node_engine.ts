@@ -4,22 +4,44 @@
 import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { packModule, unpackModule } from "../../modules/apply.ts";
-import { checkModule } from "../../modules/check.ts";
 import type { ClusterNames } from "../../modules/cross_checks.ts";
-import { loadModule, moduleNameProblem } from "../../modules/load.ts";
-import { callNode } from "../api/node_client.ts";
+import {
+  ACTIVE,
+  type Commit,
+  pruneRevisions,
+  Repository,
+  revisionDirectory,
+} from "../../modules/history/history.ts";
+import { loadModule, type ModuleDefinition } from "../../modules/load.ts";
 import type { Cluster } from "../cluster/cluster.ts";
 import type { ModuleState } from "../failover/types.ts";
-import type { CommandResult, Engine, LogLine, ModuleCommand, NodeStatus, StatusDocument } from "./engine.ts";
+import type {
+  CommandResult,
+  Engine,
+  LogLine,
+  ModuleCommand,
+  NodeStatus,
+  RevisionOffer,
+  StatusDocument,
+} from "./engine.ts";
 import { explainDecisions } from "./explain.ts";
+import { handOver } from "./handover.ts";
 import { Journal } from "./journal.ts";
-import { type ModuleFacts, moduleFacts, writeModuleFacts } from "./module_facts.ts";
+import { factsOf, type ModuleFacts, moduleFacts, writeModuleFacts } from "./module_facts.ts";
 import { ModuleRuntime, type NodeParts } from "./module_runtime.ts";
+import { noteRemoved } from "./removed_modules.ts";
+import { RevisionStore } from "./revision_store.ts";
+import { short } from "./revision_switch.ts";
+import { Revisions } from "./revisions.ts";
+
+/** Each has a port of its own behind the cluster's. */
+const MOST_MODULES = 32;
 
 /** Implements `Engine` over the modules of this node. */
 export class NodeEngine implements Engine {
   readonly #nodeJournal: Journal;
+  readonly #store: RevisionStore;
+  readonly revisions: Revisions;
 
   /** `modulesByName` is shared with the heartbeats. */
   constructor(
@@ -27,6 +49,16 @@ export class NodeEngine implements Engine {
     private readonly modulesByName: Map<string, ModuleRuntime>,
   ) {
     this.#nodeJournal = new Journal(join(parts.varDir, "log", "node"), parts.cluster.node);
+    this.#store = new RevisionStore(parts.varDir, () => this.#names);
+    this.revisions = new Revisions({
+      varDir: parts.varDir,
+      cluster: parts.cluster,
+      modules: modulesByName,
+      store: this.#store,
+      journal: this.#nodeJournal,
+      load: (facts, definition, revision, boot) => this.#load(facts, definition, revision, boot),
+      publish: () => parts.publish(),
+    });
   }
 
   /** The names that a module's configuration may use. */
@@ -46,19 +78,48 @@ export class NodeEngine implements Engine {
   async loadAll(): Promise<void> {
     for (const facts of moduleFacts(this.parts.varDir)) {
       try {
-        await this.#load(facts);
+        const { commit, definition } = await this.#active(facts.name);
+        await this.#load(facts, definition, commit, true);
+        if (this.modulesByName.get(facts.name)!.isAtRest)
+          pruneRevisions(this.parts.varDir, facts.name, [commit]);
       } catch (error) {
         this.#nodeJournal.line("error", `module ${facts.name} was not loaded: ${(error as Error).message}`);
       }
     }
   }
 
-  async #load(facts: ModuleFacts): Promise<ModuleRuntime> {
-    const definition = loadModule(this.#moduleDir(facts.name), this.#names, facts.name);
-    const runtime = new ModuleRuntime(this.parts, definition, facts);
-    this.modulesByName.set(facts.name, runtime);
-    await runtime.boot();
-    return runtime;
+  /** The revision that works here. Throws where there is none that can be used. */
+  async #active(name: string): Promise<{ commit: Commit; definition: ModuleDefinition }> {
+    const { varDir } = this.parts;
+    const commit = await Repository.at(this.#moduleDir(name))?.find(ACTIVE);
+    if (!commit) throw new Error(`${this.#moduleDir(name)} holds no revision of it: apply it again`);
+    const directory = revisionDirectory(varDir, name, commit);
+    // Its files are kept; where somebody removed them, they are laid down again.
+    if (existsSync(directory)) return { commit, definition: loadModule(directory, this.#names, name) };
+    const found = await this.#store.active(name);
+    if (found === null) throw new Error(`${this.#moduleDir(name)} holds no revision of it: apply it again`);
+    return found;
+  }
+
+  /** Puts a module in place of what was there. With `boot` it starts if it did before, once its peer has the same revision. */
+  async #load(
+    facts: ModuleFacts,
+    definition: ModuleDefinition,
+    revision: Commit,
+    boot: boolean,
+  ): Promise<void> {
+    const { name } = facts;
+    await this.modulesByName.get(name)?.dispose();
+    const runtime = new ModuleRuntime(this.parts, definition, facts, revision, {
+      changed: () => this.revisions.onState(name),
+      peerLost: () => this.revisions.onPeerLost(name),
+    });
+    this.modulesByName.set(name, runtime);
+    const starts = await runtime.open();
+    if (!boot || !starts) return runtime.begin(false);
+    void this.revisions.whenAgreed(runtime).then(() => {
+      if (this.modulesByName.get(name) === runtime) runtime.begin(true);
+    });
   }
 
   #moduleDir(name: string): string {
@@ -80,7 +141,10 @@ export class NodeEngine implements Engine {
     for (const [name, runtime] of this.modulesByName) {
       const nodes: Record<string, NodeStatus> = {};
       for (const node of runtime.nodes)
-        nodes[node] = node === this.#cluster.node ? runtime.status() : runtime.peerStatus();
+        nodes[node] =
+          node === this.#cluster.node
+            ? runtime.status()
+            : { ...runtime.peerStatus(), ...this.revisions.toldBy(node, name) };
       modules[name] = { kind: runtime.definition.config.kind, nodes };
     }
     return { version: 1, cluster: this.#cluster.name, modules };
@@ -91,6 +155,18 @@ export class NodeEngine implements Engine {
     command: ModuleCommand,
     options: { full?: boolean; force?: boolean; by: string },
   ): Promise<CommandResult> {
+    const named = this.#find(name);
+    if (!(named instanceof ModuleRuntime)) return named;
+    await named.opened;
+    if (command === "stop" || command === "forcestop") {
+      this.revisions.leaveStopped(name);
+      named.begin(false);
+    } else if (named.status().state === "STOP") {
+      const reason = await this.revisions.demandAgreement(name);
+      if (reason !== "")
+        return { status: 1, message: `${name} is not started on ${this.#cluster.node}: ${reason}` };
+    }
+    // It may have been loaded anew meanwhile.
     const runtime = this.#find(name);
     if (!(runtime instanceof ModuleRuntime)) return runtime;
     const cause = `${options.by}: holdfast ${command}${options.force ? " --force" : ""}${options.full ? " --full" : ""}`;
@@ -177,66 +253,60 @@ export class NodeEngine implements Engine {
     return { status: 0, message: `${name} ${meaning} on ${this.#cluster.node}` };
   }
 
-  async loadModule(
+  async applyModule(
     name: string,
-    files: Record<string, string>,
-    revision: string,
-    number: number,
+    commit: string,
+    options: { dryRun: boolean; by: string },
   ): Promise<CommandResult> {
-    const running = this.modulesByName.get(name);
-    if (running && running.status().state !== "STOP") {
-      return {
-        status: 1,
-        message: `${name} is ${running.status().state} on ${this.#cluster.node}: stop it first (holdfast stop ${name})`,
-      };
-    }
-    try {
-      unpackModule(this.#moduleDir(name), files, this.#names);
-      const facts: ModuleFacts = { name, revision, number, boot: running?.facts.boot ?? null };
-      await writeModuleFacts(this.parts.varDir, facts);
-      await running?.dispose();
-      const runtime = await this.#load(facts);
-      runtime.journal.line("event", `Configuration ${revision.slice(0, 12)} applied`);
-      return { status: 0, message: `${name} ${revision.slice(0, 12)} is loaded on ${this.#cluster.node}` };
-    } catch (error) {
-      return { status: 2, message: (error as Error).message };
-    }
+    const number = this.#numberOf(name);
+    if (number > MOST_MODULES)
+      return { status: 2, message: `a cluster has ${MOST_MODULES} modules at most; remove one first` };
+    const { revisions, parts } = this;
+    const { dryRun, by } = options;
+    if (!dryRun) this.#nodeJournal.line("event", `Revision ${short(commit)} of ${name} is applied by ${by}`);
+    const { cluster, heard } = parts;
+    return await handOver({
+      cluster,
+      heard,
+      store: this.#store,
+      revisions: revisions.switch,
+      name,
+      commit,
+      number,
+      dryRun,
+    });
   }
 
-  async applyModule(name: string, directory: string, dryRun: boolean): Promise<CommandResult> {
-    if (moduleNameProblem(name) !== "") return { status: 2, message: moduleNameProblem(name) };
-    if (!existsSync(join(directory, "module.yaml")))
-      return { status: 2, message: `${directory} holds no module.yaml` };
-    const nodes = this.#nodeNames;
-    const { errors, warnings } = checkModule(directory, this.#names);
-    if (errors.length > 0) return { status: 2, message: errors.join("\n"), data: { errors, warnings } };
-    const { files, revision } = packModule(directory);
-    if (dryRun)
+  async prepareRevision(name: string, offer: RevisionOffer): Promise<CommandResult> {
+    const own = this.modulesByName.get(name)?.facts.number;
+    const taken = [...this.modulesByName.values()].find(({ facts }) => facts.number === offer.number);
+    if (own === undefined && taken)
       return {
-        status: 0,
-        message: `${name} is valid; revision ${revision.slice(0, 12)} would be loaded on ${nodes.join(", ")}`,
-        data: { warnings },
+        status: 1,
+        message: `${this.#cluster.node} has ${taken.facts.name} as module number ${offer.number}: remove it there, or apply it everywhere first`,
       };
-    const number = this.#numberOf(name);
-    if (number > 32) return { status: 2, message: "a cluster has 32 modules at most; remove one first" };
-    const body = { name, files, revision, number };
-    const results = await Promise.all(
-      nodes.map(async (node): Promise<[string, CommandResult]> => {
-        if (node === this.#cluster.node) return [node, await this.loadModule(name, files, revision, number)];
-        return [node, await callNode(this.#cluster, node, "PUT", `/modules/${name}`, body)];
-      }),
-    );
-    const bad = results.filter(([, { status }]) => status !== 0);
-    const data = { revision, warnings, nodes: Object.fromEntries(results) };
-    if (bad.length > 0) {
-      return { status: 1, message: bad.map(([node, { message }]) => `${node}: ${message}`).join("\n"), data };
-    }
-    return { status: 0, message: `${name} ${revision.slice(0, 12)} is loaded on ${nodes.join(", ")}`, data };
+    return await this.revisions.switch.prepare(name, offer);
+  }
+
+  async activateRevision(name: string, commit: string): Promise<CommandResult> {
+    return await this.revisions.switch.activate(name, commit);
+  }
+
+  abandonRevision(name: string, commit: string): CommandResult {
+    return this.revisions.switch.abandon(name, commit);
+  }
+
+  async giveRevision(name: string, haves: readonly string[]): Promise<CommandResult> {
+    const runtime = this.#find(name);
+    if (!(runtime instanceof ModuleRuntime)) return runtime;
+    const { revision: commit, facts } = runtime;
+    const pack = haves.includes(commit) ? null : await this.#store.pack(name, commit, haves);
+    return { status: 0, message: "", data: { commit, number: facts.number, pack } };
   }
 
   /** A module keeps its number for life; a new one takes the lowest that is free. */
   #numberOf(name: string): number {
-    const known = this.modulesByName.get(name)?.facts.number;
+    const known = (this.modulesByName.get(name)?.facts ?? factsOf(this.parts.varDir, name))?.number;
     if (known) return known;
     const taken = new Set([...this.modulesByName.values()].map(({ facts }) => facts.number));
     for (let number = 1; ; number++) if (!taken.has(number)) return number;
@@ -250,6 +320,8 @@ export class NodeEngine implements Engine {
         status: 1,
         message: `${name} is ${runtime.status().state}: stop it first (holdfast stop ${name} --all)`,
       };
+    await noteRemoved(this.parts.varDir, name, runtime.revision);
+    this.revisions.leaveStopped(name);
     await runtime.dispose();
     this.modulesByName.delete(name);
     await rm(this.#moduleDir(name), { recursive: true, force: true });
@@ -261,10 +333,10 @@ export class NodeEngine implements Engine {
   }
 
   modules(): { name: string; kind: string; revision: string; number: number }[] {
-    return [...this.modulesByName.values()].map(({ definition, facts }) => ({
+    return [...this.modulesByName.values()].map(({ definition, facts, revision }) => ({
       name: facts.name,
       kind: definition.config.kind,
-      revision: facts.revision,
+      revision,
       number: facts.number,
     }));
   }

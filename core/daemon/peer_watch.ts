@@ -29,7 +29,7 @@ export function silentStatus(since: string): NodeStatus {
 
 /** See the top of the file. */
 export class PeerWatch {
-  readonly #membership: Membership;
+  #membership: Membership;
   #view: PeerView | null = null;
   /** The lans on which the peer says that it hears us. */
   #hearsUs: readonly string[] = [];
@@ -42,6 +42,15 @@ export class PeerWatch {
     private readonly listener: PeerListener,
   ) {
     this.#membership = createMembership(config);
+  }
+
+  /** Other timings, ms, from now on; with other lans, everything is heard anew. */
+  retime(timing: Pick<MembershipConfig, "interval" | "timeout" | "lans">): void {
+    const { interval, timeout, lans } = timing;
+    const isSame = lans.join() === this.config.lans.join();
+    // The judge reads them at each tick.
+    Object.assign(this.config, { interval, timeout, lans });
+    if (!isSame) this.#membership = createMembership(this.config);
   }
 
   /** Once a beat: time passes. `now` is monotonic, ms. */
@@ -105,6 +114,11 @@ export class PeerWatch {
   /** `heartbeat.LAN` and its state. */
   resources(): ReturnType<Membership["resources"]> {
     return this.#membership.resources();
+  }
+
+  /** Is it known to be silent? */
+  get isLost(): boolean {
+    return this.#membership.alive === false;
   }
 
   /** What the peer last said, or UNKNOWN. */

@@ -53,6 +53,11 @@ export class Supervisor {
     this.#state = initialState(config);
   }
 
+  /** Settings that the core looks up whenever it decides count from the next event on. */
+  reconfigure(settings: Pick<FailoverConfig, "failover" | "failback" | "maxLoop">): void {
+    this.#state = { ...this.#state, config: { ...this.#state.config, ...settings } };
+  }
+
   /** The durable record as the core has it now. */
   get record(): DurableRecord {
     return this.#state.record;

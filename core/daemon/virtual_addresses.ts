@@ -24,7 +24,8 @@ export class VirtualAddresses {
     module: string,
     private readonly addresses: readonly VirtualAddress[],
     private readonly network: VirtualIp,
-    private readonly timeoutMs: number,
+    /** The heartbeat timeout, ms; may change while they are held. */
+    public timeoutMs: number,
     private readonly warn: (text: string) => void,
   ) {
     this.#deadline = addresses.length > 0 ? new Deadline(module, this.list) : null;

@@ -175,9 +175,10 @@ t.test("bad input at a running mirror", onRealNodes, async (t) => {
         t.ok(stderr.length < 1000, `${argv[0]}: a message that people can read`);
       }
       const api = localApi(n1.on.path(n1.varDir));
-      const files = { "module.yaml": "x".repeat(20 << 20) };
+      const offer = { commit: "0".repeat(40), pack: "A".repeat(20 << 20), number: 1, dryRun: false };
       for (const [method, path, body] of [
-        ["PUT", "/modules/db", { files, revision: "", number: 0 }],
+        ["POST", "/modules/db/prepare", offer],
+        ["POST", "/modules/db/apply", { commit: "x".repeat(20 << 20) }],
         ["POST", "/modules/db/command", { command: "stop", extra: "x".repeat(1 << 20) }],
         ["POST", `/modules/${"x".repeat(7000)}/command`, { command: "stop" }],
         ["GET", "/log?lines=99999999999", undefined],

@@ -92,7 +92,7 @@ async function requests(): Promise<object> {
   const answers: Record<string, string> = {
     status: await ask("GET", "/api/status"),
     stop: await ask("POST", "/api/modules/db/command", '{"command":"stop"}'),
-    load: await ask("PUT", "/api/modules/db", '{"files":{},"revision":"x","number":1}'),
+    load: await ask("POST", "/api/modules/db/activate", `{"commit":"${"0".repeat(40)}"}`),
     shutdown: await ask("POST", "/api/shutdown"),
     join: await ask("POST", "/join", '{"secret":"x","node":"n2","request":"y"}'),
     bigJoin: await ask("POST", "/join", "x".repeat(200_000)),

@@ -8,6 +8,9 @@ import type { StatusDocument } from "../../core/daemon/engine.ts";
 import { createTestbed, type Node, type Testbed, until } from "./testbed.ts";
 import type { CommandOptions } from "./testbed_machine.ts";
 
+/** What `module apply --json` says. */
+type Applied = { data: { away: string[] } };
+
 /** The virtual IP of the test modules. */
 export const VIRTUAL_IP = "10.77.0.100";
 
@@ -155,11 +158,11 @@ async function build(mirror: Mirror, options: MirrorOptions): Promise<void> {
       writeFileSync(join(module, name), filled, { mode: content.startsWith("#!") ? 0o755 : 0o644 });
     }
     for (const node of [n1, n2]) await node.exec(["mkdir", "-p", mirror.data]);
-    await until(
-      "n1 and n2 hear each other",
-      async () =>
-        (await n1.holdfast(["module", "apply", "db", "--from", module], { mayFail: true })).status === 0,
-    );
+    await until("n1 and n2 take the module", async () => {
+      const apply = ["module", "apply", "db", "--from", module, "--json"];
+      const { status, stdout } = await n1.holdfast(apply, { mayFail: true });
+      return status === 0 && (JSON.parse(stdout) as Applied).data.away.length === 0;
+    });
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }

@@ -13,7 +13,7 @@ const CHILD = "--member";
 function serve(varDir: string): { close(): void } {
   const cluster = loadCluster(varDir)!;
   const engine = new MemoryEngine(cluster.node, cluster.name);
-  void engine.loadModule("db", { "module.yaml": "" }, "r", 1);
+  void engine.applyModule("db", "a".repeat(40), { dryRun: false });
   const host: ApiHost = {
     varDir,
     engine: () => engine,

@@ -124,10 +124,22 @@ t.test("create, token, join", async (t) => {
 });
 
 t.test("commands here, there and everywhere", async (t) => {
-  const load = { files: { "module.yaml": "" }, revision: "r1", number: 1 };
-  t.match(await result(n1.api, "PUT", "/modules/db", load), { status: 0 });
-  t.match(await callNode(n1.host.cluster()!, "n2", "PUT", "/modules/db", { name: "db", ...load }), {
+  const commit = "a".repeat(40);
+  t.match(await result(n1.api, "POST", "/modules/db/apply", { commit }), { status: 0 });
+  const offer = { commit, pack: null, number: 1, dryRun: false };
+  t.match(await callNode(n1.host.cluster()!, "n2", "POST", "/modules/db/prepare", offer), { status: 0 });
+  t.match(await callNode(n1.host.cluster()!, "n2", "POST", "/modules/db/activate", { commit }), {
     status: 0,
+    message: `db ${commit} of n1`,
+  });
+  t.match(await result(n1.api, "POST", "/modules/db/prepare", offer), {
+    status: 2,
+    message: /only another node/,
+  });
+  t.match(await result(n1.api, "POST", "/modules/db/abandon", { commit }, { node: "n2" }), { status: 0 });
+  t.match(await result(n1.api, "POST", "/modules/db/revision", { haves: [commit] }, { node: "n2" }), {
+    status: 0,
+    message: commit,
   });
   t.match(await result(n1.api, "POST", "/modules/db/command", { command: "prim", force: true }), {
     status: 0,
@@ -181,9 +193,9 @@ t.test("wait, verify, boot, apply, explain, shutdown", async (t) => {
   t.match(await waiting, { status: 0, message: "db is PRIM" });
   t.match(await result(n1.api, "POST", "/modules/db/verify"), { status: 0 });
   t.match(await result(n1.api, "POST", "/modules/db/boot", { value: "never" }), { status: 0 });
-  t.match(await result(n1.api, "POST", "/modules/db/apply", { directory: "/d", dryRun: true }), {
+  t.match(await result(n1.api, "POST", "/modules/db/apply", { commit: "b".repeat(40), dryRun: true }), {
     status: 0,
-    message: "/d is valid",
+    message: /^b+ is valid$/,
   });
   t.match(await result(n1.api, "GET", "/modules/db/explain?at=x"), { status: 0, message: "explained at x" });
   t.match(await result(n1.api, "POST", "/shutdown"), { status: 0 });
@@ -230,7 +242,9 @@ t.test("every input is checked", async (t) => {
   await refused("POST", "/modules/db/wait", { states: [], timeoutMs: 1 });
   await refused("POST", "/modules/db/wait", { states: ["PRIM"], timeoutMs: -1 });
   await refused("POST", "/modules/db/boot", { value: "sometimes" });
-  await refused("PUT", "/modules/db", { files: { a: 1 }, revision: "", number: 0 });
+  await refused("POST", "/modules/db/apply", { commit: "main" });
+  await refused("POST", "/modules/db/activate", { commit: "../../x" });
+  await refused("POST", "/modules/db/revision", { haves: ["--all"] });
   await refused("GET", "/log?lines=many");
   await refused("GET", "/nothing");
   await refused("POST", "/cluster/join", { token: "x".repeat(100_000), node: "n1" });
@@ -254,7 +268,7 @@ t.test("members cannot do what is the administrator's", async (t) => {
     ["/cluster/token", {}],
     ["/cluster/join", { token: "t", node: "n2" }],
     ["/cluster/create", { yaml: "", node: "n2" }],
-    ["/modules/db/apply", { directory: "/etc" }],
+    ["/modules/db/apply", { commit: "a".repeat(40) }],
     ["/shutdown?node=n1", {}],
   ] as const)
     t.match(await callNode(cluster, "n2", "POST", path, body), { status: 2 }, path);

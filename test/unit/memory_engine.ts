@@ -7,6 +7,7 @@ import type {
   Engine,
   LogLine,
   ModuleCommand,
+  RevisionOffer,
   StatusDocument,
 } from "../../core/daemon/engine.ts";
 import type { ModuleState } from "../../core/failover/types.ts";
@@ -136,21 +137,26 @@ export class MemoryEngine implements Engine {
     });
   }
 
-  async loadModule(
-    name: string,
-    files: Record<string, string>,
-    revision: string,
-    number: number,
-  ): Promise<CommandResult> {
-    if (!("module.yaml" in files)) return { status: 2, message: "there is no module.yaml" };
-    this.modulesByName.set(name, { revision, number, state: "STOP", boot: "auto", by: "" });
-    return { status: 0, message: `${name} is loaded` };
+  async applyModule(name: string, commit: string, { dryRun }: { dryRun: boolean }): Promise<CommandResult> {
+    if (dryRun) return { status: 0, message: `${commit} is valid` };
+    return await this.prepareRevision(name, { commit, pack: null, number: 1, dryRun, from: this.node });
   }
 
-  async applyModule(name: string, directory: string, dryRun: boolean): Promise<CommandResult> {
-    return dryRun
-      ? { status: 0, message: `${directory} is valid` }
-      : await this.loadModule(name, { "module.yaml": "" }, "r", 1);
+  async prepareRevision(name: string, { commit, number, from }: RevisionOffer): Promise<CommandResult> {
+    this.modulesByName.set(name, { revision: commit, number, state: "STOP", boot: "auto", by: from });
+    return { status: 0, message: `${name} is ready` };
+  }
+
+  async activateRevision(name: string, commit: string): Promise<CommandResult> {
+    return this.#with(name, (module) => `${name} ${commit} of ${module.by}`);
+  }
+
+  abandonRevision(name: string, commit: string): CommandResult {
+    return { status: 0, message: `${name} ${commit} is forgotten` };
+  }
+
+  async giveRevision(name: string, haves: readonly string[]): Promise<CommandResult> {
+    return this.#with(name, () => haves.join());
   }
 
   async removeModule(name: string): Promise<CommandResult> {

@@ -20,6 +20,7 @@ losetup -f $top-2/attached
 echo kept > $top/image/file
 cd $top/image
 OTHER=1 setsid sleep 600 &
+until [ "$(cat /proc/$!/comm)" = sleep ]; do :; done
 echo ready
 wait
 `;
@@ -48,7 +49,7 @@ t.test("a test file that is killed leaves nothing", { skip }, async (t) => {
   for (const path of [`${top}/disk`, `${top}/disk/inner`, `${top}/image`])
     t.match(cleaned, `unmounted ${path}`);
   t.match(cleaned, /^detached \/dev\/loop\d+$/m);
-  t.match(cleaned, `removed ${top}\n`);
+  t.match(`${cleaned}\n`, `removed ${top}\n`);
   t.notMatch(readFileSync("/proc/self/mountinfo", "utf8"), top);
   t.notMatch(spawnSync("losetup", ["-a"], { encoding: "utf8" }).stdout, top);
   t.notOk(existsSync(top) || existsSync(`${top}-2`));
