@@ -41,7 +41,7 @@ const VERIFY_SLICE = 3;
 const COMPARED_LATELY = 2000;
 
 /** So often a little is received while a directory is made, in the time after which a connection in which nothing moves is given up. */
-const SIPS = 4;
+const SIPS = 8;
 
 /** A primary says something this often, ms. */
 const PRIMARY_PINGS = 1000;
