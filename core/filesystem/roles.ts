@@ -49,9 +49,9 @@ export class Roles {
     return this.#primary?.inSync === true || this.#second?.phase === "inSync";
   }
 
-  /** Both copies are being compared, by this node. */
-  get verifies(): boolean {
-    return this.#primary?.verifies ?? false;
+  /** The whole tree is at hand: it is being copied, or both copies are being compared. */
+  get isBusy(): boolean {
+    return this.#primary?.isBusy === true || this.#second?.isBusy === true;
   }
 
   /** Opens marks and record, the first time. Throws. */
