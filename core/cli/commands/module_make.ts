@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import {
+  Bounds,
   BundleInvalid,
   fetchTemplate,
   isPlace,
@@ -174,11 +175,11 @@ async function importSafekit(
 ): Promise<ExitStatus> {
   const { files, report, counts } = importPackage(bytes);
   await madeWhole(directory, async () => {
+    const bounds = new Bounds();
+    for (const [path, { content }] of files) bounds.add(path, content.length);
     const repository = await Repository.make(directory);
     const tree = await repository.writeTree(files);
     const commit = await repository.commit(tree, [], `Imported from ${basename(file)}`, author());
-    // Read back under the bounds of every module before any of it gets a name on the disk.
-    await repository.files(commit);
     await repository.setRef(MAIN, commit);
     await repository.checkOutMain();
     writeEditorFiles(directory);
