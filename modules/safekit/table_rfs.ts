@@ -3,6 +3,8 @@ import type { AttributeRow, ElementRow, Place } from "./table.ts";
 import { directory, duration, milliseconds, patternOf, singleName, whole } from "./values.ts";
 
 const nothing = (say: string): AttributeRow => ({ verdict: "none", say });
+const MOUNTED =
+  "Holdfast mounts over the directory and renames nothing: give the data its own name back where SafeKit has renamed it";
 const OWN = "Holdfast chooses it itself";
 
 /** Limits on how long the primary waits for its peer, with the unit that SafeKit counts in. Holdfast has one. */
@@ -24,12 +26,8 @@ const wait: AttributeRow = {
 export const RFS_ROWS: Readonly<Record<string, ElementRow>> = {
   rfs: {
     attributes: {
-      mountoversuffix: nothing(
-        "the data stays where it is: Holdfast mounts over the directory and renames nothing",
-      ),
-      mountover: nothing(
-        "the data stays where it is: Holdfast mounts over the directory and renames nothing",
-      ),
+      mountoversuffix: nothing(MOUNTED),
+      mountover: nothing(MOUNTED),
       acl: {
         verdict: "approximated",
         say: "access lists are always replicated",
