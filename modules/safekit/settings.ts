@@ -48,7 +48,7 @@ export interface Settled {
   later: Record<string, unknown>;
 }
 
-/** A configuration has at most some hundreds of settings: each round takes one out. */
+/** Each round takes something out; what is left after so many is a mistake of this program. */
 const ENOUGH_ROUNDS = 5000;
 
 /** Settles the settings; entries of those that were taken out are changed accordingly. */
@@ -58,10 +58,15 @@ export function settle(kind: string, settings: readonly Setting[]): Settled {
     live = renumbered(live);
     const config = { kind, ...assemble(live) };
     const result = v.safeParse(moduleSchema, config);
-    const problem = result.success ? crossChecks(result.output, null)[0] : firstIssue(result.issues);
-    if (problem) {
-      const culprits = belonging(live, problem.path);
-      for (const { entry } of culprits) refuse(entry, `module.yaml does not take it: ${problem.message}`);
+    const problems = result.success
+      ? crossChecks(result.output, null).slice(0, 1)
+      : result.issues.map(findingOf);
+    if (problems.length > 0) {
+      const index = new PathIndex(live);
+      const culprits = new Map<Setting, string>();
+      for (const { path, message } of problems)
+        for (const setting of index.belonging(path)) culprits.set(setting, message);
+      for (const [{ entry }, message] of culprits) refuse(entry, `module.yaml does not take it: ${message}`);
       live = live.filter((setting) => !culprits.has(setting));
     } else if (result.success) {
       const keys = new Map(unsupported(result.output).map(({ path, message }) => [path[0], message]));
@@ -85,34 +90,47 @@ function refuse(entry: Entry, say: string): void {
 
 /** What says something only with the rest of its element is not taken where that is not. Call it after `settle`. */
 export function settleParts(entries: readonly Entry[]): void {
-  for (const entry of entries) {
-    if (!entry.part) continue;
-    const others = entries.filter(({ source }) => source === entry.source);
-    const refused = others.find((other) => other.refused);
-    if (refused && !others.some(({ to }) => to !== undefined))
-      Object.assign(entry, { verdict: "none", say: refused.say });
+  const elements = Map.groupBy(entries, ({ source }) => source);
+  for (const [source, own] of elements) {
+    const refused = own.find((entry) => entry.refused);
+    if (source === undefined || !refused || own.some(({ to }) => to !== undefined)) continue;
+    for (const entry of own) if (entry.part) Object.assign(entry, { verdict: "none", say: refused.say });
   }
 }
 
-function firstIssue(issues: readonly v.BaseIssue<unknown>[]): { path: Path; message: string } {
-  const issue = issues[0]!;
+function findingOf(issue: v.BaseIssue<unknown>): { path: Path; message: string } {
   const path = (issue.path ?? []).map(({ key }) => (typeof key === "number" ? key : String(key)));
   return { path, message: issue.message };
 }
 
-function startsWith(path: Path, start: Path): boolean {
-  return start.every((key, index) => path[index] === key);
-}
+/** Settings by path: those at it, and those at or below it. */
+class PathIndex {
+  readonly #at = new Map<string, Setting[]>();
+  readonly #below = new Map<string, Setting[]>();
 
-/** The settings that a problem is about: at or below its path, or on the way to it; else those of the nearest part around it that has any. */
-function belonging(live: readonly Setting[], path: Path): Set<Setting> {
-  const holding = live.filter((setting) => setting.path.length > 0 && startsWith(path, setting.path));
-  if (holding.length > 0) return new Set(holding);
-  for (let depth = path.length; depth > 0; depth--) {
-    const inside = live.filter((setting) => startsWith(setting.path, path.slice(0, depth)));
-    if (inside.length > 0) return new Set(inside);
+  constructor(settings: readonly Setting[]) {
+    const add = (map: Map<string, Setting[]>, path: Path, setting: Setting) => {
+      const key = JSON.stringify(path);
+      const list = map.get(key);
+      if (list) list.push(setting);
+      else map.set(key, [setting]);
+    };
+    for (const setting of settings) {
+      add(this.#at, setting.path, setting);
+      for (let depth = 1; depth <= setting.path.length; depth++)
+        add(this.#below, setting.path.slice(0, depth), setting);
+    }
   }
-  throw new Error(`nothing of the translation is at ${path.join(".")}`);
+
+  /** The settings that a problem is about: at or below its path, or on the way to it; else those of the nearest part around it that has any. */
+  belonging(path: Path): Setting[] {
+    for (let depth = path.length; depth > 0; depth--) {
+      const key = JSON.stringify(path.slice(0, depth));
+      const found = this.#at.get(key) ?? this.#below.get(key);
+      if (found) return found;
+    }
+    throw new Error(`nothing of the translation is at ${path.join(".")}`);
+  }
 }
 
 /** The same with the numbers of each list counting from 0 without gaps. */

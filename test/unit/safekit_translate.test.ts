@@ -256,6 +256,44 @@ t.test("macros", async (t) => {
   t.throws(() => imported(xml(bomb, "/%m39%")), /its macros make a text longer than 4096/);
 });
 
+t.test("whatever stands in an attribute, the result is a module.yaml that the schema takes", async (t) => {
+  const values = [
+    "",
+    "-1",
+    "99999999",
+    "a b/../c",
+    "&quot;&#10;x: y",
+    "__proto__",
+    "on",
+    "255.255.255.0",
+    "(((",
+    "0",
+  ];
+  let made = 0;
+  let turn = 0;
+  for (const name of ["mirror", "farm"]) {
+    const xml = fixture(name);
+    for (const { index, 0: all, 1: attribute } of xml.matchAll(/ ([a-z_]+)="[^"]*"(?!\?)/g))
+      for (const value of [values[turn++ % values.length]!]) {
+        const changed = `${xml.slice(0, index)} ${attribute}="${value}"${xml.slice(index + all.length)}`;
+        try {
+          const text = yamlText(imported(changed));
+          const { problems } = validateYaml(readYaml(text, "m"), moduleSchema);
+          if (problems.length > 0) t.fail(`${attribute}="${value}": ${JSON.stringify(problems)}\n${text}`);
+          made++;
+        } catch (error) {
+          if (!(error instanceof PackageInvalid)) throw error;
+        }
+      }
+  }
+  t.ok(made > 100, `${made} made`);
+});
+
+t.test("many bad values take no time to speak of", async (t) => {
+  const many = Array.from({ length: 4500 }, (_, i) => `<tcp ident="t${i}" when="x"/>`).join("");
+  t.equal(Object.keys(yamlOf(imported(mirror(`<check>${many}</check>`))).later).length, 0);
+});
+
 const REFUSED: Record<string, [xml: string, says: RegExp]> = {
   "an entity": [
     `<!DOCTYPE safe [<!ENTITY x "y">]><safe><service boot="&x;"/></safe>`,
