@@ -9,10 +9,14 @@ import {
   closeInput,
   enterCgroup,
   giveBackPriority,
+  giveInput,
   prepareExec,
 } from "../core/platform/linux/inheritance.ts";
+import { selfCommand } from "../core/platform/self.ts";
 import { type HookContext, type HookOrder, hookOrderSchema } from "./context.ts";
+import { limitSelf, setGranted } from "./limits.ts";
 import { fail, installRuntime } from "./runtime.ts";
+import { workIsDone } from "./waiting.ts";
 
 /** The signal in a hook's context is aborted when this part of its time has passed. */
 const WARNING_AT = 0.9;
@@ -27,15 +31,25 @@ function failLoudly(): void {
   process.on("unhandledRejection", fail);
 }
 
+function environment(): Record<string, string> {
+  return Object.fromEntries(Object.entries(process.env).map(([name, value]) => [name, value ?? ""]));
+}
+
+/**
+ * Limits hold for the thread that sets them and for what it starts, not for the runtime's other threads: the same program is
+ * started again under them, in the same process, with the same order.
+ */
+function startAgain(order: HookOrder): never {
+  giveInput(JSON.stringify({ ...order, limited: true }));
+  return replaceProcess(selfCommand("__hook") as [string, ...string[]], environment());
+}
+
 /** Becomes the executable, with the arguments that hooks have always had: force (second stop only), from, to, action. */
 function becomeExecutable({ file, context }: HookOrder): never {
   const args = [...(context.force ? ["force"] : []), context.from, context.to, context.action];
-  const environment = Object.fromEntries(
-    Object.entries(process.env).map(([name, value]) => [name, value ?? ""]),
-  );
   prepareExec();
   try {
-    return replaceProcess([file, ...args], environment);
+    return replaceProcess([file, ...args], environment());
   } catch (error) {
     throw new Error(
       `${file} cannot be executed: is its first line right (#!/bin/sh), and its interpreter installed?`,
@@ -46,12 +60,39 @@ function becomeExecutable({ file, context }: HookOrder): never {
   }
 }
 
+/** The signal is made for the hook that asks for it: waiting for it, and for nothing else, keeps that one alive. */
 function hookContext(order: HookOrder): HookContext {
-  const controller = new AbortController();
-  const abort = () => controller.abort(new Error("the hook's time is nearly up"));
-  setTimeout(abort, order.timeoutMs * WARNING_AT).unref();
-  process.on("SIGTERM", abort);
-  return { ...order.context, signal: controller.signal };
+  let controller: AbortController | null = null;
+  return {
+    ...order.context,
+    get signal() {
+      if (controller === null) {
+        const made = new AbortController();
+        const abort = () => made.abort(new Error("the hook's time is nearly up"));
+        // The limit counts from the start of this process.
+        setTimeout(abort, Math.max(0, order.timeoutMs * WARNING_AT - performance.now()));
+        process.on("SIGTERM", abort);
+        controller = made;
+      }
+      return controller.signal;
+    },
+  };
+}
+
+/**
+ * A script whose own promise can never be kept ends when nothing else is left to do. That is a failure, and must not look like
+ * success.
+ */
+function endsWith(file: string, work: Promise<void>): void {
+  let settled = false;
+  process.on("beforeExit", () => {
+    if (!settled)
+      fail(new Error(`${file} ended while it still waited for something that cannot happen any more`));
+  });
+  work.then(() => {
+    settled = true;
+    workIsDone();
+  }, fail);
 }
 
 async function runTypeScript(order: HookOrder): Promise<void> {
@@ -68,6 +109,7 @@ async function runTypeScript(order: HookOrder): Promise<void> {
   if (typeof loaded.default !== "function")
     throw new Error(`${order.file}: the default export is not a function`);
   await loaded.default(hookContext(order));
+  // What it left undone (a timer, an open socket) does not keep the transition waiting.
   process.exit(process.exitCode ?? 0);
 }
 
@@ -76,11 +118,19 @@ export async function runHookChild(): Promise<void> {
   failLoudly();
   try {
     const order = await readOrder();
-    if (order.cgroup !== null) enterCgroup(order.cgroup);
-    giveBackPriority();
+    const executable = order.kind === "executable";
+    if (!order.limited) {
+      if (order.cgroup !== null) enterCgroup(order.cgroup);
+      giveBackPriority();
+      if (order.limits !== null) {
+        limitSelf(order.limits, { file: order.file, directory: order.context.dir, executable });
+        if (!executable) startAgain(order);
+      }
+    }
+    if (order.limits !== null) setGranted(order.limits);
     closeInput();
-    if (order.kind === "executable") becomeExecutable(order);
-    await runTypeScript(order);
+    if (executable) becomeExecutable(order);
+    endsWith(order.file, runTypeScript(order));
   } catch (error) {
     fail(error);
   }
@@ -88,14 +138,17 @@ export async function runHookChild(): Promise<void> {
 
 /**
  * `holdfast run FILE.ts [ARG…]`: runs the file as the main script with the hooks' runtime. Returns when its top-level code
- * has run; the process then ends by itself, with the script's status, when nothing is left to do. Call nothing after it.
+ * has begun; the process then ends by itself, with the script's status, when nothing is left to do. Call nothing after it.
  */
-export async function runScript(file: string, args: readonly string[]): Promise<void> {
+export function runScript(file: string, args: readonly string[]): void {
   failLoudly();
   try {
     const path = realpathSync(resolve(file));
     installRuntime(path, args);
-    await import(path);
+    endsWith(
+      path,
+      import(path).then(() => undefined),
+    );
   } catch (error) {
     fail(error);
   }

@@ -2,6 +2,7 @@
  * What a hook is told, and how it travels: as JSON to TypeScript hooks, as HOLDFAST_* variables to executables.
  */
 import * as v from "valibot";
+import { grantedSchema } from "./limits.ts";
 
 const peer = v.object({ name: v.string(), addresses: v.record(v.string(), v.string()) });
 
@@ -44,6 +45,10 @@ export const hookOrderSchema = v.object({
   timeoutMs: v.number(),
   /** Directory of the cgroup to enter before anything else, or null. */
   cgroup: v.nullable(v.string()),
+  /** What the hook may do, or null: everything. */
+  limits: v.optional(v.nullable(grantedSchema), null),
+  /** True once the limits are in force: the child has started itself again under them. */
+  limited: v.optional(v.boolean(), false),
 });
 
 /** One order of the runner to its child. */

@@ -21,3 +21,13 @@ export function hookEnvironment(additions: Readonly<Record<string, string>>): Re
     if (!DANGEROUS.test(name) && name !== "PATH" && !value.includes("\0")) environment[name] = value;
   return environment;
 }
+
+/** Of an environment, what a hook with these `permissions.env` sees: PATH and Holdfast's own are always there. */
+export function limitedEnvironment(
+  environment: Readonly<Record<string, string>>,
+  names: readonly string[] | true,
+): Record<string, string> {
+  const stays = (name: string) =>
+    names === true || name === "PATH" || name.startsWith("HOLDFAST_") || names.includes(name);
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => stays(name)));
+}

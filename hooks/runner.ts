@@ -5,13 +5,15 @@
  * module's cgroup, its output goes to a file, and nothing ties it to the daemon.
  */
 import { randomUUID } from "node:crypto";
-import { closeSync, constants, openSync } from "node:fs";
+import { closeSync, constants, openSync, rmSync } from "node:fs";
 import { selfCommand } from "../core/platform/self.ts";
 import { formatDuration } from "../modules/units.ts";
 import { contextVariables, type HookCall, type HookOrder } from "./context.ts";
-import { hookEnvironment } from "./environment.ts";
+import { hookEnvironment, limitedEnvironment } from "./environment.ts";
+import { limitsOf, type Permissions } from "./limits.ts";
 import { followOutput, type LineSink } from "./output.ts";
 import { killFamily, RUN_MARK } from "./process_tree.ts";
+import { masking, SECRETS_DIRECTORY, writeSecrets } from "./secret_files.ts";
 
 /** One hook to run. */
 export interface HookRun {
@@ -26,6 +28,10 @@ export interface HookRun {
   /** Where the hook and the application print (absolute; made with mode 0600). Follow it with `followOutput` after a restart of the daemon. */
   outputFile: string;
   onOutput: LineSink;
+  /** `permissions` of module.yaml: without, the hook may do everything. */
+  permissions?: Permissions | undefined;
+  /** Values by name: files for this run alone, masked in what is printed. */
+  secrets?: Readonly<Record<string, string>>;
   /** Ends the hook at once, like its time limit. */
   signal?: AbortSignal;
 }
@@ -47,12 +53,15 @@ export async function runHook(run: HookRun): Promise<HookResult> {
   if (run.signal?.aborted) return failed(`${hook} was not started: cancelled`);
   const started = performance.now();
   try {
-    const follower = followOutput(run.outputFile, run.onOutput);
+    const secrets = run.secrets ?? {};
+    const follower = followOutput(run.outputFile, masking(secrets, run.onOutput));
     follower.begin();
+    const directory = Object.keys(secrets).length === 0 ? null : writeSecrets(secrets);
     try {
-      return await supervise(run, started);
+      return await supervise(run, directory, started);
     } finally {
       follower.end();
+      if (directory !== null) rmSync(directory, { recursive: true });
     }
   } catch (error) {
     return failed(`${hook} could not be run: ${error instanceof Error ? error.message : String(error)}`);
@@ -64,15 +73,22 @@ function failed(detail: string): HookResult {
 }
 
 /** Starts the child with its order on standard input, its output in the file, in a session of its own. */
-function spawn(run: HookRun, mark: string) {
+function spawn(run: HookRun, secrets: string | null, mark: string) {
+  const limits = run.permissions === undefined ? null : limitsOf(run.permissions, run.context.dir);
   const order: HookOrder = {
     file: run.file,
     kind: run.kind,
     context: run.context,
     timeoutMs: run.timeoutMs,
     cgroup: run.cgroupPath ?? null,
+    limits,
+    limited: false,
   };
-  const env = hookEnvironment({ ...run.env, ...contextVariables(run.context), [RUN_MARK]: mark });
+  const variables = { ...run.env, ...contextVariables(run.context), [RUN_MARK]: mark };
+  const whole = hookEnvironment(
+    secrets === null ? variables : { ...variables, [SECRETS_DIRECTORY]: secrets },
+  );
+  const env = limitedEnvironment(whole, limits?.env ?? true);
   const output = openSync(run.outputFile, constants.O_WRONLY | constants.O_APPEND | constants.O_NOFOLLOW);
   try {
     return Bun.spawn(selfCommand("__hook"), {
@@ -88,9 +104,9 @@ function spawn(run: HookRun, mark: string) {
   }
 }
 
-async function supervise(run: HookRun, started: number): Promise<HookResult> {
+async function supervise(run: HookRun, secrets: string | null, started: number): Promise<HookResult> {
   const mark = randomUUID();
-  const child = spawn(run, mark);
+  const child = spawn(run, secrets, mark);
   const { hook } = run.context;
   let ended: "limit" | "cancelled" | null = null;
   const { promise: stuck, resolve: giveUp } = Promise.withResolvers<"stuck">();

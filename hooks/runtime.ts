@@ -4,19 +4,13 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { plugin } from "bun";
-import { type ImportMap, readImportMap } from "../modules/import_map.ts";
+import { readImportMap } from "../modules/import_map.ts";
+import { installConsole } from "./console/console.ts";
+import { writeAllSync } from "./deno/descriptor.ts";
 import { denoNamespace } from "./deno/mod.ts";
 import * as sdk from "./sdk/mod.ts";
-
-/** Makes the main script one that knows it: Bun says so only of the file that a process began with. */
-const BE_MAIN = 'Object.defineProperty(import.meta, "main", { value: true });';
-
-/** Adds that to a source which asks, without a new line: of places in error messages only the columns of one line move. */
-function asMain(source: string): string {
-  if (!source.includes("import.meta.main")) return source;
-  const start = source.startsWith("#!") ? source.indexOf("\n") + 1 : 0;
-  return `${source.slice(0, start)}${BE_MAIN}${source.slice(start)}`;
-}
+import { AS_TEXT, originalColumn, prepareSource, withOriginalColumns } from "./source.ts";
+import { installTimeouts } from "./waiting.ts";
 
 /** The nearest directory at or above `file` that has a deno.json, else the file's own. */
 function projectOf(file: string): string {
@@ -29,32 +23,8 @@ function literal(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 }
 
-/** Puts the targets of mapped names into the import statements: Bun asks no plugin about a bare name in a static import. */
-function withMappedImports(source: string, map: ImportMap): string {
-  let result = source;
-  const scanned = new Bun.Transpiler({ loader: "ts" }).scanImports(source);
-  for (const { path } of scanned) {
-    const target = map.resolve(path);
-    if (target?.startsWith("/"))
-      result = result.replace(
-        new RegExp(`(\\bfrom\\s*|\\bimport\\s*\\(?\\s*)(["'])${literal(path)}\\2`, "g"),
-        (_, before: string) => `${before}${JSON.stringify(target)}`,
-      );
-  }
-  return result;
-}
-
-/** Source as it is run: mapped imports resolved, and for the main script `import.meta.main` true. */
-function prepare(file: string, main: string, map: ImportMap): string {
-  const source = readFileSync(file, "utf8");
-  const own = file === main ? asMain(source) : source;
-  try {
-    return withMappedImports(own, map);
-  } catch {
-    // A syntax error: the import itself tells it, with its place.
-    return own;
-  }
-}
+/** The one package that every script has; a copy that the module vendors itself wins. */
+const YAML = "@std/yaml";
 
 /** Prepares this process for `file` as its main script. `args` is what the script sees as its arguments. */
 export function installRuntime(file: string, args: readonly string[]): void {
@@ -65,19 +35,32 @@ export function installRuntime(file: string, args: readonly string[]): void {
     name: "holdfast",
     setup(build) {
       build.module("holdfast", () => ({ exports: { ...sdk }, loader: "object" }));
-      build.onResolve({ filter: /^[^./]/ }, ({ path }) => {
-        const target = map.resolve(path);
-        return target?.startsWith("/") ? { path: target } : undefined;
-      });
+      build.module(YAML, async () => ({ exports: { ...(await import("@std/yaml")) }, loader: "object" }));
+      // Static imports of mapped names are changed in the source; these are for names that are only known when it runs.
+      for (const name of map.names)
+        build.module(name, async () => ({
+          exports: { ...((await import(map.resolve(name)!)) as object) },
+          loader: "object",
+        }));
+      build.onResolve({ filter: new RegExp(`^${AS_TEXT}:`) }, ({ path }) => ({
+        path: path.slice(AS_TEXT.length + 1),
+        namespace: AS_TEXT,
+      }));
+      build.onLoad({ filter: /.*/, namespace: AS_TEXT }, ({ path }) => ({
+        exports: { default: readFileSync(path, "utf8") },
+        loader: "object",
+      }));
       build.onLoad(
         { filter: new RegExp(`^${literal(project)}/(?!.*node_modules/).*\\.(ts|mts|js|mjs)$`) },
         ({ path }) => ({
-          contents: prepare(path, file, map),
+          contents: prepareSource(path, file, map),
           loader: path.endsWith("js") ? "js" : "ts",
         }),
       );
     },
   });
+  installConsole();
+  installTimeouts();
   process.argv = [process.execPath, file, ...args];
   Reflect.set(globalThis, "Deno", denoNamespace(file, args));
 }
@@ -94,12 +77,18 @@ export function describeError(error: unknown): string {
   const message = "message" in error ? String(error.message) : String(error);
   const position: unknown = "position" in error ? error.position : null;
   if (typeof position === "object" && position !== null && "file" in position && "line" in position) {
-    const column = "column" in position ? `:${String(position.column)}` : "";
-    return `error: ${String(position.file)}:${String(position.line)}${column}: ${message}`;
+    const file = String(position.file);
+    const column =
+      "column" in position ? `:${originalColumn(file, Number(position.line), Number(position.column))}` : "";
+    return `error: ${file}:${String(position.line)}${column}: ${message}`;
   }
   const name = error instanceof Error && error.name !== "Error" ? error.name : "error";
   const frames =
-    error instanceof Error ? (error.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line)) : [];
+    error instanceof Error
+      ? withOriginalColumns(error.stack ?? "")
+          .split("\n")
+          .filter((line) => /^\s+at /.test(line))
+      : [];
   const own = frames.filter((line) => !INTERNAL_FRAME.test(line));
   const cause =
     error instanceof Error && error.cause !== undefined ? [`caused by ${describeError(error.cause)}`] : [];
@@ -108,6 +97,6 @@ export function describeError(error: unknown): string {
 
 /** Prints the error and ends the process with status 1. */
 export function fail(error: unknown): never {
-  console.error(describeError(error));
+  writeAllSync(2, Buffer.from(`${describeError(error)}\n`));
   process.exit(1);
 }

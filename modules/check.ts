@@ -2,6 +2,7 @@
  * What a module's author is told before the module is used: errors that refuse it, and warnings that will hurt.
  */
 import { readFileSync } from "node:fs";
+import { limitsOf, notEnforced } from "../hooks/limits.ts";
 import type { ClusterNames } from "./cross_checks.ts";
 import { HOOK_NAMES, type HookFile, type ModuleHook } from "./hook_files.ts";
 import { type ModuleDefinition, readModule } from "./load.ts";
@@ -61,6 +62,9 @@ function warningsOf(definition: ModuleDefinition): Problem[] {
       "module.yaml",
       `heartbeat.timeout: ${formatDuration(timeout)} is short: a busy machine may be taken for a dead one`,
     );
+  if (config.permissions !== undefined)
+    for (const sentence of notEnforced(limitsOf(config.permissions, definition.directory)))
+      warn("module.yaml", sentence);
   for (const file of [...hooks.values(), ...definition.checkers.values()])
     warnings.push(...codeWarnings(definition, file));
   return warnings;

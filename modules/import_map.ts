@@ -11,6 +11,8 @@ import type { Problem } from "./yaml_document.ts";
 
 /** Resolves the names of an import map. */
 export interface ImportMap {
+  /** Names, not prefixes, that stand for files of the module. */
+  names: readonly string[];
   /** The target of a mapped specifier (absolute path, or `npm:…` and the like as written), or null when it is not mapped. */
   resolve(specifier: string): string | null;
 }
@@ -37,7 +39,7 @@ function lookup(imports: Readonly<Record<string, string>>, specifier: string): s
 /** Reads `deno.json` of a module directory. A missing file is an empty map; a wrong one is a problem and an empty map. */
 export function readImportMap(directory: string): { map: ImportMap; problems: Problem[] } {
   const file = join(directory, "deno.json");
-  const none: ImportMap = { resolve: () => null };
+  const none: ImportMap = { names: [], resolve: () => null };
   if (!existsSync(file)) return { map: none, problems: [] };
   const refuse = (message: string) => ({
     map: none,
@@ -52,13 +54,17 @@ export function readImportMap(directory: string): { map: ImportMap; problems: Pr
   const result = v.safeParse(denoJson, value);
   if (!result.success) return refuse(result.issues[0].message);
   const { imports } = result.output;
+  const isLocal = (target: string) => target.startsWith("./") || target.startsWith("../");
   return {
     map: {
+      names: Object.keys(imports).filter(
+        (name) => name !== "holdfast" && !name.endsWith("/") && isLocal(imports[name]!),
+      ),
       resolve(specifier) {
         // The SDK is the binary's own, whatever the editor's map says.
         if (specifier === "holdfast") return null;
         const target = lookup(imports, specifier);
-        return target?.startsWith("./") || target?.startsWith("../") ? resolve(directory, target) : target;
+        return target !== null && isLocal(target) ? resolve(directory, target) : target;
       },
     },
     problems: [],

@@ -95,12 +95,16 @@ const watchedProcess = mapping({
   action: v.optional(action),
 });
 
+/** A list of what is allowed, or true: everything. What is left out is allowed nothing, as in Deno. */
+const allowed = (entry: typeof freeText | typeof variableName) =>
+  v.optional(v.union([truth, list(entry, 256)], "expected a list, or true for everything"));
+
 const permissions = mapping({
-  read: v.optional(list(freeText, 256)),
-  write: v.optional(list(freeText, 256)),
-  net: v.optional(list(freeText, 256)),
-  run: v.optional(list(freeText, 256)),
-  env: v.optional(list(variableName, 256)),
+  read: allowed(freeText),
+  write: allowed(freeText),
+  net: allowed(freeText),
+  run: allowed(freeText),
+  env: allowed(variableName),
 });
 
 const rule = mapping({

@@ -20,7 +20,6 @@ export function unsupported(config: ModuleConfig): Finding[] {
     });
   if (config.services.length > 0) refuse("services", "services are");
   if (config.secrets.length > 0) refuse("secrets", "secrets are");
-  if (config.permissions !== undefined) refuse("permissions", "permissions are");
   if (Object.keys(config.processes).length > 0) refuse("processes", "process monitoring is");
   if (Object.values(config.checkers).some((named) => Object.keys(named).length > 0))
     refuse("checkers", "checkers are");

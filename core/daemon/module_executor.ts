@@ -184,6 +184,7 @@ export class ModuleExecutor implements Executor {
       },
       timeoutMs,
       env: { [MARK]: group.mark, HOLDFAST_VAR: varDir },
+      permissions: config.permissions,
       cgroupPath: group.path,
       outputFile: this.scriptLog,
       onOutput: (line) => journal.line("script", line),

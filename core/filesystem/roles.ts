@@ -76,7 +76,8 @@ export class Roles {
       wake = Math.min(wake, this.#service.afterTurn(now));
       // What was resumed may have something to send: it must not wait for the next event.
       if (this.#primary !== null) wake = Math.min(wake, this.#primary.flush());
-      this.#service.beginSyncs();
+      // An unmount may have come to its end meanwhile.
+      this.#service?.beginSyncs();
     }
     return wake;
   }

@@ -1,15 +1,14 @@
-/** `Deno`'s file functions, each in its two forms: `name` returns a promise, `nameSync` does it at once. */
+/** `Deno`'s functions on paths, each in its two forms: `name` returns a promise, `nameSync` does it at once. */
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { translated, translatedLater } from "./errors.ts";
+import { errorOf, translated, translatedLater } from "./errors.ts";
+import { directoryEntry, fileInfo, type Path, pathOf } from "./file_info.ts";
 
-type Path = string | URL;
+interface SignalOption {
+  signal?: AbortSignal;
+}
 
-const pathOf = (path: Path): string => (typeof path === "string" ? path : fileURLToPath(path));
-
-interface WriteOptions {
+interface WriteOptions extends SignalOption {
   append?: boolean;
   create?: boolean;
   createNew?: boolean;
@@ -22,48 +21,71 @@ interface TempOptions {
   suffix?: string;
 }
 
-/** What Deno says about a file. */
-function fileInfo(stat: fs.Stats): object {
+const { promises } = fs;
+const { O_WRONLY, O_CREAT, O_EXCL, O_APPEND, O_TRUNC } = fs.constants;
+
+/** The two forms of one function on a path; `name` stands for it in error messages: "stat 'a.txt'". */
+function pair<Rest extends readonly unknown[], Result>(
+  name: string,
+  sync: (path: Path, ...rest: Rest) => Result,
+  later: (path: Path, ...rest: Rest) => Promise<Result>,
+) {
+  const operation = (path: Path) => `${name} '${pathOf(path)}'`;
   return {
-    isFile: stat.isFile(),
-    isDirectory: stat.isDirectory(),
-    isSymlink: stat.isSymbolicLink(),
-    size: stat.size,
-    mtime: stat.mtime,
-    atime: stat.atime,
-    birthtime: stat.birthtime,
-    ctime: stat.ctime,
-    dev: stat.dev,
-    ino: stat.ino,
-    mode: stat.mode,
-    nlink: stat.nlink,
-    uid: stat.uid,
-    gid: stat.gid,
-    rdev: stat.rdev,
-    blksize: stat.blksize,
-    blocks: stat.blocks,
-    isBlockDevice: stat.isBlockDevice(),
-    isCharDevice: stat.isCharacterDevice(),
-    isFifo: stat.isFIFO(),
-    isSocket: stat.isSocket(),
+    sync: (path: Path, ...rest: Rest): Result => translated(operation(path), () => sync(path, ...rest)),
+    later: async (path: Path, ...rest: Rest): Promise<Result> =>
+      await translatedLater(operation(path), async () => await later(path, ...rest)),
   };
 }
 
-function directoryEntry(entry: fs.Dirent) {
+const between = (name: string, from: Path, to: Path): string =>
+  `${name} '${pathOf(from)}' -> '${pathOf(to)}'`;
+
+/** As `pair`, from one path to another: "rename 'a' -> 'b'". */
+function pairOfPaths(
+  name: string,
+  sync: (from: Path, to: Path) => void,
+  later: (from: Path, to: Path) => Promise<void>,
+) {
   return {
-    name: entry.name,
-    isFile: entry.isFile(),
-    isDirectory: entry.isDirectory(),
-    isSymlink: entry.isSymbolicLink(),
+    sync: (from: Path, to: Path): void => translated(between(name, from, to), () => sync(from, to)),
+    later: async (from: Path, to: Path): Promise<void> =>
+      await translatedLater(between(name, from, to), async () => await later(from, to)),
   };
+}
+
+/** As `pair`, for what makes a name of its own. */
+function pairWithoutPath(name: string, sync: (options?: TempOptions) => string) {
+  return {
+    sync: (options?: TempOptions): string => translated(name, () => sync(options)),
+    later: async (options?: TempOptions): Promise<string> => translated(name, () => sync(options)),
+  };
+}
+
+/** Rejects as soon as the signal is aborted, whatever the work still does. */
+async function unlessAborted<Result>(
+  signal: AbortSignal | undefined,
+  work: Promise<Result>,
+): Promise<Result> {
+  if (signal === undefined) return await work;
+  const { promise, reject } = Promise.withResolvers<never>();
+  const abort = () => reject(signal.reason);
+  if (signal.aborted) abort();
+  signal.addEventListener("abort", abort, { once: true });
+  try {
+    return await Promise.race([promise, work]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}
+
+function writeFlags(options: WriteOptions): number {
+  const create = options.createNew === true ? O_CREAT | O_EXCL : options.create === false ? 0 : O_CREAT;
+  return O_WRONLY | create | (options.append === true ? O_APPEND : O_TRUNC);
 }
 
 function writeSync(path: Path, data: Uint8Array | string, options: WriteOptions = {}): void {
-  const { O_WRONLY, O_CREAT, O_EXCL, O_APPEND, O_TRUNC } = fs.constants;
-  const create = options.createNew === true ? O_CREAT | O_EXCL : options.create === false ? 0 : O_CREAT;
-  const flags = O_WRONLY | create | (options.append === true ? O_APPEND : O_TRUNC);
-  const file = pathOf(path);
-  const fd = fs.openSync(file, flags, options.mode ?? 0o666);
+  const fd = fs.openSync(pathOf(path), writeFlags(options), options.mode ?? 0o666);
   try {
     const bytes = typeof data === "string" ? Buffer.from(data) : data;
     for (let written = 0; written < bytes.length; ) written += fs.writeSync(fd, bytes, written);
@@ -73,8 +95,25 @@ function writeSync(path: Path, data: Uint8Array | string, options: WriteOptions 
   }
 }
 
-async function bytesOf(data: Uint8Array | ReadableStream<Uint8Array>): Promise<Uint8Array> {
-  return data instanceof Uint8Array ? data : new Uint8Array(await new Response(data).arrayBuffer());
+async function writeLater(
+  path: Path,
+  data: Uint8Array | string | ReadableStream<Uint8Array | string>,
+  options: WriteOptions = {},
+): Promise<void> {
+  options.signal?.throwIfAborted();
+  const file = await promises.open(pathOf(path), writeFlags(options), options.mode ?? 0o666);
+  try {
+    if (options.mode !== undefined) await file.chmod(options.mode);
+    const chunks = data instanceof ReadableStream ? data : [data];
+    for await (const chunk of chunks) {
+      options.signal?.throwIfAborted();
+      const bytes = typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+      for (let written = 0; written < bytes.length; )
+        written += (await file.write(bytes, written, bytes.length - written)).bytesWritten;
+    }
+  } finally {
+    await file.close();
+  }
 }
 
 function removeSync(path: Path, options: { recursive?: boolean } = {}): void {
@@ -84,72 +123,176 @@ function removeSync(path: Path, options: { recursive?: boolean } = {}): void {
   else fs.rmdirSync(file);
 }
 
-function temporaryName(options: TempOptions): string {
-  const random = crypto.randomUUID().slice(0, 13);
-  return join(
-    options.dir ?? process.env["TMPDIR"] ?? tmpdir(),
-    `${options.prefix ?? ""}${random}${options.suffix ?? ""}`,
-  );
+async function removeLater(path: Path, options: { recursive?: boolean } = {}): Promise<void> {
+  const file = pathOf(path);
+  if (!(await promises.lstat(file)).isDirectory()) await promises.unlink(file);
+  else if (options.recursive === true) await promises.rm(file, { recursive: true });
+  else await promises.rmdir(file);
 }
 
-/** Every function in its synchronous form; the promises are made from them. */
-const synchronous = {
-  readFile: (path: Path) => new Uint8Array(fs.readFileSync(pathOf(path))),
-  readTextFile: (path: Path) => fs.readFileSync(pathOf(path), "utf8"),
-  writeFile: (path: Path, data: Uint8Array, options?: WriteOptions) => writeSync(path, data, options),
-  writeTextFile: (path: Path, text: string, options?: WriteOptions) => writeSync(path, text, options),
-  stat: (path: Path) => fileInfo(fs.statSync(pathOf(path))),
-  lstat: (path: Path) => fileInfo(fs.lstatSync(pathOf(path))),
-  mkdir(path: Path, options: { recursive?: boolean; mode?: number } = {}) {
-    fs.mkdirSync(pathOf(path), { recursive: options.recursive === true, mode: options.mode ?? 0o777 });
-  },
-  remove: removeSync,
-  rename: (from: Path, to: Path) => fs.renameSync(pathOf(from), pathOf(to)),
-  symlink: (target: Path, path: Path) => fs.symlinkSync(pathOf(target), pathOf(path)),
-  link: (existing: Path, path: Path) => fs.linkSync(pathOf(existing), pathOf(path)),
-  readLink: (path: Path) => fs.readlinkSync(pathOf(path)),
-  realPath: (path: Path) => fs.realpathSync(pathOf(path)),
-  copyFile: (from: Path, to: Path) => fs.copyFileSync(pathOf(from), pathOf(to)),
-  chmod: (path: Path, mode: number) => fs.chmodSync(pathOf(path), mode),
-  chown: (path: Path, uid: number | null, gid: number | null) =>
-    fs.chownSync(pathOf(path), uid ?? -1, gid ?? -1),
-  truncate: (path: Path, length = 0) => fs.truncateSync(pathOf(path), length),
-  utime: (path: Path, atime: number | Date, mtime: number | Date) =>
-    fs.utimesSync(pathOf(path), atime, mtime),
-  makeTempDir(options: TempOptions = {}) {
-    const path = temporaryName(options);
-    fs.mkdirSync(path, { mode: 0o700 });
-    return path;
-  },
-  makeTempFile(options: TempOptions = {}) {
-    const path = temporaryName(options);
-    writeSync(path, "", { createNew: true, mode: 0o600 });
-    return path;
-  },
+function copySync(from: Path, to: Path): void {
+  if (!fs.statSync(pathOf(from)).isFile()) throw notAFile(from, to);
+  fs.copyFileSync(pathOf(from), pathOf(to));
+}
+
+function notAFile(from: Path, to: Path): Error {
+  const text = "the source path is neither a regular file nor a symlink to a regular file";
+  return errorOf("EINVAL", `${text}: ${between("copy", from, to)}`);
+}
+
+function temporaryName({ dir, prefix = "", suffix = "" }: TempOptions): string {
+  for (const part of [prefix, suffix])
+    if (part.includes("/") || part.includes("\\"))
+      throw new Error(`Invalid character in prefix or suffix: "${part.includes("/") ? "/" : "\\\\"}"`);
+  const random = Buffer.from(crypto.getRandomValues(new Uint8Array(8))).toString("hex");
+  const directory = dir ?? tmpdir();
+  return `${directory}${directory.endsWith("/") ? "" : "/"}${prefix}${random}${suffix}`;
+}
+
+function makeTempDirSync(options: TempOptions = {}): string {
+  const path = temporaryName(options);
+  fs.mkdirSync(path, { mode: 0o700 });
+  return path;
+}
+
+function makeTempFileSync(options: TempOptions = {}): string {
+  const path = temporaryName(options);
+  writeSync(path, "", { createNew: true, mode: 0o600 });
+  return path;
+}
+
+interface MkdirOptions {
+  recursive?: boolean;
+  mode?: number;
+}
+
+const mkdirOptions = ({ recursive, mode }: MkdirOptions = {}) => ({
+  recursive: recursive === true,
+  mode: mode ?? 0o777,
+});
+
+/** Every function but the two iterators. */
+const pairs = {
+  readFile: pair(
+    "readfile",
+    (path: Path, _options?: SignalOption) => new Uint8Array(fs.readFileSync(pathOf(path))),
+    async (path, options) =>
+      new Uint8Array(await unlessAborted(options?.signal, promises.readFile(pathOf(path)))),
+  ),
+  readTextFile: pair(
+    "readfile",
+    (path: Path, _options?: SignalOption) => fs.readFileSync(pathOf(path), "utf8"),
+    (path, options) => unlessAborted(options?.signal, promises.readFile(pathOf(path), "utf8")),
+  ),
+  writeFile: pair<[data: Uint8Array | ReadableStream<Uint8Array>, options?: WriteOptions], undefined>(
+    "writefile",
+    (path, data, options) => void writeSync(path, bytesAtOnce(data), options),
+    async (path, data, options) => void (await writeLater(path, data, options)),
+  ),
+  writeTextFile: pair<[data: string | ReadableStream<string>, options?: WriteOptions], undefined>(
+    "writefile",
+    (path, text, options) => void writeSync(path, String(text), options),
+    async (path, text, options) =>
+      void (await writeLater(path, text instanceof ReadableStream ? text : String(text), options)),
+  ),
+  stat: pair(
+    "stat",
+    (path) => fileInfo(fs.statSync(pathOf(path))),
+    async (path) => fileInfo(await promises.stat(pathOf(path))),
+  ),
+  lstat: pair(
+    "lstat",
+    (path) => fileInfo(fs.lstatSync(pathOf(path))),
+    async (path) => fileInfo(await promises.lstat(pathOf(path))),
+  ),
+  mkdir: pair(
+    "mkdir",
+    (path: Path, options?: MkdirOptions) => void fs.mkdirSync(pathOf(path), mkdirOptions(options)),
+    async (path, options) => void (await promises.mkdir(pathOf(path), mkdirOptions(options))),
+  ),
+  remove: pair("remove", removeSync, removeLater),
+  rename: pairOfPaths(
+    "rename",
+    (from, to) => fs.renameSync(pathOf(from), pathOf(to)),
+    (from, to) => promises.rename(pathOf(from), pathOf(to)),
+  ),
+  copyFile: pairOfPaths("copy", copySync, async (from, to) => {
+    if (!(await promises.stat(pathOf(from))).isFile()) throw notAFile(from, to);
+    await promises.copyFile(pathOf(from), pathOf(to));
+  }),
+  symlink: pairOfPaths(
+    "symlink",
+    (target, path) => fs.symlinkSync(pathOf(target), pathOf(path)),
+    (target, path) => promises.symlink(pathOf(target), pathOf(path)),
+  ),
+  link: pairOfPaths(
+    "link",
+    (from, to) => fs.linkSync(pathOf(from), pathOf(to)),
+    (from, to) => promises.link(pathOf(from), pathOf(to)),
+  ),
+  readLink: pair(
+    "readlink",
+    (path) => fs.readlinkSync(pathOf(path)),
+    (path) => promises.readlink(pathOf(path)),
+  ),
+  realPath: pair(
+    "realpath",
+    (path) => fs.realpathSync.native(pathOf(path)),
+    (path) => promises.realpath(pathOf(path)),
+  ),
+  chmod: pair(
+    "chmod",
+    (path: Path, mode: number) => fs.chmodSync(pathOf(path), mode),
+    (path, mode) => promises.chmod(pathOf(path), mode),
+  ),
+  chown: pair(
+    "chown",
+    (path: Path, uid: number | null, gid: number | null) => fs.chownSync(pathOf(path), uid ?? -1, gid ?? -1),
+    (path, uid, gid) => promises.chown(pathOf(path), uid ?? -1, gid ?? -1),
+  ),
+  truncate: pair(
+    "truncate",
+    (path: Path, length: number = 0) => fs.truncateSync(pathOf(path), Math.max(0, length)),
+    (path: Path, length: number = 0) => promises.truncate(pathOf(path), Math.max(0, length)),
+  ),
+  utime: pair(
+    "utime",
+    (path: Path, atime: number | Date, mtime: number | Date) => fs.utimesSync(pathOf(path), atime, mtime),
+    (path, atime, mtime) => promises.utimes(pathOf(path), atime, mtime),
+  ),
+  makeTempDir: pairWithoutPath("tmpdir", makeTempDirSync),
+  makeTempFile: pairWithoutPath("tmpfile", makeTempFileSync),
 };
 
-type Function = (...args: never[]) => unknown;
+function bytesAtOnce(data: Uint8Array | ReadableStream<Uint8Array>): Uint8Array {
+  if (data instanceof ReadableStream)
+    throw new TypeError("a stream needs Deno.writeFile, which waits for it");
+  return data;
+}
+
+function readDirSync(path: Path) {
+  const operation = `readdir '${pathOf(path)}'`;
+  const entries = translated(operation, () => fs.readdirSync(pathOf(path), { withFileTypes: true }));
+  return entries.map(directoryEntry)[Symbol.iterator]();
+}
+
+function readDir(path: Path) {
+  const operation = `readdir '${pathOf(path)}'`;
+  async function* entries() {
+    const found = await translatedLater(operation, () =>
+      promises.readdir(pathOf(path), { withFileTypes: true }),
+    );
+    yield* found.map(directoryEntry);
+  }
+  return { [Symbol.asyncIterator]: () => entries() };
+}
 
 /** Both forms of every function, under Deno's names. */
-export function fileFunctions(): Record<string, Function> {
-  const functions: Record<string, Function> = {};
-  for (const [name, work] of Object.entries<(...args: never[]) => unknown>(synchronous)) {
-    functions[`${name}Sync`] = (...args: never[]) => translated(() => work(...args));
-    // One thread serves one script here, so a promise costs no more than the call itself.
-    functions[name] = async (...args: never[]) => translatedLater(async () => work(...args));
+export function fileFunctions(): Record<string, unknown> {
+  const functions: Record<string, unknown> = { readDir, readDirSync };
+  for (const [name, { sync, later }] of Object.entries(pairs)) {
+    functions[name] = later;
+    functions[`${name}Sync`] = sync;
   }
-  functions["writeFile"] = (
-    path: Path,
-    data: Uint8Array | ReadableStream<Uint8Array>,
-    options?: WriteOptions,
-  ) => translatedLater(async () => writeSync(path, await bytesOf(data), options));
-  functions["readDirSync"] = (path: Path) =>
-    translated(() =>
-      fs.readdirSync(pathOf(path), { withFileTypes: true }).map(directoryEntry)[Symbol.iterator](),
-    );
-  functions["readDir"] = async function* readDir(path: Path) {
-    const entries = await translatedLater(() => fs.promises.readdir(pathOf(path), { withFileTypes: true }));
-    yield* entries.map(directoryEntry);
-  };
   return functions;
 }

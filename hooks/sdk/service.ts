@@ -28,11 +28,12 @@ export interface Service {
 
 const DEFAULT_TIMEOUT = "60s";
 
-/** The service `name`: a systemd unit, unless a pid file is given. Throws when the name is no service's. */
+/** The service `name`: a systemd unit (on Windows, a service), unless a pid file is given. Throws when the name is no service's. */
 export function service(name: string, options: ServiceOptions = {}): Service {
   if (!/^[A-Za-z0-9][A-Za-z0-9:_.@\\-]*$/.test(name))
     throw new TypeError(`${JSON.stringify(name)} is not a service's name`);
-  const base = options.pidFile === undefined ? unit(name, options) : program(name, options.pidFile, options);
+  const base =
+    options.pidFile === undefined ? managed(name, options) : program(name, options.pidFile, options);
   return {
     ...base,
     async restart() {
@@ -43,7 +44,55 @@ export function service(name: string, options: ServiceOptions = {}): Service {
   };
 }
 
+/** A service that the system's own manager knows. */
+function managed(name: string, options: ServiceOptions): Base {
+  return process.platform === "win32" ? windowsService(name, options) : unit(name, options);
+}
+
 type Base = Pick<Service, "start" | "stop" | "status">;
+
+/** What sc.exe says about a service: "STATE : 4  RUNNING". */
+const WINDOWS_STATES: Readonly<Record<string, string>> = {
+  "1": "inactive",
+  "2": "activating",
+  "3": "deactivating",
+  "4": "active",
+  "7": "paused",
+};
+
+/** A Windows service through sc.exe. Written from its documentation: it has not been run on a Windows machine yet. */
+function windowsService(name: string, options: ServiceOptions): Base {
+  const timeout = options.timeout ?? DEFAULT_TIMEOUT;
+  const control = (verb: string) => {
+    const { exitCode, stdout } = Bun.spawnSync(["sc.exe", verb, name]);
+    return { exitCode, text: stdout.toString() };
+  };
+  const status = async () =>
+    WINDOWS_STATES[/STATE\s*:\s*(\d)/.exec(control("query").text)?.[1] ?? ""] ?? "unknown";
+  const until = (wanted: string) =>
+    waitFor(async () => (await status()) === wanted, { what: `${name} to be ${wanted}`, timeout });
+  const change = async (verb: string, wanted: string) => {
+    if ((await status()) === wanted) return;
+    const { exitCode, text } = control(verb);
+    if (exitCode !== 0)
+      throw new Error(`sc.exe ${verb} ${name} failed with exit status ${exitCode}: ${text.trim()}`);
+    await until(wanted);
+  };
+  return {
+    status,
+    start: () => change("start", "active"),
+    async stop({ force = false } = {}) {
+      try {
+        await change("stop", "inactive");
+      } catch (error) {
+        const pid = /PID\s*:\s*(\d+)/.exec(control("queryex").text)?.[1];
+        if (!force || pid === undefined || pid === "0") throw error;
+        Bun.spawnSync(["taskkill.exe", "/F", "/T", "/PID", pid]);
+        await until("inactive");
+      }
+    },
+  };
+}
 
 function unit(name: string, options: ServiceOptions): Base {
   if (!existsSync("/run/systemd/system"))

@@ -52,6 +52,17 @@ function collect(stream: ReadableStream<Uint8Array>): { done: Promise<void>; soF
   return { done: read(), soFar: () => text };
 }
 
+/**
+ * A pipe whose status is the second part's or, when that is good, the first part's. It comes on descriptor 3, which neither
+ * part sees, so that what they leave running cannot hold it; 141 is SIGPIPE.
+ */
+function bothOf(first: string, second: string): string {
+  return [
+    `( { s=$( { { ( ${first}\n) 3>&- 4>&-; echo $? >&3; } | ( ${second}\n) >&4 3>&- 4>&-; } 3>&1 )`,
+    'r=$?; [ "$r" = 0 ] || exit "$r"; [ "$s" = 141 ] || exit "$s"; } 4>&1 )',
+  ].join("; ");
+}
+
 /** A command that starts when it is awaited. */
 export class Command implements PromiseLike<CommandResult> {
   readonly line: string;
@@ -60,11 +71,14 @@ export class Command implements PromiseLike<CommandResult> {
   #timeoutMs: number | null = null;
   #cwd: string | undefined;
   #env: Readonly<Record<string, string>> = {};
-  #input = "";
+  #input: string | Uint8Array = "";
+  /** What error messages call it. */
+  readonly #title: string;
   #running: Promise<CommandResult> | null = null;
 
-  constructor(line: string) {
+  constructor(line: string, title = line) {
     this.line = line;
+    this.#title = title;
   }
 
   /** Keeps the output out of the log; the result has it. */
@@ -97,10 +111,24 @@ export class Command implements PromiseLike<CommandResult> {
     return this;
   }
 
-  /** What the command reads on its standard input. */
-  input(text: string): this {
-    this.#input = text;
+  /** What the command reads on its standard input; without, there is nothing to read. */
+  input(content: string | Uint8Array): this {
+    this.#input = content;
     return this;
+  }
+
+  /**
+   * Its output is what `next` reads: one command, which fails when either fails (a plain `|` in a command line tells of its
+   * last part alone). A first part that `next` did not read to its end has not failed.
+   */
+  pipe(next: Command): Command {
+    const whole = new Command(bothOf(this.line, next.line), `${this.#title} | ${next.#title}`);
+    return whole.input(this.#input).env({ ...this.#env, ...next.#env });
+  }
+
+  /** The output, read as JSON. Throws SyntaxError when it is none. */
+  async json(): Promise<unknown> {
+    return JSON.parse((await this.quiet()).stdout) as unknown;
   }
 
   /** The output as lines, without a last empty one. */
@@ -138,7 +166,7 @@ export class Command implements PromiseLike<CommandResult> {
     const child = Bun.spawn(["/bin/sh", "-c", this.line], {
       ...(this.#cwd === undefined ? {} : { cwd: this.#cwd }),
       env: { ...process.env, ...this.#env },
-      stdin: this.#input === "" ? "ignore" : Buffer.from(this.#input),
+      stdin: this.#input.length === 0 ? "ignore" : Buffer.from(this.#input),
       stdout: this.#output,
       stderr: this.#output,
     });
@@ -175,7 +203,7 @@ export class Command implements PromiseLike<CommandResult> {
   }
 
   #shown(): string {
-    const line = this.line.trim().replaceAll(/\s+/g, " ");
+    const line = this.#title.trim().replaceAll(/\s+/g, " ");
     return `\`${line.length > 200 ? `${line.slice(0, 197)}…` : line}\``;
   }
 }

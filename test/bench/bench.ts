@@ -1,6 +1,6 @@
 /**
  * `npm run bench -- [--quick] [--rounds N] [--only WORD]… [--no-peers] [--images DIR[,DIR]] [--delay MICROSECONDS] [--json]`: how much of a bare directory's
- * speed is left when it is replicated. `--two-disks`: what a replicated write+fsync costs beyond the disk and the network.
+ * speed is left when it is replicated. `--two-disks`: what a replicated write+fsync costs beyond the disk and the network. `--hooks`: what a hook costs before its first line.
  *
  * Real nodes, the real binary, PRIM with SECOND in sync, both disks on this machine's. Every round runs each workload in every
  * place, one after the other and in another order each time; ratios are taken within a round. It judges nothing: the exit status is 0
@@ -9,6 +9,7 @@
 import { loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { testbedImpossible } from "../cluster/testbed.ts";
+import { hookStartInWords, measureHookStart } from "./hook_start.ts";
 import { makePlaces, type Places } from "./places.ts";
 import { type Condensed, condense, type Row, table } from "./report.ts";
 import { measureTwoDisks, twoDisksInWords } from "./two_disks.ts";
@@ -18,6 +19,7 @@ const FULL: Effort = { seconds: 2, mebibytes: 512, smallFiles: 2000, scale: 10 }
 const QUICK: Effort = { seconds: 0.5, mebibytes: 64, smallFiles: 200, scale: 1 };
 
 const usage = `usage: npm run bench -- [--quick] [--rounds N] [--only WORD]... [--no-peers] [--images DIR[,DIR]] [--delay MICROSECONDS] [--json]
+       npm run bench -- --hooks [--json]
        npm run bench -- --two-disks [--quick] [--rounds N] [--images DIR[,DIR]] [--json]`;
 
 function options() {
@@ -31,6 +33,7 @@ function options() {
         images: { type: "string", default: "/var/tmp" },
         delay: { type: "string" },
         "no-peers": { type: "boolean", default: false },
+        hooks: { type: "boolean", default: false },
         "two-disks": { type: "boolean", default: false },
       },
     }).values;
@@ -75,6 +78,7 @@ const {
   only,
   images: homes,
   delay: added,
+  hooks,
   "two-disks": twoDisks,
   "no-peers": noPeers,
 } = options();
@@ -89,6 +93,12 @@ if (!Number.isInteger(rounds) || rounds < 1 || chosen.length === 0 || Number.isN
   const names = workloads.flatMap(({ measures }) => measures.map(({ name }) => name));
   console.error(`${usage}\nwhat can be measured: ${names.join("; ")}`);
   process.exit(2);
+}
+if (hooks) {
+  const binary = process.env["HOLDFAST_BINARY"] ?? new URL("../../dist/holdfast", import.meta.url).pathname;
+  const figures = await measureHookStart(binary);
+  console.log(json ? JSON.stringify({ version: 1, figures }) : hookStartInWords(figures));
+  process.exit(0);
 }
 const impossible = testbedImpossible();
 if (impossible !== null) {

@@ -6,7 +6,8 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import t from "tap";
-import { contextVariables, type HookCall, type HookOrder } from "../../hooks/context.ts";
+import type * as v from "valibot";
+import { contextVariables, type HookCall, type hookOrderSchema } from "../../hooks/context.ts";
 import { hookEnvironment } from "../../hooks/environment.ts";
 
 const binary = process.env["HOLDFAST_BINARY"] ?? new URL("../../dist/holdfast", import.meta.url).pathname;
@@ -65,6 +66,31 @@ t.test("trap 36: bunfig.toml, .env and the environment run nothing in the binary
   t.notOk(existsSync(join(directory, "trapped")));
 });
 
+t.test(
+  "a script anywhere has the SDK and @std/yaml, and its errors name its own lines and columns",
+  { skip },
+  async (t) => {
+    files({
+      "elsewhere/tools.ts": `import { $, retry } from "holdfast";\nimport { parse } from "@std/yaml";\nconsole.log(typeof $, typeof retry, parse("a: [1]").a[0]);\nconst name = "holdfast";\nconsole.log((await import(name)).$ === $);\n`,
+      "elsewhere/main.ts": `const one: number = 1; if (import.meta.main) throw new Error("here");\n`,
+      "elsewhere/hooks.ts": `import { x } from "@lib/x.ts"; const broken = = x;\n`,
+      "elsewhere/waits.ts": `console.log("begins");\nawait new Promise(() => {});\n`,
+    });
+    const good = await output([binary, "run", "elsewhere/tools.ts"], {});
+    t.match(good, { code: 0, stdout: "function function 1\ntrue\n" }, good.stderr);
+    const thrown = await output([binary, "run", "elsewhere/main.ts"], {});
+    t.match(thrown.stderr, /^error: here\n.*elsewhere\/main\.ts:1:56\)?\n/);
+    const syntax = await output([binary, "run", "elsewhere/hooks.ts"], {});
+    t.match(syntax.stderr, /elsewhere\/hooks\.ts:1:47: /);
+    const waits = await output([binary, "run", "elsewhere/waits.ts"], {});
+    t.match(waits, {
+      code: 1,
+      stdout: "begins\n",
+      stderr: /waits\.ts ended while it still waited for something/,
+    });
+  },
+);
+
 function order(port: string): string {
   const context: HookCall = {
     module: "db",
@@ -81,7 +107,7 @@ function order(port: string): string {
     dir: directory,
     peers: [],
   };
-  const value: HookOrder = {
+  const value: v.InferInput<typeof hookOrderSchema> = {
     file: join(directory, "hooks/start_prim.ts"),
     kind: "typescript",
     context,

@@ -63,6 +63,34 @@ t.test("$ takes a directory, variables and input", async (t) => {
   t.equal(await $`cat`.text(), "");
 });
 
+t.test("$ joins commands by pipes, and a failure of any part is one", async (t) => {
+  t.equal(await $`printf 'b\na\n'`.pipe($`sort`).text(), "a\nb");
+  t.equal(await $`cat`.input("x").pipe($`tr x y`).pipe($`sed ${"s/$/!/"}`).text(), "y!");
+  t.equal(
+    await $`echo $A $B`
+      .env({ A: "1" })
+      .pipe($`cat; echo $B`.env({ B: "2" }))
+      .text(),
+    "1 2\n2",
+  );
+  t.equal(await $`yes`.pipe($`head -1`).text(), "y", "what was not read to its end has not failed");
+  await t.rejects(async () => await $`echo a; exit 3`.pipe($`cat`).quiet(), {
+    exitCode: 3,
+    message: "`echo a; exit 3 | cat` failed with exit status 3",
+  });
+  await t.rejects(async () => await $`true`.pipe($`exit 4`).quiet(), {
+    exitCode: 4,
+    message: /exit status 4/,
+  });
+  await t.rejects(async () => await $`exit 5`.pipe($`true`).pipe($`cat`).quiet(), {
+    exitCode: 5,
+    message: /exit status 5/,
+  });
+  t.same(await $`echo '{"a":[1]}'`.json(), { a: [1] });
+  await t.rejects($`echo no`.json(), { name: "SyntaxError" });
+  t.equal(await $`od -An -tx1`.input(new Uint8Array([0, 255])).text(), " 00 ff");
+});
+
 t.test("waitFor waits until its deadline, and says why in vain", async (t) => {
   const server = createServer().listen(0, "127.0.0.1");
   await new Promise((resolve) => server.once("listening", resolve));

@@ -40,7 +40,6 @@ t.test("check warns of what will hurt, and refuses what does not work yet", asyn
   const later: [string, string][] = [
     ["services", "services: [postgresql]"],
     ["secrets", "secrets: [password]"],
-    ["permissions", "permissions: { net: [] }"],
     ["processes", "processes: { a: { regex: x } }"],
     ["rules", "rules: { a: { if: x == down, then: swap } }"],
     ["checkers", "checkers: { ping: { g: { address: 10.0.0.1 } } }"],

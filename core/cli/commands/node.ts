@@ -34,7 +34,7 @@ export const NODE_COMMANDS: readonly Command[] = [
     run: async ({ arguments: { FILE }, rest }) => {
       if (!existsSync(FILE!)) throw new CommandError(EXIT.usage, `${FILE} is not there`);
       const { runScript } = await import("../../../hooks/child.ts");
-      await runScript(FILE!, rest);
+      runScript(FILE!, rest);
       // The script may go on, and sets the status when it ends.
       return (process.exitCode ?? EXIT.done) as ExitStatus;
     },

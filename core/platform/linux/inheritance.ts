@@ -6,8 +6,8 @@
  */
 
 import { dlopen, FFIType } from "bun:ffi";
-import { readFileSync, writeFileSync } from "node:fs";
-import { setpriority } from "./libc.ts";
+import { readFileSync, writeFileSync, writeSync } from "node:fs";
+import { memfdCreate, setpriority } from "./libc.ts";
 
 const { i32, u32, ptr } = FFIType;
 const SIGPIPE = 13;
@@ -46,6 +46,14 @@ export function closeInput(): void {
   const c = library();
   const nothing = c.open(Buffer.from("/dev/null\0"), 0);
   if (nothing > 0) c.dup2(nothing, 0);
+}
+
+/** Standard input becomes this text, in memory, for the program that this process is about to become. */
+export function giveInput(text: string): void {
+  const fd = memfdCreate("input");
+  const bytes = Buffer.from(text);
+  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at, at);
+  library().dup2(fd, 0);
 }
 
 /** Just before execve: descriptors above 2 close, and signals that the runtime ignores work again. */

@@ -1,0 +1,1 @@
+console.log('a'); Deno.exit(7); console.log('b');

@@ -1,0 +1,1 @@
+Deno.exitCode = 258; console.log(Deno.exitCode);

@@ -1,0 +1,1 @@
+console.log('a'); await new Promise(() => {}); console.log('b');

@@ -1,0 +1,2 @@
+import { two } from "@lib/two.ts";
+export const one = two - 1;

@@ -1,0 +1,2 @@
+export const two: number = 2;
+export { one } from "@lib/one.ts";

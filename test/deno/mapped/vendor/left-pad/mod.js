@@ -1,0 +1,1 @@
+export default (text, width) => text.padStart(width, ".");

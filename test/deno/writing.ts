@@ -1,0 +1,40 @@
+import { attempt, bytes } from "./lib/attempt.ts";
+
+const read = (path: string) => Deno.readTextFileSync(path);
+const mode = (path: string) => (Deno.statSync(path).mode! & 0o7777).toString(8);
+await attempt("text", () => Deno.writeTextFile("a", "one"));
+await attempt("text at once", () => Deno.writeTextFileSync("b", "two"));
+await attempt("bytes", () => Deno.writeFile("c", bytes("three")));
+await attempt("bytes at once", () => Deno.writeFileSync("d", bytes("four")));
+await attempt("shorter", () => (Deno.writeTextFileSync("a", "1"), read("a")));
+await attempt("append", async () => (await Deno.writeTextFile("a", "+", { append: true }), read("a")));
+await attempt("append at once", () => (Deno.writeFileSync("a", bytes("-"), { append: true }), read("a")));
+await attempt("append to none", () => (Deno.writeTextFileSync("e", "x", { append: true }), read("e")));
+await attempt("createNew", () => Deno.writeTextFile("f", "new", { createNew: true }));
+await attempt("createNew again", () => Deno.writeTextFile("f", "x", { createNew: true }));
+await attempt("createNew at once", () => Deno.writeTextFileSync("f", "x", { createNew: true }));
+await attempt("no create", () => Deno.writeFile("none", bytes("x"), { create: false }));
+await attempt("no create at once", () => Deno.writeFileSync("none", bytes("x"), { create: false }));
+await attempt("no create of a file", () => Deno.writeTextFile("f", "changed", { create: false }));
+await attempt("mode", async () => (await Deno.writeFile("m", bytes("x"), { mode: 0o640 }), mode("m")));
+await attempt("mode of an old file", () => (Deno.writeTextFileSync("m", "y", { mode: 0o600 }), mode("m")));
+await attempt("mode by umask", () => (Deno.umask(0o027), Deno.writeTextFileSync("u", ""), mode("u")));
+await attempt("umask", () => [Deno.umask(0o022), Deno.umask()]);
+await attempt("a stream of bytes", async () => {
+  await Deno.writeFile("s", new Blob(["from ", "a stream"]).stream());
+  return read("s");
+});
+await attempt("a stream of text", async () => {
+  await Deno.writeTextFile("t", ReadableStream.from(["line 1\n", "line 2\n"]));
+  return read("t");
+});
+await attempt("nothing", () => (Deno.writeTextFileSync("empty", ""), read("empty").length));
+await attempt("not a text", () => (Deno.writeTextFileSync("number", 5 as unknown as string), read("number")));
+await attempt("into a directory", () => Deno.writeTextFile("/", "x"));
+await attempt("into none", () => Deno.writeTextFile("no/x", "x"));
+await attempt("into none at once", () => Deno.writeFileSync("no/x", bytes("x")));
+const controller = new AbortController();
+controller.abort(new Error("no longer wanted"));
+await attempt("aborted", () => Deno.writeTextFile("g", "x", { signal: controller.signal }));
+await attempt("aborted bytes", () => Deno.writeFile("g", bytes("x"), { signal: controller.signal }));
+await attempt("through a link", () => (Deno.symlinkSync("a", "l"), Deno.writeTextFileSync("l", "linked"), read("a")));
