@@ -25,8 +25,7 @@ export async function cleanAfter(pid, mark) {
     cleaned.push(`detached ${device}`);
   }
   for (const group of cgroupsOf(own)) {
-    rmdirSync(group);
-    cleaned.push(`removed ${group}`);
+    cleaned.push(await removeGroup(group));
   }
   if (mountsOf(own).length > 0) return cleaned;
   for (const path of ["/tmp", "/var/tmp"].flatMap((top) => namesIn(top).map((name) => join(top, name)))) {
@@ -56,6 +55,20 @@ async function endProcesses(mark) {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   return [...ended].map(([pid, command]) => `killed ${command} (pid ${pid})`);
+}
+
+/** A process that was killed leaves its cgroup only when all that it held is given back. */
+async function removeGroup(group) {
+  for (let round = 1; ; round++) {
+    try {
+      rmdirSync(group);
+      return `removed ${group}`;
+    } catch (error) {
+      if (error.code === "ENOENT") return `removed ${group}`;
+      if (round === ROUNDS) return `cannot remove ${group}: ${error.message}`;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
 }
 
 /** Mount points, outermost first. */

@@ -5,15 +5,9 @@
  */
 import type { Place } from "../replication/marks.ts";
 import { NameTable } from "../replication/name_table.ts";
+import { nameText } from "../replication/name_text.ts";
 import { DT_DIR } from "../replication/names.ts";
 import { STAT, STX_MODE, STX_NLINK, scratch } from "./places.ts";
-
-/** A name as a string of one character per byte: exact for any name. */
-export const nameText = (name: Uint8Array, at = 0, length = name.length - at): string =>
-  Buffer.prototype.latin1Slice.call(name, at, at + length);
-
-/** The bytes of a name that `nameText` made. */
-export const nameBytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, "latin1"));
 
 /** See the top of the file. */
 export class KnownPlaces {

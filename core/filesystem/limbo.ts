@@ -2,9 +2,9 @@
 import { AT_REMOVEDIR, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY } from "../platform/linux/constants.ts";
 import { check } from "../platform/linux/errno.ts";
 import { close, cString, mkdirat, openat, unlinkat } from "../platform/linux/libc.ts";
+import { nameBytes } from "../replication/name_text.ts";
 import { DT_DIR } from "../replication/names.ts";
 import { type Identities, openPrivate } from "./identity.ts";
-import { nameBytes } from "./known_places.ts";
 import { listDirectory } from "./listing.ts";
 import { kernelName } from "./replica_objects.ts";
 

@@ -8,10 +8,10 @@ import {
 } from "../platform/linux/constants.ts";
 import { isAbsent } from "../platform/linux/errno.ts";
 import { allocate, close, cString, getdents64, openat, statx } from "../platform/linux/libc.ts";
+import { nameText } from "../replication/name_text.ts";
 import { DT_DIR, type Entry } from "../replication/names.ts";
 import type { NameFilter } from "./exclusion.ts";
 import { type Identities, PRIVATE_NAME } from "./identity.ts";
-import { nameText } from "./known_places.ts";
 import { STAT, STX_MODE, STX_NLINK, scratch, statAddress } from "./places.ts";
 
 /** What is read at once, bytes: some hundred entries, a few ms. */

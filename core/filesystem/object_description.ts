@@ -1,13 +1,15 @@
 /** Everything about an object but its bytes, as text that both copies compose alike. */
+import { createHash } from "node:crypto";
 import { S_IFDIR, S_IFLNK, S_IFMT } from "../platform/linux/constants.ts";
 import { errnoName } from "../platform/linux/errno.ts";
+import type { Entry } from "../replication/names.ts";
 import { Frame } from "../replication/operation.ts";
 import { readAttributes, readTarget, readXattrs } from "./attributes.ts";
-import type { NameFilter } from "./exclusion.ts";
-import type { Identities } from "./identity.ts";
-import { listDirectory } from "./listing.ts";
-import { STAT, STX_NLINK, scratch } from "./places.ts";
+import { STAT, STX_CTIME, STX_NLINK, scratch } from "./places.ts";
 
+/** Names that are told one by one, so that what differs can be said. Of more only what they come to: they could be millions. */
+const MOST_TOLD = 4096;
+const HASH_BYTES = 32;
 const frame = new Frame();
 
 /** The line that says what of an object this disk does not give. `result`: -errno. */
@@ -24,13 +26,8 @@ export function unreadableParts(description: string): { what: string; error: str
   });
 }
 
-/** Lines `what: value`. `top`: the object is a replicated directory itself. */
-export function describe(
-  fd: number,
-  identities: Identities,
-  top: boolean,
-  filter: NameFilter | null,
-): string {
+/** Lines `what: value`, of a directory without its names. */
+export function describe(fd: number): string {
   const known = readAttributes(fd, frame);
   if (known < 0) return unreadable("attributes", known);
   const { mode } = frame;
@@ -53,7 +50,6 @@ export function describe(
     }
   }
   if (type === S_IFLNK) lines.push(targetOf(fd));
-  if (type === S_IFDIR) lines.push(...namesOf(fd, identities, top, filter));
   return lines.join("\n");
 }
 
@@ -63,12 +59,54 @@ function targetOf(fd: number): string {
   return `target: ${JSON.stringify(Buffer.from(target).toString("latin1"))}`;
 }
 
-function namesOf(fd: number, identities: Identities, top: boolean, filter: NameFilter | null): string[] {
-  const entries = listDirectory(fd, identities, top, filter);
-  if (typeof entries === "number") return [unreadable("names", entries)];
-  return entries
-    .map(({ name, type, id }) => `name ${JSON.stringify(name)}: type ${type} identity ${id.toString(16)}`)
-    .sort();
+/** A directory that is described while it is listed, a little at a time. */
+export class DirectoryDescription {
+  readonly #fd: number;
+  readonly #changedAt: string;
+  #lines: string[] = [];
+  #count = 0;
+  /** Of all names but those in `#lines`: their hashes, one xor the other, since no two copies list them in the same order. */
+  readonly #sum = new Uint8Array(HASH_BYTES);
+
+  /** `fd`: the open directory, which stays the caller's. The listing begins after this. */
+  constructor(fd: number) {
+    this.#fd = fd;
+    this.#changedAt = changeTimeOf(fd);
+  }
+
+  /** Some of its names. */
+  add(entries: readonly Entry[]): void {
+    for (const { name, type, id } of entries)
+      this.#lines.push(`name ${JSON.stringify(name)}: type ${type} identity ${id.toString(16)}`);
+    this.#count += entries.length;
+    if (this.#count <= MOST_TOLD) return;
+    for (const line of this.#lines) {
+      const hash = createHash("sha256").update(line).digest();
+      for (let at = 0; at < HASH_BYTES; at++) this.#sum[at]! ^= hash[at]!;
+    }
+    this.#lines = [];
+  }
+
+  /** Did the directory change since the listing began? Then what was listed are the names of no moment. */
+  get isTorn(): boolean {
+    return changeTimeOf(this.#fd) !== this.#changedAt;
+  }
+
+  /** All of it, as `describe`; `failed`: why it could not be listed, -errno, or 0. */
+  text(failed: number): string {
+    const lines = [describe(this.#fd)];
+    if (failed !== 0) lines.push(unreadable("names", failed));
+    else if (this.#count > MOST_TOLD)
+      lines.push(`names: ${this.#count}, of the sum ${Buffer.from(this.#sum).toString("hex")}`);
+    else lines.push(...this.#lines.sort());
+    return lines.join("\n");
+  }
+}
+
+function changeTimeOf(fd: number): string {
+  if (readAttributes(fd, frame) < 0) return "unreadable";
+  const { view } = scratch;
+  return `${view.getBigInt64(STAT + STX_CTIME, true)}.${view.getUint32(STAT + STX_CTIME + 8, true)}`;
 }
 
 /** Which lines of two descriptions differ, for people. */

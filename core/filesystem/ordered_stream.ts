@@ -4,8 +4,9 @@
  */
 import { IdentitySet } from "../replication/identity_set.ts";
 import { Level, type Marks } from "../replication/marks.ts";
+import { nameBytes } from "../replication/name_text.ts";
 import { FrameType } from "../replication/operation.ts";
-import { type KnownPlaces, nameBytes } from "./known_places.ts";
+import type { KnownPlaces } from "./known_places.ts";
 import type { StreamWriter } from "./stream_buffers.ts";
 
 /** Files that the peer keeps in mind at once. */

@@ -4,11 +4,11 @@
  * Every change is marked; what the peer can apply is sent as well, in the order told.
  */
 import { Level } from "../replication/marks.ts";
+import { nameText } from "../replication/name_text.ts";
 import { KEEPS_OTHERS, REMOVES_DIRECTORY } from "../replication/names.ts";
 import { FrameType } from "../replication/operation.ts";
 import { Decision, type Reintegration } from "../replication/reintegration.ts";
 import { ATTR_MTIME, ATTR_SIZE, type Replicator, type ResultTimes } from "../replication/replicator.ts";
-import { nameText } from "./known_places.ts";
 import { OrderedStream } from "./ordered_stream.ts";
 import { Settlement } from "./settlement.ts";
 

@@ -14,8 +14,8 @@ import {
 } from "../platform/linux/constants.ts";
 import { allocate, close, openat, openByHandleAt, readlinkat, statx } from "../platform/linux/libc.ts";
 import type { Place } from "../replication/marks.ts";
+import { nameText } from "../replication/name_text.ts";
 import type { Backing } from "./backing.ts";
-import { nameText } from "./known_places.ts";
 import { listDirectory } from "./listing.ts";
 import { ROOT, UNLINKED } from "./node_table.ts";
 import { descriptorPath, emptyString, STX_INO } from "./places.ts";

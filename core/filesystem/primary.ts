@@ -96,9 +96,9 @@ export class Primary implements LinkOwner {
     return this.#follower?.phase === "inSync";
   }
 
-  /** Both copies are being compared. */
-  get verifies(): boolean {
-    return this.#follower?.verifies ?? false;
+  /** Something is being copied, or both copies are being compared. */
+  get isBusy(): boolean {
+    return this.#follower !== null && (!this.inSync || this.#follower.verifies);
   }
 
   /** This node is durably the only one, in this generation: releases what waited. */

@@ -6,8 +6,8 @@
  */
 import { writeFileSync } from "node:fs";
 import type { ReplicationReport } from "../failover/types.ts";
-import { MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT, PR_SET_IO_FLUSHER } from "../platform/linux/constants.ts";
-import { mlockall, prctl, umask } from "../platform/linux/libc.ts";
+import { PR_SET_IO_FLUSHER } from "../platform/linux/constants.ts";
+import { prctl, umask } from "../platform/linux/libc.ts";
 import { Shelf } from "../platform/linux/shelf.ts";
 import type {
   ControlMessage,
@@ -20,12 +20,11 @@ import { ControlClient } from "./control_client.ts";
 import { type Host, messageOf, type Shelves } from "./host.ts";
 import { forInput, PollLoop, type TurnEnd } from "./poll_loop.ts";
 import { Pool } from "./pool.ts";
+import { ProcessMemory } from "./process_memory.ts";
 import { Roles } from "./roles.ts";
 
 /** Short beside any heartbeat timeout: that bytes came from the peer is a sign of its life. */
 const PROGRESS_INTERVAL = 200;
-/** How often garbage is collected while the whole tree is copied or compared, ms. */
-const COLLECT_INTERVAL = 500;
 const THREADS = 4;
 
 /** Runs until told to exit. `argv`: `--module NAME --control SOCKET`. */
@@ -38,9 +37,10 @@ export function runReplicationProcess(argv: readonly string[]): void {
   };
   for (const signal of ["SIGINT", "SIGHUP", "SIGTERM"] as const) process.on(signal, () => undefined);
   umask(0);
-  const refused = protectProcess();
+  const memory = new ProcessMemory();
+  const refused = protectProcess(memory);
   const shelves = argv.includes("--shelves") ? shelvesOf(option("--shelves")) : null;
-  new ReplicationProcess(option("--module"), option("--control"), refused, shelves).run();
+  new ReplicationProcess(option("--module"), option("--control"), memory, refused, shelves).run();
   process.exit(0);
 }
 
@@ -51,10 +51,10 @@ function shelvesOf(numbers: string): Shelves {
 }
 
 /** Locks memory, asks the kernel to kill others first, and not to let us wait for pages that only we can write back. Returns what was refused. */
-function protectProcess(): string[] {
+function protectProcess(memory: ProcessMemory): string[] {
   const refused: string[] = [];
   if (prctl(PR_SET_IO_FLUSHER, 1) < 0) refused.push("it may wait for itself when memory is short");
-  if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0) refused.push("its memory may be swapped out");
+  if (!memory.lock()) refused.push("its memory may be swapped out");
   try {
     writeFileSync("/proc/self/oom_score_adj", "-900");
   } catch {
@@ -78,21 +78,23 @@ class ReplicationProcess implements Host, TurnEnd {
   };
   key = new Uint8Array(0);
   readonly #module: string;
+  readonly #memory: ProcessMemory;
   readonly #control: ControlClient;
   readonly #roles = new Roles(this);
   #config: ReplicationConfig | null = null;
   #connected: string | null = null;
   #progress: ReintegrationProgress | null = null;
   #progressAt = 0;
-  #collectAt = 0;
 
   constructor(
     module: string,
     socket: string,
+    memory: ProcessMemory,
     refused: readonly string[],
     readonly shelves: Shelves | null,
   ) {
     this.#module = module;
+    this.#memory = memory;
     this.#control = new ControlClient(
       socket,
       () => this.#hello(),
@@ -144,13 +146,7 @@ class ReplicationProcess implements Host, TurnEnd {
 
   #tellProgress(now: number): void {
     this.#progressAt = now + PROGRESS_INTERVAL;
-    const { role, inSync, verifies } = this.#roles;
-    const isCopying = this.#progress !== null || (role === "following" && !inSync);
-    if ((isCopying || verifies) && now >= this.#collectAt) {
-      this.#collectAt = now + COLLECT_INTERVAL;
-      // Not waited for. By itself the collector lets the heap grow to twice what is alive, and memory that was touched stays ours.
-      Bun.gc(false);
-    }
+    this.#memory.tend(this.#roles.isBusy, now);
     this.#control.send({
       type: "progress",
       reintegration: this.#progress,

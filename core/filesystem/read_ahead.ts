@@ -5,7 +5,7 @@
 import { F_DUPFD_CLOEXEC, RWF_NOWAIT } from "../platform/linux/constants.ts";
 import { allocate, close, fcntl, preadv2 } from "../platform/linux/libc.ts";
 import { getU64, type Memory } from "../platform/linux/memory.ts";
-import { nameBytes } from "./known_places.ts";
+import { nameBytes } from "../replication/name_text.ts";
 import { STX_SIZE, scratch, VECTOR, vectorAddress } from "./places.ts";
 import { type Completion, Job, POOL_BUFFER, type Pool } from "./pool.ts";
 import type { BackingTree } from "./source_tree.ts";

@@ -25,6 +25,7 @@ import { errnos } from "../platform/linux/errno.ts";
 import { allocate, close, nameToHandleAt, openat, openByHandleAt, statx } from "../platform/linux/libc.ts";
 import { cachedDescriptors } from "../platform/linux/open_files.ts";
 import { IdentitySet } from "../replication/identity_set.ts";
+import { nameText } from "../replication/name_text.ts";
 
 /** Descriptors kept open for objects that have a name. */
 const MOST_OPEN = 8192;
@@ -122,6 +123,8 @@ export class ReplicaObject {
   pathOnly = false;
   /** -1 while closed. */
   fd = -1;
+  /** Where it is in the list of those that are open. */
+  openAt = -1;
   /** It has no name that we follow. */
   nameless = false;
   /** What opens it again while `nameless`; null: its descriptor is all there is. */
@@ -149,19 +152,20 @@ export class ReplicaObjects {
   readonly #left = new IdentitySet();
   /** Open without a name that we follow; what has no name at all is taken out when that is found. */
   readonly #unnamed = new Set<ReplicaObject>();
-  /** How many that have a name are open. */
-  #open = 0;
+  /** Open and with a name, in no order. An iterator over all objects would keep in memory whatever it was to meet, also what is gone. */
+  readonly #open: ReplicaObject[] = [];
   #limit = cachedDescriptors(MOST_OPEN, 1 / 2);
   readonly #unnamedLimit = cachedDescriptors(MOST_UNNAMED, 1 / 8);
   #operation = 0;
   #handles = 0;
-  #hand: Iterator<ReplicaObject, undefined> | null = null;
+  /** Where in `#open` the next sweep begins. */
+  #hand = 0;
   /** The replicated directories. */
   readonly #tops = new Set<ReplicaObject>();
 
   /** A name in a directory as a key: names are bytes, and exact as such. */
   static key(parent: number, name: Uint8Array): string {
-    return `${parent}/${Buffer.from(name.buffer, name.byteOffset, name.length).toString("latin1")}`;
+    return `${parent}/${nameText(name)}`;
   }
 
   /** The object, or undefined when it was not introduced. */
@@ -224,8 +228,19 @@ export class ReplicaObjects {
 
   #opened(object: ReplicaObject, fd: number): void {
     object.fd = fd;
-    if (!object.nameless) this.#open++;
+    if (!object.nameless) this.#listOpen(object);
     else if (object.parent !== 0) this.#unnamed.add(object);
+  }
+
+  #listOpen(object: ReplicaObject): void {
+    object.openAt = this.#open.push(object) - 1;
+  }
+
+  #unlistOpen(object: ReplicaObject): void {
+    const last = this.#open.pop()!;
+    if (last === object) return;
+    this.#open[object.openAt] = last;
+    last.openAt = object.openAt;
   }
 
   /** The object gets this name, or its first one that we know. */
@@ -239,7 +254,7 @@ export class ReplicaObjects {
     object.nameless = false;
     this.#dropHandle(object);
     this.#unnamed.delete(object);
-    if (object.fd >= 0) this.#open++;
+    if (object.fd >= 0) this.#listOpen(object);
   }
 
   /** Two objects, either of which may be unknown, exchange their names. */
@@ -254,7 +269,7 @@ export class ReplicaObjects {
   detach(object: ReplicaObject): number {
     const fd = this.fd(object.id);
     if (fd < 0) return fd;
-    if (!object.nameless) this.#open--;
+    if (!object.nameless) this.#unlistOpen(object);
     object.nameless = true;
     this.#unnamed.add(object);
     this.#byName.delete(ReplicaObjects.key(object.parent, object.name));
@@ -298,7 +313,7 @@ export class ReplicaObjects {
     this.#byName.clear();
     this.#tops.clear();
     this.#handles = 0;
-    this.#hand = null;
+    this.#hand = 0;
     this.isSettled = false;
   }
 
@@ -318,7 +333,7 @@ export class ReplicaObjects {
     close(object.fd);
     object.fd = -1;
     if (object.nameless) this.#unnamed.delete(object);
-    else this.#open--;
+    else this.#unlistOpen(object);
   }
 
   #dropHandle(object: ReplicaObject): void {
@@ -334,21 +349,22 @@ export class ReplicaObjects {
   }
 
   #sweep(limit: number): void {
-    for (let left = 2 * this.#objects.size; this.#open > limit && left > 0; left--) {
-      this.#hand ??= this.#objects.values();
-      const { done, value: object } = this.#hand.next();
-      if (done === true) this.#hand = null;
-      else if (object.fd < 0 || object.nameless || object.usedBy === this.#operation) continue;
+    for (let left = 2 * this.#open.length; this.#open.length > limit && left > 0; left--) {
+      if (this.#hand >= this.#open.length) this.#hand = 0;
+      const object = this.#open[this.#hand]!;
       // Without its directory it could not be opened again.
-      else if (!this.#objects.has(object.parent)) continue;
-      else if (object.used) object.used = false;
-      else this.#close(object);
+      const isNeeded = object.usedBy === this.#operation || !this.#objects.has(object.parent);
+      if (!isNeeded && !object.used) this.#close(object);
+      else {
+        if (!isNeeded) object.used = false;
+        this.#hand++;
+      }
     }
   }
 
   /** There are fewer descriptors than was thought: closes half of what may be closed in the middle of an operation. */
   #makeRoom(): void {
-    this.#limit = Math.ceil(this.#open / 2);
+    this.#limit = Math.ceil(this.#open.length / 2);
     this.#sweep(this.#limit);
   }
 

@@ -49,9 +49,9 @@ export class Roles {
     return this.#primary?.inSync === true || this.#second?.phase === "inSync";
   }
 
-  /** Both copies are being compared, by this node. */
-  get verifies(): boolean {
-    return this.#primary?.verifies ?? false;
+  /** The whole tree is at hand: it is being copied, or both copies are being compared. */
+  get isBusy(): boolean {
+    return this.#primary?.isBusy === true || this.#second?.isBusy === true;
   }
 
   /** Opens marks and record, the first time. Throws. */
@@ -76,7 +76,8 @@ export class Roles {
       wake = Math.min(wake, this.#service.afterTurn(now));
       // What was resumed may have something to send: it must not wait for the next event.
       if (this.#primary !== null) wake = Math.min(wake, this.#primary.flush());
-      this.#service.beginSyncs();
+      // An unmount may have come to its end meanwhile.
+      this.#service?.beginSyncs();
     }
     return wake;
   }

@@ -35,6 +35,14 @@ import { VerifyAnswer } from "./verify_answer.ts";
 /** What was received is dealt with for so long in one turn, ms. */
 const SLICE = 8;
 
+/** Directories are looked at for so long in one turn, ms. */
+const VERIFY_SLICE = 3;
+/** Questions of a comparison do not come further apart than this, ms. */
+const COMPARED_LATELY = 2000;
+
+/** So often a little is received while a directory is made, in the time after which a connection in which nothing moves is given up. */
+const SIPS = 8;
+
 /** A primary says something this often, ms. */
 const PRIMARY_PINGS = 1000;
 
@@ -75,6 +83,8 @@ export class Second implements LinkOwner {
   #behind: ChangedBehind | null = null;
   #stopped = false;
   #now = 0;
+  /** When the primary last asked for a comparison. */
+  #comparedAt = Number.NEGATIVE_INFINITY;
   /** When the present turn should end; 0: nothing was received in it yet. */
   #turnEnds = 0;
 
@@ -105,7 +115,13 @@ export class Second implements LinkOwner {
     });
     this.#touched = new TouchedObjects(this.#objects, host.pool, roots.fds);
     this.#points = new SecondPoints(this.#touched, record);
-    this.#verify = new VerifyAnswer(this.#objects, roots, this.#filters);
+    this.#verify = new VerifyAnswer(this.#objects, roots, this.#filters, this.#answers);
+  }
+
+  /** Something is being copied, or both copies are being compared, or were until just now. */
+  get isBusy(): boolean {
+    const isCopying = this.phase !== "idle" && this.phase !== "inSync";
+    return isCopying || this.#now - this.#comparedAt < COMPARED_LATELY;
   }
 
   /** Covers the directories and begins to dial. Throws when a directory cannot be covered. */
@@ -176,11 +192,13 @@ export class Second implements LinkOwner {
       this.#turnEnds = monotonic() + SLICE;
       this.#takeAll(this.#link);
     }
+    if (this.#link !== null && this.#copy.isBusy) this.#sip(this.#link, now);
     this.#turnEnds = 0;
     if (this.#link === null) return now;
+    if (this.#verify.isBusy) this.#verify.goOn(monotonic() + VERIFY_SLICE);
     const due = this.#answers.acknowledge(this.#applied, now, this.#isPatient);
     this.#answers.flush(this.#link);
-    if (this.#link?.isPaused !== false) return now;
+    if (this.#link?.isPaused !== false || this.#verify.isBusy) return now;
     return Math.min(due, this.#watch(this.#link, now));
   }
 
@@ -225,6 +243,13 @@ export class Second implements LinkOwner {
     link.heardAt = monotonic();
   }
 
+  /** Of a stream that waits for a directory to be made, maybe for long, takes a little now and then. */
+  #sip(link: Link, now: number): void {
+    if (now - link.heardAt < this.#host.config.timeoutMs / SIPS) return;
+    link.sip(now);
+    link.isPaused = this.#copy.isBusy;
+  }
+
   /** Deals with what was received, for as long as a turn may take; what is left waits for the next one, and the link with it. */
   #takeAll(link: Link): void {
     for (;;) {
@@ -251,6 +276,7 @@ export class Second implements LinkOwner {
     }
     this.phase = "idle";
     this.#answers.clear();
+    this.#verify.clear();
     this.#reader.close();
     this.#reader = new StreamReader();
     rememberPlaces(this.#store.marks, this.#objects);
@@ -282,8 +308,8 @@ export class Second implements LinkOwner {
         return;
       case FrameType.VERIFY:
         this.#applied = frame.sequence;
-        this.#verify.fill(this.#answers.frame, frame);
-        this.#answers.add();
+        this.#comparedAt = this.#now;
+        this.#verify.take(frame);
         return;
       case FrameType.DURABLE_POINT:
         this.#applied = frame.sequence;

@@ -5,9 +5,9 @@
 import { objectFor } from "../replication/marked_objects.ts";
 import type { Marks } from "../replication/marks.ts";
 import { Level } from "../replication/marks.ts";
+import { nameText } from "../replication/name_text.ts";
 import { type Frame, FrameType } from "../replication/operation.ts";
 import { ATTR_SIZE } from "../replication/replicator.ts";
-import { nameText } from "./known_places.ts";
 import type { ReplicaObjects } from "./replica_objects.ts";
 
 const TYPE = 0o170000;

@@ -6,12 +6,12 @@
  */
 
 import { isAbsent } from "../platform/linux/errno.ts";
+import { nameBytes } from "../replication/name_text.ts";
 import type { Entry } from "../replication/names.ts";
 import { FrameType } from "../replication/operation.ts";
 import { entryBytes, putEntry } from "../replication/packed.ts";
 import type { Reintegration } from "../replication/reintegration.ts";
 import { readAttributes } from "./attributes.ts";
-import { nameBytes } from "./known_places.ts";
 import type { Listing } from "./listing.ts";
 import type { OrderedStream } from "./ordered_stream.ts";
 import type { BackingTree } from "./source_tree.ts";

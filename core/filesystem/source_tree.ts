@@ -17,11 +17,12 @@ import { close, openat, statx } from "../platform/linux/libc.ts";
 import { getU64 } from "../platform/linux/memory.ts";
 import { cachedDescriptors } from "../platform/linux/open_files.ts";
 import type { Marks, Place } from "../replication/marks.ts";
+import { nameBytes } from "../replication/name_text.ts";
 import { DT_DIR, type Entry } from "../replication/names.ts";
 import type { SourceTree } from "../replication/reintegration.ts";
 import type { NameFilter } from "./exclusion.ts";
 import type { Identities } from "./identity.ts";
-import { type KnownPlaces, nameBytes } from "./known_places.ts";
+import type { KnownPlaces } from "./known_places.ts";
 import { Listing } from "./listing.ts";
 import { emptyString, STAT, STX_SIZE, scratch, statAddress } from "./places.ts";
 import { kernelName, modeOf, openObject } from "./replica_objects.ts";
@@ -67,8 +68,13 @@ export class BackingTree implements SourceTree {
   }
 
   parentOf(id: number): number {
-    for (const root of this.#roots) if (root.id === id) return 0;
-    return this.#places.parentOf(id);
+    return this.#rootOf(id) === undefined ? this.#places.parentOf(id) : 0;
+  }
+
+  #rootOf(id: number): TreeRoot | undefined {
+    for (let index = 0; index < this.#roots.length; index++)
+      if (this.#roots[index]!.id === id) return this.#roots[index];
+    return undefined;
   }
 
   nameOf(id: number): string {
@@ -130,7 +136,7 @@ export class BackingTree implements SourceTree {
 
   /** Opens a directory: a descriptor that stays ours, good until the next call, or -errno. */
   directory(id: number): OpenDirectory | number {
-    const root = this.#roots.find((candidate) => candidate.id === id);
+    const root = this.#rootOf(id);
     if (root !== undefined) return { fd: root.fd, root };
     const kept = this.#directories.get(id);
     if (kept !== undefined) return kept;
@@ -193,7 +199,7 @@ export class BackingTree implements SourceTree {
 
   /** As `open`, but only where the object was last seen: ESTALE or ENOENT when it is somewhere else. */
   openKnown(id: number): number {
-    const root = this.#roots.find((candidate) => candidate.id === id);
+    const root = this.#rootOf(id);
     if (root !== undefined) return openat(root.fd, textName("."), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     const place = this.#place(id);
     if (place === null) return -errnos.ENOENT;

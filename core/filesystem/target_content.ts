@@ -24,12 +24,12 @@ import {
   unlinkat,
 } from "../platform/linux/libc.ts";
 import type { Place } from "../replication/marks.ts";
+import { nameBytes, nameText } from "../replication/name_text.ts";
 import { Frame, Stretch } from "../replication/operation.ts";
 import { XattrReader } from "../replication/packed.ts";
 import { ATTR_ATIME, ATTR_GID, ATTR_MODE, ATTR_MTIME, ATTR_UID } from "../replication/replicator.ts";
 import { type Applier, applyAttributes, writeAll, writeFlags, writeXattr } from "./applier.ts";
 import { readAttributes, readFlags, readTarget, readXattrs } from "./attributes.ts";
-import { nameBytes, nameText } from "./known_places.ts";
 import { STAT, STX_NLINK, scratch } from "./places.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";
 import {

@@ -11,6 +11,7 @@ import {
   symlinkat,
   unlinkat,
 } from "../platform/linux/libc.ts";
+import { nameBytes } from "../replication/name_text.ts";
 import {
   type Announced,
   DT_DIR,
@@ -27,7 +28,6 @@ import { EntryReader } from "../replication/packed.ts";
 import { type Applier, writeFlags } from "./applier.ts";
 import { readFlags } from "./attributes.ts";
 import type { NameFilter } from "./exclusion.ts";
-import { nameBytes } from "./known_places.ts";
 import { emptyDirectory } from "./limbo.ts";
 import { monotonic } from "./poll_loop.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";

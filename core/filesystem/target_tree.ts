@@ -7,10 +7,10 @@
 import { O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY } from "../platform/linux/constants.ts";
 import { errnos, isAbsent, SystemError } from "../platform/linux/errno.ts";
 import { close, openat } from "../platform/linux/libc.ts";
+import { nameBytes } from "../replication/name_text.ts";
 import { DT_DIR, type Entry, LIMBO, type Locations, type TreeReader } from "../replication/names.ts";
 import type { NameFilter } from "./exclusion.ts";
 import { PRIVATE_NAME } from "./identity.ts";
-import { nameBytes } from "./known_places.ts";
 import { openLimbo } from "./limbo.ts";
 import { Listing, listDirectory } from "./listing.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";

@@ -12,7 +12,14 @@ import { DT_DIR } from "../replication/names.ts";
 import { type Frame, Frame as FrameBuffer, FrameType } from "../replication/operation.ts";
 import { readAttributes } from "./attributes.ts";
 import type { VerifyResult } from "./control.ts";
-import { describe, unreadable, unreadableParts, whatDiffers } from "./object_description.ts";
+import type { Listing } from "./listing.ts";
+import {
+  DirectoryDescription,
+  describe,
+  unreadable,
+  unreadableParts,
+  whatDiffers,
+} from "./object_description.ts";
 import type { OrderedStream } from "./ordered_stream.ts";
 import { monotonic } from "./poll_loop.ts";
 import type { BackingTree, TreeRoot } from "./source_tree.ts";
@@ -25,13 +32,16 @@ const SLICE = 3;
 /** Later enough that the primary has told modification times, ms. */
 const RETRY_AFTER = 1300;
 const TRIES = 4;
+/** This try is the last. */
+export const LAST_TRY = TRIES - 1;
+/** How often a directory is listed a little at a time, before it is in one go. */
+const MOST_TORN = 3;
 
 const room = allocate(ZONE);
 
 /** A question that waits for its answer, or for its next try. */
 interface Question {
   id: number;
-  path: string;
   /** -1: names and attributes; else the zone's offset. */
   offset: number;
   told: string;
@@ -39,11 +49,16 @@ interface Question {
   dueAt: number;
 }
 
-/** A file or directory still to be looked at. */
-interface Ahead {
-  id: number;
-  path: string;
-  directory: boolean;
+/** A directory that is being listed. */
+interface Look {
+  question: Question;
+  fd: number;
+  listing: Listing;
+  description: DirectoryDescription;
+  /** What it holds, as in `#ahead`; null: that was seen before. */
+  children: number[] | null;
+  /** How often it changed on the way. */
+  torn: number;
 }
 
 /** One verification. */
@@ -51,10 +66,13 @@ export class Verification {
   readonly #outbound: OrderedStream;
   readonly #writer: StreamWriter;
   readonly #tree: BackingTree;
-  readonly #roots: readonly TreeRoot[];
   readonly #done: (result: VerifyResult) => void;
-  readonly #ahead: Ahead[];
-  readonly #asked = new Map<number, Question>();
+  readonly #tops: readonly { path: string }[];
+  /** Identities still to be looked at; those of directories negative. */
+  readonly #ahead: number[];
+  /** By their tickets, which are used again. A Map would grow and be copied all the time, and what is kept of it keep what comes later. */
+  readonly #asked: (Question | null)[] = new Array<null>(IN_FLIGHT).fill(null);
+  #inFlight = 0;
   readonly #again: Question[] = [];
   readonly #result: {
     objects: number;
@@ -65,8 +83,8 @@ export class Verification {
   /** What is in the result as unreadable. */
   readonly #known = new Set<string>();
   readonly #frame = new FrameBuffer();
-  #ticket = 0;
-  #file: { id: number; path: string; fd: number; offset: number; size: number } | null = null;
+  #file: { id: number; fd: number; offset: number; size: number } | null = null;
+  #look: Look | null = null;
 
   /** `paths` are those of the roots, in the same order. */
   constructor(
@@ -80,18 +98,19 @@ export class Verification {
     this.#outbound = outbound;
     this.#writer = writer;
     this.#tree = tree;
-    this.#roots = roots;
     this.#done = done;
-    this.#ahead = roots.map(({ id }, index) => ({ id, path: paths[index] ?? "", directory: true }));
+    this.#tops = paths.map((path) => ({ path }));
+    this.#ahead = roots.map(({ id }) => -id);
   }
 
   /** Asks what there is room and time for. Returns when to go on by itself; Infinity: with the next answer. */
   step(now: number): number {
     const end = now + SLICE;
-    while (this.#asked.size < IN_FLIGHT) {
+    while (this.#inFlight < IN_FLIGHT) {
       if (monotonic() > end) return now;
-      if (this.#file !== null) this.#askZone(this.#file);
-      else if (this.#ahead.length > 0) this.#look(this.#ahead.pop()!);
+      if (this.#look !== null) this.#lookFurther(this.#look);
+      else if (this.#file !== null) this.#askZone(this.#file);
+      else if (this.#ahead.length > 0) this.#begin(this.#ahead.pop()!);
       else return this.#askAgain(now);
     }
     return Number.POSITIVE_INFINITY;
@@ -99,17 +118,21 @@ export class Verification {
 
   /** The target's answer: equal, or what it has instead. */
   answered(frame: Frame, now: number): void {
-    const question = this.#asked.get(frame.ticket);
-    if (question === undefined) return;
-    this.#asked.delete(frame.ticket);
+    const question = this.#asked[frame.ticket];
+    if (question == null) return;
+    this.#asked[frame.ticket] = null;
+    this.#inFlight--;
     if (frame.errno === 0) return;
     if (++question.tries < TRIES) {
       question.dueAt = now + RETRY_AFTER;
       this.#again.push(question);
       return;
     }
+    // Deleted meanwhile, its directory's names say whether the target knows.
+    if (this.#tree.pathOf(question.id) === null) return;
+    const path = this.#tree.inWords(question.id, this.#tops);
     const theirs = new TextDecoder().decode(frame.data.copy());
-    const { path, told, offset } = question;
+    const { told, offset } = question;
     const isReadHere = !this.#cannotRead(path, "primary", told);
     if (this.#cannotRead(path, "secondary", theirs) || !isReadHere) return;
     const what = offset >= 0 ? `${zoneName(offset)} differ` : whatDiffers(told, theirs);
@@ -127,10 +150,17 @@ export class Verification {
     return parts.length > 0;
   }
 
+  /** `what` of the object is not given here; when it was deleted meanwhile, its directory's names say whether the target knows. */
+  #notOpened(id: number, what: string, result: number): void {
+    if (!isAbsent(result))
+      this.#cannotRead(this.#tree.inWords(id, this.#tops), "primary", unreadable(what, result));
+  }
+
   /** Closes what is open. */
   close(): void {
     if (this.#file !== null) close(this.#file.fd);
     this.#file = null;
+    this.#endLook();
     this.#tree.close();
   }
 
@@ -138,26 +168,30 @@ export class Verification {
   #askAgain(now: number): number {
     const question = this.#again[0];
     if (question === undefined) {
-      if (this.#asked.size === 0) this.#done(this.#result);
+      if (this.#inFlight === 0) this.#done(this.#result);
       return Number.POSITIVE_INFINITY;
     }
     if (now < question.dueAt) return question.dueAt;
     this.#again.shift();
     const fd = this.#tree.open(question.id);
     if (fd < 0) {
-      this.#notOpened(question.path, fd);
+      this.#notOpened(question.id, "all of it", fd);
       return now;
     }
-    if (question.offset < 0) this.#ask(question, this.#describe(question.id, fd), new Uint8Array(0));
-    else this.#askBytes(question, fd);
-    close(fd);
+    if (question.offset < 0) this.#tell(question, fd, false);
+    else {
+      this.#askBytes(question, fd);
+      close(fd);
+    }
     return now;
   }
 
-  #look({ id, path, directory }: Ahead): void {
+  /** Looks at what comes next. */
+  #begin(entry: number): void {
+    const id = Math.abs(entry);
     const fd = this.#tree.open(id);
     if (fd < 0) {
-      this.#notOpened(path, fd);
+      this.#notOpened(id, "all of it", fd);
       return;
     }
     if (!this.#outbound.bind(id)) {
@@ -165,45 +199,89 @@ export class Verification {
       return;
     }
     this.#result.objects++;
-    this.#ask(
-      { id, path, offset: -1, told: "", tries: 0, dueAt: 0 },
-      this.#describe(id, fd),
-      new Uint8Array(0),
-    );
+    this.#tell({ id, offset: -1, told: "", tries: 0, dueAt: 0 }, fd, entry < 0);
+  }
+
+  /** Tells the names and attributes of the open object, which is closed in the end. `enter`: it is a directory, and what it holds is looked at too. */
+  #tell(question: Question, fd: number, enter: boolean): void {
     const known = readAttributes(fd, this.#frame);
-    if (directory) this.#enter(id, path);
-    if (known >= 0 && (this.#frame.mode & S_IFMT) === S_IFREG && this.#frame.size > 0) {
-      this.#file = { id, path, fd, offset: 0, size: this.#frame.size };
-    } else close(fd);
-  }
-
-  /** Deleted meanwhile, its directory's names say whether the target knows. */
-  #notOpened(path: string, result: number): void {
-    if (!isAbsent(result)) this.#cannotRead(path, "primary", unreadable("all of it", result));
-  }
-
-  #enter(id: number, path: string): void {
-    const entries = this.#tree.list(id);
-    if (typeof entries === "number") {
-      if (!isAbsent(entries)) this.#cannotRead(path, "primary", unreadable("names", entries));
+    const { mode, size } = this.#frame;
+    const type = known < 0 ? 0 : mode & S_IFMT;
+    if (enter || type === S_IFDIR) {
+      this.#list(question, fd, enter, 0);
       return;
     }
-    for (const { id: child, name, type } of entries) {
-      const text = Buffer.from(name, "latin1").toString("utf8");
-      this.#ahead.push({ id: child, path: `${path}/${text}`, directory: type === DT_DIR });
-    }
+    this.#ask(question, describe(fd), new Uint8Array(0));
+    if (question.tries === 0 && type === S_IFREG && size > 0)
+      this.#file = { id: question.id, fd, offset: 0, size };
+    else close(fd);
   }
 
-  #askZone(file: { id: number; path: string; fd: number; offset: number; size: number }): void {
+  /** Begins to list the open directory. */
+  #list(question: Question, fd: number, enter: boolean, torn: number): void {
+    const listing = this.#tree.listing(question.id);
+    if (typeof listing === "number") {
+      this.#notOpened(question.id, "names", listing);
+      close(fd);
+      return;
+    }
+    const description = new DirectoryDescription(fd);
+    this.#look = { question, fd, listing, description, children: enter ? [] : null, torn };
+  }
+
+  /** Lists a little more of a directory; all of it, when it changed all the time. */
+  #lookFurther(look: Look): void {
+    const { question, listing, description, children } = look;
+    const isLast = look.torn >= MOST_TORN && question.tries >= LAST_TRY;
+    do {
+      const found = this.#tree.next(question.id, listing);
+      if (found === null) {
+        this.#looked(look, isLast);
+        return;
+      }
+      description.add(found);
+      for (const { id, type } of children === null ? [] : found) children!.push(type === DT_DIR ? -id : id);
+    } while (isLast);
+  }
+
+  /** The listing is at its end: of a directory that changed meanwhile it begins anew, in the end a little later. */
+  #looked(look: Look, isLast: boolean): void {
+    const { question, fd, listing, description, children, torn } = look;
+    if (!description.isTorn || isLast) {
+      this.#ask(question, description.text(listing.failed), new Uint8Array(0));
+      // What it holds is not looked at: not even if it can be listed when it is asked about again.
+      if (listing.failed !== 0 && children !== null) this.#notOpened(question.id, "names", listing.failed);
+      for (const child of children ?? []) this.#ahead.push(child);
+      this.#endLook();
+      return;
+    }
+    if (torn >= MOST_TORN) {
+      question.tries++;
+      question.dueAt = monotonic() + RETRY_AFTER;
+      this.#again.push(question);
+      // What was moved away is looked at where it is found by then.
+      for (const child of children ?? []) this.#ahead.push(child);
+      this.#endLook();
+      return;
+    }
+    listing.close();
+    this.#look = null;
+    this.#list(question, fd, children !== null, torn + 1);
+  }
+
+  #endLook(): void {
+    this.#look?.listing.close();
+    if (this.#look !== null) close(this.#look.fd);
+    this.#look = null;
+  }
+
+  #askZone(file: { id: number; fd: number; offset: number; size: number }): void {
     if (file.offset >= file.size) {
       close(file.fd);
       this.#file = null;
       return;
     }
-    this.#askBytes(
-      { id: file.id, path: file.path, offset: file.offset, told: "", tries: 0, dueAt: 0 },
-      file.fd,
-    );
+    this.#askBytes({ id: file.id, offset: file.offset, told: "", tries: 0, dueAt: 0 }, file.fd);
     file.offset += ZONE;
   }
 
@@ -215,27 +293,19 @@ export class Verification {
   }
 
   #ask(question: Question, told: string, hash: Uint8Array): void {
+    if (!this.#outbound.bind(question.id)) return;
     question.told = told;
-    const ticket = ++this.#ticket;
-    this.#asked.set(ticket, question);
-    if (!this.#outbound.bind(question.id)) {
-      this.#asked.delete(ticket);
-      return;
-    }
+    const ticket = this.#asked.indexOf(null);
+    this.#asked[ticket] = question;
+    this.#inFlight++;
     const { frame } = this.#writer;
     frame.ticket = ticket;
     frame.id = question.id;
-    frame.offset = Math.max(0, question.offset);
+    // The last time a directory that changes must be listed in one go.
+    frame.offset = question.offset < 0 ? question.tries : question.offset;
     frame.length = question.offset < 0 ? 0 : ZONE;
     frame.data.set(question.offset < 0 ? hashOf(new TextEncoder().encode(told)) : hash);
     this.#outbound.send(FrameType.VERIFY);
-  }
-
-  #describe(id: number, fd: number): string {
-    readAttributes(fd, this.#frame);
-    const directory = (this.#frame.mode & S_IFMT) === S_IFDIR ? this.#tree.directory(id) : null;
-    const root = directory === null || typeof directory === "number" ? this.#roots[0]! : directory.root;
-    return describe(fd, root.identities, root.id === id, root.filter);
   }
 }
 

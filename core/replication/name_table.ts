@@ -5,6 +5,7 @@
  * A row is one name: the object, the directory, the bytes, the type. An object may have several (hard links). Rows and bytes lie in chunks
  * that are never copied, and the indexes are many small ones: growing never takes long.
  */
+import { nameText } from "./name_text.ts";
 
 /** Rows of one chunk. */
 const ROWS = 1 << 14;
@@ -133,7 +134,7 @@ export class NameTable {
     const start = chunk.names[row & (ROWS - 1)]!;
     const bytes = this.#arenaOf(start);
     const from = (start % UNITS_PER_ARENA) * UNIT;
-    return text(bytes, from, chunk.lengths[row & (ROWS - 1)]!);
+    return nameText(bytes, from, chunk.lengths[row & (ROWS - 1)]!);
   }
 
   /** The name of this object that was added last. */
@@ -287,10 +288,4 @@ function hashOfName(parent: number, name: string): number {
   let hash = hashOfNumber(parent);
   for (let index = 0; index < name.length; index++) hash = mix(hash, name.charCodeAt(index));
   return finish(hash);
-}
-
-function text(bytes: Uint8Array, from: number, length: number): string {
-  let name = "";
-  for (let index = 0; index < length; index++) name += String.fromCharCode(bytes[from + index]!);
-  return name;
 }

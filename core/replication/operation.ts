@@ -9,6 +9,7 @@
  */
 import { getI64, getU32, putI64, putU32 } from "./binary.ts";
 import { type FieldKind, type FrameBlob, type FrameNumbers, type FrameType, LAYOUT } from "./layout.ts";
+import { nameText } from "./name_text.ts";
 import { WireError } from "./wire_error.ts";
 
 export { FrameType } from "./layout.ts";
@@ -49,10 +50,7 @@ export class Stretch {
 
   /** The bytes as a string of one character per byte: exact for any name, usable as a key. */
   key(): string {
-    let text = "";
-    for (let index = this.at; index < this.at + this.length; index++)
-      text += String.fromCharCode(this.bytes[index]!);
-    return text;
+    return nameText(this.bytes, this.at, this.length);
   }
 }
 

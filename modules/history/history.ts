@@ -2,7 +2,7 @@
 export { BundleInvalid, readBundle, writeBundle } from "./bundle.ts";
 export { diffFiles } from "./file_diff.ts";
 export { type Merged, mergeIn } from "./merge.ts";
-export { type ModuleFiles, readFiles } from "./module_files.ts";
+export { Bounds, type ModuleFiles, readFiles } from "./module_files.ts";
 export { type Change, type Contents, needsStop, planChange } from "./plan.ts";
 export {
   ACTIVE,

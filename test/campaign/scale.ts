@@ -133,7 +133,7 @@ const makeTree = (mirror: Mirror, node: Node, files: number): Promise<unknown> =
   node.exec([process.execPath, SCRIPT, "make", mirror.data, `${files}`], { timeoutMs: PATIENCE_MS });
 
 async function bothSettled(mirror: Mirror): Promise<void> {
-  await mirror.settled("PRIM", "SECOND", PATIENCE);
+  await mirror.settled("PRIM", "SECOND", PATIENCE, { timeoutMs: PATIENCE_MS });
   await until(
     "both are settled",
     async () => (await mirror.states()).join() === "PRIM Ready,SECOND Ready",
@@ -246,7 +246,7 @@ async function cutPrim(run: ScaleRun): Promise<void> {
   await n1.exec(["bash", "-c", `for i in $(seq 500); do echo x > ${mirror.data}/dirs/d0/cut-$i; done`]);
   await run.phase("power cut of PRIM until SECOND serves", async () => {
     await n1.powerCut();
-    await n2.holdfast(["wait", "db", "ALONE", "--timeout", PATIENCE]);
+    await n2.holdfast(["wait", "db", "ALONE", "--timeout", PATIENCE], { timeoutMs: PATIENCE_MS });
     await served(mirror, n2);
   });
   run.memory(n2);
@@ -254,8 +254,8 @@ async function cutPrim(run: ScaleRun): Promise<void> {
   await n1.powerOn();
   await run.phase("the dead node is back as SECOND", async () => {
     await n1.startDaemon();
-    await n2.holdfast(["wait", "db", "PRIM", "--timeout", PATIENCE]);
-    await n1.holdfast(["wait", "db", "SECOND", "--timeout", PATIENCE]);
+    await n2.holdfast(["wait", "db", "PRIM", "--timeout", PATIENCE], { timeoutMs: PATIENCE_MS });
+    await n1.holdfast(["wait", "db", "SECOND", "--timeout", PATIENCE], { timeoutMs: PATIENCE_MS });
   });
   run.memory(n1, n2);
   await run.phase("verify", () => verifies(n2));

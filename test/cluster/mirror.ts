@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { StatusDocument } from "../../core/daemon/engine.ts";
 import { createTestbed, type Node, type Testbed, until } from "./testbed.ts";
+import type { CommandOptions } from "./testbed_machine.ts";
 
 /** What `module apply --json` says. */
 type Applied = { data: { away: string[] } };
@@ -69,10 +70,10 @@ export class Mirror {
   }
 
   /** Waits until n1 and n2 are in these states, Ready where that means something. */
-  async settled(first: string, second: string, timeout = "20s"): Promise<void> {
+  async settled(first: string, second: string, timeout = "20s", options: CommandOptions = {}): Promise<void> {
     await Promise.all([
-      this.n1.holdfast(["wait", "db", first, "--timeout", timeout]),
-      this.n2.holdfast(["wait", "db", second, "--timeout", timeout]),
+      this.n1.holdfast(["wait", "db", first, "--timeout", timeout], options),
+      this.n2.holdfast(["wait", "db", second, "--timeout", timeout], options),
     ]);
   }
 

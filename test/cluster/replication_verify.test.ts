@@ -35,6 +35,30 @@ t.test("trap 13: equal copies, while the application writes, renames and deletes
   t.end();
 });
 
+t.test("a directory with many names: equal while they change, and a stray one is found", async (t) => {
+  await shell(n1.directory, "mkdir many; cd many; seq 8000 | xargs touch");
+  const load = shell(
+    n1.directory,
+    "for i in $(seq 100); do mv many/7 many/seven; mv many/seven many/7; done",
+  );
+  const busy = await n1.must({ op: "verify" });
+  await load;
+  t.same((busy.result as VerifyResult).differences, []);
+  const below = join(n2.base, "below_many");
+  spawnSync("sh", ["-ec", `mkdir -p ${below}; mount --bind ${n2.base} ${below}`]);
+  t.teardown(() => spawnSync("umount", [below]));
+  const done = spawnSync("sh", ["-ec", `cd ${below}/data/many; echo stray > stray; touch -d @1000000000 9`]);
+  t.equal(done.status, 0, done.stderr.toString());
+  const { result } = await n1.must({ op: "verify" });
+  const found = new Map(
+    (result as VerifyResult).differences.map(({ path, what }) => [path.slice(n1.directory.length), what]),
+  );
+  t.match(found.get("/many"), /here .*names: 8000.*on the secondary .*names: 8001/);
+  t.match(found.get("/many/9"), /mtime/);
+  t.equal([...found.keys()].filter((path) => path.startsWith("/many")).length, 2);
+  t.end();
+});
+
 t.test("what somebody changed underneath is named: bytes, mode, names, attributes", async (t) => {
   // An administrator on the underlying path: reached here by opening the disk below SECOND's read-only view.
   const below = join(n2.base, "below");

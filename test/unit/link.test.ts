@@ -172,3 +172,35 @@ t.test("over TCP: a megabyte both ways, and a stranger learns nothing", (t) => {
   for (const link of last) link.close("done");
   t.end();
 });
+
+/** Sends to a link that is paused after each frame, and sips now and then or not: for `ms`, or until the kernel gives the connection up. */
+function sendToPaused(timeoutMs: number, ms: number, sips: boolean): boolean {
+  const [a, b] = connected();
+  const [left, right] = [new Recorder(), new Recorder()];
+  const sender = new Link(a, "dialer", "peer", key, "db", timeoutMs, performance.now(), left);
+  const paused = new Link(b, "listener", "peer", key, "db", timeoutMs, performance.now(), right);
+  turn([sender, paused], () => left.opened + right.opened === 2);
+  right.onFrame = (link): void => {
+    link.isPaused = true;
+  };
+  const frame = new Uint8Array(1 << 18);
+  const end = performance.now() + ms;
+  while (!sender.isClosed && performance.now() < end) {
+    if (sips) paused.sip(performance.now());
+    paused.isPaused = true;
+    const next = performance.now() + 50;
+    turn([sender], () => {
+      if (sender.isIdle()) sender.sendFrame(frame);
+      return performance.now() > next;
+    });
+  }
+  const lived = !sender.isClosed;
+  for (const link of [sender, paused]) link.close("done");
+  return lived;
+}
+
+t.test("who pauses for long and takes a little now and then is not given up", (t) => {
+  t.equal(sendToPaused(1000, 10_000, false), false, "without that the kernel ends it");
+  t.equal(sendToPaused(1000, 4000, true), true);
+  t.end();
+});

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import {
+  Bounds,
   BundleInvalid,
   fetchTemplate,
   isPlace,
@@ -13,6 +14,14 @@ import {
 } from "../../../modules/history/history.ts";
 import { ModuleInvalid, writeEditorFiles } from "../../../modules/mod.ts";
 import { nearest } from "../../../modules/nearest.ts";
+import {
+  formatCounts,
+  formatLine,
+  importPackage,
+  LIMIT_ARCHIVE,
+  looksLikeZip,
+  PackageInvalid,
+} from "../../../modules/safekit/safekit.ts";
 import { TEMPLATES, type Template } from "../../../templates/catalog.ts";
 import { instantiate, parseSetting } from "../../../templates/instantiate.ts";
 import { type Command, CommandError, EXIT, type ExitStatus, type Invocation } from "../command.ts";
@@ -130,18 +139,67 @@ function onSetting<T>(work: () => T): T {
 }
 
 async function importModule(invocation: Invocation): Promise<ExitStatus> {
-  const { values, varDir, output } = invocation;
   const file = resolve(invocation.arguments["FILE"]!);
-  const name = values["as"] ?? basename(file).replace(/\.[^.]*$/, "");
-  const directory = freeDirectory(varDir, name);
+  const name = invocation.values["as"] ?? basename(file).replace(/\.[^.]*$/, "");
+  const directory = freeDirectory(invocation.varDir, name);
   if (!existsSync(file)) throw new CommandError(EXIT.usage, `${file} is not there`);
-  let bundle: ReturnType<typeof readBundle>;
+  const bytes = await readWhole(file);
   try {
-    bundle = readBundle(await readFile(file));
+    return looksLikeZip(bytes)
+      ? await importSafekit(invocation, file, bytes, name, directory)
+      : await importBundle(invocation, file, bytes, name, directory);
   } catch (error) {
-    if (!(error instanceof BundleInvalid)) throw error;
+    if (!(error instanceof BundleInvalid || error instanceof PackageInvalid)) throw error;
     throw new CommandError(EXIT.usage, `${file} cannot be imported: ${error.message}`);
   }
+}
+
+/** The file, or of one that begins like a zip and is too long for a package, only its beginning: enough to be refused. */
+async function readWhole(file: string): Promise<Buffer> {
+  const start = Buffer.from(await Bun.file(file).slice(0, 4).arrayBuffer());
+  return looksLikeZip(start)
+    ? Buffer.from(
+        await Bun.file(file)
+          .slice(0, LIMIT_ARCHIVE + 1)
+          .arrayBuffer(),
+      )
+    : await readFile(file);
+}
+
+async function importSafekit(
+  { output }: Invocation,
+  file: string,
+  bytes: Buffer,
+  name: string,
+  directory: string,
+): Promise<ExitStatus> {
+  const { files, report, counts } = importPackage(bytes);
+  await madeWhole(directory, async () => {
+    const bounds = new Bounds();
+    for (const [path, { content }] of files) bounds.add(path, content.length);
+    const repository = await Repository.make(directory);
+    const tree = await repository.writeTree(files);
+    const commit = await repository.commit(tree, [], `Imported from ${basename(file)}`, author());
+    await repository.setRef(MAIN, commit);
+    await repository.checkOutMain();
+    writeEditorFiles(directory);
+  });
+  for (const line of report) output.say(formatLine(line));
+  output.say(
+    `made ${directory} from ${file}: ${formatCounts(counts)} (the lines above are in safekit/report.txt). Read them, fit module.yaml, then: holdfast module check ${name}`,
+  );
+  output.give({ status: 0, name, directory, counts, report });
+  return EXIT.done;
+}
+
+async function importBundle(
+  { output }: Invocation,
+  file: string,
+  bytes: Buffer,
+  name: string,
+  directory: string,
+): Promise<ExitStatus> {
+  const bundle = readBundle(bytes);
   const commit = bundle.refs[MAIN] ?? bundle.refs["HEAD"] ?? bundle.refs["refs/heads/master"];
   if (commit === undefined)
     throw new CommandError(EXIT.usage, `${file} cannot be imported: it has neither main, master nor HEAD`);
@@ -200,11 +258,19 @@ export const MAKING_COMMANDS: readonly Command[] = [
   },
   {
     name: "module import",
-    summary: "Make a module from a file that module export has written",
-    arguments: [{ name: "FILE", help: "a .hf file, or any git bundle with a module in it" }],
+    summary: "Make a module from a file that module export has written, or from a SafeKit package",
+    arguments: [
+      { name: "FILE", help: "a .hf file, or any git bundle with a module in it; or a .safe file of SafeKit" },
+    ],
     options: { as: { value: "NAME", help: "the module's name here (default: the file's)" } },
     changes: "Makes VAR/modules/NAME on this node, with its history. Nothing is loaded until module apply.",
-    examples: ["holdfast module import db.hf", "holdfast module import db.hf --as db2"],
+    details:
+      "A SafeKit package becomes an equivalent module.yaml and hooks that run its scripts; what became of each line is printed, and kept in safekit/report.txt.",
+    examples: [
+      "holdfast module import db.hf",
+      "holdfast module import db.hf --as db2",
+      "holdfast module import mirror.safe --as db",
+    ],
     run: importModule,
   },
 ];

@@ -22,7 +22,7 @@ export function errnoName(errno: number): string {
 /** Does this result (-errno) of opening or listing say that the object is not there, rather than that the disk does not give it? */
 export function isAbsent(result: number): boolean {
   const { ENOENT, ENOTDIR, ELOOP, ESTALE } = errnos;
-  return [ENOENT, ENOTDIR, ELOOP, ESTALE].some((known) => known === -result);
+  return result === -ENOENT || result === -ENOTDIR || result === -ELOOP || result === -ESTALE;
 }
 
 /** A system call failed and the caller cannot go on. `errno` is positive. */

@@ -78,6 +78,7 @@ const symbols = {
   msync: { args: [address, i64, i32], returns: i32 },
   prctl: { args: [i32, i64, i64, i64, i64], returns: i32 },
   mlockall: { args: [i32], returns: i32 },
+  munlockall: { args: [], returns: i32 },
   prlimit: { args: [i32, i32, address, address], returns: i32 },
   setpriority: { args: [i32, i32, i32], returns: i32 },
   clock_gettime: { args: [i32, address], returns: i32 },
@@ -246,6 +247,7 @@ export const msync = (at: number, length: number, flags: number): number =>
 export const prctl = (option: number, argument: number): number =>
   outcome(c.prctl(option, argument, 0, 0, 0));
 export const mlockall = (flags: number): number => outcome(c.mlockall(flags));
+export const munlockall = (): number => outcome(c.munlockall());
 export const prlimit = (pid: number, resource: number, limit: number, old: number): number =>
   outcome(c.prlimit(pid, resource, limit, old));
 export const setpriority = (which: number, who: number, value: number): number =>

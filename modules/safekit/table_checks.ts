@@ -1,0 +1,169 @@
+/** userconfig.xml to module.yaml: processes and checkers. */
+import type { AttributeRow, ElementRow, Place } from "./table.ts";
+import { choice, duration, exactly, expression, hostPort, resourceName, whole } from "./values.ts";
+
+const CLASSES = { prim: "prim", both: "both", pre: "pre", second: "second", sec: "second" };
+const ACTIONS = { restart: "restart", stopstart: "stopstart", stop: "stop", wait: "wait", noaction: "none" };
+
+const when = (to: string): AttributeRow => ({
+  verdict: "translated",
+  to: `${to}.{}.when`,
+  convert: choice({ pre: "pre", prim: "prim", second: "second", both: "both" }),
+});
+
+const action = (to: string, absent: string): AttributeRow => ({
+  verdict: "translated",
+  to: `${to}.{}.action`,
+  convert: choice(ACTIONS),
+  absent,
+});
+
+const rhythm = (to: string): Record<string, AttributeRow> => ({
+  interval: { verdict: "translated", to: `${to}.{-1}.interval`, convert: duration("s") },
+  timeout: { verdict: "translated", to: `${to}.{-1}.timeout`, convert: duration("s") },
+});
+
+const byIdent = ({ get }: Place): string => resourceName(get("ident") ?? "");
+const ident: AttributeRow = {
+  part: true,
+  verdict: "translated",
+  say: "the checker's name; what cannot stand in one becomes _",
+};
+const byHand = (say: string): AttributeRow => ({ verdict: "none", say });
+
+const CUSTOM =
+  "a checker of Holdfast answers once for each call and does not loop: write checkers/NAME.ts; the program is kept in safekit/bin";
+const ELSEWHERE = "no checker of another module: a rule cannot name another module's resources";
+const WITNESS =
+  "the witness is the cluster's, not a module's: name the addresses under `witness: { ping: […] }` in cluster.yaml, or better a witness that records";
+
+export const CHECK_ROWS: Readonly<Record<string, ElementRow>> = {
+  errd: { attributes: { polltimer: { verdict: "none", say: "there is no such setting" } } },
+  "errd/proc": {
+    key: ({ get }) =>
+      get("service") !== "yes" &&
+      Object.hasOwn(CLASSES, get("class") ?? "") &&
+      Object.hasOwn(ACTIONS, get("action") ?? "stopstart")
+        ? resourceName(get("name") ?? "")
+        : "",
+    unique: true,
+    attributes: {
+      name: {
+        verdict: "translated",
+        to: "processes.{}.regex",
+        convert: (text, { get }) => {
+          if (get("service") === "yes")
+            throw new RangeError(
+              "a service is watched where it stands under `services:`, which also starts and stops it: take that from the scripts then",
+            );
+          return get("nameregex") === undefined ? exactly(text) : undefined;
+        },
+      },
+      service: {
+        verdict: "none",
+        say: "name it under `services:`, which starts, stops and watches it",
+        cases: { no: { verdict: "translated", say: "a process" } },
+      },
+      nameregex: { verdict: "translated", to: "processes.{}.regex", convert: expression },
+      argregex: { verdict: "translated", to: "processes.{}.argumentsRegex", convert: expression },
+      class: {
+        verdict: "translated",
+        to: "processes.{}.when",
+        convert: choice(CLASSES),
+        cases: { sec: { verdict: "approximated", to: "processes.{}.when", say: "on SECOND; not on ALONE" } },
+      },
+      action: {
+        verdict: "translated",
+        to: "processes.{}.action",
+        convert: choice(ACTIONS),
+        absent: "stopstart",
+      },
+      restart_services: byHand("a restart starts the whole application again"),
+      start_after: byHand("watched from the end of the start script on"),
+      atleast: { verdict: "translated", to: "processes.{}.min", convert: (text) => Math.max(0, whole(text)) },
+      atmax: {
+        verdict: "translated",
+        to: "processes.{}.max",
+        convert: (text) => (whole(text) < 0 ? undefined : whole(text)),
+      },
+    },
+  },
+  tcp: {
+    key: byIdent,
+    unique: true,
+    attributes: { ident, when: when("checkers.tcp"), action: action("checkers.tcp", "restart") },
+  },
+  "tcp/to": {
+    attributes: {
+      addr: {
+        verdict: "translated",
+        to: "checkers.tcp.{-1}.address",
+        convert: (host, { get }) => hostPort(host, get("port") ?? ""),
+      },
+      port: { verdict: "translated", say: "a part of the address", part: true },
+      ...rhythm("checkers.tcp"),
+    },
+  },
+  ping: {
+    key: byIdent,
+    unique: true,
+    attributes: {
+      ident,
+      when: { ...when("checkers.ping"), absent: "pre" },
+      action: action("checkers.ping", "wait"),
+    },
+  },
+  "ping/to": {
+    attributes: {
+      addr: { verdict: "translated", to: "checkers.ping.{-1}.address" },
+      ...rhythm("checkers.ping"),
+    },
+  },
+  intf: {
+    attributes: {
+      ident: byHand("an interface is watched by its name: write it under checkers.interface"),
+      when: byHand("see its ident"),
+      action: byHand("see its ident"),
+    },
+  },
+  "intf/to": { attributes: { local_addr: byHand("an interface is named, not found by an address of it") } },
+  ip: {
+    key: byIdent,
+    unique: true,
+    attributes: { ident, when: when("checkers.ip"), action: action("checkers.ip", "stopstart") },
+  },
+  "ip/to": {
+    attributes: {
+      addr: { verdict: "translated", to: "checkers.ip.{-1}.address" },
+      interval: rhythm("checkers.ip")["interval"]!,
+    },
+  },
+  custom: {
+    attributes: {
+      ident: byHand(CUSTOM),
+      when: byHand("say it under checkers.custom.NAME"),
+      exec: byHand(CUSTOM),
+      arg: byHand("a checker reads the module's vars"),
+      action: byHand("say it under checkers.custom.NAME"),
+    },
+  },
+  module: { attributes: { name: byHand(ELSEWHERE), ident: byHand(ELSEWHERE), action: byHand(ELSEWHERE) } },
+  "module/to": {
+    attributes: Object.fromEntries(
+      ["addr", "port", "interval", "timeout", "secure"].map((name) => [name, byHand(ELSEWHERE)]),
+    ),
+  },
+  splitbrain: {
+    verdict: "approximated",
+    to: "onIsolation",
+    value: () => "wait",
+    say: "a node that hears neither its peer nor a witness stops rather than run twice",
+    attributes: {
+      ident: { verdict: "none", say: "there is no resource of that name" },
+      exec: { verdict: "none", say: WITNESS },
+      arg: { verdict: "none", say: WITNESS },
+      when: byHand("always"),
+      action: byHand("wait, always"),
+    },
+  },
+};
