@@ -182,7 +182,7 @@ async function importSafekit(
     const commit = await repository.commit(tree, [], `Imported from ${basename(file)}`, author());
     await repository.setRef(MAIN, commit);
     await repository.checkOutMain();
-    writeEditorFiles(directory);
+    await writeEditorFiles(directory);
   });
   for (const line of report) output.say(formatLine(line));
   output.say(
