@@ -136,7 +136,7 @@ t.test("trap 14: a full copy ends although the application writes without pause"
     await n2.until(
       () => n2.reports.slice(b).some(({ kind }) => kind === "inSync"),
       "the end of the copy",
-      40_000,
+      90_000,
     );
     await n1.reported("inSync", a);
     t.ok(n2.finished.length + n1.finished.length > 0, "while the writer went on");
