@@ -108,6 +108,11 @@ export class TailMark extends Mark {
   #before = Number.POSITIVE_INFINITY;
   /** First block that the activity log covers. */
   activeFrom = Number.POSITIVE_INFINITY;
+  /**
+   * The object was cut, and its attributes were not sent since: what the peer has behind the end is still to be cut off, and would be met again if
+   * the object grew before that.
+   */
+  isCut = false;
 
   constructor(id: number) {
     super(id, 0);

@@ -188,6 +188,7 @@ export class Marks {
     const object = this.marked(id);
     this.#touchFlag(object.attributesMark(), level);
     object.tailMark().set(level, Math.floor(offset / BLOCK_BYTES));
+    if (level === Level.DIRTY) object.tailMark().isCut = true;
     if (level === Level.TOUCHED) this.#touched.add(object.tailMark());
   }
 
@@ -398,7 +399,9 @@ export class Marks {
   copiedAttributes(id: number): void {
     if (this.whole.isDirty(id)) this.#attributesSent = id;
     this.#copiedInPage(this.attributes, id);
-    this.#copiedFlag(this.#found(id)?.attributes);
+    const object = this.#found(id);
+    this.#copiedFlag(object?.attributes);
+    if (object?.tail) object.tail.isCut = false;
   }
   copiedNames(directory: number): void {
     this.#copiedFlag(this.objects.get(directory)?.names);

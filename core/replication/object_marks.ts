@@ -113,7 +113,7 @@ export class ObjectMarks {
     if (this.tail === null || !this.tail.isDirty) return null;
     const offset = this.tail.dirtyFrom * BLOCK_BYTES;
     if (offset < size) return { offset, length: Math.min(most, size - offset) };
-    if (!this.#isEndSent) return null;
+    if (this.tail.isCut) return null;
     this.tail.copied(Number.POSITIVE_INFINITY);
     visit(this.tail);
     return null;
@@ -125,7 +125,7 @@ export class ObjectMarks {
     const end = Math.ceil((range.offset + range.length) / BLOCK_BYTES);
     if (this.tail?.isDirty && first >= this.tail.dirtyFrom) {
       const last = Math.ceil(size / BLOCK_BYTES);
-      this.tail.copied(end >= last && this.#isEndSent ? Number.POSITIVE_INFINITY : Math.min(end, last));
+      this.tail.copied(end >= last && !this.tail.isCut ? Number.POSITIVE_INFINITY : Math.min(end, last));
       visit(this.tail);
       return;
     }
@@ -140,20 +140,13 @@ export class ObjectMarks {
   lapse(): void {
     this.isGone = true;
     if (this.attributes?.isDirty) this.attributes.copied();
+    if (this.tail !== null) this.tail.isCut = false;
     this.copiedAllData();
-  }
-
-  /**
-   * Does the peer know where the object ends? Not if its size was changed after its attributes were sent: what the peer has behind the end is still to be
-   * cut off, and would be met again if the object grew before that.
-   */
-  get #isEndSent(): boolean {
-    return this.attributes?.isDirty !== true;
   }
 
   /** All data was sent. */
   copiedAllData(): void {
-    if (this.tail?.isDirty && this.#isEndSent) this.tail.copied(Number.POSITIVE_INFINITY);
+    if (this.tail?.isDirty && !this.tail.isCut) this.tail.copied(Number.POSITIVE_INFINITY);
     for (const extent of this.extents.values()) extent.copied(0, BLOCKS_PER_EXTENT);
   }
 

@@ -6,7 +6,7 @@ import t from "tap";
 import { becomesEqual, generation, makeLab, shell } from "./replication_lab.ts";
 
 if (process.getuid?.() !== 0) t.plan(0, "needs root: mounts");
-t.setTimeout(400_000);
+t.setTimeout(200_000);
 const lab = makeLab(`/tmp/holdfast-replication-traps-${process.pid}`, 21000 + (process.pid % 20000), {
   timeoutMs: 6000,
   // The application below changes more than this in a second.
@@ -136,7 +136,7 @@ t.test("trap 14: a full copy ends although the application writes without pause"
     await n2.until(
       () => n2.reports.slice(b).some(({ kind }) => kind === "inSync"),
       "the end of the copy",
-      300_000,
+      90_000,
     );
     await n1.reported("inSync", a);
     t.ok(n2.finished.length + n1.finished.length > 0, "while the writer went on");
