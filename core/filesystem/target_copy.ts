@@ -101,8 +101,8 @@ export class TargetCopy {
         this.#locations().announceRange(frame.id, frame.parent);
         return 0;
       case FrameType.PLACES_END:
-        this.#locations().announce(this.#announced.splice(0));
-        return 0;
+        this.#making = this.#places();
+        return this.#goOn(0);
       case FrameType.DIR_NAMES:
         if (frame.data.length === 0) this.#wanted = [];
         this.#entries.open(frame.data);
@@ -127,12 +127,12 @@ export class TargetCopy {
     }
   }
 
-  /** Is a directory only half made? Then `goOn` comes before the next frame. */
+  /** Is a directory only half made, or are the announced ones still looked for? Then `goOn` comes before the next frame. */
   get isBusy(): boolean {
     return this.#making !== null;
   }
 
-  /** Makes more of a directory, until `end` in the loop's clock. Returns 0 or -errno. */
+  /** Makes or looks for more of that, until `end` in the loop's clock. Returns 0 or -errno. */
   goOn(end: number): number {
     return this.#attempt(() => this.#goOn(end));
   }
@@ -229,6 +229,12 @@ export class TargetCopy {
     return this.#tree.locations;
   }
 
+  /** Finds where the announced directories are here, a little at each step. */
+  *#places(): Generator<undefined, number> {
+    yield* this.#locations().announcing(this.#announced.splice(0));
+    return 0;
+  }
+
   /** Makes a directory hold the names that the source sent, one at each step. */
   *#names(frame: Frame, writer: StreamWriter): Generator<undefined, number> {
     // The frame is another by the next step.
@@ -247,7 +253,7 @@ export class TargetCopy {
       }
       if (listing.failed !== 0) throw this.#tree.notListed(directory, id, listing.failed);
       for (const action of reconciling(id, wanted, mine, locations)) {
-        const result = this.#act(directory, id, action, writer, sequence);
+        const result = action === null ? 0 : this.#act(directory, id, action, writer, sequence);
         if (result < 0) return result;
         yield;
       }

@@ -1,5 +1,5 @@
 /** SECOND's side of reintegration, fed frame by frame: what the source may send at any moment must find its object. */
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
@@ -51,6 +51,9 @@ function target(t: Test) {
     copy.follow(frame);
     return result;
   };
+  const finish = (): void => {
+    while (copy.isBusy) t.equal(copy.goOn(Number.POSITIVE_INFINITY), 0);
+  };
   /** The source's names of the top: this file and nothing else. */
   const names = (id: number, name: string): void => {
     const entries = new Uint8Array(64);
@@ -58,11 +61,12 @@ function target(t: Test) {
     send(FrameType.DIR_NAMES, { id: TOP });
     send(FrameType.DIR_NAMES, { id: TOP }, "", entries.subarray(0, end));
     t.equal(send(FrameType.DIR_END, { id: TOP }), 0);
-    while (copy.isBusy) t.equal(copy.goOn(Number.POSITIVE_INFINITY), 0);
+    finish();
   };
   const announce = (): void => {
     send(FrameType.PLACE, { id: TOP, flags: 1 }, "top");
     send(FrameType.PLACES_END, {});
+    finish();
   };
   t.equal(send(FrameType.ROOT, { id: TOP }), 0);
   return { top, copy, answers, send, names, announce };
@@ -118,3 +122,39 @@ t.test("what an interrupted reintegration left in limbo is found below its direc
   t.equal(answers.queued, 0, "nothing is asked for");
   t.end();
 });
+
+/** Turns of the loop that end as early as they may. */
+function turns(t: Test, copy: TargetCopy): number {
+  let count = 0;
+  let failed = 0;
+  for (; copy.isBusy; count++) failed ||= copy.goOn(0);
+  t.equal(failed, 0);
+  return count;
+}
+
+t.test(
+  "a large directory is looked through in many turns, when it is announced and when nothing of it changed",
+  (t) => {
+    const { top, copy, send } = target(t);
+    const files = 2000;
+    const entries = new Uint8Array(files * 64);
+    let end = 0;
+    for (let file = 0; file < files; file++) {
+      const name = bytes(`file-${file}`);
+      t.equal(
+        send(FrameType.CREATE, { id: FILE + 10 + file, parent: TOP, mode: 0o100600 }, `file-${file}`),
+        0,
+      );
+      end = putEntry(entries, end, FILE + 10 + file, DT_REG, name);
+    }
+    send(FrameType.PLACE, { id: TOP, flags: 1 }, "top");
+    t.equal(send(FrameType.PLACES_END, {}), 0);
+    t.ok(turns(t, copy) >= files, "announced");
+    send(FrameType.DIR_NAMES, { id: TOP });
+    send(FrameType.DIR_NAMES, { id: TOP }, "", entries.subarray(0, end));
+    t.equal(send(FrameType.DIR_END, { id: TOP }), 0);
+    t.ok(turns(t, copy) >= files, "named");
+    t.equal(readdirSync(top).length, files + 1, "and what is ours");
+    t.end();
+  },
+);
