@@ -325,12 +325,7 @@ export class Second implements LinkOwner {
         this.#applied = frame.sequence;
         this.#source = parseSourceHello(frame.data.copy()).generations;
         this.#caughtUpTicket = frame.ticket;
-        this.#finishCopy();
-        this.#points.makeEqual(frame.ticket, (errno) => {
-          if (!this.#isDurable(errno)) return;
-          this.phase = "catchingUp";
-          this.#host.report({ kind: "caughtUp", side: "target", generations: this.#source });
-        });
+        this.#made(link, this.#copy.finish());
         return;
       case FrameType.IN_SYNC:
         this.#applied = frame.sequence;
@@ -378,7 +373,9 @@ export class Second implements LinkOwner {
 
   /** A frame of a reintegration was dealt with, or a part of it. It stays the reader's until all is. */
   #made(link: Link, result: number): void {
-    if (result < 0) this.#failed(link, result);
+    if (this.#reader.frame.type === FrameType.CAUGHT_UP) {
+      if (!this.#copy.isBusy) this.#endCopy(result);
+    } else if (result < 0) this.#failed(link, result);
     else if (!this.#copy.isBusy) this.#progressed();
   }
 
@@ -388,9 +385,15 @@ export class Second implements LinkOwner {
     this.#store.marks.peerTells();
   }
 
-  #finishCopy(): void {
-    const result = this.#copy.finish();
+  /** `result`: of emptying limbo. */
+  #endCopy(result: number): void {
     if (result < 0) this.#host.log("warning", `.holdfast/limbo could not be emptied: ${errnoName(result)}`);
+    this.#copy.reset();
+    this.#points.makeEqual(this.#caughtUpTicket, (errno) => {
+      if (!this.#isDurable(errno)) return;
+      this.phase = "catchingUp";
+      this.#host.report({ kind: "caughtUp", side: "target", generations: this.#source });
+    });
   }
 
   /** The copies differ from here on: says so, and stops following. */

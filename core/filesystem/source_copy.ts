@@ -183,8 +183,9 @@ export class SourceCopy {
 
   #sendObject(id: number): void {
     this.#closeObject();
+    const fd = this.#tree.opening(id);
+    if (fd === -errnos.EAGAIN) return;
     this.#readAhead.done(id);
-    const fd = this.#tree.open(id);
     if (fd < 0 && !isAbsent(fd)) {
       this.#fail(id, "cannot be opened", fd);
       return;

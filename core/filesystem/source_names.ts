@@ -5,7 +5,7 @@
  * target forgets what it got of it. One that changes all the time is listed in one go in the end, however long that takes.
  */
 
-import { isAbsent } from "../platform/linux/errno.ts";
+import { errnos, isAbsent } from "../platform/linux/errno.ts";
 import { nameBytes } from "../replication/name_text.ts";
 import type { Entry } from "../replication/names.ts";
 import { FrameType } from "../replication/operation.ts";
@@ -113,7 +113,8 @@ export class SourceNames {
     const isLast = this.#tries >= MOST_TRIES;
     if (this.#current?.directory !== directory || isLast) {
       this.#abandon();
-      const listing = this.#tree.listing(directory);
+      const listing = isLast ? this.#tree.listing(directory) : this.#tree.beginListing(directory);
+      if (listing === -errnos.EAGAIN) return false;
       if (typeof listing === "number") return this.#cannot(directory, listing);
       this.#current = { directory, listing };
       this.#reintegration.watch(directory);

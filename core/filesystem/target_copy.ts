@@ -28,7 +28,7 @@ import { EntryReader } from "../replication/packed.ts";
 import { type Applier, writeFlags } from "./applier.ts";
 import { readFlags } from "./attributes.ts";
 import type { NameFilter } from "./exclusion.ts";
-import { emptyDirectory } from "./limbo.ts";
+import { emptyDirectory, emptyingDirectory } from "./limbo.ts";
 import { monotonic } from "./poll_loop.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";
 import { kernelName, modeOf, openObject, type ReplicaObjects } from "./replica_objects.ts";
@@ -82,6 +82,7 @@ export class TargetCopy {
       return act();
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
+      this.#making = null;
       this.failure = `${error.message}; mend, restore or remove it`;
       return -error.errno;
     }
@@ -127,7 +128,7 @@ export class TargetCopy {
     }
   }
 
-  /** Is a directory only half made, or are the announced ones still looked for? Then `goOn` comes before the next frame. */
+  /** Is a directory only half made, are the announced ones still looked for, or is limbo not empty yet? Then `goOn` comes before the next frame. */
   get isBusy(): boolean {
     return this.#making !== null;
   }
@@ -195,20 +196,22 @@ export class TargetCopy {
     }
   }
 
-  /** Everything is there: what is left in limbo was deleted on the source. Returns 0 or -errno. */
+  /** Everything is there: what is left in limbo was deleted on the source, and is removed before the next frame. Then `reset`. Returns 0 or -errno, as `goOn`. */
   finish(): number {
-    const failed = this.#attempt(() => this.#emptyLimbo());
-    this.reset();
-    return failed;
+    this.#making = this.#emptyingLimbo();
+    return this.goOn(0);
   }
 
-  #emptyLimbo(): number {
+  *#emptyingLimbo(): Generator<undefined, number> {
     let failed = 0;
     for (const [root, identities] of this.#roots.identities.entries()) {
       const limbo = this.#tree.limbo(root);
-      const result = emptyDirectory(limbo, identities);
-      close(limbo);
-      if (result < 0) failed ||= result;
+      try {
+        const result = yield* emptyingDirectory(limbo, identities);
+        if (result < 0) failed ||= result;
+      } finally {
+        close(limbo);
+      }
     }
     return failed;
   }

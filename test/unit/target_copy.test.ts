@@ -69,7 +69,7 @@ function target(t: Test) {
     finish();
   };
   t.equal(send(FrameType.ROOT, { id: TOP }), 0);
-  return { top, copy, answers, send, names, announce };
+  return { top, copy, answers, send, names, announce, finish };
 }
 
 t.test(
@@ -92,7 +92,7 @@ t.test(
 t.test(
   "an object that loses the one name it has here, but has others at the source, is not made anew",
   (t) => {
-    const { top, copy, send, names, announce } = target(t);
+    const { top, copy, send, names, announce, finish } = target(t);
     t.equal(send(FrameType.CREATE, { id: FILE, parent: TOP, mode: 0o100600 }, "first"), 0);
     t.equal(send(FrameType.WRITE, { id: FILE, offset: 0 }, "", bytes("kept")), 0);
     const { ino } = statSync(join(top, "first"));
@@ -103,6 +103,7 @@ t.test(
     t.equal(statSync(join(top, "other")).ino, ino);
     t.equal(send(FrameType.WRITE, { id: FILE, offset: 4 }, "", bytes(" and written")), 0);
     t.equal(copy.finish(), 0);
+    finish();
     t.equal(readFileSync(join(top, "other"), "utf8"), "kept and written");
     t.equal(statSync(join(top, "other")).nlink, 1, "limbo has let go of it");
     t.end();
@@ -158,3 +159,17 @@ t.test(
     t.end();
   },
 );
+
+t.test("a tree that was deleted is removed in many turns", (t) => {
+  const { top, copy, send } = target(t);
+  send(FrameType.CREATE, { id: DIRECTORY, parent: TOP, mode: 0o040700 }, "gone");
+  const files = 1000;
+  for (let file = 0; file < files; file++)
+    send(FrameType.CREATE, { id: FILE + 10 + file, parent: DIRECTORY, mode: 0o100600 }, `file-${file}`);
+  mkdirSync(join(top, ".holdfast/limbo"));
+  renameSync(join(top, "gone"), join(top, ".holdfast/limbo", limboName(DIRECTORY)));
+  t.equal(copy.finish(), 0);
+  t.ok(turns(t, copy) >= files);
+  t.same(readdirSync(join(top, ".holdfast/limbo")), []);
+  t.end();
+});
