@@ -17,7 +17,7 @@ import { Dialer } from "./dialer.ts";
 import { type NameFilter, nameFilter } from "./exclusion.ts";
 import { parseSourceHello, STREAM_VERSION, wireGenerations } from "./hello.ts";
 import { type Host, noGenerations } from "./host.ts";
-import type { Link, LinkOwner } from "./link.ts";
+import { type Link, type LinkOwner, MOST_SIPPED } from "./link.ts";
 import type { MarksStore } from "./marks_store.ts";
 import { monotonic } from "./poll_loop.ts";
 import { coverReadOnly, uncover } from "./read_only_view.ts";
@@ -245,7 +245,7 @@ export class Second implements LinkOwner {
 
   /** Of a stream that waits for a directory to be made, maybe for long, takes a little now and then. */
   #sip(link: Link, now: number): void {
-    if (now - link.heardAt < this.#host.config.timeoutMs / SIPS) return;
+    if (now - link.heardAt < this.#host.config.timeoutMs / SIPS || this.#reader.room < MOST_SIPPED) return;
     link.sip(now);
     link.isPaused = this.#copy.isBusy;
   }

@@ -137,6 +137,7 @@ export class SourceCopy {
   #advance(): boolean {
     if (this.failure !== null) return false;
     this.#names.announce();
+    if (this.#names.isHeld) return false;
     const step = this.reintegration.next();
     // What is sent after an end that did not come yet must be acknowledged too.
     if (step.do !== "wait") this.#waitFor = -1;
