@@ -494,7 +494,7 @@ t.test("of very many large files with a block changed each, that block is copied
   for (const chunk of exportMarks(after)) t.ok(unionMarks(peer, chunk));
   t.same(
     copyObject(peer, ids[6]!, size, MIB),
-    [blockOf(6), BLOCK_BYTES, 5 * MIB, BLOCK_BYTES],
+    [5 * MIB, BLOCK_BYTES, blockOf(6), BLOCK_BYTES],
     "of both nodes",
   );
   peer.touchData(ids[6]!, blockOf(6), 10, Level.DIRTY);
