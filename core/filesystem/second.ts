@@ -243,7 +243,7 @@ export class Second implements LinkOwner {
     link.heardAt = monotonic();
   }
 
-  /** Of a stream that waits for a directory to be made, maybe for long, takes a little now and then. */
+  /** Of a stream that waits for a directory to be made, maybe for long, takes a little now and then, while there is room. */
   #sip(link: Link, now: number): void {
     if (now - link.heardAt < this.#host.config.timeoutMs / SIPS || this.#reader.room < MOST_SIPPED) return;
     link.sip(now);
