@@ -16,6 +16,7 @@ import { answerTo } from "./greeting.ts";
 import {
   encodeHello,
   type FollowerHello,
+  otherVersion,
   parseFollowerHello,
   STREAM_VERSION,
   wireGenerations,
@@ -215,13 +216,7 @@ export class Follower {
     const { link } = this;
     switch (frame.type) {
       case FrameType.HELLO:
-        if (frame.flags !== STREAM_VERSION) {
-          link.close(
-            `the peer speaks version ${frame.flags} of the stream, this node ${STREAM_VERSION}; run the same release on both`,
-          );
-          return;
-        }
-        this.#hello = parseFollowerHello(frame.data.copy());
+        this.#introduce(frame);
         return;
       case FrameType.MARKS:
         if (!unionMarks(this.#source.store.marks, frame.data.copy()))
@@ -269,6 +264,12 @@ export class Follower {
       default:
         this.#copy?.take(frame);
     }
+  }
+
+  #introduce(frame: Frame): void {
+    const other = otherVersion("peer", frame.flags);
+    if (other !== null) this.link.close(other);
+    else this.#hello = parseFollowerHello(frame.data.copy());
   }
 
   /** Compares generations and answers the peer's hello. */

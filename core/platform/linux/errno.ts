@@ -25,6 +25,12 @@ export function isAbsent(result: number): boolean {
   return result === -ENOENT || result === -ENOTDIR || result === -ELOOP || result === -ESTALE;
 }
 
+/** Does this result (-errno) of a change say something about the disk, rather than about what was to be changed? */
+export function isDiskFault(result: number): boolean {
+  const { EIO, ENOSPC, EROFS, EDQUOT, EBADMSG, EUCLEAN } = errnos;
+  return [EIO, ENOSPC, EROFS, EDQUOT, EBADMSG, EUCLEAN].some((known) => result === -known);
+}
+
 /** A system call failed and the caller cannot go on. `errno` is positive. */
 export class SystemError extends Error {
   constructor(
