@@ -2,6 +2,7 @@
  * SECOND: what was received is dealt with for as long as one turn may take. What is left waits for the next turn, and the link with it, so
  * that nothing else of this node waits long for a peer that sends much.
  */
+import { messageOf } from "./host.ts";
 import type { Link } from "./link.ts";
 import { monotonic } from "./poll_loop.ts";
 import type { StreamReader } from "./stream_buffers.ts";
@@ -50,7 +51,12 @@ export class Intake {
   goOn(link: Link, now: number): void {
     if (link.isPaused) {
       this.#turnEnds = monotonic() + SLICE;
-      if (this.#takeAll(link)) link.goOn(now);
+      // A link closes itself when its owner fails while it hands over; here the owner began.
+      try {
+        if (this.#takeAll(link)) link.goOn(now);
+      } catch (error) {
+        link.close(messageOf(error));
+      }
     }
     if (!link.isClosed && this.#copy.isBusy) this.#sip(link, now);
     this.#turnEnds = 0;

@@ -295,8 +295,8 @@ export class Second implements LinkOwner, FrameTaker {
       return;
     }
     this.#applier.dataAddress = this.#reader.memory.address;
-    this.#copy.keep(frame);
-    const result = this.#applier.apply(frame);
+    const kept = this.#copy.keep(frame);
+    const result = kept < 0 ? kept : this.#applier.apply(frame);
     if (result < 0) this.#failed(link, result);
     else {
       this.#copy.follow(frame);
