@@ -7,6 +7,7 @@ import { dirname, join } from "node:path";
 import t from "tap";
 import { checkModule } from "../../modules/mod.ts";
 import { TEMPLATES } from "../../templates/catalog.ts";
+import { compose } from "../../templates/compose.ts";
 import { instantiate, parseSetting } from "../../templates/instantiate.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "holdfast-templates-"));
@@ -26,8 +27,31 @@ for (const template of TEMPLATES)
     const directory = write(template.name, instantiate(template, []));
     t.strictSame(checkModule(directory).errors, []);
     t.match(template.files["module.yaml"], `kind: ${template.kind}`);
-    t.ok(template.files["README.md"]);
+    t.match(
+      template.files["README.md"],
+      /^# .+\n## How far it was tested\n\n(Run|Not run) for real: .+\.\n$/s,
+    );
+    t.strictSame(template.files, template.files, "and the same each time, byte for byte");
   });
+
+t.test("a row that does not fit its parts is refused", async (t) => {
+  const row = { name: "x", kind: "light", systems: ["Linux"], summary: "s", real: "here" } as const;
+  const parts = {
+    own: { "README.md": "# {{title}}\n", "lib/a.ts": "own: {{.State}}\n" },
+    shared: { "README.md": "## More\n", "lib/a.ts": "shared\n", "lib/b.ts": "b\n" },
+  };
+  t.strictSame(compose({ ...row, parts: ["own", "shared"], words: { title: "T" } }, parts), {
+    "README.md": "# T\n\n## More\n\n## How far it was tested\n\nRun for real: here.\n",
+    "lib/a.ts": "own: {{.State}}\n",
+    "lib/b.ts": "b\n",
+  });
+  t.throws(() => compose({ ...row, parts: ["other"] }, parts), /there is no templates\/other/);
+  t.throws(() => compose({ ...row, parts: ["own"] }, parts), /no word title/);
+  t.throws(
+    () => compose({ ...row, parts: ["own"], words: { title: "T", more: "M" } }, parts),
+    /uses its words more/,
+  );
+});
 
 const postgresql = TEMPLATES.find(({ name }) => name === "postgresql")!;
 
