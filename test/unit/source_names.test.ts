@@ -10,6 +10,7 @@ import { SourceNames } from "../../core/filesystem/source_names.ts";
 import { BackingTree } from "../../core/filesystem/source_tree.ts";
 import { StreamReader, StreamWriter } from "../../core/filesystem/stream_buffers.ts";
 import { Marks } from "../../core/replication/marks.ts";
+import { FrameType } from "../../core/replication/operation.ts";
 import { Reintegration } from "../../core/replication/reintegration.ts";
 
 if (process.getuid?.() !== 0) t.plan(0, "needs root: identities are trusted attributes");
@@ -82,6 +83,8 @@ t.test("what is received while a frame is dealt with waits, as long as there is 
     },
   } as unknown as Parameters<StreamWriter["flush"]>[0];
   while (reader.room > 4 * sealed.length) {
+    writer.frame.type = FrameType.DATA;
+    writer.frame.id = 2 ** 45 + 1;
     writer.frame.sequence = ++sent;
     writer.frame.data.set(sealed, 0, 300_000);
     writer.add();
