@@ -15,7 +15,7 @@ export function peace(world: World): string | null {
   world.tell("peace: no more faults");
   network.heal();
   for (const node of nodes) {
-    node.failing.clear();
+    node.hooks.failing.clear();
     node.writesFail = false;
     node.slowness = 1;
     node.disarm();

@@ -118,10 +118,10 @@ function act(node: SimNode, verb: string, words: readonly string[]): void {
       node.slowness = 1;
       return;
     case "fails":
-      node.failing.add(words[0] ?? "");
+      node.hooks.failing.add(words[0] ?? "");
       return;
     case "mends":
-      node.failing.clear();
+      node.hooks.failing.clear();
       return;
     case "prim":
       node.command({ name: "prim", force: words.includes("--force") }, "admin");
