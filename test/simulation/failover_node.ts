@@ -8,6 +8,7 @@ import type {
   FailoverConfig,
   ReplicationReport,
 } from "../../core/failover/types.ts";
+import { SimChecks } from "./failover_checks.ts";
 import { NodeTime } from "./failover_clock.ts";
 import { DataPath } from "./failover_datapath.ts";
 import { Guardian } from "./failover_guardian.ts";
@@ -46,6 +47,7 @@ export class SimNode {
   readonly guardian: Guardian;
   writesFail = false;
   readonly heartbeats: Heartbeats;
+  readonly checks: SimChecks;
   readonly parts: Record<Scope, Part>;
   private incarnation = "";
   private timers = new Map<string, number>();
@@ -72,6 +74,7 @@ export class SimNode {
     this.data = new DataPath(this, world);
     this.hooks = new Hooks(this, world);
     this.guardian = new Guardian(this, world);
+    this.checks = new SimChecks(this, world, config.watched);
     this.heartbeats = new Heartbeats(this, config.peer ?? "", world, view(this.state));
   }
 
@@ -121,6 +124,7 @@ export class SimNode {
     this.address.adopt();
     this.incarnation = `${this.name}${this.world.clock.now.toFixed(0)}`;
     this.heartbeats.reset(this.incarnation);
+    this.checks.reset();
     this.timers.clear();
     this.diskFree = 0;
     this.writing = [];
@@ -374,6 +378,11 @@ export class SimNode {
         return;
       case "timer":
         this.timer(effect.name, effect.ms);
+        return;
+      case "check":
+        this.checks.look(effect.scope);
+        return;
+      case "shout":
         return;
       case "answer":
         this.world.tell(`${this.name} answers ${effect.ok ? "yes" : "no"}: ${effect.message}`);
