@@ -12,7 +12,7 @@ t.setTimeout(170_000);
 /** What may run meanwhile: nothing that touches the application. The secondary was away for a moment, and that is told. */
 const told = [...SCRIPTS.left, ...SCRIPTS.joined];
 const KILLS = 10;
-const METADATA_KILLS = 5;
+const METADATA_KILLS = 3;
 
 /** Kills a node's replication process and waits until another is there; returns how long nothing was acknowledged, ms. */
 async function replaced(life: Life, what: string): Promise<number> {
