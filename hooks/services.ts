@@ -35,8 +35,8 @@ type One = ServiceOrder["services"][number];
 async function start({ name, units }: One, timeoutMs: number): Promise<void> {
   const unit = service(name, { timeout: `${timeoutMs}ms` });
   for (const each of units) permit(each);
-  // What failed too often in a short time would not be started.
-  if ((await unit.status()) === "failed") await $`systemctl reset-failed ${name}`.nothrow();
+  // How often it was started of late is for maxLoop to judge: systemd would refuse the fifth start within ten seconds.
+  await $`systemctl reset-failed ${name}`.nothrow().quiet();
   await unit.start();
   const status = await unit.status();
   if (status !== "active")
