@@ -6,7 +6,7 @@ import { grantedSchema } from "./limits.ts";
 import type { HookCall } from "./sdk/context.ts";
 import { serviceOrderSchema } from "./services.ts";
 
-export type { HookCall, HookContext } from "./sdk/context.ts";
+export type { CheckerContext, CheckerResult, HookCall, HookContext } from "./sdk/context.ts";
 
 const peer = v.object({ name: v.string(), addresses: v.record(v.string(), v.string()) });
 
@@ -27,6 +27,12 @@ export const hookContextSchema: v.GenericSchema<HookCall> = v.object({
   peers: v.array(peer),
 });
 
+/** What a checker may answer, beside true and false. */
+export const checkerAnswerSchema = v.object({
+  state: v.picklist(["up", "down"]),
+  detail: v.exactOptional(v.string()),
+});
+
 /** What the runner sends to its child, on standard input. */
 export const hookOrderSchema = v.object({
   file: v.string(),
@@ -41,6 +47,8 @@ export const hookOrderSchema = v.object({
   limited: v.optional(v.boolean(), false),
   /** Services to start or stop, in the place of a file; or null. */
   services: v.optional(v.nullable(serviceOrderSchema), null),
+  /** A checker: what marks the line of its answer among what it prints. Null: a hook. */
+  answerMark: v.optional(v.nullable(v.string()), null),
 });
 
 /** One order of the runner to its child. */

@@ -88,6 +88,7 @@ function spawn(run: HookRun, secrets: string | null, mark: string) {
     limits,
     limited: false,
     services: run.services ?? null,
+    answerMark: null,
   };
   const variables = { ...run.env, ...contextVariables(run.context), [RUN_MARK]: mark };
   const whole = hookEnvironment(

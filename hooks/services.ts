@@ -33,7 +33,7 @@ export async function changeServices(order: ServiceOrder, timeoutMs: number): Pr
 type One = ServiceOrder["services"][number];
 
 async function start({ name, units }: One, timeoutMs: number): Promise<void> {
-  const unit = service(name, { timeout: `${timeoutMs}ms` });
+  const unit = service(name, { timeout: `${Math.round(timeoutMs)}ms` });
   for (const each of units) permit(each);
   // How often it was started of late is for maxLoop to judge: systemd would refuse the fifth start within ten seconds.
   await $`systemctl reset-failed ${name}`.nothrow().quiet();

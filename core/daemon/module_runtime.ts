@@ -18,6 +18,7 @@ import type { GuardianLink, Welcome } from "./guardian_link.ts";
 import { FENCE_BEGINS } from "./guardian_protocol.ts";
 import { rhythmOf, timeoutsOf } from "./heartbeat_timing.ts";
 import { Journal } from "./journal.ts";
+import { ModuleChecks } from "./module_checks.ts";
 import { ModuleExecutor, replicationOf } from "./module_executor.ts";
 import type { ModuleFacts } from "./module_facts.ts";
 import { ModulePeers } from "./module_peers.ts";
@@ -63,6 +64,7 @@ export class ModuleRuntime {
   readonly #supervisor: Supervisor;
   readonly #executor: ModuleExecutor;
   readonly #resources: ModuleResources;
+  readonly #checks: ModuleChecks;
   readonly #replication: ReplicationReports;
   readonly #word: ModuleWord;
   /** Until then the core knows nothing, and nothing is told to the peer: a blank view would look like a lost copy. */
@@ -120,6 +122,7 @@ export class ModuleRuntime {
       journal: this.journal,
       tellCopy: (word) => this.#supervisor.tell({ type: "copy", word }),
       publish: () => this.#changed(),
+      check: (scope) => this.#checks.look(scope),
     });
     this.#supervisor = new Supervisor(
       failoverConfig(definition, cluster.node, this.peer),
@@ -129,9 +132,19 @@ export class ModuleRuntime {
       () => parts.guardian.isAwake(),
     );
     this.peers = this.#watchPeers(others);
-    this.#resources = new ModuleResources(this.journal, (resource, state) =>
-      this.#supervisor.tell({ type: "resource", name: resource, state }),
-    );
+    this.#resources = new ModuleResources(this.journal, (resource, state, detail) => {
+      this.#supervisor.tell({ type: "resource", name: resource, state, detail });
+      parts.publish();
+    });
+    this.#checks = new ModuleChecks({
+      varDir,
+      cluster,
+      facts,
+      journal: this.journal,
+      resources: this.#resources,
+      definition: () => this.#definition,
+      state: () => this.#supervisor.status().state,
+    });
     this.#replication = this.#reports();
     this.#word = new ModuleWord({
       supervisor: this.#supervisor,
@@ -177,6 +190,7 @@ export class ModuleRuntime {
     this.#definition = definition;
     this.#revision = revision;
     this.#supervisor.reconfigure(decisionSettings(definition.config));
+    this.#checks.reconfigure();
     this.#retime();
   }
 
@@ -405,6 +419,16 @@ export class ModuleRuntime {
     return await this.#supervisor.command(command, "human", cause);
   }
 
+  /** Switches checkers of this node on or off. */
+  get checks(): ModuleChecks {
+    return this.#checks;
+  }
+
+  /** What was found, and what it was before. */
+  get resources(): ModuleResources {
+    return this.#resources;
+  }
+
   when(settled: () => boolean, timeoutMs: number): Promise<boolean> {
     return this.#supervisor.when(settled, timeoutMs);
   }
@@ -430,6 +454,7 @@ export class ModuleRuntime {
 
   /** The module leaves this node's memory; what it runs must have been stopped before. */
   async dispose(): Promise<void> {
+    this.#checks.close();
     this.#supervisor.dispose();
     stopFollowing(this.#executor.scriptLog);
     this.link.removeAllListeners();

@@ -28,13 +28,14 @@ const ANSWER_MS = 5000;
 /** Is there a systemd to ask? */
 export const hasSystemd = (): boolean => existsSync("/run/systemd/system");
 
-async function systemctl(...args: string[]): Promise<string> {
+async function systemctl(args: readonly string[], signal?: AbortSignal): Promise<string> {
   const child = Bun.spawn(["systemctl", "--no-ask-password", ...args], {
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
     env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LANG: "C.UTF-8" },
     timeout: ANSWER_MS,
+    ...(signal ? { signal } : {}),
   });
   const [text, trouble, status] = await Promise.all([
     new Response(child.stdout).text(),
@@ -46,12 +47,12 @@ async function systemctl(...args: string[]): Promise<string> {
 }
 
 type Properties = Readonly<Record<string, string>>;
-const ASKED = "Id,LoadState,ActiveState,ControlGroup,Slice,ConsistsOf";
+const ASKED = "Id,LoadState,ActiveState,MainPID,ControlGroup,Slice,ConsistsOf";
 
 /** What systemd says of each, in the order asked. */
-async function show(names: readonly string[]): Promise<Properties[]> {
+async function show(names: readonly string[], signal?: AbortSignal): Promise<Properties[]> {
   if (names.length === 0) return [];
-  const text = await systemctl("show", "--property", ASKED, "--", ...names);
+  const text = await systemctl(["show", "--property", ASKED, "--", ...names], signal);
   return text
     .trimEnd()
     .split("\n\n")
@@ -90,6 +91,16 @@ export async function lookAtUnits(names: readonly string[]): Promise<Unit[]> {
       };
     }),
   );
+}
+
+/** What systemd says of a service now; null where there is no systemd. Throws when it does not answer. */
+export async function stateOf(
+  name: string,
+  signal: AbortSignal,
+): Promise<{ activeState: string; mainPid: number } | null> {
+  if (!hasSystemd()) return null;
+  const [own = {}] = await show([name], signal);
+  return { activeState: own["ActiveState"] ?? "unknown", mainPid: Number(own["MainPID"] ?? 0) };
 }
 
 function bare(name: string): Unit {
@@ -152,7 +163,7 @@ export async function manageServices(owner: Owner, names: readonly string[]): Pr
     removeIfEmpty(dirname(file));
     said.push(`${unit} starts by itself again, as it did before`);
   }
-  if (changed) await systemctl("daemon-reload");
+  if (changed) await systemctl(["daemon-reload"]);
   return said;
 }
 

@@ -277,11 +277,5 @@ t.test("a farm and a light module on three nodes", { skip: testbedImpossible() ?
     await n1.startDaemon();
     await lab.run(n1, "wait", "job", "STOP");
     t.same(lab.ran(n1, "job"), [], "it does not start by itself");
-    t.match(await lab.run(n1, "boot", "job", "always"), { status: 0 });
-    await n1.powerCut();
-    await n1.powerOn();
-    await n1.startDaemon();
-    t.match(await lab.run(n1, "wait", "job", "UP"), { status: 0 });
-    t.same(lab.ran(n1, "job"), START);
   });
 });

@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import type { StatusDocument } from "../../core/daemon/engine.ts";
+import type { NodeStatus, StatusDocument } from "../../core/daemon/engine.ts";
 import { createTestbed, type Node, until } from "./testbed.ts";
 import { Systemd, systemdImpossible } from "./testbed_systemd.ts";
 
@@ -117,10 +117,18 @@ class Lab {
     return await this.systemd.exec(["sh", "-c", list]);
   }
 
-  async state(): Promise<string> {
+  async #told(): Promise<NodeStatus> {
     const { modules } = (await this.holdfast("status")) as unknown as StatusDocument;
-    const { state, readiness } = modules["web"]!.nodes["n1"]!;
+    return modules["web"]!.nodes["n1"]!;
+  }
+
+  async state(): Promise<string> {
+    const { state, readiness } = await this.#told();
     return `${state} ${readiness}`;
+  }
+
+  async resource(name: string): Promise<string | undefined> {
+    return (await this.#told()).resources[name]?.state;
   }
 }
 
@@ -192,6 +200,24 @@ t.test("services of a module", { skip }, async (t) => {
       lab.said();
     },
   );
+
+  await t.test("a service that dies is noticed, and the module is restarted", async (t) => {
+    await lab.does("start");
+    lab.said();
+    const seen = async () => (await lab.resource("service.db")) === "up";
+    await until("it was seen alive", seen);
+    const pid = await lab.pid("db");
+    await systemd.exec(["kill", "-9", pid]);
+    await until("it runs again", async () => {
+      const isBack = (await lab.active("db")) && (await lab.pid("db")) !== pid;
+      return isBack && (await lab.state()) === "UP Ready";
+    });
+    t.same(lab.said(), ["stop db", "stop app", "stop_both", "start_both", "start db", "start app"]);
+    const { message } = await lab.holdfast("explain", "web");
+    t.match(message, /restarted: service\.db is down: db is \w+ \(rule service_failure_db\)/);
+    await lab.does("stop");
+    lab.said();
+  });
 
   await t.test("a service that does not start fails the start", async (t) => {
     const applied = await lab.apply("db, broken");
