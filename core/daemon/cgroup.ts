@@ -91,6 +91,35 @@ export function killAll(group: ProcessGroup): void {
   }
 }
 
+/** The directory of a systemd unit's cgroup, as systemd calls it; null where it has none. In a container, systemd's root is not the hierarchy's. */
+function serviceDirectory(cgroup: string): string | null {
+  const root = hierarchy();
+  if (root === null) return null;
+  const own = /^0::(.*)$/m.exec(readFileSync("/proc/1/cgroup", "utf8"))?.[1] ?? "/";
+  const path = join(root, own.replace(/\/init\.scope$/, ""), cgroup);
+  return existsSync(path) ? path : null;
+}
+
+/** Living processes of a systemd unit, below its cgroup. */
+export function serviceMembers(cgroup: string): number[] {
+  const path = serviceDirectory(cgroup);
+  return path === null ? [] : livingBelow(path);
+}
+
+function livingBelow(path: string): number[] {
+  const own = readFileSync(join(path, "cgroup.procs"), "utf8").split("\n").filter(Boolean).map(Number);
+  const below = readdirSync(path, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  return [...own, ...below.flatMap(({ name }) => livingBelow(join(path, name)))];
+}
+
+/** Kills every process of a systemd unit. Harmless when there is none. */
+export function killService(cgroup: string): void {
+  const path = serviceDirectory(cgroup);
+  if (path === null) return;
+  if (existsSync(join(path, "cgroup.kill"))) writeFileSync(join(path, "cgroup.kill"), "1");
+  else for (const pid of livingBelow(path)) process.kill(pid, "SIGKILL");
+}
+
 /** Removes the empty cgroup of a module that is no longer configured. */
 export function dissolve(group: ProcessGroup): void {
   if (group.path && existsSync(group.path) && members(group).length === 0) rmdirSync(group.path);
