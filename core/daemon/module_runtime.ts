@@ -8,7 +8,7 @@ import type { Commit } from "../../modules/history/history.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
 import type { ModuleConfig } from "../../modules/schema.ts";
 import type { Cluster, ClusterNode } from "../cluster/cluster.ts";
-import type { Command, DurableRecord, FailoverConfig, PeerView } from "../failover/types.ts";
+import type { Command, DurableRecord, FailoverConfig, ModuleState, PeerView } from "../failover/types.ts";
 import type { ReintegrationProgress, ReplicationCounters, VerifyResult } from "../filesystem/control.ts";
 import type { VirtualIp } from "../network/virtual_ip.ts";
 import { type Adopted, adopt } from "./adoption.ts";
@@ -17,6 +17,7 @@ import type { CommandResult, NodeStatus } from "./engine.ts";
 import type { GuardianLink, Welcome } from "./guardian_link.ts";
 import { FENCE_BEGINS } from "./guardian_protocol.ts";
 import { Journal } from "./journal.ts";
+import { Lease } from "./lease.ts";
 import { ModuleExecutor, replicationOf } from "./module_executor.ts";
 import type { ModuleFacts } from "./module_facts.ts";
 import { PeerWatch, silentStatus } from "./peer_watch.ts";
@@ -72,6 +73,11 @@ export function timeoutOf({ config }: ModuleDefinition, cluster: Cluster): numbe
   return config.heartbeat.timeout ?? cluster.heartbeat.timeoutMs;
 }
 
+/** The resource that says whether load balancers can ask. */
+const PROBE = "probe.port";
+/** States in which a node is the one, or one of those, that clients are for. */
+const SERVING: ReadonlySet<ModuleState> = new Set(["PRIM", "ALONE", "UP"]);
+
 /** A module of this node. */
 export class ModuleRuntime {
   readonly link = new ReplicationLink();
@@ -84,6 +90,7 @@ export class ModuleRuntime {
   /** Null for a module without a peer. */
   readonly watch: PeerWatch | null;
   readonly #addresses: VirtualAddresses;
+  readonly #lease = new Lease(() => this.#timeouts().promised);
   readonly #peer: ClusterNode | null;
   #reintegration: ReintegrationProgress | null = null;
   #counters: ReplicationCounters | null = null;
@@ -401,6 +408,7 @@ export class ModuleRuntime {
   #changed(): void {
     const { state, readiness } = this.#supervisor.status();
     const { guardian } = this.parts;
+    this.#lease.follow(SERVING.has(state));
     guardian.settled(this.definition.name, readiness === "Ready" ? state : null);
     // At rest there is nothing that a late daemon could endanger.
     if (readiness === "NotReady" && (state === "STOP" || state === "WAIT"))
@@ -446,18 +454,38 @@ export class ModuleRuntime {
     };
   }
 
-  /** Moves the kernel's deadline for the virtual addresses on, while they are ours. */
-  holdAddresses(): void {
+  /** Once a beat: this node may be heard for a while longer, if it still may; the kernel's deadline for the virtual addresses moves on. */
+  renew(): void {
+    this.#lease.renew();
     this.#addresses.hold();
   }
 
+  /** May clients be sent here, this instant? A daemon that slept past its lease says no until the core has decided anew. */
+  get serves(): boolean {
+    const { state, readiness } = this.#supervisor.status();
+    return readiness === "Ready" && SERVING.has(state) && this.#lease.isHeld;
+  }
+
+  /** The TCP port on which load balancers ask that; null where nobody does. */
+  get probePort(): number | null {
+    return this.definition.config.probe?.port ?? null;
+  }
+
+  /** How that port is: "" when it is open, null where there is none. */
+  noteProbe(trouble: string | null): void {
+    if (trouble === null) delete this.#resources[PROBE];
+    else this.#note({ name: PROBE, state: trouble === "" ? "up" : "down", detail: trouble });
+  }
+
   #noteResources(): void {
-    for (const { name, state, detail } of this.watch?.resources() ?? []) {
-      if (this.#resources[name]?.state === state) continue;
-      this.#resources[name] = { state, since: new Date().toISOString(), ...(detail ? { detail } : {}) };
-      this.journal.line("event", `Resource ${name} set to ${state}`);
-      this.#supervisor.tell({ type: "resource", name, state });
-    }
+    for (const resource of this.watch?.resources() ?? []) this.#note(resource);
+  }
+
+  #note({ name, state, detail }: { name: string; state: string; detail?: string }): void {
+    if (this.#resources[name]?.state === state) return;
+    this.#resources[name] = { state, since: new Date().toISOString(), ...(detail ? { detail } : {}) };
+    this.journal.line("event", `Resource ${name} set to ${state}${detail ? `: ${detail}` : ""}`);
+    this.#supervisor.tell({ type: "resource", name, state });
   }
 
   /** The state, and what keeps the module from going on. */
