@@ -7,6 +7,7 @@
 import { compose } from "./compose.ts";
 import { readParts } from "./embed.ts" with { type: "macro" };
 import type { Parts } from "./embed.ts";
+import { CLOUD_ROWS } from "./providers.ts";
 
 /** One service. */
 export interface Row {
@@ -69,6 +70,7 @@ const ROWS: readonly Row[] = [
     parts: ["redis", "shared/database", "shared/mirror"],
     real: "Redis 7.0 of Debian 12",
   },
+  ...CLOUD_ROWS,
   {
     name: "demo",
     kind: "mirror",
