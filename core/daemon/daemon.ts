@@ -22,7 +22,7 @@ import { Heartbeats } from "./heartbeats.ts";
 import type { ModuleRuntime } from "./module_runtime.ts";
 import { NodeEngine } from "./node_engine.ts";
 import { claimPriority } from "./priority.ts";
-import { Probes } from "./probes.ts";
+import { ProbePorts } from "./probe_ports.ts";
 import { listenForReplication } from "./replication_link.ts";
 
 /** Neighbours are reminded of the virtual addresses this often, ms. */
@@ -110,7 +110,7 @@ class Daemon implements ApiHost {
     guardian.on("awake", () => {
       for (const runtime of modules.values()) runtime.awake();
     });
-    const probes = new Probes(modules, guardian);
+    const probes = new ProbePorts(modules, guardian);
     let engine: NodeEngine | null = null;
     const heartbeats = new Heartbeats(cluster, guardian, modules, () => engine?.revisions ?? null);
     const own = cluster.nodes[cluster.node]!;

@@ -232,8 +232,10 @@ for (const { name, make, denied, permission } of CLOUDS)
     `${name}: an address, a route, and what goes wrong`,
     { skip, buffered: true, timeout: 90_000 },
     async (t) => {
-  XX
+      const newCloud = async (): Promise<Cloud> => {
+        const cloud = make();
         t.teardown(() => cloud.standIn.close());
+        await writeEditorFiles(cloud.dir);
         return cloud;
       };
       const parts = [

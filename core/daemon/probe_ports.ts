@@ -9,9 +9,11 @@ import type { GuardianLink } from "./guardian_link.ts";
 import type { ModuleRuntime } from "./module_runtime.ts";
 
 const LOOK_MS = 1000;
+/** The resource that says whether load balancers can ask. */
+const PORT = "probe.port";
 
 /** See the top of the file. */
-export class Probes {
+export class ProbePorts {
   readonly #open = new Map<number, { close(): void }>();
   readonly #timer = setInterval(() => this.look(), LOOK_MS);
   /** Asked while it is not known whether this node was fenced. */
@@ -41,9 +43,10 @@ export class Probes {
       const trouble = this.#listen(port);
       if (trouble !== "") troubles.set(port, trouble);
     }
-    for (const runtime of this.modules.values()) {
-      const { probePort } = runtime;
-      runtime.noteProbe(probePort === null ? null : (troubles.get(probePort) ?? ""));
+    for (const { probePort, resources } of this.modules.values()) {
+      const trouble = troubles.get(probePort ?? 0) ?? "";
+      if (probePort === null) resources.forget(PORT);
+      else resources.note(PORT, trouble === "" ? "up" : "down", trouble);
     }
   }
 
