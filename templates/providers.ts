@@ -35,7 +35,7 @@ const PROVIDERS: readonly Provider[] = [
     api: "https://ec2.REGION.amazonaws.com",
     metadata: "http://169.254.169.254",
     standIn:
-      "Amazon EC2: its API and its metadata were a recorded stand-in that checks tokens, signatures and parameters",
+      "the hooks that move an address or a route have met a recorded stand-in of EC2 and its metadata, which checks signatures, tokens and parameters as their manuals say, and no AWS",
   },
   {
     name: "azure",
@@ -48,7 +48,7 @@ const PROVIDERS: readonly Provider[] = [
     api: "https://management.azure.com",
     metadata: "http://169.254.169.254",
     standIn:
-      "Azure: its resource manager and its metadata were a recorded stand-in that checks tokens, versions, etags and bodies",
+      "the hooks that move an address or a route have met a recorded stand-in of the resource manager and the metadata service, which checks tokens, versions, etags and bodies as their manuals say, and no Azure",
   },
   {
     name: "gcp",
@@ -61,7 +61,7 @@ const PROVIDERS: readonly Provider[] = [
     api: "https://compute.googleapis.com",
     metadata: "http://169.254.169.254",
     standIn:
-      "Google Cloud: its API and its metadata were a recorded stand-in that checks tokens, fingerprints and bodies",
+      "the hooks that move an address or a route have met a recorded stand-in of Compute Engine and its metadata, which checks tokens, fingerprints and bodies as their manuals say, and no Google Cloud",
   },
   {
     name: "cloud",
@@ -73,7 +73,7 @@ const PROVIDERS: readonly Provider[] = [
     route: "what your provider.ts needs",
     api: "https://api.example.com",
     metadata: "http://169.254.169.254",
-    standIn: "in any cloud",
+    standIn: "how an address or a route is moved is yours to fill in",
   },
 ];
 
@@ -84,10 +84,10 @@ export const CLOUD_ROWS: readonly Row[] = PROVIDERS.flatMap(
       name: `${name}-mirror`,
       kind: "mirror",
       systems: ["Linux"],
-      summary: `any application in ${title}: the load balancer finds the primary, or an address or a route follows it`,
+      summary: `any application in ${title}: its load balancer finds the primary, or an address or a route follows it`,
       parts: ["cloud-mirror", "shared/move", `shared/${name}`, "shared/mirror"],
       words: { title, balancer, health, probes, ...moved },
-      real: "the probes, in the tests of the engine, during failover and swap",
+      real: "the probe, on Linux, while roles move",
       standIn,
     },
     {
@@ -95,10 +95,9 @@ export const CLOUD_ROWS: readonly Row[] = PROVIDERS.flatMap(
       kind: "farm",
       systems: ["Linux"],
       summary: `any application in ${title}, on every node behind the load balancer`,
-      parts: ["cloud-farm", "shared/farm"],
-      words: { title, balancer, health, probes },
-      real: "the probes, in the tests of the engine",
-      standIn: `the load balancer of ${title}`,
+      parts: ["cloud-farm", "shared/starts_both", "shared/farm"],
+      words: { kind: "farm", title, balancer, health, probes },
+      standIn: `its hooks do nothing until you fill them in, and its load balancer was none of ${title}`,
     },
   ],
 );
