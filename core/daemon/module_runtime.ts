@@ -7,7 +7,7 @@ import { followOutput, stopFollowing } from "../../hooks/output.ts";
 import type { Commit } from "../../modules/history/history.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
 import type { Cluster, ClusterNode } from "../cluster/cluster.ts";
-import type { Command, DurableRecord, PeerView } from "../failover/types.ts";
+import type { Command, DurableRecord, ModuleState, PeerView } from "../failover/types.ts";
 import type { ReplicationCounters, VerifyResult } from "../filesystem/control.ts";
 import type { VirtualIp } from "../network/virtual_ip.ts";
 import { type Adopted, adopt } from "./adoption.ts";
@@ -18,6 +18,7 @@ import type { GuardianLink, Welcome } from "./guardian_link.ts";
 import { FENCE_BEGINS } from "./guardian_protocol.ts";
 import { rhythmOf, timeoutsOf } from "./heartbeat_timing.ts";
 import { Journal } from "./journal.ts";
+import { Lease } from "./lease.ts";
 import { ModuleChecks } from "./module_checks.ts";
 import { ModuleExecutor, replicationOf } from "./module_executor.ts";
 import type { ModuleFacts } from "./module_facts.ts";
@@ -56,6 +57,9 @@ export interface RuntimeListener {
   peerLost(peer: string): void;
 }
 
+/** States in which a node is the one, or one of those, that clients are for. */
+const SERVING: ReadonlySet<ModuleState> = new Set(["PRIM", "ALONE", "UP"]);
+
 /** A module of this node. */
 export class ModuleRuntime {
   readonly link = new ReplicationLink();
@@ -71,6 +75,7 @@ export class ModuleRuntime {
   booted = false;
   readonly peers: ModulePeers;
   readonly #addresses: VirtualAddresses;
+  readonly #lease = new Lease(() => this.#timeouts.promised);
   readonly #peer: ClusterNode | null;
   /** The nodes that work with the same revision as this one; none where this node is not one of the module's. */
   readonly partners: readonly string[];
@@ -349,6 +354,7 @@ export class ModuleRuntime {
   #changed(): void {
     const { state, readiness } = this.#supervisor.status();
     const { guardian } = this.parts;
+    this.#lease.follow(SERVING.has(state));
     guardian.settled(this.definition.name, readiness === "Ready" ? state : null);
     // At rest there is nothing that a late daemon could endanger.
     if (readiness === "NotReady" && (state === "STOP" || state === "WAIT"))
@@ -384,9 +390,21 @@ export class ModuleRuntime {
     return this.#word.view();
   }
 
-  /** Moves the kernel's deadline for the virtual addresses on, while they are ours. */
-  holdAddresses(): void {
+  /** Once a beat: this node may be heard for a while longer, if it still may; the kernel's deadline for the virtual addresses moves on. */
+  renew(): void {
+    this.#lease.renew();
     this.#addresses.hold();
+  }
+
+  /** May clients be sent here, this instant? A daemon that slept past its lease says no until the core has decided anew. */
+  get serves(): boolean {
+    const { state, readiness } = this.#supervisor.status();
+    return readiness === "Ready" && SERVING.has(state) && this.#lease.isHeld;
+  }
+
+  /** The TCP port on which load balancers ask that; null where nobody does. */
+  get probePort(): number | null {
+    return this.definition.config.probe?.port ?? null;
   }
 
   /** Why this node's module may not go on with its peer as it is. */
