@@ -19,7 +19,6 @@ export function unsupported(config: ModuleConfig): Finding[] {
       message: `modules of kind ${config.kind} are not supported by this version: only mirror`,
     });
   if (config.services.length > 0) refuse("services", "services are");
-  if (config.secrets.length > 0) refuse("secrets", "secrets are");
   if (Object.keys(config.processes).length > 0) refuse("processes", "process monitoring is");
   if (Object.values(config.checkers).some((named) => Object.keys(named).length > 0))
     refuse("checkers", "checkers are");

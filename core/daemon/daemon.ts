@@ -110,7 +110,7 @@ class Daemon implements ApiHost {
       for (const runtime of modules.values()) runtime.awake();
     });
     let engine: NodeEngine | null = null;
-    const heartbeats = new Heartbeats(cluster, guardian, modules, () => engine?.revisions ?? null);
+    const heartbeats = new Heartbeats(cluster, guardian, modules, () => engine);
     const own = cluster.nodes[cluster.node]!;
     const lans = Object.fromEntries(Object.entries(own.addresses).map(([lan, { bind }]) => [lan, bind]));
     const network = openNetwork(lans);

@@ -14,8 +14,10 @@ import { selfCommand } from "../platform/self.ts";
 import { killAll, MARK, members, type ProcessGroup } from "./cgroup.ts";
 import type { GuardianLink } from "./guardian_link.ts";
 import type { Journal } from "./journal.ts";
+import type { NodeSecrets } from "./node_secrets.ts";
 import type { RecordFile } from "./record.ts";
 import type { ReplicationAnswer, ReplicationLink, ReplicationRequest } from "./replication_link.ts";
+import { ScriptOutput } from "./script_output.ts";
 import type { Executor, Outcome } from "./supervisor.ts";
 import type { VirtualAddresses } from "./virtual_addresses.ts";
 
@@ -40,6 +42,7 @@ export interface ExecutorParts {
   addresses: VirtualAddresses;
   record: RecordFile;
   journal: Journal;
+  secrets: Pick<NodeSecrets, "lack" | "values">;
   /** Tells what this copy, at rest, says of itself. */
   tellCopy(word: CopyWord | null): void;
   publish(): void;
@@ -58,8 +61,12 @@ function addressesOf(node: ClusterNode): Record<string, string> {
 export class ModuleExecutor implements Executor {
   #hook = new AbortController();
   #attempts = new Map<string, number>();
+  /** What hooks and the application print. */
+  readonly output: ScriptOutput;
 
-  constructor(private readonly parts: ExecutorParts) {}
+  constructor(private readonly parts: ExecutorParts) {
+    this.output = new ScriptOutput(parts);
+  }
 
   publish(): void {
     this.parts.publish();
@@ -69,11 +76,6 @@ export class ModuleExecutor implements Executor {
   reconfigure(definition: ModuleDefinition, timeoutMs: number): void {
     Object.assign(this.parts, { definition, timeoutMs });
     if (this.parts.guardian.isArmed(definition.name)) this.arm();
-  }
-
-  /** Where hooks and the application print. */
-  get scriptLog(): string {
-    return join(this.parts.varDir, "log", this.parts.definition.name, "script.log");
   }
 
   proceed(after: "reintegrating" | "caughtUp"): void {
@@ -152,12 +154,16 @@ export class ModuleExecutor implements Executor {
   }
 
   async #runHook(effect: Extract<Effect, { do: "hook" }>): Promise<Outcome> {
-    const { definition, cluster, group, journal, peer, varDir } = this.parts;
+    const { definition, cluster, group, journal, peer, varDir, secrets } = this.parts;
     const hook = definition.hooks.get(effect.hook);
     const isStop = effect.hook.startsWith("stop_") || effect.hook === "poststop";
     if (effect.hook.startsWith("start_")) this.arm();
+    const { config, name } = definition;
+    if (effect.hook === "prestart" || (hook && effect.hook.startsWith("start_"))) {
+      const lack = secrets.lack(name, config.secrets);
+      if (lack !== null) return { ok: false, detail: `${lack.reason}: ${lack.remedy}` };
+    }
     if (!hook) return done;
-    const { config } = definition;
     const attempt = (this.#attempts.get(effect.hook) ?? 0) + 1;
     this.#attempts.set(effect.hook, attempt);
     const limits = config.timeouts;
@@ -168,7 +174,7 @@ export class ModuleExecutor implements Executor {
       file: hook.file,
       kind: hook.kind,
       context: {
-        module: definition.name,
+        module: name,
         node: cluster.node,
         kind: config.kind,
         hook: effect.hook,
@@ -186,8 +192,9 @@ export class ModuleExecutor implements Executor {
       env: { [MARK]: group.mark, HOLDFAST_VAR: varDir },
       permissions: config.permissions,
       cgroupPath: group.path,
-      outputFile: this.scriptLog,
+      ...this.output.place(),
       onOutput: (line) => journal.line("script", line),
+      secrets: secrets.values(name, config.secrets),
       signal: this.#hook.signal,
     });
     if (result.ok) this.#attempts.delete(effect.hook);

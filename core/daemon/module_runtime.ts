@@ -3,7 +3,6 @@
  */
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { followOutput, stopFollowing } from "../../hooks/output.ts";
 import type { Commit } from "../../modules/history/history.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
 import type { ModuleConfig } from "../../modules/schema.ts";
@@ -19,6 +18,7 @@ import { FENCE_BEGINS } from "./guardian_protocol.ts";
 import { Journal } from "./journal.ts";
 import { ModuleExecutor, replicationOf } from "./module_executor.ts";
 import type { ModuleFacts } from "./module_facts.ts";
+import type { NodeSecrets } from "./node_secrets.ts";
 import { PeerWatch, silentStatus } from "./peer_watch.ts";
 import { RecordFile } from "./record.ts";
 import { type Replacement, replaceProcess } from "./replacement.ts";
@@ -41,6 +41,7 @@ export interface NodeParts {
   publish(): void;
   /** Nodes whose heartbeats are heard now. */
   heard(): ReadonlySet<string>;
+  secrets: Pick<NodeSecrets, "lack" | "values">;
 }
 
 /** Why a module is kept from working with its peer, for people. */
@@ -114,7 +115,7 @@ export class ModuleRuntime {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.opened = promise;
     this.#nowOpened = resolve;
-    const { varDir, cluster, guardian } = parts;
+    const { varDir, cluster, guardian, secrets } = parts;
     const { config, name } = definition;
     const logDir = join(varDir, "log", name);
     mkdirSync(logDir, { recursive: true, mode: 0o700 });
@@ -139,6 +140,7 @@ export class ModuleRuntime {
       addresses: this.#addresses,
       record: this.#recordFile,
       journal: this.journal,
+      secrets,
       tellCopy: (word) => this.#supervisor.tell({ type: "copy", word }),
       publish: () => this.#changed(),
     });
@@ -335,7 +337,7 @@ export class ModuleRuntime {
   /** Reads what survived, and adopts what still runs or clears it away. Returns whether the module is to start now, as after a boot. */
   async open(): Promise<boolean> {
     const record = await this.#recordFile.read();
-    followOutput(this.#executor.scriptLog, (line) => this.journal.line("script", line));
+    this.#executor.output.follow();
     const adopted = await this.#adopt(record);
     if (!adopted) await this.#clearAway();
     // What the guardian had kept is of one life only: this module may be loaded anew.
@@ -463,8 +465,10 @@ export class ModuleRuntime {
   /** The state, and what keeps the module from going on. */
   #explained(): ReturnType<Supervisor["status"]> {
     const own = this.#supervisor.status();
-    if (this.hold === null) return own;
-    const { reason, remedy } = this.hold;
+    const { name, config } = this.definition;
+    const hold = this.hold ?? this.parts.secrets.lack(name, config.secrets);
+    if (hold === null) return own;
+    const { reason, remedy } = hold;
     const isAtRest = own.state === "STOP" || own.state === "WAIT";
     return {
       ...own,
@@ -529,7 +533,7 @@ export class ModuleRuntime {
   /** The module leaves this node's memory; what it runs must have been stopped before. */
   async dispose(): Promise<void> {
     this.#supervisor.dispose();
-    stopFollowing(this.#executor.scriptLog);
+    this.#executor.output.stop();
     this.link.removeAllListeners();
     this.parts.guardian.disarm(this.definition.name);
     if (this.link.connected) await this.link.request({ op: "exit" });

@@ -29,10 +29,12 @@ import { handOver } from "./handover.ts";
 import { Journal } from "./journal.ts";
 import { factsOf, type ModuleFacts, moduleFacts, writeModuleFacts } from "./module_facts.ts";
 import { ModuleRuntime, type NodeParts } from "./module_runtime.ts";
+import { NodeSecrets } from "./node_secrets.ts";
 import { noteRemoved } from "./removed_modules.ts";
 import { RevisionStore } from "./revision_store.ts";
 import { short } from "./revision_switch.ts";
 import { Revisions } from "./revisions.ts";
+import { removeLeftOf } from "./script_output.ts";
 
 /** Each has a port of its own behind the cluster's. */
 const MOST_MODULES = 32;
@@ -42,13 +44,27 @@ export class NodeEngine implements Engine {
   readonly #nodeJournal: Journal;
   readonly #store: RevisionStore;
   readonly revisions: Revisions;
+  readonly secrets: NodeSecrets;
+  private readonly parts: NodeParts;
+  /** Modules that start as soon as their secrets are here. */
+  readonly #awaitingSecrets = new Set<string>();
 
   /** `modulesByName` is shared with the heartbeats. */
   constructor(
-    private readonly parts: NodeParts,
+    parts: Omit<NodeParts, "secrets">,
     private readonly modulesByName: Map<string, ModuleRuntime>,
   ) {
-    this.#nodeJournal = new Journal(join(parts.varDir, "log", "node"), parts.cluster.node);
+    const { varDir, cluster, publish } = parts;
+    removeLeftOf(parts);
+    this.#nodeJournal = new Journal(join(varDir, "log", "node"), cluster.node);
+    this.secrets = new NodeSecrets({
+      varDir,
+      cluster,
+      declared: (module) => modulesByName.get(module)?.definition.config.secrets ?? null,
+      journal: (module) => modulesByName.get(module)?.journal ?? this.#nodeJournal,
+      publish,
+    });
+    this.parts = { ...parts, secrets: this.secrets };
     this.#store = new RevisionStore(parts.varDir, () => this.#names);
     this.revisions = new Revisions({
       varDir: parts.varDir,
@@ -115,11 +131,34 @@ export class NodeEngine implements Engine {
       peerLost: () => this.revisions.onPeerLost(name),
     });
     this.modulesByName.set(name, runtime);
+    await this.secrets.recall(name);
     const starts = await runtime.open();
     if (!boot || !starts) return runtime.begin(false);
-    void this.revisions.whenAgreed(runtime).then(() => {
-      if (this.modulesByName.get(name) === runtime) runtime.begin(true);
-    });
+    void this.revisions.whenAgreed(runtime).then(() => this.#startWhenComplete(runtime));
+  }
+
+  /** A module that starts with the node; without its secrets it does so when they are here, unless somebody stops it. */
+  async #startWhenComplete(runtime: ModuleRuntime): Promise<void> {
+    const { name } = runtime.definition;
+    const isCurrent = (): boolean => this.modulesByName.get(name) === runtime;
+    const secrets = (): readonly string[] => runtime.definition.config.secrets;
+    await this.secrets.settle();
+    if (!isCurrent() || runtime.booted) return;
+    const lack = this.secrets.lack(name, secrets());
+    runtime.begin(lack === null);
+    if (lack === null) return;
+    runtime.journal.line("warning", `${lack.reason}: ${name} starts when it has; type: ${lack.remedy}`);
+    this.#awaitingSecrets.add(name);
+    await this.secrets.whenComplete(name, secrets);
+    if (isCurrent() && this.#awaitingSecrets.delete(name) && runtime.status().state === "STOP")
+      await runtime.command({ name: "start" }, "its secrets are here");
+  }
+
+  /** Why a module cannot start with the secrets that are here, or "". */
+  async #lackOf({ definition: { name, config } }: ModuleRuntime): Promise<string> {
+    await this.secrets.settle();
+    const lack = this.secrets.lack(name, config.secrets);
+    return lack === null ? "" : `${lack.reason}; type: ${lack.remedy}`;
   }
 
   #moduleDir(name: string): string {
@@ -158,13 +197,18 @@ export class NodeEngine implements Engine {
     const named = this.#find(name);
     if (!(named instanceof ModuleRuntime)) return named;
     await named.opened;
+    this.#awaitingSecrets.delete(name);
     if (command === "stop" || command === "forcestop") {
       this.revisions.leaveStopped(name);
       named.begin(false);
-    } else if (named.status().state === "STOP") {
-      const reason = await this.revisions.demandAgreement(name);
-      if (reason !== "")
-        return { status: 1, message: `${name} is not started on ${this.#cluster.node}: ${reason}` };
+    } else {
+      const { state } = named.status();
+      const agreed = state === "STOP" ? await this.revisions.demandAgreement(name) : "";
+      const reason = agreed === "" ? await this.#lackOf(this.modulesByName.get(name) ?? named) : agreed;
+      if (reason !== "") {
+        const what = state === "STOP" ? "is not started" : `stays ${state}`;
+        return { status: 1, message: `${name} ${what} on ${this.#cluster.node}: ${reason}` };
+      }
     }
     // It may have been loaded anew meanwhile.
     const runtime = this.#find(name);
@@ -264,12 +308,13 @@ export class NodeEngine implements Engine {
     const { revisions, parts } = this;
     const { dryRun, by } = options;
     if (!dryRun) this.#nodeJournal.line("event", `Revision ${short(commit)} of ${name} is applied by ${by}`);
-    const { cluster, heard } = parts;
+    const { cluster, heard, secrets } = parts;
     return await handOver({
       cluster,
       heard,
       store: this.#store,
       revisions: revisions.switch,
+      lack: (declared) => secrets.lack(name, declared),
       name,
       commit,
       number,
@@ -321,6 +366,7 @@ export class NodeEngine implements Engine {
         message: `${name} is ${runtime.status().state}: stop it first (holdfast stop ${name} --all)`,
       };
     await noteRemoved(this.parts.varDir, name, runtime.revision);
+    await this.secrets.forget(name);
     this.revisions.leaveStopped(name);
     await runtime.dispose();
     this.modulesByName.delete(name);
@@ -328,7 +374,7 @@ export class NodeEngine implements Engine {
     await rm(join(this.parts.varDir, "state", name), { recursive: true, force: true });
     return {
       status: 0,
-      message: `${name} is removed from ${this.#cluster.node}; its data and its log stay where they are`,
+      message: `${name} is removed from ${this.#cluster.node}, with its secrets; its data and its log stay where they are`,
     };
   }
 

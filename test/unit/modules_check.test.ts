@@ -36,9 +36,13 @@ t.test("check warns of what will hurt, and refuses what does not work yet", asyn
     "hooks/stop_second.ts:1:1: there is no start_second hook: nothing starts what stop_second stops",
     "hooks/stop_second.ts:1:1: does nothing",
   ]);
+  const asking = { "module.yaml": `${yaml}secrets: [known]\n`, "hooks/transition.ts": SECRET_HOOK };
+  t.match(checkModule(source("a secret that is not listed", asking)).warnings, [
+    /start_prim/,
+    "hooks/transition.ts:2:40: module.yaml does not list unknown under secrets",
+  ]);
   const later: [string, string][] = [
     ["services", "services: [postgresql]"],
-    ["secrets", "secrets: [password]"],
     ["processes", "processes: { a: { regex: x } }"],
     ["rules", "rules: { a: { if: x == down, then: swap } }"],
     ["checkers", "checkers: { ping: { g: { address: 10.0.0.1 } } }"],
@@ -55,6 +59,10 @@ t.test("check warns of what will hurt, and refuses what does not work yet", asyn
       /kind: modules of kind \w+ are not supported by this version/,
     ]);
 });
+
+const SECRET_HOOK = `import { secret, secretFile } from "holdfast";
+export default () => [secret("known"), secretFile("unknown")];
+`;
 
 t.test("every template, as it is cloned, passes check without a warning", async (t) => {
   for (const template of TEMPLATES) {

@@ -1,0 +1,12 @@
+/** The door of core/secrets: what a node knows of secrets; core/daemon/node_secrets.ts brings the nodes together. */
+export { MAX_SECRET_BYTES } from "./seal.ts";
+export {
+  askSchema,
+  offerSchema,
+  type SecretAsk,
+  type SecretOffer,
+  SecretRefused,
+  SecretStore,
+  secretKeySchema,
+} from "./store.ts";
+export type { SecretVersion } from "./versions.ts";
