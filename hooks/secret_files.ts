@@ -1,7 +1,16 @@
 /**
  * Secrets of one run of a hook: files in memory, for that run alone. Never in the environment, arguments or the log.
  */
-import { accessSync, constants, mkdirSync, readdirSync, rmSync, statfsSync, statSync, writeFileSync } from "node:fs";
+import {
+  accessSync,
+  constants,
+  mkdirSync,
+  readdirSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 
@@ -25,7 +34,9 @@ function inMemory(place: string): boolean {
 export function placeInMemory(): string {
   const place = PLACES.find(inMemory);
   if (place !== undefined) return place;
-  throw new Error(`secrets need a file system in memory, and none of ${PLACES.join(", ")} is one that can be written`);
+  throw new Error(
+    `secrets need a file system in memory, and none of ${PLACES.join(", ")} is one that can be written`,
+  );
 }
 
 /** Makes a directory in memory, for its owner alone; harmless when it is there. Throws when it is another user's. */

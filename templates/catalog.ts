@@ -1,35 +1,91 @@
 /**
- * What `module new` can start from: one row a template.
+ * What `module new` can start from: one table of services, a row each.
+ *
+ * A row names the folders (parts) that its module is made of, and the words that make it one service rather than another. What services share
+ * stands in one part; what a user gets is plain files, his to change (see compose.ts).
  */
-import { templateFiles } from "./embed.ts" with { type: "macro" };
+import { compose } from "./compose.ts";
+import { readParts } from "./embed.ts" with { type: "macro" };
+import type { Parts } from "./embed.ts";
 
-/** A module to clone. */
-export interface Template {
+/** One service. */
+export interface Row {
+  /** What `--template` calls it. */
   name: string;
   kind: "mirror" | "farm" | "light";
+  /** Where the module's nodes may run. */
+  systems: readonly ("Linux" | "Windows")[];
+  /** One line, without a full stop. */
   summary: string;
-  /** Path to content. */
-  files: Readonly<Record<string, string>>;
+  /** Folders of templates/: where two hold the same file, the first one's counts; their README.md pages follow each other. */
+  parts: readonly [string, ...string[]];
+  /** What `{{word}}` stands for in the files of the parts. */
+  words?: Readonly<Record<string, string>>;
+  /** What of it was run with the real application, and where (no full stop). */
+  real?: string;
+  /** What of it has met a recorded stand-in only, or nothing at all (no full stop). One of the two at least is there. */
+  standIn?: string;
 }
 
-/** All templates, in the order in which they are listed. */
-export const TEMPLATES: readonly Template[] = [
+/** A row with its module's files. */
+export interface Template extends Row {
+  /** Path to content. */
+  readonly files: Readonly<Record<string, string>>;
+}
+
+const LINUX = ["Linux"] as const;
+
+const ROWS: readonly Row[] = [
   {
     name: "mirror",
     kind: "mirror",
+    systems: ["Linux", "Windows"],
     summary: "any application: fill in how it starts and stops",
-    files: templateFiles("mirror"),
+    parts: ["mirror", "shared/mirror"],
+    real: "as it stands, in the tests of the engine on Linux",
+    standIn: "on Windows",
   },
   {
     name: "postgresql",
     kind: "mirror",
+    systems: LINUX,
     summary: "PostgreSQL, its data directory replicated",
-    files: templateFiles("postgresql"),
+    parts: ["postgresql", "shared/database", "shared/mirror"],
+    real: "PostgreSQL 15 of Debian 12 under pgbench, through power cuts of either node and of both",
+  },
+  {
+    name: "mariadb",
+    kind: "mirror",
+    systems: LINUX,
+    summary: "MariaDB, its data directory replicated",
+    parts: ["mariadb", "shared/database", "shared/mirror"],
+    real: "MariaDB 10.11 of Debian 12",
+  },
+  {
+    name: "redis",
+    kind: "mirror",
+    systems: LINUX,
+    summary: "Redis, every write on both disks before it is answered",
+    parts: ["redis", "shared/database", "shared/mirror"],
+    real: "Redis 7.0 of Debian 12",
   },
   {
     name: "demo",
     kind: "mirror",
+    systems: LINUX,
     summary: "the application of holdfast demo: HTTP and SQLite",
-    files: templateFiles("demo"),
+    parts: ["demo"],
+    real: "by holdfast demo, and under load through power cuts of either node and of both",
   },
 ];
+
+let parts: Parts | null = null;
+
+/** All templates, in the order in which they are listed. Their files are made when they are asked for. */
+export const TEMPLATES: readonly Template[] = ROWS.map((row) => ({
+  ...row,
+  get files() {
+    parts ??= JSON.parse(readParts()) as Parts;
+    return compose(row, parts);
+  },
+}));

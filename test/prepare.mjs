@@ -43,6 +43,11 @@ const DEBIAN_PACKAGES = {
   "stress-ng": "/usr/bin/stress-ng",
   postgresql: "/usr/lib/postgresql/*/bin/initdb",
   "postgresql-contrib": "/usr/share/postgresql/*/extension/amcheck.control",
+  // Applications of the templates.
+  "mariadb-server": "/usr/sbin/mariadbd",
+  "redis-server": "/usr/bin/redis-server",
+  nginx: "/usr/sbin/nginx",
+  apache2: "/usr/sbin/apache2",
 };
 
 /** Runs a command with its output shown; true when it succeeded. */

@@ -183,7 +183,7 @@ export class NodeEngine implements Engine {
         nodes[node] =
           node === this.#cluster.node
             ? runtime.status()
-            : { ...runtime.peerStatus(), ...this.revisions.toldBy(node, name) };
+            : { ...runtime.peerStatus(node), ...this.revisions.toldBy(node, name) };
       modules[name] = { kind: runtime.definition.config.kind, nodes };
     }
     return { version: 1, cluster: this.#cluster.name, modules };

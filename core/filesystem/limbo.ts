@@ -10,13 +10,13 @@ import { kernelName } from "./replica_objects.ts";
 
 const limboName = cString("limbo").address;
 
-/** Opens the limbo of the directory behind `rootFd`, making it first. Throws SystemError. */
-export function openLimbo(rootFd: number): number {
-  const directory = openPrivate(rootFd);
+/** Opens the limbo of the directory behind `rootFd`, which is `path`, making it first. Throws SystemError. */
+export function openLimbo(rootFd: number, path: string): number {
+  const directory = openPrivate(rootFd, path);
   mkdirat(directory, limboName, 0o700);
   const limbo = openat(directory, limboName, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
   close(directory);
-  return check(limbo, "cannot open .holdfast/limbo in the replicated directory");
+  return check(limbo, `cannot open ${path}/.holdfast/limbo`);
 }
 
 /** Removes everything in an open directory, at any depth. Returns 0 or the first -errno. */

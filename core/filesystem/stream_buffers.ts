@@ -120,6 +120,11 @@ export class StreamReader {
     return true;
   }
 
+  /** Drops everything: the connection is gone. */
+  clear(): void {
+    this.#head = this.#tail = 0;
+  }
+
   /** Gives the memory back. */
   close(): void {
     release(this.memory);

@@ -149,15 +149,19 @@ export class TargetCopy {
     return 0;
   }
 
-  /** A live operation is about to be applied: what loses a name and has others, which this copy may not have yet, is kept in limbo. */
-  keep(frame: Frame): void {
+  /** A live operation is about to be applied: what loses a name and has others, which this copy may not have yet, is kept in limbo. Returns 0 or -errno. */
+  keep(frame: Frame): number {
     const { locations } = this.#tree;
-    if (frame.type !== FrameType.UNLINK || frame.flags !== KEEPS_OTHERS || locations === null) return;
+    if (frame.type !== FrameType.UNLINK || frame.flags !== KEEPS_OTHERS || locations === null) return 0;
+    return this.#attempt(() => this.#keep(frame, locations));
+  }
+
+  #keep(frame: Frame, locations: Locations): number {
     const directory = this.#objects.fd(frame.parent);
-    if (directory < 0 || locations.isInLimbo(frame.id)) return;
+    if (directory < 0 || locations.isInLimbo(frame.id)) return 0;
     const from = (): number => kernelName(frame.name.bytes, frame.name.at, frame.name.length);
     const fd = openObject(directory, from(), true);
-    if (fd < 0) return;
+    if (fd < 0) return 0;
     const type = modeOf(fd) >>> 12;
     close(fd);
     const limbo = this.#tree.limbo(this.#objects.get(frame.parent)!.root);
@@ -166,6 +170,7 @@ export class TargetCopy {
     if (linkat(directory, from(), limbo, name(to, true), 0) >= 0)
       locations.added(frame.id, type, { parent: LIMBO, name: to });
     close(limbo);
+    return 0;
   }
 
   /** A live operation was applied: names moved that a later step may look for. */

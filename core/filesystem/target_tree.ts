@@ -53,8 +53,8 @@ export class TargetTree implements TreeReader {
 
   list(directory: number): Entry[] {
     if (directory === LIMBO)
-      return this.#roots.fds.flatMap((fd, root) =>
-        this.#listAndClose({ fd: openLimbo(fd), root }, false, LIMBO_PATH),
+      return this.#roots.fds.flatMap((_, root) =>
+        this.#listAndClose({ fd: this.limbo(root), root }, false, LIMBO_PATH),
       );
     const opened = this.open(directory);
     if (typeof opened === "number") return [];
@@ -124,12 +124,12 @@ export class TargetTree implements TreeReader {
 
   /** Opens the limbo of the directory number `root`. Throws SystemError. */
   limbo(root: number): number {
-    return openLimbo(this.#roots.fds[root]!);
+    return openLimbo(this.#roots.fds[root]!, this.#paths[root]!);
   }
 
   #inLimbo(names: readonly string[]): TargetDirectory | number {
-    for (const [root, fd] of this.#roots.fds.entries()) {
-      const limbo = openLimbo(fd);
+    for (const root of this.#roots.fds.keys()) {
+      const limbo = this.limbo(root);
       try {
         const found = this.#descend(root, limbo, names, LIMBO_PATH);
         if (typeof found !== "number") return found;

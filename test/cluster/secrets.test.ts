@@ -241,16 +241,16 @@ t.test("secrets, from the terminal to the hook", onRealNodes, async (t) => {
     async (t) => {
       let last = second;
       for (const delayMs of [0, 10]) {
-      const next = newValue();
-      hide(next);
-      const file = join(n2.on.path(n2.varDir), "secrets");
-      const before = statSync(file).mtimeMs;
-      const setting = n2.holdfast(["secret", "set", "db", "password"], { input: next, mayFail: true });
-      await until("it is being written", () => statSync(file).mtimeMs !== before, 20_000, 1);
-      await Bun.sleep(delayMs);
-      n2.signal(life.pidOf(n2, "daemon"), "SIGKILL");
-      await n2.startDaemon();
-      const { status } = await setting;
+        const next = newValue();
+        hide(next);
+        const file = join(n2.on.path(n2.varDir), "secrets");
+        const before = statSync(file).mtimeMs;
+        const setting = n2.holdfast(["secret", "set", "db", "password"], { input: next, mayFail: true });
+        await until("it is being written", () => statSync(file).mtimeMs !== before, 20_000, 1);
+        await Bun.sleep(delayMs);
+        n2.signal(life.pidOf(n2, "daemon"), "SIGKILL");
+        await n2.startDaemon();
+        const { status } = await setting;
         await until(
           "both have the same",
           async () => Bun.deepEquals((await list(n1))["password"], both),
@@ -271,7 +271,7 @@ t.test("secrets, from the terminal to the hook", onRealNodes, async (t) => {
     },
   );
 
-  await t.test("in no history, no export; gone when it is removed", async (t) => {
+  await t.test("in no history, no export; gone when it is removed, and missed", async (t) => {
     const history = await n1.exec([
       ...["git", "-C", `${n1.varDir}/modules/db`, "cat-file", "--batch", "--batch-all-objects", "--buffer"],
     ]);
@@ -285,6 +285,29 @@ t.test("secrets, from the terminal to the hook", onRealNodes, async (t) => {
     t.match(await life.status(n1), { state: "PRIM", remedy: "holdfast secret set db password" });
     const restart = await n1.holdfast(["restart", "db"], { mayFail: true });
     t.match(restart, { status: 1, stderr: /db stays PRIM on n1: the secret password has no value/ });
+  });
+
+  const third = newValue();
+  hide(third);
+  await t.test(
+    "a node boots without a value: no hook runs before it is there, then it starts by itself",
+    async (t) => {
+      const ran = record("n1.prestart").length;
+      await n1.powerCut();
+      await life.boot(n1);
+      await until(
+        "n1 says why",
+        async () => (await life.status(n1)).remedy === "holdfast secret set db password",
+      );
+      t.match(await life.status(n1), { state: "STOP", reason: /the secret password has no value on n1/ });
+      t.equal(record("n1.prestart").length, ran, "no hook has run");
+      t.match(await set(n2, "password", third), { status: 0 });
+      await until("n1 starts", () => record("n1.prestart")[ran] === "transition", 20_000);
+      t.not((await life.status(n1)).state, "STOP");
+    },
+  );
+
+  await t.test("gone with the module", async (t) => {
     await n1.holdfast(["stop", "db", "--all"]);
     await mirror.settled("STOP", "STOP");
     await n1.holdfast(["module", "remove", "db", "--all"]);

@@ -21,6 +21,10 @@ function source(name: string, files: Record<string, string>): string {
   return directory;
 }
 
+const SECRET_HOOK = `import { secret, secretFile } from "holdfast";
+export default () => [secret("known"), secretFile("unknown")];
+`;
+
 t.test("check warns of what will hurt, and refuses what does not work yet", async (t) => {
   const from = source("a directory with any name", {
     "module.yaml": yaml,
@@ -59,10 +63,6 @@ t.test("check warns of what will hurt, and refuses what does not work yet", asyn
       /kind: modules of kind \w+ are not supported by this version/,
     ]);
 });
-
-const SECRET_HOOK = `import { secret, secretFile } from "holdfast";
-export default () => [secret("known"), secretFile("unknown")];
-`;
 
 t.test("every template, as it is cloned, passes check without a warning", async (t) => {
   for (const template of TEMPLATES) {

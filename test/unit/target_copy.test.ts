@@ -1,13 +1,27 @@
 /** SECOND's side of reintegration, fed frame by frame: what the source may send at any moment must find its object. */
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { Applier } from "../../core/filesystem/applier.ts";
+import { Intake } from "../../core/filesystem/intake.ts";
+import type { Link } from "../../core/filesystem/link.ts";
+import { monotonic } from "../../core/filesystem/poll_loop.ts";
 import { ReplicaRoots } from "../../core/filesystem/replica_identity.ts";
 import { ReplicaObjects } from "../../core/filesystem/replica_objects.ts";
-import { StreamWriter } from "../../core/filesystem/stream_buffers.ts";
+import { StreamReader, StreamWriter } from "../../core/filesystem/stream_buffers.ts";
 import { TargetCopy } from "../../core/filesystem/target_copy.ts";
+import { errnos } from "../../core/platform/linux/errno.ts";
 import { allocate } from "../../core/platform/linux/libc.ts";
 import { KEEPS_OTHERS, limboName } from "../../core/replication/names.ts";
 import { Frame, FrameType } from "../../core/replication/operation.ts";
@@ -46,9 +60,9 @@ function target(t: Test) {
     frame.data.set(memory.bytes, 0, data.length);
     applier.dataAddress = memory.address;
     if (!Applier.knows(type)) return copy.take(frame, answers);
-    copy.keep(frame);
-    const result = applier.apply(frame);
-    copy.follow(frame);
+    const kept = copy.keep(frame);
+    const result = kept < 0 ? kept : applier.apply(frame);
+    if (result >= 0) copy.follow(frame);
     return result;
   };
   /** The source's names of the top: this file and nothing else. */
@@ -104,6 +118,45 @@ t.test(
     t.end();
   },
 );
+
+t.test("limbo that cannot be opened ends the copy with its path and the cause", (t) => {
+  const { top, copy, send, announce } = target(t);
+  t.equal(send(FrameType.CREATE, { id: FILE, parent: TOP, mode: 0o100600 }, "first"), 0);
+  announce();
+  rmdirSync(join(top, ".holdfast/limbo"));
+  writeFileSync(join(top, ".holdfast/limbo"), "no directory");
+  t.equal(send(FrameType.UNLINK, { id: FILE, parent: TOP, flags: KEEPS_OTHERS }, "first"), -errnos.ENOTDIR);
+  t.match(copy.failure, `cannot open ${top}/.holdfast/limbo: ENOTDIR`);
+  t.ok(existsSync(join(top, "first")), "nothing was removed");
+  t.end();
+});
+
+t.test("what was received is dealt with in a later turn: what goes wrong there ends the connection", (t) => {
+  const { copy } = target(t);
+  const reader = new StreamReader();
+  const closed: string[] = [];
+  const link = { isPaused: false, isClosed: false, heardAt: 0, close: (why: string) => closed.push(why) };
+  let takes = 0;
+  const taker = {
+    take: (): void => {
+      if (++takes === 2) throw new Error("cannot be kept");
+      for (const end = monotonic() + 20; monotonic() < end; );
+    },
+    made: (): void => {},
+  };
+  const frames = new Uint8Array(1024);
+  const frame = new Frame();
+  frame.type = FrameType.PING;
+  const end = frame.encode(frames, frame.encode(frames, 0));
+  const intake = new Intake(reader, copy, taker, 1000);
+  intake.take(link as unknown as Link, frames.subarray(0, end));
+  t.ok(link.isPaused, "the turn is over after the first");
+  intake.goOn(link as unknown as Link, 0);
+  t.equal(takes, 2);
+  t.same(closed, ["cannot be kept"]);
+  reader.close();
+  t.end();
+});
 
 t.test("what an interrupted reintegration left in limbo is found below its directories too", (t) => {
   const { top, answers, send, names, announce } = target(t);

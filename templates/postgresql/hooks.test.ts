@@ -2,6 +2,8 @@
  * What the hooks ask of PostgreSQL's tools, on a node that is made up: `holdfast module test NAME` runs this.
  */
 import { assert, assertEquals, assertMatch, assertRejects, FakeNode } from "holdfast/testing";
+import sql from "./checkers/sql.ts";
+import prestart from "./hooks/prestart.ts";
 import startPrim from "./hooks/start_prim.ts";
 import stopPrim from "./hooks/stop_prim.ts";
 
@@ -28,7 +30,9 @@ function nodeWith(work: string, start: number): FakeNode {
         return "";
       },
       "install *": "",
+      "find * -exec sync *": "",
       "sync *": "",
+      "id -u postgres": String(Deno.uid()),
       "* /pg/bin/pg_ctl start *": { exitCode: start },
       "* /pg/bin/pg_ctl stop *": "",
       "tail *": "FATAL: no memory\n",
@@ -80,3 +84,21 @@ Deno.test("a stop is fast, a forced one immediate, and harmless when nothing run
       ["fast", "immediate"],
     );
   }));
+
+Deno.test("a node without PostgreSQL is found out before it has to run it", async () => {
+  const node = new FakeNode({ vars: { bin: "/no/where", user: "postgres" } });
+  await assertRejects(
+    () => node.run(prestart, { hook: "prestart" }),
+    /\/no\/where\/initdb is not on this node/,
+  );
+});
+
+Deno.test("the checker believes an answer only", async () => {
+  const vars = { bin: "/pg/bin", user: "postgres", sockets: "/run/pg", port: "5432" };
+  const asked = (answer: number) =>
+    new FakeNode({ vars, commands: { "* /pg/bin/psql *": { exitCode: answer, stderr: "no answer" } } }).check(
+      sql,
+    );
+  assertEquals(await asked(0), { state: "up", detail: "" });
+  assertMatch((await asked(2)).detail, /no answer/);
+});

@@ -1,54 +1,33 @@
 /**
  * Starts PostgreSQL, after making its cluster when there is none, and returns when it accepts connections.
  */
-import { existsSync, readFileSync, readlinkSync, realpathSync, renameSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { appendFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { $, defineHook, log } from "holdfast";
-
-/** Lines of a file, none when it is not there. */
-function lines(file: string): string[] {
-  return existsSync(file) ? readFileSync(file, "utf8").split("\n") : [];
-}
-
-/** Is the server of the lock file alive here? The file also survives a failover, and then its pid means nothing. */
-function runsHere(data: string): boolean {
-  try {
-    return readlinkSync(`/proc/${lines(`${data}/postmaster.pid`)[0]}/cwd`) === realpathSync(data);
-  } catch {
-    return false;
-  }
-}
+import { giveTo, makeWhole, serverIn } from "../lib/server.ts";
 
 /** Removes what a server that was killed left behind: by now its pid may be somebody else's, and PostgreSQL would believe it. */
 function removeStaleLocks(data: string, socketLock: string): void {
   rmSync(`${data}/postmaster.pid`, { force: true });
-  if (lines(socketLock)[1] === data) rmSync(socketLock);
-}
-
-/** Makes the database cluster beside its place: it gets its name when all of it is on disk, so that a power cut leaves all or none. */
-async function makeCluster({ bin, user, data, allow, auth }: Record<string, string>): Promise<void> {
-  const fresh = `${data}.new`;
-  rmSync(fresh, { recursive: true, force: true });
-  await $`install -d -o ${user} -g ${user} -m 700 ${fresh}`;
-  const options = ["--data-checksums", "--auth-local=peer", `--auth-host=${auth}`];
-  await $`runuser -u ${user} -- ${bin}/initdb -D ${fresh} ${options}`.cwd("/");
-  await appendFile(`${fresh}/pg_hba.conf`, `host all all ${allow} ${auth}\n`);
-  await $`sync ${fresh}/pg_hba.conf`;
-  renameSync(fresh, data!);
-  await $`sync ${dirname(data!)}`;
+  if (existsSync(socketLock) && readFileSync(socketLock, "utf8").split("\n")[1] === data) rmSync(socketLock);
 }
 
 export default defineHook(async ({ vars }) => {
-  const { bin, user, data, port, sockets } = vars;
+  const { bin, user, data, port, sockets, allow, auth } = vars as Record<string, string>;
   if (!existsSync(`${data}/PG_VERSION`)) {
     log(`${data} is empty: making a database cluster`);
-    await makeCluster(vars);
+    await makeWhole(data, user, async (fresh) => {
+      const options = ["--data-checksums", "--auth-local=peer", `--auth-host=${auth}`];
+      await $`runuser -u ${user} -- ${bin}/initdb -D ${fresh} ${options}`.cwd("/");
+      await appendFile(`${fresh}/pg_hba.conf`, `host all all ${allow} ${auth}\n`);
+    });
   }
-  if (runsHere(data)) {
+  if (serverIn(data, "postgres") !== null) {
     log("PostgreSQL runs already");
     return;
   }
+  await giveTo(user, data);
   removeStaleLocks(data, `${sockets}/.s.PGSQL.${port}.lock`);
   await $`install -d -o ${user} -g ${user} -m 2775 ${sockets}`;
   const logFile = `${dirname(data)}/postgresql.log`;
