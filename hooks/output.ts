@@ -94,7 +94,7 @@ export class OutputFollower {
         this.#decoder = new TextDecoder();
         this.#partial += this.mask.flush();
         this.#emitPartial();
-        this.#isCut = true;
+        this.#isCut = !this.#endsLine();
         break;
       }
       const wanted = Math.min(this.#buffer.length, size - this.#position);

@@ -53,7 +53,8 @@ export class NodeSecrets implements SecretCommands {
   readonly #fetching = new Map<string, Promise<void>>();
   /** By node: what it held, by its digest, when all that is newer was fetched. */
   readonly #seen = new Map<string, string>();
-  readonly #failed = new Map<string, number>();
+  /** By node: when to try again, and why it did not come. */
+  readonly #failed = new Map<string, { until: number; why: string }>();
   readonly #waiting = new Set<() => void>();
 
   constructor(private readonly parts: SecretParts) {
@@ -69,14 +70,16 @@ export class NodeSecrets implements SecretCommands {
   /** A node's heartbeat said what it holds. */
   onBeat(from: string, digest: string | undefined): void {
     if (digest === undefined || digest === this.#store.digest() || digest === this.#seen.get(from)) return;
-    if (this.#fetching.has(from) || performance.now() < (this.#failed.get(from) ?? 0)) return;
+    if (this.#fetching.has(from) || performance.now() < (this.#failed.get(from)?.until ?? 0)) return;
     this.#fetch(from).then(
-      () => this.#seen.set(from, digest),
+      () => {
+        this.#seen.set(from, digest);
+        this.#failed.delete(from);
+      },
       (error: unknown) => {
-        this.#failed.set(from, performance.now() + RETRY_MS);
-        this.parts
-          .journal("")
-          .line("warning", `secrets of ${from} did not come: ${(error as Error).message}`);
+        const why = `secrets of ${from} did not come: ${(error as Error).message}`;
+        if (this.#failed.get(from)?.why !== why) this.parts.journal("").line("warning", why);
+        this.#failed.set(from, { until: performance.now() + RETRY_MS, why });
       },
     );
   }

@@ -97,26 +97,36 @@ export class SecretRefused extends Error {}
 /** See the top of the file. Changes are made one after the other. */
 export class SecretStore {
   readonly #directory: string;
-  readonly #key: SecretKey;
+  /** Null until it is needed: a node without secrets has none. */
+  #key: SecretKey | null = null;
+  #keyWasLost = false;
   readonly #modules = new Map<string, Held>();
   #digest: string | null = null;
   #last: Promise<unknown> = Promise.resolve();
   /** What could not be read, for the node's log. */
   readonly troubles: string[] = [];
 
-  /** Reads what is there. Throws only when the node's key can be neither read nor made. */
+  /** Reads what is there; what cannot be read is in `troubles`, and counts as absent. */
   constructor(
-    varDir: string,
+    private readonly varDir: string,
     private readonly node: string,
   ) {
     this.#directory = join(varDir, "secrets");
-    const { key, isNew } = SecretKey.openOrMake(varDir);
-    this.#key = key;
     if (!existsSync(this.#directory)) return;
     for (const file of readdirSync(this.#directory))
       if (file.endsWith(".json")) this.#load(file.slice(0, -".json".length));
-    if (isNew && this.#modules.size > 0)
+    if (this.#keyWasLost)
       this.troubles.push("the node's key for secrets was lost: their values come from the other nodes");
+  }
+
+  /** Throws when it can be neither read nor made. */
+  #nodeKey(): SecretKey {
+    if (this.#key === null) {
+      const { key, isNew } = SecretKey.openOrMake(this.varDir);
+      this.#key = key;
+      this.#keyWasLost = isNew;
+    }
+    return this.#key;
   }
 
   #load(module: string): void {
@@ -141,7 +151,7 @@ export class SecretStore {
   #open(module: string, key: string, entry: SecretEntry): Buffer | null {
     if (entry.sealed === null) return Buffer.alloc(0);
     try {
-      return this.#key.open(entry.sealed, this.#purpose(module, key, entry));
+      return this.#nodeKey().open(entry.sealed, this.#purpose(module, key, entry));
     } catch {
       return null;
     }
@@ -228,7 +238,7 @@ export class SecretStore {
       const next = nextVersion(entries.values(), floor, Date.now(), this.node, id);
       if (next.stamp > MAX_STAMP)
         throw new SecretRefused(`no version of ${key} is left: remove ${module} everywhere, and begin anew`);
-      const text = value && seal(value, this.#key.publicKey, this.#purpose(module, key, next));
+      const text = value && seal(value, this.#nodeKey().publicKey, this.#purpose(module, key, next));
       const changed = new Map(entries).set(key, { ...next, sealed: text });
       checkCount(module, changed);
       await this.#write(module, floor, changed);
@@ -263,7 +273,7 @@ export class SecretStore {
       have[module] = Object.fromEntries(
         [...readable(held)].map(([key, { stamp, node, id }]) => [key, { stamp, node, id }]),
       );
-    return { publicKey: this.#key.publicKey, have, after };
+    return { publicKey: this.#nodeKey().publicKey, have, after };
   }
 
   /** What a node that asks lacks, sealed to its key, in the order of names. */

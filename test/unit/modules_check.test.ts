@@ -42,8 +42,8 @@ t.test("check warns of what will hurt, and refuses what does not work yet", asyn
   ]);
   const asking = { "module.yaml": `${yaml}secrets: [known]\n`, "hooks/transition.ts": SECRET_HOOK };
   t.match(checkModule(source("a secret that is not listed", asking)).warnings, [
-    /start_prim/,
     "hooks/transition.ts:2:40: module.yaml does not list unknown under secrets",
+    /start_prim/,
   ]);
   const later: [string, string][] = [
     ["services", "services: [postgresql]"],
