@@ -19,10 +19,12 @@ export function unsupported(config: ModuleConfig): Finding[] {
       message: `modules of kind ${config.kind} are not supported by this version: only mirror`,
     });
   if (config.services.length > 0) refuse("services", "services are");
-  if (Object.keys(config.processes).length > 0) refuse("processes", "process monitoring is");
-  if (Object.values(config.checkers).some((named) => Object.keys(named).length > 0))
-    refuse("checkers", "checkers are");
-  if (Object.keys(config.rules).length > 0) refuse("rules", "rules are");
+  for (const type of ["ping", "interface", "ip"] as const)
+    if (Object.keys(config.checkers[type]).length > 0)
+      findings.push({
+        path: ["checkers", type],
+        message: `${type} checkers are not supported by this version: remove checkers.${type}`,
+      });
   return findings;
 }
 

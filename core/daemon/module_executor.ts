@@ -7,7 +7,7 @@ import { runHook } from "../../hooks/runner.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
 import type { MirrorConfig } from "../../modules/schema.ts";
 import type { Cluster, ClusterNode } from "../cluster/cluster.ts";
-import type { CopyWord, Effect } from "../failover/types.ts";
+import type { CheckScope, CopyWord, Effect } from "../failover/types.ts";
 import type { ReplicationConfig } from "../filesystem/control.ts";
 import { readCopyWord } from "../filesystem/copy_record.ts";
 import { selfCommand } from "../platform/self.ts";
@@ -46,6 +46,8 @@ export interface ExecutorParts {
   /** Tells what this copy, at rest, says of itself. */
   tellCopy(word: CopyWord | null): void;
   publish(): void;
+  /** These checks look from now on. */
+  check(scope: CheckScope): void;
 }
 
 /** What a module replicates, or null. */
@@ -76,6 +78,10 @@ export class ModuleExecutor implements Executor {
   reconfigure(definition: ModuleDefinition, timeoutMs: number): void {
     Object.assign(this.parts, { definition, timeoutMs });
     if (this.parts.guardian.isArmed(definition.name)) this.arm();
+  }
+
+  check(scope: CheckScope): void {
+    this.parts.check(scope);
   }
 
   proceed(after: "reintegrating" | "caughtUp"): void {
@@ -193,8 +199,8 @@ export class ModuleExecutor implements Executor {
       permissions: config.permissions,
       cgroupPath: group.path,
       ...this.output.place(),
+      ...this.output.secrets(),
       onOutput: (line) => journal.line("script", line),
-      secrets: secrets.values(name, config.secrets),
       signal: this.#hook.signal,
     });
     if (result.ok) this.#attempts.delete(effect.hook);

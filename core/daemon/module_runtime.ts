@@ -17,6 +17,7 @@ import type { GuardianLink, Welcome } from "./guardian_link.ts";
 import { FENCE_BEGINS } from "./guardian_protocol.ts";
 import { rhythmOf, timeoutsOf } from "./heartbeat_timing.ts";
 import { Journal } from "./journal.ts";
+import { ModuleChecks } from "./module_checks.ts";
 import { ModuleExecutor, replicationOf } from "./module_executor.ts";
 import type { ModuleFacts } from "./module_facts.ts";
 import { ModulePeers } from "./module_peers.ts";
@@ -64,6 +65,7 @@ export class ModuleRuntime {
   readonly #supervisor: Supervisor;
   readonly #executor: ModuleExecutor;
   readonly #resources: ModuleResources;
+  readonly #checks: ModuleChecks;
   readonly #replication: ReplicationReports;
   readonly #word: ModuleWord;
   /** Until then the core knows nothing, and nothing is told to the peer: a blank view would look like a lost copy. */
@@ -119,6 +121,7 @@ export class ModuleRuntime {
       secrets,
       tellCopy: (word) => this.#supervisor.tell({ type: "copy", word }),
       publish: () => this.#changed(),
+      check: (scope) => this.#checks.look(scope),
     });
     this.#supervisor = new Supervisor(
       failoverConfig(definition, cluster.node, this.peer),
@@ -128,9 +131,20 @@ export class ModuleRuntime {
       () => parts.guardian.isAwake(),
     );
     this.peers = this.#watchPeers();
-    this.#resources = new ModuleResources(this.journal, (resource, state) =>
-      this.#supervisor.tell({ type: "resource", name: resource, state }),
-    );
+    this.#resources = new ModuleResources(this.journal, (resource, state, detail) => {
+      this.#supervisor.tell({ type: "resource", name: resource, state, detail });
+      parts.publish();
+    });
+    this.#checks = new ModuleChecks({
+      varDir,
+      cluster,
+      facts,
+      journal: this.journal,
+      resources: this.#resources,
+      definition: () => this.#definition,
+      state: () => this.#supervisor.status().state,
+      secrets: () => this.#executor.output.secrets(),
+    });
     this.#replication = this.#reports();
     this.#word = new ModuleWord({
       supervisor: this.#supervisor,
@@ -181,6 +195,7 @@ export class ModuleRuntime {
     this.#definition = definition;
     this.#revision = revision;
     this.#supervisor.reconfigure(decisionSettings(definition.config));
+    this.#checks.reconfigure();
     this.#retime();
   }
 
@@ -379,6 +394,16 @@ export class ModuleRuntime {
     return await this.#supervisor.command(command, "human", cause);
   }
 
+  /** Switches checkers of this node on or off. */
+  get checks(): ModuleChecks {
+    return this.#checks;
+  }
+
+  /** What was found, and what it was before. */
+  get resources(): ModuleResources {
+    return this.#resources;
+  }
+
   when(settled: () => boolean, timeoutMs: number): Promise<boolean> {
     return this.#supervisor.when(settled, timeoutMs);
   }
@@ -403,6 +428,7 @@ export class ModuleRuntime {
 
   /** The module leaves this node's memory; what it runs must have been stopped before. */
   async dispose(): Promise<void> {
+    this.#checks.close();
     this.#supervisor.dispose();
     this.#executor.output.stop();
     this.link.removeAllListeners();

@@ -28,6 +28,7 @@ import { explainDecisions } from "./explain.ts";
 import { handOver } from "./handover.ts";
 import { Journal } from "./journal.ts";
 import { factsOf, type ModuleFacts, moduleFacts, writeModuleFacts } from "./module_facts.ts";
+import { resourcesText } from "./module_resources.ts";
 import { ModuleRuntime, type NodeParts } from "./module_runtime.ts";
 import { NodeSecrets } from "./node_secrets.ts";
 import { noteRemoved } from "./removed_modules.ts";
@@ -35,6 +36,7 @@ import { RevisionStore } from "./revision_store.ts";
 import { short } from "./revision_switch.ts";
 import { Revisions } from "./revisions.ts";
 import { removeLeftOf } from "./script_output.ts";
+import { SecretGate } from "./secret_gate.ts";
 
 /** Each has a port of its own behind the cluster's. */
 const MOST_MODULES = 32;
@@ -46,8 +48,7 @@ export class NodeEngine implements Engine {
   readonly revisions: Revisions;
   readonly secrets: NodeSecrets;
   private readonly parts: NodeParts;
-  /** Modules that start as soon as their secrets are here. */
-  readonly #awaitingSecrets = new Set<string>();
+  readonly #gate: SecretGate;
 
   /** `modulesByName` is shared with the heartbeats. */
   constructor(
@@ -64,6 +65,7 @@ export class NodeEngine implements Engine {
       journal: (module) => modulesByName.get(module)?.journal ?? this.#nodeJournal,
       publish,
     });
+    this.#gate = new SecretGate(this.secrets);
     this.parts = { ...parts, secrets: this.secrets };
     this.#store = new RevisionStore(parts.varDir, () => this.#names);
     this.revisions = new Revisions({
@@ -134,31 +136,8 @@ export class NodeEngine implements Engine {
     await this.secrets.recall(name);
     const starts = await runtime.open();
     if (!boot || !starts) return runtime.begin(false);
-    void this.revisions.whenAgreed(runtime).then(() => this.#startWhenComplete(runtime));
-  }
-
-  /** A module that starts with the node; without its secrets it does so when they are here, unless somebody stops it. */
-  async #startWhenComplete(runtime: ModuleRuntime): Promise<void> {
-    const { name } = runtime.definition;
     const isCurrent = (): boolean => this.modulesByName.get(name) === runtime;
-    const secrets = (): readonly string[] => runtime.definition.config.secrets;
-    await this.secrets.settle();
-    if (!isCurrent() || runtime.booted) return;
-    const lack = this.secrets.lack(name, secrets());
-    runtime.begin(lack === null);
-    if (lack === null) return;
-    runtime.journal.line("warning", `${lack.reason}: ${name} starts when it has; type: ${lack.remedy}`);
-    this.#awaitingSecrets.add(name);
-    await this.secrets.whenComplete(name, secrets);
-    if (isCurrent() && this.#awaitingSecrets.delete(name) && runtime.status().state === "STOP")
-      await runtime.command({ name: "start" }, "its secrets are here");
-  }
-
-  /** Why a module cannot start with the secrets that are here, or "". */
-  async #lackOf({ definition: { name, config } }: ModuleRuntime): Promise<string> {
-    await this.secrets.settle();
-    const lack = this.secrets.lack(name, config.secrets);
-    return lack === null ? "" : `${lack.reason}; type: ${lack.remedy}`;
+    void this.revisions.whenAgreed(runtime).then(() => this.#gate.start(runtime, isCurrent));
   }
 
   #moduleDir(name: string): string {
@@ -197,14 +176,14 @@ export class NodeEngine implements Engine {
     const named = this.#find(name);
     if (!(named instanceof ModuleRuntime)) return named;
     await named.opened;
-    this.#awaitingSecrets.delete(name);
+    this.#gate.leave(name);
     if (command === "stop" || command === "forcestop") {
       this.revisions.leaveStopped(name);
       named.begin(false);
     } else {
       const { state } = named.status();
       const agreed = state === "STOP" ? await this.revisions.demandAgreement(name) : "";
-      const reason = agreed === "" ? await this.#lackOf(this.modulesByName.get(name) ?? named) : agreed;
+      const reason = agreed === "" ? await this.#gate.refusal(this.modulesByName.get(name) ?? named) : agreed;
       if (reason !== "") {
         const what = state === "STOP" ? "is not started" : `stays ${state}`;
         return { status: 1, message: `${name} ${what} on ${this.#cluster.node}: ${reason}` };
@@ -282,6 +261,33 @@ export class NodeEngine implements Engine {
   async verify(name: string): Promise<CommandResult> {
     const runtime = this.#find(name);
     return runtime instanceof ModuleRuntime ? await runtime.verify() : runtime;
+  }
+
+  async resources(name: string, resource: string | null): Promise<CommandResult> {
+    const runtime = this.#find(name);
+    if (!(runtime instanceof ModuleRuntime)) return runtime;
+    const { all } = runtime.resources;
+    const names = Object.keys(all).filter((known) => resource === null || known === resource);
+    if (resource !== null && names.length === 0)
+      return {
+        status: 2,
+        message: `${name} has no resource ${resource} on ${this.#cluster.node} (${Object.keys(all).join(", ") || "it has none"})`,
+      };
+    const data = Object.fromEntries(
+      names.map((known) => [known, { ...all[known]!, history: runtime.resources.history(known) }]),
+    );
+    const message = resource === null ? resourcesText(name, data) : all[resource]!.state;
+    return { status: 0, message, data };
+  }
+
+  async setResource(name: string, resource: string, state: "up" | "down"): Promise<CommandResult> {
+    const runtime = this.#find(name);
+    return runtime instanceof ModuleRuntime ? runtime.checks.set(resource, state) : runtime;
+  }
+
+  async switchChecker(name: string, resource: string | null, on: boolean): Promise<CommandResult> {
+    const runtime = this.#find(name);
+    return runtime instanceof ModuleRuntime ? await runtime.checks.switch(resource, on) : runtime;
   }
 
   async boot(name: string, value: "always" | "never" | "auto"): Promise<CommandResult> {

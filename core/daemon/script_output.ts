@@ -1,5 +1,6 @@
 /**
- * Where a module's hooks, and the application that they start, print; and that the daemon reads it, also after a restart.
+ * Where a module's hooks, and the application that they start, print, and where their secrets are; and that the daemon reads what is printed, also after
+ * a restart.
  *
  * What is printed may hold the module's secrets, and is masked on its way to the log. So for a module with secrets the file itself is in memory
  * and erased as it is read; for others it lies beside the log.
@@ -14,7 +15,7 @@ import type { ModuleDefinition } from "../../modules/load.ts";
 import type { Journal } from "./journal.ts";
 import type { NodeSecrets } from "./node_secrets.ts";
 
-type Place = Pick<HookRun, "outputFile" | "eraseOutput" | "secretsIn">;
+type Place = Pick<HookRun, "outputFile" | "eraseOutput">;
 
 /** Which node it is: several may live on one machine. */
 interface Owner {
@@ -63,9 +64,17 @@ export class ScriptOutput {
   /** For the next run of a hook. Throws when it has secrets, and there is no place in memory. */
   place(): Place {
     if (!this.#hasSecrets) return { outputFile: this.#beside };
+    makePrivately(memoryOf(this.parts));
+    return { outputFile: this.#inMemory, eraseOutput: true };
+  }
+
+  /** The secrets for one run, and where their files are made. Throws when there is no place in memory. */
+  secrets(): Pick<HookRun, "secrets" | "secretsIn"> {
+    if (!this.#hasSecrets) return {};
+    const { definition, secrets } = this.parts;
     const secretsIn = memoryOf(this.parts);
     makePrivately(secretsIn);
-    return { outputFile: this.#inMemory, eraseOutput: true, secretsIn };
+    return { secrets: secrets.values(definition.name, definition.config.secrets), secretsIn };
   }
 
   /** Reads on after a restart: the application may have been started by a revision with secrets, or without. */

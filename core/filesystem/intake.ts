@@ -3,7 +3,7 @@
  * that nothing else of this node waits long for a peer that sends much.
  */
 import { messageOf } from "./host.ts";
-import type { Link } from "./link.ts";
+import { type Link, MOST_SIPPED } from "./link.ts";
 import { monotonic } from "./poll_loop.ts";
 import type { StreamReader } from "./stream_buffers.ts";
 import type { TargetCopy } from "./target_copy.ts";
@@ -62,9 +62,9 @@ export class Intake {
     this.#turnEnds = 0;
   }
 
-  /** Of a stream that waits for a directory to be made, maybe for long, takes a little now and then. */
+  /** Of a stream that waits for a directory to be made, maybe for long, takes a little now and then, while there is room. */
   #sip(link: Link, now: number): void {
-    if (now - link.heardAt < this.#sipEvery) return;
+    if (now - link.heardAt < this.#sipEvery || this.#reader.room < MOST_SIPPED) return;
     link.sip(now);
     link.isPaused = this.#copy.isBusy;
   }

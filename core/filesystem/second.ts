@@ -269,11 +269,7 @@ export class Second implements LinkOwner, FrameTaker {
         this.#applied = frame.sequence;
         this.#standing.ends(parseSourceHello(frame.data.copy()));
         this.#caughtUpTicket = frame.ticket;
-        this.#finishCopy();
-        this.#points.makeEqual(frame.ticket, () => {
-          this.phase = "catchingUp";
-          this.#host.report({ kind: "caughtUp", side: "target", generations: this.#standing.source });
-        });
+        this.made(link, this.#copy.finish());
         return;
       case FrameType.IN_SYNC:
         this.#applied = frame.sequence;
@@ -321,7 +317,9 @@ export class Second implements LinkOwner, FrameTaker {
 
   /** A frame of a reintegration was dealt with, or a part of it. It stays the reader's until all is. */
   made(link: Link, result: number): void {
-    if (result < 0) this.#failed(link, result);
+    if (this.#reader.frame.type === FrameType.CAUGHT_UP) {
+      if (!this.#copy.isBusy) this.#endCopy(result);
+    } else if (result < 0) this.#failed(link, result);
     else if (!this.#copy.isBusy) this.#progressed();
   }
 
@@ -331,9 +329,14 @@ export class Second implements LinkOwner, FrameTaker {
     this.#store.marks.peerTells();
   }
 
-  #finishCopy(): void {
-    const result = this.#copy.finish();
+  /** `result`: of emptying limbo. */
+  #endCopy(result: number): void {
     if (result < 0) this.#host.log("warning", `.holdfast/limbo could not be emptied: ${errnoName(result)}`);
+    this.#copy.reset();
+    this.#points.makeEqual(this.#caughtUpTicket, () => {
+      this.phase = "catchingUp";
+      this.#host.report({ kind: "caughtUp", side: "target", generations: this.#standing.source });
+    });
   }
 
   /** The copies differ from here on: says so, and stops following. */

@@ -174,7 +174,7 @@ export class Verification {
     }
     if (now < question.dueAt) return question.dueAt;
     this.#again.shift();
-    const fd = this.#tree.open(question.id);
+    const fd = this.#tree.openKnown(question.id);
     if (fd < 0) {
       this.#notOpened(question.id, "all of it", fd);
       return now;
@@ -190,7 +190,7 @@ export class Verification {
   /** Looks at what comes next. */
   #begin(entry: number): void {
     const id = Math.abs(entry);
-    const fd = this.#tree.open(id);
+    const fd = this.#tree.openKnown(id);
     if (fd < 0) {
       this.#notOpened(id, "all of it", fd);
       return;
@@ -220,7 +220,7 @@ export class Verification {
 
   /** Begins to list the open directory. */
   #list(question: Question, fd: number, enter: boolean, torn: number): void {
-    const listing = this.#tree.listing(question.id);
+    const listing = this.#tree.listingKnown(question.id);
     if (typeof listing === "number") {
       this.#notOpened(question.id, "names", listing);
       close(fd);

@@ -13,6 +13,13 @@ import { type Node, until } from "./testbed.ts";
 
 t.setTimeout(240_000);
 
+const RHYTHM = "{ when: prim, interval: 500ms, timeout: 10s, action: none }";
+const YAML = `replicate:
+  paths:
+    - path: DATA
+secrets: [password, tls_key]
+checkers: { custom: { login: ${RHYTHM}, shell: ${RHYTHM} } }
+`;
 const MODULE = {
   "hooks/start_prim.ts": `import { createHash } from "node:crypto";
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -33,6 +40,13 @@ export default defineHook(async ({ node }) => {
   "hooks/stop_prim": `#!/bin/sh
 sha256sum < "$HOLDFAST_SECRETS/password" | cut -d" " -f1 >> RECORD/$HOLDFAST_NODE.stopped
 echo "logging out with $(cat "$HOLDFAST_SECRETS/password")"
+`,
+  "checkers/login.ts": `import { defineChecker, secret } from "holdfast";
+export default defineChecker(() => ({ state: "down", detail: \`refused with "\${secret("password")}"\` }));
+`,
+  "checkers/shell": `#!/bin/sh
+echo "no login with $(cat "$HOLDFAST_SECRETS/password")"
+exit 1
 `,
   "hooks/prestart": `#!/bin/sh
 echo prestart >> RECORD/$HOLDFAST_NODE.prestart
@@ -103,7 +117,7 @@ type Listed = {
 t.test("secrets, from the terminal to the hook", onRealNodes, async (t) => {
   const mirror = await createMirror({
     heartbeat: "{ interval: 200ms, timeout: 2s }",
-    yaml: "replicate:\n  paths:\n    - path: DATA\nsecrets: [password, tls_key]\n",
+    yaml: YAML,
     files: MODULE,
   });
   t.teardown(() => mirror.bed.destroy());
@@ -193,6 +207,12 @@ t.test("secrets, from the terminal to the hook", onRealNodes, async (t) => {
     t.same(record("n1.read"), [`${hash(first)} ${hash(TLS_KEY)}`], "the hook read both, byte for byte");
     const { stdout } = await n1.holdfast(["log", "db", "--lines", "200"]);
     t.match(stdout, /logging in with \*\*\*/);
+    const details = async (): Promise<(string | undefined)[]> => {
+      const { resources } = await life.status(n1);
+      return ["custom.login", "custom.shell"].map((name) => resources[name]?.detail);
+    };
+    await until("both checkers have looked", async () => (await details()).every((detail) => detail));
+    t.same(await details(), ['refused with "***"', "exit status 1: no login with ***"]);
     t.notOk(hidden.some((text) => stdout.includes(text)));
   });
 

@@ -3,6 +3,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmdirSync,
@@ -65,6 +66,9 @@ function target(t: Test) {
     if (result >= 0) copy.follow(frame);
     return result;
   };
+  const finish = (): void => {
+    while (copy.isBusy) t.equal(copy.goOn(Number.POSITIVE_INFINITY), 0);
+  };
   /** The source's names of the top: this file and nothing else. */
   const names = (id: number, name: string): void => {
     const entries = new Uint8Array(64);
@@ -72,14 +76,15 @@ function target(t: Test) {
     send(FrameType.DIR_NAMES, { id: TOP });
     send(FrameType.DIR_NAMES, { id: TOP }, "", entries.subarray(0, end));
     t.equal(send(FrameType.DIR_END, { id: TOP }), 0);
-    while (copy.isBusy) t.equal(copy.goOn(Number.POSITIVE_INFINITY), 0);
+    finish();
   };
   const announce = (): void => {
     send(FrameType.PLACE, { id: TOP, flags: 1 }, "top");
     send(FrameType.PLACES_END, {});
+    finish();
   };
   t.equal(send(FrameType.ROOT, { id: TOP }), 0);
-  return { top, copy, answers, send, names, announce };
+  return { top, copy, answers, send, names, announce, finish };
 }
 
 t.test(
@@ -102,7 +107,7 @@ t.test(
 t.test(
   "an object that loses the one name it has here, but has others at the source, is not made anew",
   (t) => {
-    const { top, copy, send, names, announce } = target(t);
+    const { top, copy, send, names, announce, finish } = target(t);
     t.equal(send(FrameType.CREATE, { id: FILE, parent: TOP, mode: 0o100600 }, "first"), 0);
     t.equal(send(FrameType.WRITE, { id: FILE, offset: 0 }, "", bytes("kept")), 0);
     const { ino } = statSync(join(top, "first"));
@@ -113,6 +118,7 @@ t.test(
     t.equal(statSync(join(top, "other")).ino, ino);
     t.equal(send(FrameType.WRITE, { id: FILE, offset: 4 }, "", bytes(" and written")), 0);
     t.equal(copy.finish(), 0);
+    finish();
     t.equal(readFileSync(join(top, "other"), "utf8"), "kept and written");
     t.equal(statSync(join(top, "other")).nlink, 1, "limbo has let go of it");
     t.end();
@@ -169,5 +175,55 @@ t.test("what an interrupted reintegration left in limbo is found below its direc
   names(FILE, "here");
   t.equal(readFileSync(join(top, "here"), "utf8"), "kept");
   t.equal(answers.queued, 0, "nothing is asked for");
+  t.end();
+});
+
+/** Turns of the loop that end as early as they may. */
+function turns(t: Test, copy: TargetCopy): number {
+  let count = 0;
+  let failed = 0;
+  for (; copy.isBusy; count++) failed ||= copy.goOn(0);
+  t.equal(failed, 0);
+  return count;
+}
+
+t.test(
+  "a large directory is looked through in many turns, when it is announced and when nothing of it changed",
+  (t) => {
+    const { top, copy, send } = target(t);
+    const files = 2000;
+    const entries = new Uint8Array(files * 64);
+    let end = 0;
+    for (let file = 0; file < files; file++) {
+      const name = bytes(`file-${file}`);
+      t.equal(
+        send(FrameType.CREATE, { id: FILE + 10 + file, parent: TOP, mode: 0o100600 }, `file-${file}`),
+        0,
+      );
+      end = putEntry(entries, end, FILE + 10 + file, DT_REG, name);
+    }
+    send(FrameType.PLACE, { id: TOP, flags: 1 }, "top");
+    t.equal(send(FrameType.PLACES_END, {}), 0);
+    t.ok(turns(t, copy) >= files, "announced");
+    send(FrameType.DIR_NAMES, { id: TOP });
+    send(FrameType.DIR_NAMES, { id: TOP }, "", entries.subarray(0, end));
+    t.equal(send(FrameType.DIR_END, { id: TOP }), 0);
+    t.ok(turns(t, copy) >= files, "named");
+    t.equal(readdirSync(top).length, files + 1, "and what is ours");
+    t.end();
+  },
+);
+
+t.test("a tree that was deleted is removed in many turns", (t) => {
+  const { top, copy, send } = target(t);
+  send(FrameType.CREATE, { id: DIRECTORY, parent: TOP, mode: 0o040700 }, "gone");
+  const files = 1000;
+  for (let file = 0; file < files; file++)
+    send(FrameType.CREATE, { id: FILE + 10 + file, parent: DIRECTORY, mode: 0o100600 }, `file-${file}`);
+  mkdirSync(join(top, ".holdfast/limbo"));
+  renameSync(join(top, "gone"), join(top, ".holdfast/limbo", limboName(DIRECTORY)));
+  t.equal(copy.finish(), 0);
+  t.ok(turns(t, copy) >= files);
+  t.same(readdirSync(join(top, ".holdfast/limbo")), []);
   t.end();
 });
