@@ -13,9 +13,14 @@
 import * as v from "valibot";
 import { callNode } from "../api/node_client.ts";
 import type { Cluster } from "../cluster/cluster.ts";
-import { offerSchema, type SecretAsk, SecretRefused, SecretStore } from "../secrets/secrets.ts";
-import type { TakenSecret } from "../secrets/store.ts";
-import { versionWord } from "../secrets/versions.ts";
+import {
+  offerSchema,
+  type SecretAsk,
+  SecretRefused,
+  SecretStore,
+  type TakenSecret,
+  versionWord,
+} from "../secrets/secrets.ts";
 import type { CommandResult, HeldSecrets, SecretCommands } from "./engine.ts";
 import type { Journal } from "./journal.ts";
 

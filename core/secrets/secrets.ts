@@ -8,5 +8,6 @@ export {
   SecretRefused,
   SecretStore,
   secretKeySchema,
+  type TakenSecret,
 } from "./store.ts";
-export type { SecretVersion } from "./versions.ts";
+export { versionWord } from "./versions.ts";

@@ -41,7 +41,8 @@ async function removeSecret(invocation: Invocation): Promise<ExitStatus> {
 }
 
 async function listSecrets(invocation: Invocation): Promise<ExitStatus> {
-  const { arguments: { NAME, KEY }, varDir, output } = invocation; // biome-ignore format: one line
+  const { varDir, output } = invocation;
+  const { NAME, KEY } = invocation.arguments;
   const problem = moduleNameProblem(NAME!);
   if (problem !== "") throw new CommandError(EXIT.usage, problem);
   const where = { varDir, target: { node: null, all: true } };
