@@ -28,6 +28,8 @@ export interface ModuleChecksParts {
   definition(): ModuleDefinition;
   /** The module's state here, for what checkers are told. */
   state(): string;
+  /** The module's secrets, for one look. Throws where there is no place in memory for them. */
+  secrets(): Pick<ReturnType<CheckerOrder>, "secrets" | "secretsIn">;
 }
 
 /** Stands for every checker. */
@@ -165,6 +167,7 @@ export class ModuleChecks {
       timeoutMs: rhythm.timeout,
       env: { HOLDFAST_VAR: varDir },
       permissions: config.permissions,
+      ...this.parts.secrets(),
       onOutput: (line) => journal.line("script", `${resource}: ${line}`),
     };
   }
