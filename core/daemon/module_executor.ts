@@ -3,6 +3,7 @@
  * the replication process, fences. Each is harmless when done twice, since a crash may fall between doing and knowing.
  */
 import { basename, join } from "node:path";
+import { ADOPTED_FILE } from "../../hooks/adopted.ts";
 import { runHook } from "../../hooks/runner.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
 import type { MirrorConfig } from "../../modules/schema.ts";
@@ -183,7 +184,7 @@ export class ModuleExecutor implements Executor {
         peers: peer ? [{ name: peer.name, addresses: addressesOf(peer) }] : [],
       },
       timeoutMs,
-      env: { [MARK]: group.mark, HOLDFAST_VAR: varDir },
+      env: { [MARK]: group.mark, [ADOPTED_FILE]: group.adopted, HOLDFAST_VAR: varDir },
       permissions: config.permissions,
       cgroupPath: group.path,
       outputFile: this.scriptLog,

@@ -1,6 +1,7 @@
 /**
  * What scripts import from "holdfast".
  */
+export { adopt } from "./adopt.ts";
 export type { CheckerContext, CheckerResult, HookCall, HookContext } from "./context.ts";
 export { defineChecker, defineHook } from "./define.ts";
 export { log } from "./log.ts";
