@@ -70,6 +70,24 @@ const ROWS: readonly Row[] = [
     real: "Redis 7.0 of Debian 12",
   },
   {
+    name: "kvm",
+    kind: "mirror",
+    systems: LINUX,
+    summary: "a virtual machine of KVM and libvirt, its disks replicated",
+    parts: ["kvm", "shared/mirror"],
+    real: "libvirt 9.0 and QEMU 7.2 of Debian 12, without acceleration, through a swap, a restart of libvirtd, a fencing and a power cut",
+    standIn: "UEFI guests, the guest agent",
+  },
+  {
+    name: "hyperv",
+    kind: "mirror",
+    systems: ["Windows"],
+    summary: "a virtual machine of Hyper-V, its disks replicated",
+    parts: ["hyperv", "shared/mirror"],
+    standIn:
+      "any of it: the hooks met a stand-in of PowerShell that answers as Microsoft documents, and Holdfast does not replicate on Windows yet",
+  },
+  {
     name: "docker",
     kind: "mirror",
     systems: LINUX,

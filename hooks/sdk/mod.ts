@@ -7,5 +7,5 @@ export { defineChecker, defineHook } from "./define.ts";
 export { log } from "./log.ts";
 export { secret } from "./secret.ts";
 export { type Service, type ServiceOptions, service } from "./service.ts";
-export { $, Command, CommandError, type CommandResult } from "./shell.ts";
+export { $, Command, CommandError, type CommandResult, powershell } from "./shell.ts";
 export { retry, type WaitOptions, waitFor } from "./wait.ts";
