@@ -1,7 +1,7 @@
 /**
  * The two ways in which this binary becomes a script: as the child of the hook runner, and as `holdfast run`.
  */
-import { realpathSync } from "node:fs";
+import { realpathSync, writeSync } from "node:fs";
 import { resolve } from "node:path";
 import * as v from "valibot";
 import { replaceProcess } from "../core/platform/linux/exec.ts";
@@ -13,7 +13,14 @@ import {
   prepareExec,
 } from "../core/platform/linux/inheritance.ts";
 import { selfCommand } from "../core/platform/self.ts";
-import { type HookContext, type HookOrder, hookOrderSchema } from "./context.ts";
+import {
+  type CheckerContext,
+  type CheckerResult,
+  checkerAnswerSchema,
+  type HookContext,
+  type HookOrder,
+  hookOrderSchema,
+} from "./context.ts";
 import { limitSelf, setGranted } from "./limits.ts";
 import { fail, installRuntime } from "./runtime.ts";
 import { workIsDone } from "./waiting.ts";
@@ -44,9 +51,14 @@ function startAgain(order: HookOrder): never {
   return replaceProcess(selfCommand("__hook") as [string, ...string[]], environment());
 }
 
-/** Becomes the executable, with the arguments that hooks have always had: force (second stop only), from, to, action. */
+/**
+ * Becomes the executable, with the arguments that hooks have always had: force (second stop only), from, to, action. A checker gets its resource.
+ */
 function becomeExecutable({ file, context }: HookOrder): never {
-  const args = [...(context.force ? ["force"] : []), context.from, context.to, context.action];
+  const args =
+    context.action === "check"
+      ? [context.hook]
+      : [...(context.force ? ["force"] : []), context.from, context.to, context.action];
   prepareExec();
   try {
     return replaceProcess([file, ...args], environment());
@@ -58,6 +70,25 @@ function becomeExecutable({ file, context }: HookOrder): never {
       },
     );
   }
+}
+
+/** What a checker's function gets: its resource stands in the place of the hook's name. */
+function checkerContext(order: HookOrder): CheckerContext {
+  const { module, node, hook, vars, dir } = order.context;
+  const { signal } = hookContext(order);
+  return { module, node, resource: hook, vars, dir, signal };
+}
+
+/** Anything but the answers of the contract is a checker that forgot to answer: down, with that reason. */
+function answerOf(result: unknown): Exclude<CheckerResult, boolean> {
+  if (typeof result === "boolean") return { state: result ? "up" : "down" };
+  const answer = v.safeParse(checkerAnswerSchema, result);
+  if (answer.success) return answer.output;
+  const what = JSON.stringify(result) ?? "nothing";
+  return {
+    state: "down",
+    detail: `a checker returns true, false or { state, detail }; this one returned ${what.slice(0, 100)}`,
+  };
 }
 
 /** The signal is made for the hook that asks for it: waiting for it, and for nothing else, keeps that one alive. */
@@ -108,7 +139,10 @@ async function runTypeScript(order: HookOrder): Promise<void> {
   }
   if (typeof loaded.default !== "function")
     throw new Error(`${order.file}: the default export is not a function`);
-  await loaded.default(hookContext(order));
+  const result: unknown = await loaded.default(
+    order.answerMark === null ? hookContext(order) : checkerContext(order),
+  );
+  if (order.answerMark !== null) writeSync(1, `\n${order.answerMark}${JSON.stringify(answerOf(result))}\n`);
   // What it left undone (a timer, an open socket) does not keep the transition waiting.
   process.exit(process.exitCode ?? 0);
 }

@@ -5,7 +5,7 @@ import * as v from "valibot";
 import { grantedSchema } from "./limits.ts";
 import type { HookCall } from "./sdk/context.ts";
 
-export type { HookCall, HookContext } from "./sdk/context.ts";
+export type { CheckerContext, CheckerResult, HookCall, HookContext } from "./sdk/context.ts";
 
 const peer = v.object({ name: v.string(), addresses: v.record(v.string(), v.string()) });
 
@@ -26,6 +26,12 @@ export const hookContextSchema: v.GenericSchema<HookCall> = v.object({
   peers: v.array(peer),
 });
 
+/** What a checker may answer, beside true and false. */
+export const checkerAnswerSchema = v.object({
+  state: v.picklist(["up", "down"]),
+  detail: v.exactOptional(v.string()),
+});
+
 /** What the runner sends to its child, on standard input. */
 export const hookOrderSchema = v.object({
   file: v.string(),
@@ -38,6 +44,8 @@ export const hookOrderSchema = v.object({
   limits: v.optional(v.nullable(grantedSchema), null),
   /** True once the limits are in force: the child has started itself again under them. */
   limited: v.optional(v.boolean(), false),
+  /** A checker: what marks the line of its answer among what it prints. Null: a hook. */
+  answerMark: v.optional(v.nullable(v.string()), null),
 });
 
 /** One order of the runner to its child. */

@@ -84,6 +84,7 @@ function spawn(run: HookRun, secrets: string | null, mark: string) {
     cgroup: run.cgroupPath ?? null,
     limits,
     limited: false,
+    answerMark: null,
   };
   const variables = { ...run.env, ...contextVariables(run.context), [RUN_MARK]: mark };
   const whole = hookEnvironment(

@@ -2,6 +2,7 @@
  * What a module's author is told before the module is used: errors that refuse it, and warnings that will hurt.
  */
 import { readFileSync } from "node:fs";
+import { checksOf } from "../core/checks/module_checks.ts";
 import { limitsOf, notEnforced } from "../hooks/limits.ts";
 import type { ClusterNames } from "./cross_checks.ts";
 import { HOOK_NAMES, type HookFile, type ModuleHook } from "./hook_files.ts";
@@ -62,6 +63,12 @@ function warningsOf(definition: ModuleDefinition): Problem[] {
       "module.yaml",
       `heartbeat.timeout: ${formatDuration(timeout)} is short: a busy machine may be taken for a dead one`,
     );
+  for (const { rhythm, path } of checksOf(config))
+    if (rhythm.timeout > rhythm.interval)
+      warn(
+        "module.yaml",
+        `${path.join(".")}.timeout: a look may take ${formatDuration(rhythm.timeout)}, and is due every ${formatDuration(rhythm.interval)}: a slow answer delays the next look`,
+      );
   if (config.permissions !== undefined)
     for (const sentence of notEnforced(limitsOf(config.permissions, definition.directory)))
       warn("module.yaml", sentence);

@@ -1,6 +1,9 @@
 /**
  * What two values of module.yaml say about each other, and about the cluster: one value's own rules are in the schema.
  */
+import { comparisons, matches } from "../core/checks/condition.ts";
+import { ConditionError, parseCondition } from "../core/checks/condition_text.ts";
+import { CHECKED_CLASSES, checksOf } from "../core/checks/module_checks.ts";
 import { nearest } from "./nearest.ts";
 import type { ModuleConfig } from "./schema.ts";
 import { formatDuration } from "./units.ts";
@@ -124,20 +127,58 @@ function checkAddresses(config: ModuleConfig): Finding[] {
 
 function checkWatchers(config: ModuleConfig): Finding[] {
   const findings: Finding[] = [];
-  for (const [type, checkers] of Object.entries(config.checkers))
-    for (const [name, checker] of Object.entries(checkers))
-      if (
-        checker.when === "pre" &&
-        checker.action !== undefined &&
-        !["wait", "none"].includes(checker.action)
-      )
-        findings.push({
-          path: ["checkers", type, name, "action"],
-          message: `a checker with when: pre runs before the application, so it can only wait or none, not ${checker.action}`,
-        });
-  for (const [name, { min, max }] of Object.entries(config.processes))
+  for (const check of checksOf(config)) {
+    const { action, when, path } = check;
+    if (when === "pre" && action !== "wait" && action !== "none")
+      findings.push({
+        path: [...path, "action"],
+        message: `a checker with when: pre looks before the application runs, so it can only wait or none, not ${action}`,
+      });
+    if (when !== "pre" && action === "wait")
+      findings.push({
+        path: [...path, "action"],
+        message: `only a checker with when: pre can wait: one with when: ${when} does not look while the module waits, so nothing would end that`,
+      });
+  }
+  for (const [name, watched] of Object.entries(config.processes)) {
+    const { min, max, pidFile, unit } = watched;
+    const byName = watched.regex ?? watched.argumentsRegex;
+    const selectors = [byName, pidFile, unit].filter((selector) => selector !== undefined).length;
     if (max !== undefined && max < min)
       findings.push({ path: ["processes", name, "max"], message: `${max} is less than min (${min})` });
+    if (selectors !== 1)
+      findings.push({
+        path: ["processes", name],
+        message: "say which processes: by regex and argumentsRegex, by pidFile, or by unit, one of the three",
+      });
+    if (watched.when === "pre")
+      findings.push({
+        path: ["processes", name, "when"],
+        message: "processes run once the application is started: prim, second or both",
+      });
+  }
+  return findings;
+}
+
+/** A rule that cannot be read, or asks about a resource that nothing sets, would never act. */
+function checkRules(config: ModuleConfig): Finding[] {
+  const findings: Finding[] = [];
+  const known = checksOf(config).map(({ resource }) => resource);
+  for (const [name, { if: words }] of Object.entries(config.rules)) {
+    const refuse = (message: string) => findings.push({ path: ["rules", name, "if"], message });
+    try {
+      for (const { name: asked } of comparisons(parseCondition(words))) {
+        const isChecked = CHECKED_CLASSES.some((type) => asked.startsWith(`${type}.`));
+        if (isChecked && !known.some((resource) => matches(asked, resource)))
+          refuse(
+            `nothing checks ${asked}: ${known.length > 0 ? choose(asked, known) : "there are no checkers"}`,
+          );
+      }
+    } catch (error) {
+      if (!(error instanceof ConditionError)) throw error;
+      refuse(`at character ${error.offset + 1}: ${error.message}`);
+    }
+  }
   return findings;
 }
 
@@ -149,5 +190,6 @@ export function crossChecks(config: ModuleConfig, cluster: ClusterNames | null):
     ...checkPaths(config),
     ...checkAddresses(config),
     ...checkWatchers(config),
+    ...checkRules(config),
   ];
 }

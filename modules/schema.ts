@@ -60,11 +60,14 @@ const replicate = mapping({
 
 const when = oneOf("pre", "prim", "second", "both");
 const action = oneOf("restart", "stopstart", "stop", "swap", "wait", "none");
+/** What every checker has. The defaults of `when`, `timeout`, `grace` and `action` depend on the rest: core/checks/module_checks.ts. */
 const rhythm = {
   when: v.optional(when),
   interval: v.optional(duration(100, DAY_MS), "10s"),
-  timeout: v.optional(duration(10, DAY_MS), "5s"),
+  timeout: v.optional(duration(10, DAY_MS)),
   failures: v.optional(whole(1, 1000), 1),
+  successes: v.optional(whole(1, 1000), 1),
+  grace: v.optional(duration(0, DAY_MS)),
   action: v.optional(action),
 };
 
@@ -74,7 +77,13 @@ const checkers = mapping({
   http: v.optional(
     named(
       resourceName,
-      mapping({ url: text("an http or https address", /^https?:\/\/[^\s]+$/, 2048), ...rhythm }),
+      mapping({
+        url: text("an http or https address", /^https?:\/\/[^\s]+$/, 2048),
+        status: v.optional(v.pipe(list(whole(100, 599), 32), v.minLength(1, "name at least one status"))),
+        body: v.optional(regex),
+        verify: v.optional(truth, true),
+        ...rhythm,
+      }),
     ),
     {},
   ),
@@ -89,10 +98,11 @@ const checkers = mapping({
 const watchedProcess = mapping({
   regex: v.optional(regex),
   argumentsRegex: v.optional(regex),
-  when: v.optional(when),
+  pidFile: v.optional(absolutePath),
+  unit: v.optional(serviceName),
   min: v.optional(whole(0, 100_000), 1),
   max: v.optional(whole(0, 100_000)),
-  action: v.optional(action),
+  ...rhythm,
 });
 
 /** A list of what is allowed, or true: everything. What is left out is allowed nothing, as in Deno. */

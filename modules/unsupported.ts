@@ -20,10 +20,12 @@ export function unsupported(config: ModuleConfig): Finding[] {
     });
   if (config.services.length > 0) refuse("services", "services are");
   if (config.secrets.length > 0) refuse("secrets", "secrets are");
-  if (Object.keys(config.processes).length > 0) refuse("processes", "process monitoring is");
-  if (Object.values(config.checkers).some((named) => Object.keys(named).length > 0))
-    refuse("checkers", "checkers are");
-  if (Object.keys(config.rules).length > 0) refuse("rules", "rules are");
+  for (const type of ["ping", "interface", "ip"] as const)
+    if (Object.keys(config.checkers[type]).length > 0)
+      findings.push({
+        path: ["checkers", type],
+        message: `${type} checkers are not supported by this version: remove checkers.${type}`,
+      });
   return findings;
 }
 

@@ -69,6 +69,9 @@ const offerBody = v.object({
   dryRun: v.boolean(),
 });
 const applyBody = v.strictObject({ commit, dryRun: v.optional(v.boolean(), false) });
+const resourceName = v.pipe(v.string(), v.maxLength(80));
+const resourceBody = v.strictObject({ resource: resourceName, state: v.picklist(["up", "down"]) });
+const checkerBody = v.strictObject({ resource: v.nullable(resourceName), on: v.boolean() });
 const logQuery = v.object({
   module: v.optional(moduleName),
   lines: v.optional(v.pipe(v.string(), v.digits(), v.transform(Number), v.maxValue(1_000_000)), "100"),
@@ -196,6 +199,17 @@ function moduleRoutes(app: Hono<Bindings>, engine: () => Engine): void {
       v.strictObject({ value: v.picklist(["always", "never", "auto"]) }),
     );
     return resultResponse(await engine().boot(name(c), value));
+  });
+  app.get("/modules/:name/resources", async (c) =>
+    resultResponse(await engine().resources(name(c), c.req.query("resource") ?? null)),
+  );
+  app.post("/modules/:name/resources", async (c) => {
+    const { resource, state } = await readBody(c.req.raw, resourceBody);
+    return resultResponse(await engine().setResource(name(c), resource, state));
+  });
+  app.post("/modules/:name/checker", async (c) => {
+    const { resource, on } = await readBody(c.req.raw, checkerBody);
+    return resultResponse(await engine().switchChecker(name(c), resource, on));
   });
   app.post("/modules/:name/apply", async (c) => {
     onlyLocal(c);

@@ -7,6 +7,7 @@ import { CLUSTER_COMMANDS } from "./commands/cluster.ts";
 import { CONTROL_COMMANDS } from "./commands/control.ts";
 import { MODULE_COMMANDS } from "./commands/module.ts";
 import { NODE_COMMANDS } from "./commands/node.ts";
+import { RESOURCE_COMMANDS } from "./commands/resources.ts";
 import { SERVICE_COMMANDS } from "./commands/service.ts";
 import { STATUS_COMMANDS } from "./commands/status.ts";
 
@@ -17,5 +18,6 @@ export const COMMANDS: readonly Command[] = [
   ...MODULE_COMMANDS,
   ...CONTROL_COMMANDS,
   ...STATUS_COMMANDS,
+  ...RESOURCE_COMMANDS,
   ...ABOUT_COMMANDS,
 ];

@@ -86,6 +86,12 @@ export interface Engine {
     options: { lines: number; signal?: AbortSignal; follow: boolean },
   ): AsyncIterable<LogLine>;
   verify(module: string): Promise<CommandResult>;
+  /** Every resource of this node's module, or one: data is `{ NAME: { state, since, detail?, history } }`. */
+  resources(module: string, resource: string | null): Promise<CommandResult>;
+  /** Sets a resource that no checker sets. */
+  setResource(module: string, resource: string, state: "up" | "down"): Promise<CommandResult>;
+  /** Switches one checker (null: all) on or off on this node; survives restarts. */
+  switchChecker(module: string, resource: string | null, on: boolean): Promise<CommandResult>;
   boot(module: string, value: "always" | "never" | "auto"): Promise<CommandResult>;
   /** Hands a revision, whose objects are in the repository of this node, to every node; all switch to it or none. */
   applyModule(name: string, commit: string, options: { dryRun: boolean; by: string }): Promise<CommandResult>;

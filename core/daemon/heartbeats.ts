@@ -101,7 +101,7 @@ export class Heartbeats {
   hears(): Record<string, string[]> {
     const hears: Record<string, string[]> = {};
     for (const runtime of this.modules.values()) {
-      for (const [lan, nodes] of Object.entries(runtime.watch?.hears() ?? {})) {
+      for (const [lan, nodes] of Object.entries(runtime.peers.hears())) {
         hears[lan] = [...new Set([...(hears[lan] ?? []), ...nodes])];
       }
     }
@@ -121,11 +121,11 @@ export class Heartbeats {
   }
 
   #onSign(sign: SignOfLife): void {
-    for (const runtime of this.modules.values()) runtime.watch?.onSign(sign);
+    for (const runtime of this.modules.values()) runtime.peers.onSign(sign);
   }
 
   #onBeat(from: string, beat: Beat): void {
     this.revisions()?.onBeat(from, beat.revisions ?? {});
-    for (const [name, runtime] of this.modules) runtime.watch?.onBeat(from, beat, beat.views[name] ?? null);
+    for (const [name, runtime] of this.modules) runtime.peers.onBeat(from, beat, beat.views[name] ?? null);
   }
 }

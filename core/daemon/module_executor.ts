@@ -8,7 +8,7 @@ import { runHook } from "../../hooks/runner.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
 import type { MirrorConfig } from "../../modules/schema.ts";
 import type { Cluster, ClusterNode } from "../cluster/cluster.ts";
-import type { CopyWord, Effect } from "../failover/types.ts";
+import type { CheckScope, CopyWord, Effect } from "../failover/types.ts";
 import type { ReplicationConfig } from "../filesystem/control.ts";
 import { readCopyWord } from "../filesystem/copy_record.ts";
 import { selfCommand } from "../platform/self.ts";
@@ -44,6 +44,8 @@ export interface ExecutorParts {
   /** Tells what this copy, at rest, says of itself. */
   tellCopy(word: CopyWord | null): void;
   publish(): void;
+  /** These checks look from now on. */
+  check(scope: CheckScope): void;
 }
 
 /** What a module replicates, or null. */
@@ -75,6 +77,10 @@ export class ModuleExecutor implements Executor {
   /** Where hooks and the application print. */
   get scriptLog(): string {
     return join(this.parts.varDir, "log", this.parts.definition.name, "script.log");
+  }
+
+  check(scope: CheckScope): void {
+    this.parts.check(scope);
   }
 
   proceed(after: "reintegrating" | "caughtUp"): void {

@@ -12,6 +12,8 @@ const factsSchema = v.object({
   number: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(32)),
   /** `holdfast boot` on this node; null follows module.yaml. */
   boot: v.nullable(v.picklist(["always", "never", "auto"])),
+  /** Resources whose checkers a person has switched off on this node; `*` is every one. */
+  checkersOff: v.exactOptional(v.array(v.string())),
   /** Heartbeat timeouts, ms, that the peer may still go by, since it was not heard with the revision that works here. */
   formerTimeouts: v.exactOptional(v.object({ least: v.number(), most: v.number() })),
 });

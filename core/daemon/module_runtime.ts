@@ -6,23 +6,28 @@ import { join } from "node:path";
 import { followOutput, stopFollowing } from "../../hooks/output.ts";
 import type { Commit } from "../../modules/history/history.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
-import type { ModuleConfig } from "../../modules/schema.ts";
 import type { Cluster, ClusterNode } from "../cluster/cluster.ts";
-import type { Command, DurableRecord, FailoverConfig, PeerView } from "../failover/types.ts";
-import type { ReintegrationProgress, ReplicationCounters, VerifyResult } from "../filesystem/control.ts";
+import type { Command, DurableRecord, PeerView } from "../failover/types.ts";
+import type { ReplicationCounters, VerifyResult } from "../filesystem/control.ts";
 import type { VirtualIp } from "../network/virtual_ip.ts";
 import { type Adopted, adopt } from "./adoption.ts";
 import { dissolve, processGroup } from "./cgroup.ts";
 import type { CommandResult, NodeStatus } from "./engine.ts";
+import { decisionSettings, failoverConfig } from "./failover_config.ts";
 import type { GuardianLink, Welcome } from "./guardian_link.ts";
 import { FENCE_BEGINS } from "./guardian_protocol.ts";
+import { rhythmOf, timeoutsOf } from "./heartbeat_timing.ts";
 import { Journal } from "./journal.ts";
+import { ModuleChecks } from "./module_checks.ts";
 import { ModuleExecutor, replicationOf } from "./module_executor.ts";
 import type { ModuleFacts } from "./module_facts.ts";
-import { PeerWatch, silentStatus } from "./peer_watch.ts";
+import { ModulePeers } from "./module_peers.ts";
+import { ModuleResources } from "./module_resources.ts";
+import { type Hold, ModuleWord } from "./module_word.ts";
 import { RecordFile } from "./record.ts";
-import { type Replacement, replaceProcess } from "./replacement.ts";
+import type { Replacement } from "./replacement.ts";
 import { ReplicationLink } from "./replication_link.ts";
+import { ReplicationReports } from "./replication_reports.ts";
 import { Supervisor } from "./supervisor.ts";
 import { verdictOf } from "./verdict.ts";
 import { VirtualAddresses } from "./virtual_addresses.ts";
@@ -43,33 +48,12 @@ export interface NodeParts {
   heard(): ReadonlySet<string>;
 }
 
-/** Why a module is kept from working with its peer, for people. */
-export interface Hold {
-  reason: string;
-  remedy?: string;
-}
-
 /** Who wants to know how a module is. */
 export interface RuntimeListener {
   /** Its visible state changed. */
   changed(): void;
   /** The peer is silent. */
   peerLost(): void;
-}
-
-/** Settings that the failover core looks up when it decides. */
-function decisionSettings(config: ModuleConfig): Pick<FailoverConfig, "failover" | "failback" | "maxLoop"> {
-  const mirror = config.kind === "mirror" ? config : null;
-  return {
-    failover: mirror?.failover ?? "automatic",
-    failback: mirror?.failback ?? null,
-    maxLoop: { count: config.maxLoop.count, intervalMs: config.maxLoop.interval },
-  };
-}
-
-/** A module's heartbeat timeout, ms. */
-export function timeoutOf({ config }: ModuleDefinition, cluster: Cluster): number {
-  return config.heartbeat.timeout ?? cluster.heartbeat.timeoutMs;
 }
 
 /** A module of this node. */
@@ -79,23 +63,17 @@ export class ModuleRuntime {
   readonly #recordFile: RecordFile;
   readonly #supervisor: Supervisor;
   readonly #executor: ModuleExecutor;
+  readonly #resources: ModuleResources;
+  readonly #checks: ModuleChecks;
+  readonly #replication: ReplicationReports;
+  readonly #word: ModuleWord;
   /** Until then the core knows nothing, and nothing is told to the peer: a blank view would look like a lost copy. */
   booted = false;
-  /** Null for a module without a peer. */
-  readonly watch: PeerWatch | null;
+  readonly peers: ModulePeers;
   readonly #addresses: VirtualAddresses;
   readonly #peer: ClusterNode | null;
-  #reintegration: ReintegrationProgress | null = null;
-  #counters: ReplicationCounters | null = null;
-  #countedAt = 0;
-  #replacing = false;
-  /** What waits until it is known whether the peer lives. */
-  #onContact: (() => void) | null = null;
-  #resources: Record<string, { state: string; since: string; detail?: string }> = {};
   #definition: ModuleDefinition;
   #revision: Commit;
-  /** Why this node's module may not go on with its peer as it is; shown in its status. */
-  hold: Hold | null = null;
   /** The record, as found at the start, until the core has it. */
   #found: { record: DurableRecord; adopted: Adopted | null } | null = null;
   /** Resolves when it is known what survived. */
@@ -122,7 +100,7 @@ export class ModuleRuntime {
     this.#recordFile = new RecordFile(join(varDir, "state", name));
     this.#peer =
       cluster.peers.find((peer) => config.kind === "mirror" && this.nodes.includes(peer.name)) ?? null;
-    const { promised } = this.#timeouts();
+    const { promised } = this.#timeouts;
     this.#addresses = new VirtualAddresses(name, config.virtualIps, parts.network, promised, (text) =>
       this.journal.line("warning", text),
     );
@@ -141,25 +119,48 @@ export class ModuleRuntime {
       journal: this.journal,
       tellCopy: (word) => this.#supervisor.tell({ type: "copy", word }),
       publish: () => this.#changed(),
+      check: (scope) => this.#checks.look(scope),
     });
     this.#supervisor = new Supervisor(
-      {
-        module: name,
-        kind: config.kind,
-        node: cluster.node,
-        peer: this.#peer?.name ?? null,
-        onIsolation: config.kind === "mirror" ? config.onIsolation : "continue",
-        ...decisionSettings(config),
-        replicated: replicationOf(definition) !== null,
-        virtualIp: config.virtualIps.length > 0,
-      },
+      failoverConfig(definition, cluster.node, this.peer),
       parts.incarnation,
       this.#executor,
       this.journal,
       () => parts.guardian.isAwake(),
     );
-    this.watch = this.#peer ? this.#watch(this.#peer) : null;
-    this.#listen();
+    this.peers = this.#watchPeers();
+    this.#resources = new ModuleResources(this.journal, (resource, state, detail) => {
+      this.#supervisor.tell({ type: "resource", name: resource, state, detail });
+      parts.publish();
+    });
+    this.#checks = new ModuleChecks({
+      varDir,
+      cluster,
+      facts,
+      journal: this.journal,
+      resources: this.#resources,
+      definition: () => this.#definition,
+      state: () => this.#supervisor.status().state,
+    });
+    this.#replication = this.#reports();
+    this.#word = new ModuleWord({
+      supervisor: this.#supervisor,
+      resources: this.#resources,
+      replication: this.#replication,
+      peers: this.peers,
+      peer: this.peer,
+      replicates: () => replicationOf(this.definition) !== null,
+    });
+  }
+
+  #reports(): ReplicationReports {
+    return new ReplicationReports(this.link, this.journal, {
+      state: () => this.#supervisor.status().state,
+      onReport: (report) => this.#supervisor.tell({ type: "replication", report }),
+      onStream: (ageMs) => this.peers.onStream(ageMs),
+      replacement: () => this.#replacement(),
+      generations: () => this.#supervisor.record.generations,
+    });
   }
 
   /** What this node works with. */
@@ -179,7 +180,7 @@ export class ModuleRuntime {
 
   /** The peer is known to be silent. */
   get peerIsLost(): boolean {
-    return this.watch?.isLost ?? true;
+    return this.#peer === null || this.peers.isLost(this.#peer.name);
   }
 
   /**
@@ -190,27 +191,19 @@ export class ModuleRuntime {
     this.#definition = definition;
     this.#revision = revision;
     this.#supervisor.reconfigure(decisionSettings(definition.config));
+    this.#checks.reconfigure();
     this.#retime();
   }
 
-  /** Heartbeat timeouts, ms: by which this node falls silent, and after which it takes its peer for dead. */
-  #timeouts(): { promised: number; patient: number } {
-    const own = timeoutOf(this.#definition, this.parts.cluster);
-    const { least, most } = this.facts.formerTimeouts ?? { least: own, most: own };
-    return { promised: Math.min(own, least), patient: Math.max(own, most) };
+  get #timeouts(): ReturnType<typeof timeoutsOf> {
+    return timeoutsOf(this.#definition, this.parts.cluster, this.facts);
   }
 
   #retime(): void {
-    const { promised, patient } = this.#timeouts();
+    const { promised, patient } = this.#timeouts;
     this.#executor.reconfigure(this.#definition, promised);
     this.#addresses.timeoutMs = promised;
-    this.watch?.retime({ ...this.#heartbeat, timeout: patient });
-  }
-
-  get #heartbeat(): { interval: number; lans: readonly string[] } {
-    const { interval, lans } = this.#definition.config.heartbeat;
-    const { cluster } = this.parts;
-    return { interval: interval ?? cluster.heartbeat.intervalMs, lans: lans ?? cluster.lans };
+    this.peers.retime({ ...rhythmOf(this.#definition, this.parts.cluster), timeout: patient });
   }
 
   /** The peer works with this node's revision: its timings are ours. Returns true when they were not before. */
@@ -225,7 +218,7 @@ export class ModuleRuntime {
   refusal({ config }: ModuleDefinition): string {
     const { state } = this.#supervisor.status();
     const lans = config.heartbeat.lans;
-    const heard = Object.keys(this.watch?.hears() ?? {});
+    const heard = Object.keys(this.peers.hears());
     if (
       state === "STOP" ||
       lans === undefined ||
@@ -241,95 +234,23 @@ export class ModuleRuntime {
     return this.definition.config.nodes ?? Object.keys(this.parts.cluster.nodes);
   }
 
-  #watch(peer: ClusterNode): PeerWatch {
+  #watchPeers(): ModulePeers {
     const { cluster, incarnation } = this.parts;
-    const config = {
-      node: cluster.node,
-      incarnation,
-      peer: peer.name,
-      ...this.#heartbeat,
-      timeout: this.#timeouts().patient,
-    };
-    return new PeerWatch(config, {
-      onView: (view) => {
-        this.#supervisor.tell({ type: "peer", view });
-        this.#contactKnown();
-      },
-      onLost: (cause) => {
-        this.journal.line("warning", cause);
+    const timing = { ...rhythmOf(this.#definition, cluster), timeout: this.#timeouts.patient };
+    const nodes = this.#peer ? [this.#peer] : [];
+    return new ModulePeers(nodes, cluster, incarnation, timing, this.journal, {
+      onView: (_peer, view) => this.#supervisor.tell({ type: "peer", view }),
+      onLost: (_peer, cause) => {
         this.#supervisor.tell({ type: "peerLost", cause });
-        this.#contactKnown();
         this.listener.peerLost();
       },
-      onLan: (text) => this.journal.line("info", text),
     });
   }
 
-  #contactKnown(): void {
-    const waiting = this.#onContact;
-    this.#onContact = null;
-    waiting?.();
-  }
-
-  #listen(): void {
-    const { link, journal } = this;
-    link.on("report", (report) => this.#supervisor.tell({ type: "replication", report }));
-    link.on("log", ({ level, text }) => journal.line(level, text));
-    link.on("progress", ({ reintegration, counters }) => {
-      const now = performance.now();
-      // What came since the last report may have come just after it.
-      if (counters.bytesReceived > (this.#counters?.bytesReceived ?? counters.bytesReceived))
-        this.watch?.onStream(now - this.#countedAt);
-      this.#reintegration = reintegration;
-      this.#counters = counters;
-      this.#countedAt = now;
-    });
-    link.on("finished", ({ bytes, files, durationMs, full }) => {
-      const seconds = (durationMs / 1000).toFixed(1);
-      journal.line(
-        "event",
-        `Reintegration ended (${full ? "full" : "incremental"}): ${files} files, ${bytes} bytes, ${seconds} s`,
-      );
-    });
-    link.on("lost", (asked) => this.#processLost(asked));
-  }
-
-  /** The replication process is gone. Under a live mount another takes its place; else the core decides. */
-  #processLost(asked: boolean): void {
-    const { state } = this.#supervisor.status();
-    if (asked || this.#replacing || (state !== "PRIM" && state !== "ALONE")) {
-      this.#processDied("the replication process is gone");
-      return;
-    }
-    this.#replacing = true;
-    this.link.holdUntil(this.#replace());
-  }
-
-  async #replace(): Promise<void> {
-    const problem = await replaceProcess(this.#replacement());
-    this.#replacing = false;
-    if (problem !== "") {
-      this.#processDied(`it could not be replaced: ${problem}`);
-      return;
-    }
-    this.journal.line("warning", "The replication process died: another took over its live mounts");
-    this.#streamEnded();
-  }
-
-  #processDied(detail: string): void {
-    this.#supervisor.tell({ type: "replication", report: { kind: "died", detail } });
-  }
-
-  /** A new process begins without a peer: the core must go on alone, durably, before anything is acknowledged. */
-  #streamEnded(): void {
-    const cause = "the replication process was replaced";
-    this.#supervisor.tell({ type: "replication", report: { kind: "peerGone", cause, held: true } });
-  }
-
-  #replacement(generations = () => this.#supervisor.record.generations): Replacement {
+  #replacement(): Omit<Replacement, "generations"> {
     const { link, parts, definition } = this;
     const configure = () => this.#executor.configure();
-    return { module: definition.name, link, guardian: parts.guardian, generations, configure };
+    return { module: definition.name, link, guardian: parts.guardian, configure };
   }
 
   /** Reads what survived, and adopts what still runs or clears it away. Returns whether the module is to start now, as after a boot. */
@@ -374,13 +295,13 @@ export class ModuleRuntime {
     const found = await adopt(
       this.parts.welcome,
       replicates,
-      this.#replacement(() => generations),
+      { ...this.#replacement(), generations: () => generations },
       warn,
     );
     if (found === null) return null;
     const { state, inSync, tookOver } = found;
     // Whether the peer can be asked must be known first.
-    if (tookOver) this.#onContact = () => this.#streamEnded();
+    if (tookOver) this.peers.onceContactKnown(() => this.#replication.streamEnded());
     this.journal.line("event", `The daemon is back: ${state} goes on, nothing was restarted`);
     if (state !== "SECOND") {
       this.#executor.arm();
@@ -411,7 +332,7 @@ export class ModuleRuntime {
 
   /** The guardian fenced the module while this daemon was late. */
   fenced(): void {
-    const cause = `this node's daemon did not run for ${Math.round(FENCE_BEGINS * this.#timeouts().promised)} ms: its guardian stopped the module at once`;
+    const cause = `this node's daemon did not run for ${Math.round(FENCE_BEGINS * this.#timeouts.promised)} ms: its guardian stopped the module at once`;
     this.journal.line("error", cause);
     this.#supervisor.tell({ type: "fenced", cause });
   }
@@ -423,27 +344,15 @@ export class ModuleRuntime {
 
   /** Once a beat: the clock of membership. */
   tick(now: number): void {
-    this.watch?.tick(now);
+    this.peers.tick(now);
     if (this.link.tick(now))
       this.journal.line("error", "the replication process did not run for 5 s: killed");
-    this.#noteResources();
+    for (const { name, state, detail } of this.peers.resources()) this.#resources.note(name, state, detail);
   }
 
   /** What the peers are told of this module. */
   view(): PeerView {
-    const resources = Object.fromEntries(
-      Object.entries(this.#resources).map(([name, { state }]) => [name, state]),
-    );
-    const { reason, since, remedy } = this.#explained();
-    return {
-      ...this.#supervisor.view(resources),
-      note: {
-        reason: reason.slice(0, 300),
-        since,
-        ...(remedy ? { remedy } : {}),
-        ...(this.#reintegration ? { reintegration: this.#reintegration } : {}),
-      },
-    };
+    return this.#word.view();
   }
 
   /** Moves the kernel's deadline for the virtual addresses on, while they are ours. */
@@ -451,45 +360,22 @@ export class ModuleRuntime {
     this.#addresses.hold();
   }
 
-  #noteResources(): void {
-    for (const { name, state, detail } of this.watch?.resources() ?? []) {
-      if (this.#resources[name]?.state === state) continue;
-      this.#resources[name] = { state, since: new Date().toISOString(), ...(detail ? { detail } : {}) };
-      this.journal.line("event", `Resource ${name} set to ${state}`);
-      this.#supervisor.tell({ type: "resource", name, state });
-    }
+  /** Why this node's module may not go on with its peer as it is. */
+  get hold(): Hold | null {
+    return this.#word.hold;
   }
 
-  /** The state, and what keeps the module from going on. */
-  #explained(): ReturnType<Supervisor["status"]> {
-    const own = this.#supervisor.status();
-    if (this.hold === null) return own;
-    const { reason, remedy } = this.hold;
-    const isAtRest = own.state === "STOP" || own.state === "WAIT";
-    return {
-      ...own,
-      reason: isAtRest ? reason : `${own.reason}; ${reason}`,
-      ...(remedy === undefined ? {} : { remedy }),
-    };
+  set hold(hold: Hold | null) {
+    this.#word.hold = hold;
   }
 
   status(): NodeStatus {
-    const own = { ...this.#explained(), revision: this.#revision.slice(0, 12) };
-    const mirror = replicationOf(this.definition)
-      ? { reintegration: own.state === "SECOND" ? this.#copying : this.#reintegration }
-      : {};
-    return { ...own, ...mirror, resources: this.#resources };
+    return { ...this.#word.status(), revision: this.#revision.slice(0, 12) };
   }
 
-  /** The reintegration under way, whichever end counts it: only the source knows how much there is to do. */
-  get #copying(): ReintegrationProgress | null {
-    return this.#reintegration ?? this.watch?.status().reintegration ?? null;
-  }
-
-  /** What the peer last said, or UNKNOWN. */
-  peerStatus(): NodeStatus {
-    const status = this.watch?.status() ?? silentStatus("");
-    return status.state === "SECOND" ? { ...status, reintegration: this.#copying } : status;
+  /** What a peer last said, or UNKNOWN. */
+  peerStatus(peer: string): NodeStatus {
+    return this.#word.peerStatus(peer);
   }
 
   get record(): DurableRecord {
@@ -497,11 +383,21 @@ export class ModuleRuntime {
   }
 
   get counters(): ReplicationCounters | null {
-    return this.#counters;
+    return this.#replication.counters;
   }
 
   async command(command: Command, cause: string): Promise<CommandResult> {
     return await this.#supervisor.command(command, "human", cause);
+  }
+
+  /** Switches checkers of this node on or off. */
+  get checks(): ModuleChecks {
+    return this.#checks;
+  }
+
+  /** What was found, and what it was before. */
+  get resources(): ModuleResources {
+    return this.#resources;
   }
 
   when(settled: () => boolean, timeoutMs: number): Promise<boolean> {
@@ -528,6 +424,7 @@ export class ModuleRuntime {
 
   /** The module leaves this node's memory; what it runs must have been stopped before. */
   async dispose(): Promise<void> {
+    this.#checks.close();
     this.#supervisor.dispose();
     stopFollowing(this.#executor.scriptLog);
     this.link.removeAllListeners();

@@ -28,6 +28,7 @@ import { explainDecisions } from "./explain.ts";
 import { handOver } from "./handover.ts";
 import { Journal } from "./journal.ts";
 import { factsOf, type ModuleFacts, moduleFacts, writeModuleFacts } from "./module_facts.ts";
+import { resourcesText } from "./module_resources.ts";
 import { ModuleRuntime, type NodeParts } from "./module_runtime.ts";
 import { noteRemoved } from "./removed_modules.ts";
 import { RevisionStore } from "./revision_store.ts";
@@ -144,7 +145,7 @@ export class NodeEngine implements Engine {
         nodes[node] =
           node === this.#cluster.node
             ? runtime.status()
-            : { ...runtime.peerStatus(), ...this.revisions.toldBy(node, name) };
+            : { ...runtime.peerStatus(node), ...this.revisions.toldBy(node, name) };
       modules[name] = { kind: runtime.definition.config.kind, nodes };
     }
     return { version: 1, cluster: this.#cluster.name, modules };
@@ -238,6 +239,33 @@ export class NodeEngine implements Engine {
   async verify(name: string): Promise<CommandResult> {
     const runtime = this.#find(name);
     return runtime instanceof ModuleRuntime ? await runtime.verify() : runtime;
+  }
+
+  async resources(name: string, resource: string | null): Promise<CommandResult> {
+    const runtime = this.#find(name);
+    if (!(runtime instanceof ModuleRuntime)) return runtime;
+    const { all } = runtime.resources;
+    const names = Object.keys(all).filter((known) => resource === null || known === resource);
+    if (resource !== null && names.length === 0)
+      return {
+        status: 2,
+        message: `${name} has no resource ${resource} on ${this.#cluster.node} (${Object.keys(all).join(", ") || "it has none"})`,
+      };
+    const data = Object.fromEntries(
+      names.map((known) => [known, { ...all[known]!, history: runtime.resources.history(known) }]),
+    );
+    const message = resource === null ? resourcesText(name, data) : all[resource]!.state;
+    return { status: 0, message, data };
+  }
+
+  async setResource(name: string, resource: string, state: "up" | "down"): Promise<CommandResult> {
+    const runtime = this.#find(name);
+    return runtime instanceof ModuleRuntime ? runtime.checks.set(resource, state) : runtime;
+  }
+
+  async switchChecker(name: string, resource: string | null, on: boolean): Promise<CommandResult> {
+    const runtime = this.#find(name);
+    return runtime instanceof ModuleRuntime ? await runtime.checks.switch(resource, on) : runtime;
   }
 
   async boot(name: string, value: "always" | "never" | "auto"): Promise<CommandResult> {

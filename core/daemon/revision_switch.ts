@@ -6,9 +6,10 @@ import { type Change, type Commit, needsStop, pruneRevisions } from "../../modul
 import type { ModuleDefinition } from "../../modules/load.ts";
 import type { Cluster } from "../cluster/cluster.ts";
 import type { CommandResult, RevisionOffer } from "./engine.ts";
+import { timeoutOf } from "./heartbeat_timing.ts";
 import type { Journal } from "./journal.ts";
 import { factsOf, type ModuleFacts, writeModuleFacts } from "./module_facts.ts";
-import { type ModuleRuntime, timeoutOf } from "./module_runtime.ts";
+import type { ModuleRuntime } from "./module_runtime.ts";
 import { recallModule } from "./removed_modules.ts";
 import { type Ready, RevisionRefused, type RevisionStore } from "./revision_store.ts";
 

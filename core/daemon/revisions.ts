@@ -9,7 +9,8 @@
 import type { Commit } from "../../modules/history/history.ts";
 import { callNode } from "../api/node_client.ts";
 import { writeModuleFacts } from "./module_facts.ts";
-import type { Hold, ModuleRuntime } from "./module_runtime.ts";
+import type { ModuleRuntime } from "./module_runtime.ts";
+import type { Hold } from "./module_word.ts";
 import { isRemoved } from "./removed_modules.ts";
 import { type Ready, RevisionRefused } from "./revision_store.ts";
 import { type RevisionHost, RevisionSwitch, short } from "./revision_switch.ts";

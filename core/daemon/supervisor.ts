@@ -6,7 +6,14 @@
  */
 import { randomUUID } from "node:crypto";
 import { describe, initialState, step, view } from "../failover/step.ts";
-import type { DurableRecord, Effect, Event, FailoverConfig, PeerView } from "../failover/types.ts";
+import type {
+  CheckScope,
+  DurableRecord,
+  Effect,
+  Event,
+  FailoverConfig,
+  PeerView,
+} from "../failover/types.ts";
 import type { CommandResult, NodeStatus } from "./engine.ts";
 import type { Journal } from "./journal.ts";
 
@@ -25,6 +32,8 @@ export interface Executor {
   execute(effect: Effect): Promise<Outcome>;
   /** No result: lets the replication process go on. */
   proceed(after: "reintegrating" | "caughtUp"): void;
+  /** No result: these checks look from now on. */
+  check(scope: CheckScope): void;
   /** No result: sends the view to the peer now. */
   publish(): void;
 }
@@ -54,7 +63,7 @@ export class Supervisor {
   }
 
   /** Settings that the core looks up whenever it decides count from the next event on. */
-  reconfigure(settings: Pick<FailoverConfig, "failover" | "failback" | "maxLoop">): void {
+  reconfigure(settings: Pick<FailoverConfig, "failover" | "failback" | "maxLoop" | "watched">): void {
     this.#state = { ...this.#state, config: { ...this.#state.config, ...settings } };
   }
 
@@ -192,6 +201,12 @@ export class Supervisor {
         return;
       case "proceed":
         this.executor.proceed(effect.after);
+        return;
+      case "check":
+        this.executor.check(effect.scope);
+        return;
+      case "shout":
+        this.journal.line("warning", effect.text);
         return;
       case "answer":
         this.#commands.get(effect.command)?.({ status: effect.ok ? 0 : 1, message: effect.message });

@@ -1,6 +1,7 @@
 /** What people and rules may ask for, and the answers they get. */
 import { countLoop, resetLoops } from "./loops.ts";
 import { effect, emit, plan } from "./plan.ts";
+import { awaited } from "./rules.ts";
 import { primRefused } from "./start.ts";
 import { type Draft, heardPeer, isBusy, isServing, command as line, peerName, say } from "./state.ts";
 import { forceStop, giveUp, restart } from "./stop.ts";
@@ -21,6 +22,7 @@ export function onCommand(draft: Draft, event: CommandEvent): void {
     resetLoops(draft);
     draft.trouble = null;
     draft.failedSwap = null;
+    draft.obeyed = [];
   } else if (command.name !== "stop" && command.name !== "start" && !countLoop(draft)) {
     giveUp(draft, `stopped by maxLoop: ${cause} asked for ${command.name} once more than allowed`);
     emit(draft, { do: "answer", command: event.id, ok: false, message: draft.reason });
@@ -144,7 +146,7 @@ export function answerCommands(draft: Draft): void {
   if (draft.answers.length === 0 || isBusy(draft.main)) return;
   if (draft.again || (draft.wanted && draft.state === "STOP") || (!draft.wanted && draft.state !== "STOP"))
     return;
-  if (draft.state === "WAIT" && draft.outdating !== null) return;
+  if (draft.state === "WAIT" && (draft.outdating !== null || awaited(draft).length > 0)) return;
   // Whether a peer is there is not known yet, and then the primary starts.
   if (draft.state === "WAIT" && draft.intent?.name === "prim" && draft.contact === "unknown") return;
   // The old primary's swap is over when the new one has started, or has given the role back.

@@ -1,4 +1,5 @@
 /** What the core tells others: the peer in every heartbeat, and people in `status`. */
+import { awaited } from "./rules.ts";
 import { command, type Draft, isBusy, peerName, type State } from "./state.ts";
 import type { ModuleState, PeerView, Readiness } from "./types.ts";
 
@@ -9,7 +10,11 @@ export function readiness(state: State): Readiness {
     case "STOP":
       return moving || state.wanted ? "Transient" : "NotReady";
     case "WAIT":
-      return moving || state.contact === "unknown" || state.outdating !== null || !state.wanted
+      return moving ||
+        state.contact === "unknown" ||
+        state.outdating !== null ||
+        !state.wanted ||
+        awaited(state).length > 0
         ? "Transient"
         : "NotReady";
     case "SECOND":
@@ -80,7 +85,8 @@ function sentence(state: State, ready: Readiness): string {
       : "";
   const why = trouble !== null && trouble !== reason ? `${reason}; ${trouble}` : reason;
   const busy = ready === "Transient" && state.main.waiting !== null ? doing(state) : "";
-  return `${why}${busy}${suspect}`;
+  const held = state.held === "" ? "" : `; ${state.held}`;
+  return `${why}${busy}${suspect}${held}`;
 }
 
 function doing(state: State): string {

@@ -174,7 +174,14 @@ export function emit(draft: Draft, body: Body): number {
 /** How long a primary that does not write alone waits for its secondary to join, ms. */
 const JOIN_PATIENCE = 5000;
 
-const WITHOUT_DONE: ReadonlySet<Effect["do"]> = new Set(["proceed", "timer", "publish", "answer"]);
+const WITHOUT_DONE: ReadonlySet<Effect["do"]> = new Set([
+  "proceed",
+  "timer",
+  "publish",
+  "check",
+  "shout",
+  "answer",
+]);
 
 /** Runs a lane until a step waits, it is empty, or a check diverts it. Returns true when something was done. */
 export function advance(draft: Draft, which: "main" | "data", takeBack: (draft: Draft) => void): boolean {

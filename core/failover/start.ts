@@ -4,6 +4,7 @@ import { elect, isRestored, partAs, peerCandidate, relation, renewed } from "./g
 import { change, newGeneration, persist, plan, steps } from "./plan.ts";
 import { needsFullCopy } from "./reintegration.ts";
 import { isConfirmed, rightToStartCold } from "./right_to_run.ts";
+import { isPeerWaiting } from "./rules.ts";
 import { candidate, command, type Draft, heardPeer, isServing, peerName, type State, say } from "./state.ts";
 import type { DurableRecord, PeerView } from "./types.ts";
 
@@ -104,7 +105,8 @@ function withIdlePeer(draft: Draft, peer: PeerView): void {
     return;
   }
   const election = elect(candidate(draft), peerCandidate(peer), draft.config.node, name);
-  const unopposed = peer.state === "STOP" && !peer.leaving && isEqualAndWhole(draft, peer);
+  const isAway = (peer.state === "STOP" && !peer.leaving) || isPeerWaiting(draft, peer);
+  const unopposed = isAway && isEqualAndWhole(draft, peer);
   if (election.winner === "me" || unopposed) {
     startAsPrimary(draft, true, election.winner === "me" ? election.why : "");
     return;

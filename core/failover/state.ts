@@ -7,7 +7,15 @@
 
 import type { Candidate } from "./generations.ts";
 import type { Purpose, Step } from "./plan.ts";
-import type { CopyWord, DurableRecord, Effect, FailoverConfig, ModuleState, PeerView } from "./types.ts";
+import type {
+  CheckScope,
+  CopyWord,
+  DurableRecord,
+  Effect,
+  FailoverConfig,
+  ModuleState,
+  PeerView,
+} from "./types.ts";
 
 /** A queue of steps, at most one of which waits for its `done`. */
 export interface Lane {
@@ -84,6 +92,14 @@ export interface State {
   /** Set by a failure, shown until the next command of a person. */
   trouble: string | null;
   resources: Readonly<Record<string, string>>;
+  /** What is known of resources beyond their state, for sentences. */
+  details: Readonly<Record<string, string>>;
+  /** Which checks look now. */
+  scope: CheckScope;
+  /** Rules that have acted on a condition that holds still: they act again once it has not held. */
+  obeyed: readonly string[];
+  /** A `wait` that is not obeyed, since it would leave no node serving; "" for none. */
+  held: string;
   /** What this copy says of itself while it is at rest. */
   copy: CopyWord | null;
   /** Commands to answer when the main lane is idle again. */
@@ -163,6 +179,10 @@ export function initialState(config: FailoverConfig): State {
     remedy: null,
     trouble: null,
     resources: {},
+    details: {},
+    scope: "none",
+    obeyed: [],
+    held: "",
     copy: null,
     answers: [],
   };

@@ -11,6 +11,7 @@ import { onDone } from "./done.ts";
 import { countLoop } from "./loops.ts";
 import { advance, emit, plan, resetStream, steps } from "./plan.ts";
 import { backOff, endAlone, endTarget, onReport } from "./reintegration.ts";
+import { attendChecks, forgetObeyed, obey, onResource, staysInWait } from "./rules.ts";
 import { yieldToPeer } from "./split_brain.ts";
 import { fromWait, startUp } from "./start.ts";
 import { type Draft, heardPeer, isBusy, isServing, peerName, type State, say } from "./state.ts";
@@ -84,7 +85,7 @@ function take(draft: Draft, event: Event): void {
       draft.copy = event.word;
       return;
     case "resource":
-      draft.resources = { ...draft.resources, [event.name]: event.state };
+      onResource(draft, event);
       return;
   }
 }
@@ -159,12 +160,14 @@ function serverDied(draft: Draft, detail: string): void {
 const MOST_ROUNDS = 24;
 
 function settle(draft: Draft): void {
+  forgetObeyed(draft);
   for (let round = 0; round < MOST_ROUNDS; round++) {
     attend(draft);
     const moved = advance(draft, "data", takeBack);
     const started = advance(draft, "main", takeBack) || decide(draft);
     if (!moved && !started) break;
   }
+  attendChecks(draft);
   answerCommands(draft);
 }
 
@@ -201,10 +204,16 @@ function decide(draft: Draft): boolean {
     if (draft.wanted) startUp(draft);
   } else if (!draft.wanted) stopModule(draft, draft.again ? "stopstart" : "stop", draft.reason);
   else if (draft.told !== draft.state) tell(draft);
-  else if (draft.state === "WAIT" && dataSettled) fromWait(draft);
-  else if (draft.state === "SECOND" && dataSettled) whileSecond(draft);
+  else if (!dataSettled && !isServing(draft.state)) return false;
+  else if (draft.state === "WAIT") waiting(draft);
+  else if (dataSettled && obey(draft)) return true;
+  else if (draft.state === "SECOND") whileSecond(draft);
   else if (isServing(draft.state)) whileServing(draft);
   return isBusy(draft.main) || isBusy(draft.data) !== !dataSettled;
+}
+
+function waiting(draft: Draft): void {
+  if (!staysInWait(draft)) fromWait(draft);
 }
 
 /** The state changed in the data lane (ALONE to PRIM and back): the transition hook is told. */

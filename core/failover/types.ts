@@ -4,6 +4,7 @@
  * The core is pure. `step(state, event)` returns the next state, an ordered list of effects and one sentence that says
  * why. The caller (daemon or simulator) executes effects strictly in order and feeds results back as events.
  */
+import type { Condition } from "../checks/condition.ts";
 
 /** State of a module on a node, in the users' words. UNKNOWN is only ever said of a node that does not answer. */
 export type ModuleState = "STOP" | "WAIT" | "ALONE" | "PRIM" | "SECOND" | "UP" | "UNKNOWN";
@@ -109,6 +110,8 @@ export interface FailoverConfig {
   maxLoop: { count: number; intervalMs: number };
   replicated: boolean;
   virtualIp: boolean;
+  /** Without: nothing is checked. */
+  watched?: Watched;
 }
 
 /** Commands of people (and of the module's rules). */
@@ -142,8 +145,8 @@ export type Event = { now: number; wall: number } /**
   | { type: "fenced"; cause: string }
   /** What is said in the directories of this copy, which is at rest; null: it cannot be read. Tell it before the election. */
   | { type: "copy"; word: CopyWord | null }
-  /** A resource of this node changed. */
-  | { type: "resource"; name: string; state: string }
+  /** A resource of this node changed. `detail` for people. What a check found that does not look any more is ignored. */
+  | { type: "resource"; name: string; state: string; detail?: string }
 );
 
 /** What the replication process reports about this node's data path. */
@@ -224,6 +227,35 @@ export type Effect = { id: number } /** Write the record atomically and fsync it
   | { do: "timer"; name: string; ms: number | null }
   /** No done event: send the view to the peer now. The view is always read from the state. */
   | { do: "publish" }
+  /** No done event: which checks look from now on. Those that begin do so from init. */
+  | { do: "check"; scope: CheckScope }
+  /** No done event: what people must hear, though nothing is done. */
+  | { do: "shout"; text: string }
   /** No done event: the answer to a command. */
   | { do: "answer"; command: string; ok: boolean; message: string }
 );
+
+/** When a check looks: before the application starts and as long as the module is started, while this node serves, while it is SECOND, or both. */
+export type CheckWhen = "pre" | "prim" | "second" | "both";
+/** Which checks look now: `pre` only those that look before a start too. */
+export type CheckScope = "none" | "pre" | "prim" | "second";
+
+/** What a rule does when its condition holds. */
+export type RuleAction = "restart" | "stopstart" | "stop" | "wait" | "swap";
+
+/** A rule of the module: those that its checkers stand for, and those that are written out. */
+export interface Rule {
+  /** As the log names it: `t_db`. */
+  name: string;
+  /** The condition as people read it. */
+  words: string;
+  if: Condition;
+  then: RuleAction;
+}
+
+/** What the core must know of a module's checkers. */
+export interface Watched {
+  /** By resource, such as tcp.db. */
+  checks: Readonly<Record<string, CheckWhen>>;
+  rules: readonly Rule[];
+}

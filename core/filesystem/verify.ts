@@ -66,7 +66,7 @@ export class Verification {
   readonly #outbound: OrderedStream;
   readonly #writer: StreamWriter;
   readonly #tree: BackingTree;
-  readonly #done: (result: VerifyResult) => void;
+  readonly #done: (result: VerifyResult | string) => void;
   readonly #tops: readonly { path: string }[];
   /** Identities still to be looked at; those of directories negative. */
   readonly #ahead: number[];
@@ -86,14 +86,14 @@ export class Verification {
   #file: { id: number; fd: number; offset: number; size: number } | null = null;
   #look: Look | null = null;
 
-  /** `paths` are those of the roots, in the same order. */
+  /** `paths` are those of the roots, in the same order. `done` hears the result, or why there is none. */
   constructor(
     outbound: OrderedStream,
     writer: StreamWriter,
     tree: BackingTree,
     roots: readonly TreeRoot[],
     paths: readonly string[],
-    done: (result: VerifyResult) => void,
+    done: (result: VerifyResult | string) => void,
   ) {
     this.#outbound = outbound;
     this.#writer = writer;
@@ -156,24 +156,25 @@ export class Verification {
       this.#cannotRead(this.#tree.inWords(id, this.#tops), "primary", unreadable(what, result));
   }
 
-  /** Closes what is open. */
-  close(): void {
+  /** Ends with this result, or for this reason. */
+  end(result: VerifyResult | string): void {
     if (this.#file !== null) close(this.#file.fd);
     this.#file = null;
     this.#endLook();
     this.#tree.close();
+    this.#done(result);
   }
 
   /** Asks again what differed, once it is due; ends when nothing is left. */
   #askAgain(now: number): number {
     const question = this.#again[0];
     if (question === undefined) {
-      if (this.#inFlight === 0) this.#done(this.#result);
+      if (this.#inFlight === 0) this.end(this.#result);
       return Number.POSITIVE_INFINITY;
     }
     if (now < question.dueAt) return question.dueAt;
     this.#again.shift();
-    const fd = this.#tree.open(question.id);
+    const fd = this.#tree.openKnown(question.id);
     if (fd < 0) {
       this.#notOpened(question.id, "all of it", fd);
       return now;
@@ -189,7 +190,7 @@ export class Verification {
   /** Looks at what comes next. */
   #begin(entry: number): void {
     const id = Math.abs(entry);
-    const fd = this.#tree.open(id);
+    const fd = this.#tree.openKnown(id);
     if (fd < 0) {
       this.#notOpened(id, "all of it", fd);
       return;
@@ -219,7 +220,7 @@ export class Verification {
 
   /** Begins to list the open directory. */
   #list(question: Question, fd: number, enter: boolean, torn: number): void {
-    const listing = this.#tree.listing(question.id);
+    const listing = this.#tree.listingKnown(question.id);
     if (typeof listing === "number") {
       this.#notOpened(question.id, "names", listing);
       close(fd);

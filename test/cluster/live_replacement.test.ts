@@ -4,7 +4,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import t from "tap";
 import { type Life, onRealNodes, SCRIPTS, startLife } from "./life.ts";
-import { until } from "./testbed.ts";
+import { createMirror } from "./mirror.ts";
+import { type Node, until } from "./testbed.ts";
 
 t.setTimeout(170_000);
 
@@ -112,3 +113,27 @@ t.test(
     life.nothingLost("taken over", n2);
   },
 );
+
+/** MiB in use on a node's disk. */
+async function usedOf(node: Node): Promise<number> {
+  const { stdout } = await node.exec(["df", "--output=used", "--block-size=1M", node.dataDir]);
+  return Number(stdout.split("\n")[1]);
+}
+
+t.test("a removed file that was kept for the next process gives its space back", onRealNodes, async (t) => {
+  const mirror = await createMirror({ diskMiB: 1024 });
+  t.teardown(() => mirror.bed.destroy());
+  await mirror.start();
+  const { n1, n2, data } = mirror;
+  const before = await Promise.all([usedOf(n1), usedOf(n2)]);
+  const isFree = (node: Node, index: number) => async (): Promise<boolean> =>
+    (await usedOf(node)) < before[index]! + 16;
+  for (const what of ["removed", "removed, and closed later"]) {
+    const holder = what === "removed" ? "" : `exec 9<${data}/large;`;
+    const written = `dd if=/dev/zero of=${data}/large bs=1M count=128 conv=fsync status=none`;
+    await n1.exec(["bash", "-ec", `${written}; ${holder} rm ${data}/large`]);
+    await until(`${what}: free on PRIM`, isFree(n1, 0), 10_000, 100);
+    await until(`${what}: free on SECOND`, isFree(n2, 1), 10_000, 100);
+    t.pass(what);
+  }
+});

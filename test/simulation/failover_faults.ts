@@ -1,5 +1,6 @@
 /** What may befall two nodes: drawn from a seed as a list, so that a list can be made shorter and told in words. */
 import type { Command } from "../../core/failover/types.ts";
+import { WATCHED_NAMES } from "./failover_checks.ts";
 import type { Chance } from "./failover_clock.ts";
 import { LANS, type LanName } from "./failover_network.ts";
 import type { SimNode } from "./failover_node.ts";
@@ -32,6 +33,8 @@ export type Fault = { at: number; node: 0 | 1 } & (
   | { do: "disk slow"; factor: number; ms: number }
   | { do: "record unwritable"; ms: number }
   | { do: "fenced" }
+  /** A resource is down for a while, on one node or on both. */
+  | { do: "resource"; name: string; both: boolean; ms: number }
 );
 type Body = Fault extends infer F ? (F extends unknown ? Omit<F, "at" | "node"> : never) : never;
 
@@ -69,6 +72,19 @@ export function drawFaults(chance: Chance, profile: Profile): Fault[] {
     faults.push({ at, node: chance.is(0.5) ? 0 : 1, ...drawOne(chance, profile) } as Fault);
   }
   return faults.sort((a, b) => a.at - b.at);
+}
+
+/** Draws what goes wrong with what the checkers look at. */
+export function drawResourceFaults(chance: Chance): Fault[] {
+  const count = 1 + Math.floor(chance.next() * 7);
+  return Array.from({ length: count }, () => ({
+    at: chance.is(0.15) ? chance.between(0, FIRST) : chance.between(FIRST, FAULTS_END - 1),
+    node: chance.is(0.5) ? 0 : 1,
+    do: "resource",
+    name: chance.pick(WATCHED_NAMES),
+    both: chance.is(0.3),
+    ms: chance.between(50, 6000),
+  }));
 }
 
 function drawOne(chance: Chance, profile: Profile): Body {
@@ -222,6 +238,13 @@ function fail(world: World, node: SimNode, fault: Fault): void {
     case "fenced":
       node.fencedByGuardian();
       return;
+    case "resource": {
+      const hit = fault.both ? world.nodes : [node];
+      for (const each of hit) each.checks.set(fault.name, true);
+      clock.after(fault.ms, () => {
+        for (const each of hit) each.checks.set(fault.name, false);
+      });
+    }
   }
 }
 
@@ -299,5 +322,7 @@ function what(fault: Fault, name: string): string {
       return `the record of ${name} cannot be written for ${seconds(fault.ms)}`;
     case "fenced":
       return `the guardian of ${name} fences`;
+    case "resource":
+      return `${fault.name} is down on ${fault.both ? "both nodes" : name} for ${seconds(fault.ms)}`;
   }
 }

@@ -74,6 +74,7 @@ export class Heartbeats {
       old.outdatedIn === next.outdatedIn &&
       old.swap === next.swap &&
       old.leaving === next.leaving &&
+      old.resources === next.resources &&
       old.incarnation === next.incarnation;
     if (!same) this.says = next;
   }

@@ -8,6 +8,7 @@ import type {
   FailoverConfig,
   ReplicationReport,
 } from "../../core/failover/types.ts";
+import { SimChecks } from "./failover_checks.ts";
 import { NodeTime } from "./failover_clock.ts";
 import { DataPath } from "./failover_datapath.ts";
 import { Heartbeats, TIMEOUT } from "./failover_heartbeats.ts";
@@ -47,6 +48,7 @@ export class SimNode {
   failing = new Set<string>();
   writesFail = false;
   readonly heartbeats: Heartbeats;
+  readonly checks: SimChecks;
   private readonly parts: Record<Scope, Part>;
   private incarnation = "";
   private timers = new Map<string, number>();
@@ -73,6 +75,7 @@ export class SimNode {
     this.parts = { daemon: new Part(world.clock, this.time), process: new Part(world.clock, this.time) };
     this.state = initialState(config);
     this.data = new DataPath(this, world);
+    this.checks = new SimChecks(this, world, config.watched);
     this.heartbeats = new Heartbeats(this, config.peer ?? "", world, view(this.state));
   }
 
@@ -133,6 +136,7 @@ export class SimNode {
     this.address.adopt();
     this.incarnation = `${this.name}${this.world.clock.now.toFixed(0)}`;
     this.heartbeats.reset(this.incarnation);
+    this.checks.reset();
     this.timers.clear();
     this.diskFree = 0;
     this.writing = [];
@@ -411,6 +415,11 @@ export class SimNode {
         return;
       case "timer":
         this.timer(effect.name, effect.ms);
+        return;
+      case "check":
+        this.checks.look(effect.scope);
+        return;
+      case "shout":
         return;
       case "answer":
         this.world.tell(`${this.name} answers ${effect.ok ? "yes" : "no"}: ${effect.message}`);

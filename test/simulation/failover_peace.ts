@@ -9,8 +9,8 @@ const NEXT_WRITE = 6000;
 /** How often the copies are compared, ms: often falls between two writes. */
 const LOOK = 70;
 
-/** Faults stop; an administrator does what `remedy` says. */
-export function peace(world: World): string | null {
+/** Faults stop, but for a resource that stays down on both nodes; an administrator does what `remedy` says. */
+export function peace(world: World, downForAll: string | null = null): string | null {
   const { clock, nodes, network } = world;
   world.tell("peace: no more faults");
   network.heal();
@@ -19,6 +19,7 @@ export function peace(world: World): string | null {
     node.writesFail = false;
     node.slowness = 1;
     node.disarm();
+    node.checks.peace(downForAll);
     clock.after(1000, () => node.boot());
   }
   let round = 0;

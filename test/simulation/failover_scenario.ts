@@ -6,9 +6,11 @@
  *   boot n1 n2 | crash n1 | start n1 | stop n1 | swap n1 | prim n1 --force | second n1 --full | restart n1 | stopstart n1 | forcestop n1
  *   cut | cut lan | cut from n1 | heal | stun n1 4s [unseen] | daemon-killed n1 | daemon-stopped n1 2s | fails start_prim n1 | mends n1
  *   disk-fails n1 | disk-slow n1 300 | disk-good n1 | process-dies n1 | run 3s | status
+ *   down n1 tcp.db | up n1 n2 ping.gateway: what the checkers of failover_checks.ts look at (first: cluster checks)
  *   mirror n1: both nodes up, n1 PRIM, n2 SECOND, without telling how | judge: what each node is, and what the application was told is where
  */
 import type { Command, FailoverConfig } from "../../core/failover/types.ts";
+import { WATCHED } from "./failover_checks.ts";
 import { LANS } from "./failover_network.ts";
 import type { SimNode } from "./failover_node.ts";
 import { World } from "./failover_world.ts";
@@ -56,6 +58,7 @@ function configOf(line: string): Partial<FailoverConfig> {
     .split(/\s+/)
     .slice(1)
     .map((word) => word.split("="));
+  if (entries.some(([key]) => key === "checks")) return { watched: WATCHED };
   return Object.fromEntries(entries) as Partial<FailoverConfig>;
 }
 
@@ -119,6 +122,10 @@ function act(node: SimNode, verb: string, words: readonly string[]): void {
       return;
     case "fails":
       node.failing.add(words[0] ?? "");
+      return;
+    case "down":
+    case "up":
+      for (const word of words) if (word.includes(".")) node.checks.set(word, verb === "down");
       return;
     case "mends":
       node.failing.clear();

@@ -1,8 +1,17 @@
 /** A seed's story: first start, a stretch of faults and commands, then peace, in which everything must come right. */
 import type { FailoverConfig } from "../../core/failover/types.ts";
 import { Violation } from "./failover_check.ts";
+import { drawDownForAll, WATCHED } from "./failover_checks.ts";
 import { Chance } from "./failover_clock.ts";
-import { drawFaults, FAULTS_END, type Fault, PROFILES, type Profile, strike } from "./failover_faults.ts";
+import {
+  drawFaults,
+  drawResourceFaults,
+  FAULTS_END,
+  type Fault,
+  PROFILES,
+  type Profile,
+  strike,
+} from "./failover_faults.ts";
 import { peace } from "./failover_peace.ts";
 import { type Settings, World } from "./failover_world.ts";
 import { shrink } from "./shrink.ts";
@@ -24,13 +33,21 @@ export function runSchedule(settings: Settings & { faults?: readonly Fault[] }):
   const shape = new Chance(settings.seed * 7 + 1);
   const profile = PROFILES[settings.seed % PROFILES.length]!;
   const config = { ...drawConfig(shape), ...settings.config };
-  const faults = settings.faults ?? drawFaults(shape, profile);
+  const watch = new Chance(settings.seed * 11 + 3);
+  if (watch.is(0.5)) config.watched ??= WATCHED;
+  const watched = config.watched !== undefined;
+  const downForAll = watched ? drawDownForAll(watch) : null;
+  const faults =
+    settings.faults ??
+    [...drawFaults(shape, profile), ...(watched ? drawResourceFaults(watch) : [])].sort(
+      (a, b) => a.at - b.at,
+    );
   const world = new World({ ...settings, config });
-  world.tell(`seed ${settings.seed}: ${profile}, ${JSON.stringify(config)}`);
+  world.tell(`seed ${settings.seed}: ${profile}, ${JSON.stringify({ ...config, watched })}`);
   let violation: string | null = null;
   try {
     live(world, faults);
-    violation = peace(world);
+    violation = peace(world, downForAll);
   } catch (error) {
     if (!(error instanceof Violation)) throw error;
     violation = error.message;

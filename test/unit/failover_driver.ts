@@ -1,6 +1,7 @@
 /** Drives one failover core by hand: every effect that waits is done at once, unless a test holds or fails it. */
 import { blankRecord, describe, initialState, type State, step, view } from "../../core/failover/step.ts";
 import type {
+  CheckScope,
   Command,
   DurableRecord,
   Effect,
@@ -53,6 +54,9 @@ export class Driver {
   /** Effects in words, in the order asked for. */
   readonly acts: string[] = [];
   readonly records: DurableRecord[] = [];
+  readonly shouts: string[] = [];
+  /** Which checks look now. */
+  scope: CheckScope = "none";
   readonly answers: { ok: boolean; message: string }[] = [];
   why = "";
   now = 0;
@@ -83,6 +87,9 @@ export class Driver {
   command(command: Command, by: "human" | "rule" = "human"): this {
     return this.tell({ type: "command", command, by, cause: "test", id: "1" });
   }
+  resource(name: string, state: string, detail = ""): this {
+    return this.tell({ type: "resource", name, state, detail });
+  }
   timer(name: string): this {
     return this.tell({ type: "timer", name });
   }
@@ -109,6 +116,11 @@ export class Driver {
 
   private take(effect: Effect): void {
     if (effect.do === "publish" || effect.do === "timer") return;
+    if (effect.do === "check" || effect.do === "shout") {
+      if (effect.do === "check") this.scope = effect.scope;
+      else this.shouts.push(effect.text);
+      return;
+    }
     if (effect.do === "answer") {
       this.answers.push({ ok: effect.ok, message: effect.message });
       return;

@@ -175,6 +175,18 @@ export class MemoryEngine implements Engine {
     }));
   }
 
+  async resources(name: string, resource: string | null): Promise<CommandResult> {
+    return this.#with(name, () => `resources: ${resource ?? "all"}`);
+  }
+
+  async setResource(name: string, resource: string, state: "up" | "down"): Promise<CommandResult> {
+    return this.#with(name, () => `${resource} is ${state}`);
+  }
+
+  async switchChecker(name: string, resource: string | null, on: boolean): Promise<CommandResult> {
+    return this.#with(name, () => `${resource ?? "all"} is ${on ? "on" : "off"}`);
+  }
+
   async explain(name: string, at: string | null): Promise<CommandResult> {
     return this.#with(name, () => `explained at ${at}`);
   }

@@ -39,9 +39,6 @@ t.test("check warns of what will hurt, and refuses what does not work yet", asyn
   const later: [string, string][] = [
     ["services", "services: [postgresql]"],
     ["secrets", "secrets: [password]"],
-    ["processes", "processes: { a: { regex: x } }"],
-    ["rules", "rules: { a: { if: x == down, then: swap } }"],
-    ["checkers", "checkers: { ping: { g: { address: 10.0.0.1 } } }"],
   ];
   for (const [key, line] of later)
     t.match(checkModule(source(`later-${key}`, { "module.yaml": `${yaml}${line}\n` })).errors, [
@@ -55,6 +52,45 @@ t.test("check warns of what will hurt, and refuses what does not work yet", asyn
       /kind: modules of kind \w+ are not supported by this version/,
     ]);
 });
+
+t.test(
+  "checkers and rules: what would never act is refused, with its place; what is slow is told",
+  async (t) => {
+    const say = (lines: string) =>
+      checkModule(source(`watched-${crypto.randomUUID()}`, { "module.yaml": yaml + lines }));
+    const errors = (lines: string) => say(lines).errors;
+    const tcp = (more: string) => `checkers: { tcp: { db: { address: "127.0.0.1:5432", ${more} } } }\n`;
+    t.same(errors(tcp("when: pre")), []);
+    t.match(errors(tcp("when: pre, action: restart")), [
+      /^module\.yaml:3:\d+: checkers\.tcp\.db\.action: a checker with when: pre .* can only wait or none, not restart$/,
+    ]);
+    t.match(errors(tcp("action: wait")), [
+      /checkers\.tcp\.db\.action: only a checker with when: pre can wait/,
+    ]);
+    const rule = (condition: string) =>
+      errors(`${tcp("")}rules: { mine: { if: "${condition}", then: swap } }\n`);
+    t.same(rule("tcp.db == down && remote.heartbeat.lan != up || tcp.? == unknown"), []);
+    t.match(rule("tcp.db == down & x"), [
+      /^module\.yaml:4:\d+: rules\.mine\.if: at character 16: "&" means nothing here$/,
+    ]);
+    t.match(rule("tcp.dv == down"), [/rules\.mine\.if: nothing checks tcp\.dv: did you mean tcp\.db\?$/]);
+    t.match(rule("http.* == down"), [/rules\.mine\.if: nothing checks http\.\*/]);
+    const processes = (settings: string) => errors(`processes: { a: { ${settings} } }\n`);
+    t.same(processes("regex: x, argumentsRegex: y"), []);
+    t.match(processes("min: 1"), [/processes\.a: say which processes: by regex/]);
+    t.match(processes("regex: x, pidFile: /run/x.pid"), [/processes\.a: say which processes/]);
+    t.match(processes("regex: x, when: pre"), [/processes\.a\.when: processes run once/]);
+    t.match(
+      say(tcp("interval: 1s, timeout: 3s")).warnings.filter((line) => line.includes("checkers")),
+      [/checkers\.tcp\.db\.timeout: a look may take 3s, and is due every 1s/],
+    );
+    t.same(
+      say(tcp("interval: 1s")).warnings.filter((line) => line.includes("checkers")),
+      [],
+      "without a time limit of its own it has its interval",
+    );
+  },
+);
 
 t.test("every template, as it is cloned, passes check without a warning", async (t) => {
   for (const template of TEMPLATES) {

@@ -18,7 +18,7 @@ export default defineHook(async ({ vars }) => {
   if (!existsSync(`${data}/PG_VERSION`)) {
     log(`${data} is empty: making a database cluster`);
     await makeWhole(data, user, async (fresh) => {
-      const options = ["--data-checksums", "--auth-local=peer", `--auth-host=${auth}`];
+      const options = ["--no-sync", "--data-checksums", "--auth-local=peer", `--auth-host=${auth}`];
       await $`runuser -u ${user} -- ${bin}/initdb -D ${fresh} ${options}`.cwd("/");
       await appendFile(`${fresh}/pg_hba.conf`, `host all all ${allow} ${auth}\n`);
     });

@@ -15,36 +15,6 @@ import { dirname } from "node:path";
 import process from "node:process";
 import { $, log, waitFor } from "holdfast";
 
-/**
- * What must be so on every node that may have to run the server: it is found out when the module starts there, rather than in
- * the middle of a failover. The distribution's own service must neither run the server too nor start it at boot.
- */
-export async function checkNode({
-  programs,
-  user,
-  unit,
-}: {
-  programs: string[];
-  user: string;
-  unit: string;
-}): Promise<void> {
-  for (const program of programs)
-    if (!existsSync(program))
-      throw new Error(`${program} is not on this node: install it, or fit vars in module.yaml`);
-  if ((await $`id -u ${user}`.nothrow().quiet()).exitCode !== 0)
-    throw new Error(`this node has no user ${user}`);
-  if ((await $`test -d /run/systemd/system`.nothrow()).exitCode !== 0) return;
-  const says = async (question: string) => (await $`systemctl ${question} ${unit}`.nothrow().text()).trim();
-  if ((await says("is-enabled")) === "enabled") {
-    await $`systemctl disable ${unit}`;
-    log(`${unit} is no longer started at boot: this module starts the server, where and when it should run`);
-  }
-  if ((await says("is-active")) === "active")
-    throw new Error(
-      `${unit} runs on this node, beside this module: systemctl stop ${unit}, then start the module again`,
-    );
-}
-
 /** The pid of the `program` that runs in this directory, or null. A pid file would not do: it survives a failover, and then its pid means nothing. */
 export function serverIn(directory: string, program: string): number | null {
   const place = existsSync(directory) ? realpathSync(directory) : directory;

@@ -1,0 +1,142 @@
+/**
+ * The checks of a module, with the defaults of their types, and the rules that they stand for (after SafeKit's, safekit.md 3.9 and 3.10). Pure.
+ */
+import type { ModuleConfig } from "../../modules/schema.ts";
+import type { CheckWhen, Rule, RuleAction, Watched } from "../failover/types.ts";
+import { parseCondition } from "./condition_text.ts";
+import type { Rhythm } from "./judgement.ts";
+
+type Checkers = ModuleConfig["checkers"];
+type Settings<Type extends keyof Checkers> = Checkers[Type][string];
+
+/** What is looked at, and how. */
+export type Subject =
+  | { type: "tcp"; address: string }
+  | ({ type: "http" } & Pick<Settings<"http">, "url" | "status" | "body" | "verify">)
+  | { type: "ping"; address: string }
+  | { type: "interface"; name: string }
+  | { type: "ip"; address: string }
+  | { type: "custom"; name: string }
+  | ({ type: "process" } & Pick<
+      ModuleConfig["processes"][string],
+      "regex" | "argumentsRegex" | "pidFile" | "unit" | "min" | "max"
+    >);
+
+/** One check. */
+export interface Check {
+  /** The resource that it sets: `tcp.db`. */
+  resource: string;
+  subject: Subject;
+  when: CheckWhen;
+  rhythm: Rhythm;
+  action: RuleAction | "none";
+  /** Where module.yaml says so. */
+  path: readonly string[];
+}
+
+/** What a type does when its checker does not say. `rule` is the name of its rule, as SafeKit's log has it. */
+interface Defaults {
+  when: CheckWhen;
+  action: RuleAction | "none";
+  rule: (name: string) => string;
+}
+
+const DEFAULTS: Record<Subject["type"], Defaults> = {
+  tcp: { when: "prim", action: "restart", rule: (name) => `t_${name}` },
+  http: { when: "prim", action: "restart", rule: (name) => `h_${name}` },
+  ping: { when: "pre", action: "wait", rule: (name) => `p_${name}` },
+  interface: { when: "pre", action: "wait", rule: (name) => `interface_failure_${name}` },
+  ip: { when: "prim", action: "stopstart", rule: (name) => `ip_failure_${name}` },
+  custom: { when: "prim", action: "none", rule: (name) => `c_${name}` },
+  process: { when: "prim", action: "restart", rule: (name) => `process_failure_${name}` },
+};
+
+/** An application may need so long after its start hook has returned, ms. What looks at things outside it gets no grace. */
+const GRACE_MS = 10_000;
+
+/** How long a look may take, unless it is due again sooner, ms. */
+const TIMEOUT_MS = 5000;
+
+/** Classes of resources that only checkers set. */
+export const CHECKED_CLASSES: readonly string[] = Object.keys(DEFAULTS);
+
+/** Every check of a module, in the order of module.yaml's types. */
+export function checksOf(config: ModuleConfig): Check[] {
+  const { checkers, processes } = config;
+  return [
+    ...each(checkers.tcp, "tcp", ({ address }) => ({ type: "tcp", address })),
+    ...each(checkers.http, "http", ({ url, status, body, verify }) => ({
+      type: "http",
+      url,
+      status,
+      body,
+      verify,
+    })),
+    ...each(checkers.ping, "ping", ({ address }) => ({ type: "ping", address })),
+    ...each(checkers.interface, "interface", ({ name }) => ({ type: "interface", name })),
+    ...each(checkers.ip, "ip", ({ address }) => ({ type: "ip", address })),
+    ...each(checkers.custom, "custom", (_, name) => ({ type: "custom", name })),
+    ...each(processes, "process", ({ regex, argumentsRegex, pidFile, unit, min, max }) => ({
+      type: "process",
+      regex,
+      argumentsRegex,
+      pidFile,
+      unit,
+      min,
+      max,
+    })),
+  ];
+}
+
+function each<Type extends Subject["type"], Setting extends Settings<"custom">>(
+  named: Readonly<Record<string, Setting>>,
+  type: Type,
+  subjectOf: (settings: Setting, name: string) => Subject,
+): Check[] {
+  const defaults = DEFAULTS[type];
+  return Object.entries(named).map(([name, settings]) => {
+    const when = settings.when ?? defaults.when;
+    // What is looked at before the application runs cannot be mended by starting that again.
+    const usual = when === "pre" && defaults.action !== "none" ? "wait" : defaults.action;
+    const { interval, failures, successes } = settings;
+    const { timeout = Math.min(TIMEOUT_MS, interval), grace = when === "pre" ? 0 : GRACE_MS } = settings;
+    return {
+      resource: `${type}.${name}`,
+      subject: subjectOf(settings, name),
+      when,
+      rhythm: { interval, timeout, failures, successes, grace },
+      action: settings.action ?? usual,
+      path: type === "process" ? ["processes", name] : ["checkers", type, name],
+    };
+  });
+}
+
+/** What the failover core must know: the checks, the rules that they stand for, and those that are written out. */
+export function watchedOf(config: ModuleConfig): Watched {
+  const checks = checksOf(config);
+  return {
+    checks: Object.fromEntries(checks.map(({ resource, when }) => [resource, when])),
+    rules: [
+      ...Object.entries(config.rules).map(([name, { if: words, then: action }]) =>
+        ruleOf(name, words, words, action),
+      ),
+      ...checks.flatMap(({ resource, subject, action, path }) =>
+        action === "none"
+          ? []
+          : [
+              ruleOf(
+                DEFAULTS[subject.type].rule(path.at(-1)!),
+                `${resource} is down`,
+                `${resource} == down`,
+                action,
+              ),
+            ],
+      ),
+    ],
+  };
+}
+
+function ruleOf(name: string, words: string, condition: string, action: RuleAction): Rule {
+  // biome-ignore lint/suspicious/noThenProperty: the contract's own word for what a rule does.
+  return { name, words, if: parseCondition(condition), then: action };
+}

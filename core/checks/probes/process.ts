@@ -1,0 +1,119 @@
+/**
+ * Do the module's processes live, and are there as many as there should be? Whoever was found is watched: its death is noticed at once, and not at
+ * the next look.
+ */
+import { readFile } from "node:fs/promises";
+import { watchDeath } from "../../platform/linux/process_death.ts";
+import type { Finding } from "../judgement.ts";
+import type { Subject } from "../module_checks.ts";
+import { down, type Probe, unknown, up } from "../probe.ts";
+import { findProcesses, processOf } from "../process_table.ts";
+
+type Selection = Extract<Subject, { type: "process" }>;
+
+/** So many are watched at most; the others are noticed at the next look. */
+const WATCHED_MAX = 256;
+
+/** See the top of the file. `notice`: look again, now. */
+export function processProbe(selection: Selection, notice: () => void): Probe {
+  const deaths = new Map<number, () => void>();
+  const find = finder(selection);
+  const watch = (pids: readonly number[]): boolean => {
+    let isGone = false;
+    for (const [pid, stop] of deaths)
+      if (!pids.includes(pid)) {
+        stop();
+        deaths.delete(pid);
+      }
+    for (const pid of pids.slice(0, WATCHED_MAX)) {
+      if (deaths.has(pid)) continue;
+      const stop = watchDeath(pid, () => {
+        deaths.delete(pid);
+        notice();
+      });
+      if (stop === null) isGone = true;
+      else deaths.set(pid, stop);
+    }
+    return isGone;
+  };
+  return {
+    look: async (signal) => {
+      let pids = await find(signal);
+      if (typeof pids === "string") return unknown(pids);
+      // One ended between being found and being watched.
+      if (watch(pids)) pids = pids.filter((pid) => deaths.has(pid));
+      return counted(selection, pids);
+    },
+    close: () => {
+      for (const stop of deaths.values()) stop();
+      deaths.clear();
+    },
+  };
+}
+
+function counted({ min, max, ...selection }: Selection, pids: readonly number[]): Finding {
+  const what = described(selection);
+  const number = pids.length;
+  if (number < min)
+    return down(number === 0 ? `no ${what} runs` : `${number} of ${what} run, ${min} at least should`);
+  if (max !== undefined && number > max) return down(`${number} of ${what} run, ${max} at most should`);
+  return up(number === 1 ? `pid ${pids[0]}` : `${number} processes`);
+}
+
+function described({ regex, argumentsRegex, pidFile, unit }: Omit<Selection, "min" | "max">): string {
+  if (pidFile !== undefined) return `process of ${pidFile}`;
+  if (unit !== undefined) return `process of the unit ${unit}`;
+  const named = regex === undefined ? "process" : `process named like ${regex}`;
+  return argumentsRegex === undefined ? named : `${named} with arguments like ${argumentsRegex}`;
+}
+
+type Find = (signal: AbortSignal) => Promise<number[] | string>;
+
+function finder({ regex, argumentsRegex, pidFile, unit }: Selection): Find {
+  if (pidFile !== undefined) return () => fromPidFile(pidFile);
+  if (unit !== undefined) return (signal) => fromUnit(unit, signal);
+  const name = regex === undefined ? null : new RegExp(regex, "u");
+  const line = argumentsRegex === undefined ? null : new RegExp(argumentsRegex, "u");
+  return async (signal) =>
+    await findProcesses(
+      (entry) =>
+        entry.pid !== process.pid &&
+        (name === null || name.test(entry.name) || name.test(entry.program)) &&
+        (line === null || line.test(entry.commandLine)),
+      signal,
+    );
+}
+
+/** A missing file means that nothing runs: daemons remove theirs when they end. */
+async function fromPidFile(file: string): Promise<number[]> {
+  const text = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return "";
+    throw error;
+  });
+  const pid = Number(/^\s*(\d+)/.exec(text)?.[1] ?? 0);
+  return pid > 0 && processOf(pid) !== null ? [pid] : [];
+}
+
+/** The processes in the unit's control group. A sentence where systemd does not answer. */
+async function fromUnit(unit: string, signal: AbortSignal): Promise<number[] | string> {
+  if (Bun.which("systemctl") === null) return "there is no systemd here (systemctl is missing)";
+  const child = Bun.spawn(["systemctl", "show", "--property=ControlGroup,MainPID", "--", unit], {
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+    signal,
+  });
+  const [text, trouble] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+  ]);
+  if ((await child.exited) !== 0) return `systemctl show ${unit} failed: ${trouble.trim()}`;
+  const group = /^ControlGroup=(.+)$/m.exec(text)?.[1];
+  const main = Number(/^MainPID=(\d+)$/m.exec(text)?.[1] ?? 0);
+  if (group === undefined) return main > 0 && processOf(main) !== null ? [main] : [];
+  const members = await readFile(`/sys/fs/cgroup${group}/cgroup.procs`, "utf8").catch(() => `${main}`);
+  return members
+    .split("\n")
+    .map(Number)
+    .filter((pid) => pid > 0 && processOf(pid) !== null);
+}

@@ -1,0 +1,168 @@
+/**
+ * The checkers of one module on this node: which there are, which look now, which a person switched off, and what they found.
+ */
+import type { ModuleDefinition } from "../../modules/load.ts";
+import { type Check, checksOf } from "../checks/module_checks.ts";
+import type { Probe } from "../checks/probe.ts";
+import { type CheckerOrder, customProbe } from "../checks/probes/custom.ts";
+import { httpProbe } from "../checks/probes/http.ts";
+import { processProbe } from "../checks/probes/process.ts";
+import { tcpProbe } from "../checks/probes/tcp.ts";
+import { CheckRunner } from "../checks/runner.ts";
+import type { Cluster } from "../cluster/cluster.ts";
+import type { CheckScope } from "../failover/types.ts";
+import type { CommandResult } from "./engine.ts";
+import type { Journal } from "./journal.ts";
+import { type ModuleFacts, writeModuleFacts } from "./module_facts.ts";
+import type { ModuleResources } from "./module_resources.ts";
+
+/** What the checkers of a module work with. */
+export interface ModuleChecksParts {
+  varDir: string;
+  cluster: Cluster;
+  facts: ModuleFacts;
+  journal: Journal;
+  resources: ModuleResources;
+  /** As it is at that moment. */
+  definition(): ModuleDefinition;
+  /** The module's state here, for what checkers are told. */
+  state(): string;
+}
+
+/** Stands for every checker. */
+const EVERY = "*";
+/** Whoever sets a resource by hand. */
+const BY_HAND = /^custom\.[A-Za-z][A-Za-z0-9_-]{0,31}$/;
+
+/** See the top of the file. */
+export class ModuleChecks {
+  readonly #runner: CheckRunner;
+  #checks: Check[];
+
+  constructor(private readonly parts: ModuleChecksParts) {
+    this.#checks = checksOf(parts.definition().config);
+    this.#runner = new CheckRunner({
+      probe: (check, notice) => this.#probe(check, notice),
+      found: (resource, state, detail) => parts.resources.note(resource, state, detail),
+      isOff: (resource) => this.#isOff(resource),
+    });
+    this.#runner.configure(this.#checks);
+  }
+
+  /** What the failover core asks for. */
+  look(scope: CheckScope): void {
+    this.#runner.look(scope);
+  }
+
+  /** Another revision works now. */
+  reconfigure(): void {
+    const before = this.#checks;
+    this.#checks = checksOf(this.parts.definition().config);
+    const names = new Set(this.#checks.map(({ resource }) => resource));
+    for (const { resource } of before) if (!names.has(resource)) this.parts.resources.forget(resource);
+    this.#runner.configure(this.#checks);
+  }
+
+  close(): void {
+    this.#runner.close();
+  }
+
+  #isOff(resource: string): boolean {
+    const off = this.parts.facts.checkersOff ?? [];
+    return off.includes(EVERY) || off.includes(resource);
+  }
+
+  /** Switches one checker (null: all) on or off on this node, for good. */
+  async switch(resource: string | null, on: boolean): Promise<CommandResult> {
+    const { facts, varDir, journal, cluster } = this.parts;
+    const names = this.#checks.map((check) => check.resource);
+    if (resource !== null && !names.includes(resource))
+      return {
+        status: 2,
+        message: `${facts.name} has no checker ${resource} (${names.length > 0 ? names.join(", ") : "it has none"})`,
+      };
+    const off = new Set(facts.checkersOff ?? []);
+    if (off.has(EVERY) && resource !== null && on) {
+      off.delete(EVERY);
+      for (const name of names) off.add(name);
+    }
+    if (resource === null) off.clear();
+    if (on) off.delete(resource ?? EVERY);
+    else off.add(resource ?? EVERY);
+    if (off.size > 0) facts.checkersOff = [...off];
+    else delete facts.checkersOff;
+    await writeModuleFacts(varDir, facts);
+    const what = resource ?? (names.length === 1 ? names[0]! : `every checker of ${facts.name}`);
+    journal.line("event", `${what} is switched ${on ? "on" : "off"}`);
+    this.#runner.switched();
+    const follows = on
+      ? "it looks while the module is started"
+      : "it does not look any more, and its resource is unknown, until it is switched on";
+    return { status: 0, message: `${what} is ${on ? "on" : "off"} on ${cluster.node}: ${follows}` };
+  }
+
+  /** Sets a resource by hand: one that no checker sets, or whose checker is off. */
+  set(resource: string, state: "up" | "down"): CommandResult {
+    const { facts, cluster, resources } = this.parts;
+    const isChecked = this.#checks.some((check) => check.resource === resource);
+    if (!isChecked && !BY_HAND.test(resource))
+      return {
+        status: 2,
+        message: `${resource} cannot be set: only custom.NAME, where no checker sets it, or a checker's that is off`,
+      };
+    if (isChecked && !this.#isOff(resource))
+      return {
+        status: 1,
+        message: `a checker sets ${resource}: holdfast checker ${facts.name} off ${resource}, then set it`,
+      };
+    resources.note(resource, state, "set by hand");
+    return { status: 0, message: `${resource} is ${state} on ${cluster.node}` };
+  }
+
+  #probe(check: Check, notice: () => void): Probe {
+    const { subject } = check;
+    switch (subject.type) {
+      case "tcp":
+        return tcpProbe(subject.address);
+      case "http":
+        return httpProbe(subject);
+      case "process":
+        return processProbe(subject, notice);
+      case "custom":
+        return customProbe(() => this.#order(check, subject.name));
+      default:
+        throw new Error(`${check.resource}: this version cannot look at that`);
+    }
+  }
+
+  #order({ resource, rhythm }: Check, name: string): ReturnType<CheckerOrder> {
+    const { cluster, journal, varDir } = this.parts;
+    const definition = this.parts.definition();
+    const { config } = definition;
+    const { file, kind } = definition.checkers.get(name)!;
+    const state = this.parts.state();
+    return {
+      file,
+      kind,
+      context: {
+        module: definition.name,
+        node: cluster.node,
+        kind: config.kind,
+        hook: resource,
+        action: "check",
+        from: state,
+        to: state,
+        cause: "",
+        force: false,
+        attempt: 1,
+        vars: config.vars,
+        dir: definition.directory,
+        peers: [],
+      },
+      timeoutMs: rhythm.timeout,
+      env: { HOLDFAST_VAR: varDir },
+      permissions: config.permissions,
+      onOutput: (line) => journal.line("script", `${resource}: ${line}`),
+    };
+  }
+}

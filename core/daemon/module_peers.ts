@@ -1,0 +1,118 @@
+/**
+ * The other nodes of a module: whether each is alive, on which lans it is heard, and what it said last.
+ */
+import type { Beat, Cluster, ClusterNode, SignOfLife } from "../cluster/cluster.ts";
+import type { PeerView } from "../failover/types.ts";
+import type { MembershipConfig } from "../membership/membership.ts";
+import type { NodeStatus } from "./engine.ts";
+import type { Journal } from "./journal.ts";
+import { PeerWatch, silentStatus } from "./peer_watch.ts";
+
+/** Timings in ms. */
+type Timing = Pick<MembershipConfig, "interval" | "timeout" | "lans">;
+
+/** Who is told of them. */
+export interface PeersListener {
+  /** A peer's word changed. */
+  onView(peer: string, view: PeerView): void;
+  onLost(peer: string, cause: string): void;
+}
+
+/** See the top of the file. */
+export class ModulePeers {
+  readonly #watches: ReadonlyMap<string, PeerWatch>;
+  /** What waits until it is known whether the peer lives. */
+  #onContact: (() => void) | null = null;
+
+  constructor(
+    /** The nodes that the module shares with this one, without it. */
+    readonly nodes: readonly ClusterNode[],
+    cluster: Cluster,
+    incarnation: string,
+    timing: Timing,
+    journal: Journal,
+    listener: PeersListener,
+  ) {
+    const watchOf = ({ name }: ClusterNode): PeerWatch =>
+      new PeerWatch(
+        { node: cluster.node, incarnation, peer: name, ...timing },
+        {
+          onView: (view) => {
+            listener.onView(name, view);
+            this.#contactKnown();
+          },
+          onLost: (cause) => {
+            journal.line("warning", cause);
+            listener.onLost(name, cause);
+            this.#contactKnown();
+          },
+          onLan: (text) => journal.line("info", text),
+        },
+      );
+    this.#watches = new Map(nodes.map((peer) => [peer.name, watchOf(peer)]));
+  }
+
+  #contactKnown(): void {
+    const waiting = this.#onContact;
+    this.#onContact = null;
+    waiting?.();
+  }
+
+  /** Calls once, when a peer is next heard of or lost. */
+  onceContactKnown(then: () => void): void {
+    this.#onContact = then;
+  }
+
+  get #all(): PeerWatch[] {
+    return [...this.#watches.values()];
+  }
+
+  /** Is it known to be silent? */
+  isLost(peer: string): boolean {
+    return this.#watches.get(peer)?.isLost ?? true;
+  }
+
+  /** Other timings from now on. */
+  retime(timing: Timing): void {
+    for (const watch of this.#all) watch.retime(timing);
+  }
+
+  /** Once a beat: time passes. `now` is monotonic, ms. */
+  tick(now: number): void {
+    for (const watch of this.#all) watch.tick(now);
+  }
+
+  /** A datagram counted. */
+  onSign(sign: SignOfLife): void {
+    this.#watches.get(sign.from)?.onSign(sign);
+  }
+
+  /** A peer's newest beat, and what it says of this module. */
+  onBeat(from: string, beat: Beat, view: PeerView | null): void {
+    this.#watches.get(from)?.onBeat(from, beat, view);
+  }
+
+  /** Bytes came over the replication link of the one peer, at most `ageMs` ago. */
+  onStream(ageMs: number): void {
+    for (const watch of this.#all) watch.onStream(ageMs);
+  }
+
+  /** By lan, the peers that are heard there. */
+  hears(): Record<string, string[]> {
+    const hears: Record<string, string[]> = {};
+    for (const watch of this.#all)
+      for (const [lan, nodes] of Object.entries(watch.hears()))
+        hears[lan] = [...(hears[lan] ?? []), ...nodes];
+    return hears;
+  }
+
+  /** `heartbeat.LAN` and its state. */
+  resources(): ReturnType<PeerWatch["resources"]> {
+    return this.#all.flatMap((watch) => watch.resources());
+  }
+
+  /** What a peer last said, or UNKNOWN. */
+  status(peer: string): NodeStatus {
+    return this.#watches.get(peer)?.status() ?? silentStatus("");
+  }
+}

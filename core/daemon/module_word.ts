@@ -1,0 +1,90 @@
+/**
+ * What is said of a module on this node: to its peers in every heartbeat, and to people in `status`.
+ */
+import type { PeerView } from "../failover/types.ts";
+import type { ReintegrationProgress } from "../filesystem/control.ts";
+import type { NodeStatus } from "./engine.ts";
+import type { ModulePeers } from "./module_peers.ts";
+import type { ModuleResources } from "./module_resources.ts";
+import type { ReplicationReports } from "./replication_reports.ts";
+import type { Supervisor } from "./supervisor.ts";
+
+/** Why a module is kept from working with its peer, for people. */
+export interface Hold {
+  reason: string;
+  remedy?: string;
+}
+
+/** What it is made of. */
+export interface WordParts {
+  supervisor: Supervisor;
+  resources: ModuleResources;
+  replication: ReplicationReports;
+  peers: ModulePeers;
+  /** The other node of a mirror. */
+  peer: string | null;
+  /** Does the module replicate anything? */
+  replicates(): boolean;
+}
+
+/** A note for the peers is no longer than this. */
+const LONGEST_REASON = 300;
+
+/** See the top of the file. */
+export class ModuleWord {
+  /** Why this node's module may not go on with its peer as it is; shown in its status. */
+  hold: Hold | null = null;
+
+  constructor(private readonly parts: WordParts) {}
+
+  /** For the peers. */
+  view(): PeerView {
+    const { supervisor, resources, replication } = this.parts;
+    const { reintegration } = replication;
+    const { reason, since, remedy } = this.#explained();
+    return {
+      ...supervisor.view(resources.states),
+      note: {
+        reason: reason.slice(0, LONGEST_REASON),
+        since,
+        ...(remedy ? { remedy } : {}),
+        ...(reintegration ? { reintegration } : {}),
+      },
+    };
+  }
+
+  /** The state, and what keeps the module from going on. */
+  #explained(): ReturnType<Supervisor["status"]> {
+    const own = this.parts.supervisor.status();
+    if (this.hold === null) return own;
+    const { reason, remedy } = this.hold;
+    const isAtRest = own.state === "STOP" || own.state === "WAIT";
+    return {
+      ...own,
+      reason: isAtRest ? reason : `${own.reason}; ${reason}`,
+      ...(remedy === undefined ? {} : { remedy }),
+    };
+  }
+
+  /** For people. */
+  status(): NodeStatus {
+    const { resources, replication, replicates } = this.parts;
+    const own = this.#explained();
+    const mirror = replicates()
+      ? { reintegration: own.state === "SECOND" ? this.#copying : replication.reintegration }
+      : {};
+    return { ...own, ...mirror, resources: resources.all };
+  }
+
+  /** The reintegration under way, whichever end counts it: only the source knows how much there is to do. */
+  get #copying(): ReintegrationProgress | null {
+    const { replication, peers, peer } = this.parts;
+    return replication.reintegration ?? (peer === null ? null : (peers.status(peer).reintegration ?? null));
+  }
+
+  /** What a peer last said, or UNKNOWN. */
+  peerStatus(peer: string): NodeStatus {
+    const status = this.parts.peers.status(peer);
+    return status.state === "SECOND" ? { ...status, reintegration: this.#copying } : status;
+  }
+}

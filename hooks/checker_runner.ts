@@ -1,0 +1,128 @@
+/**
+ * Runs one checker once, in a process of its own, and ends it with all its children at the time limit or when nobody wants to know any more.
+ *
+ * A child for each look, not one that stays: it costs about 50 ms of one processor and nothing between two looks, where a child that stays costs its
+ * memory all the time; and a look can neither be spoilt by the last one nor outlive a new revision of the module.
+ */
+import { randomUUID } from "node:crypto";
+import { rmSync } from "node:fs";
+import * as v from "valibot";
+import { selfCommand } from "../core/platform/self.ts";
+import { checkerAnswerSchema, contextVariables, type HookCall, type HookOrder } from "./context.ts";
+import { hookEnvironment, limitedEnvironment } from "./environment.ts";
+import { limitsOf, type Permissions } from "./limits.ts";
+import type { LineSink } from "./output.ts";
+import { killFamily, RUN_MARK } from "./process_tree.ts";
+import { SECRETS_DIRECTORY } from "./sdk/secret.ts";
+import { masking, writeSecrets } from "./secret_files.ts";
+
+/** One checker to run. */
+export interface CheckerRun {
+  file: string;
+  kind: "typescript" | "executable";
+  /** `hook` is the resource, `action` is "check". */
+  context: HookCall;
+  timeoutMs: number;
+  env?: Readonly<Record<string, string>>;
+  permissions?: Permissions | undefined;
+  secrets?: Readonly<Record<string, string>>;
+  onOutput: LineSink;
+  /** Ends it at once. */
+  signal: AbortSignal;
+}
+
+/** What is read of what a checker prints. */
+const OUTPUT_BYTES_MAX = 64 * 1024;
+const DETAIL_LENGTH_MAX = 300;
+const LAST_WORDS_MS = 50;
+
+/** What a checker found. Rejects when it could not be run. */
+export async function runChecker(run: CheckerRun): Promise<{ state: "up" | "down"; detail: string }> {
+  run.signal.throwIfAborted();
+  const mark = randomUUID();
+  const secrets = run.secrets ?? {};
+  const directory = Object.keys(secrets).length === 0 ? null : writeSecrets(secrets);
+  try {
+    const child = spawn(run, mark, directory);
+    const kill = (): void => killFamily(child.pid, mark, true);
+    run.signal.addEventListener("abort", kill, { once: true });
+    const printed: string[] = [];
+    const read = Promise.all([follow(child.stdout, printed), follow(child.stderr, printed)]);
+    await child.exited;
+    // What it left running may keep the pipes open: what it printed itself is here by then.
+    await Promise.race([read, Bun.sleep(LAST_WORDS_MS)]);
+    run.signal.removeEventListener("abort", kill);
+    run.signal.throwIfAborted();
+    const lines = printed.join("").split("\n");
+    const answer = lines.find((line) => line.startsWith(mark))?.slice(mark.length);
+    const said = lines.filter((line) => line.trim() !== "" && !line.startsWith(mark));
+    const sink = masking(secrets, run.onOutput);
+    if (answer === undefined) return byStatus(run, child, said);
+    for (const line of said) sink(line);
+    const { state, detail = "" } = v.parse(checkerAnswerSchema, JSON.parse(answer));
+    return { state, detail: shown(detail, secrets) };
+  } finally {
+    if (directory !== null) rmSync(directory, { recursive: true });
+  }
+}
+
+function spawn(run: CheckerRun, mark: string, secrets: string | null) {
+  const limits = run.permissions === undefined ? null : limitsOf(run.permissions, run.context.dir);
+  const order: HookOrder = {
+    file: run.file,
+    kind: run.kind,
+    context: run.context,
+    timeoutMs: run.timeoutMs,
+    cgroup: null,
+    limits,
+    limited: false,
+    answerMark: mark,
+  };
+  const whole = hookEnvironment({
+    ...run.env,
+    ...contextVariables(run.context),
+    HOLDFAST_RESOURCE: run.context.hook,
+    [RUN_MARK]: mark,
+    ...(secrets === null ? {} : { [SECRETS_DIRECTORY]: secrets }),
+  });
+  return Bun.spawn(selfCommand("__hook"), {
+    cwd: run.context.dir,
+    env: limitedEnvironment(whole, limits?.env ?? true),
+    stdin: Buffer.from(JSON.stringify(order)),
+    stdout: "pipe",
+    stderr: "pipe",
+    detached: true,
+  });
+}
+
+async function follow(stream: ReadableStream<Uint8Array>, printed: string[]): Promise<void> {
+  const decoder = new TextDecoder();
+  let length = 0;
+  for await (const part of stream) {
+    // Read on to the end: who prints too much must not wait for somebody to read it.
+    if (length < OUTPUT_BYTES_MAX) printed.push(decoder.decode(part, { stream: true }));
+    length += part.length;
+  }
+}
+
+/** A program, or a script without a default export: its exit status is the answer, and the last that it printed tells why. */
+function byStatus(
+  { kind, context, secrets = {} }: CheckerRun,
+  { exitCode, signalCode }: { exitCode: number | null; signalCode: unknown },
+  said: readonly string[],
+): { state: "up" | "down"; detail: string } {
+  const last = shown(said.findLast((line) => !/^\s+at /.test(line))?.replace(/^error: /, "") ?? "", secrets);
+  if (exitCode === 0) return { state: "up", detail: last };
+  const how = signalCode === null ? `exit status ${exitCode}` : `killed by ${String(signalCode)}`;
+  const what = kind === "executable" ? `${how}: ${last}` : last;
+  return { state: "down", detail: last === "" ? `${context.hook}: ${how}` : what };
+}
+
+/** A detail that may be shown: short, and without secrets. */
+function shown(text: string, secrets: Readonly<Record<string, string>>): string {
+  let result = "";
+  masking(secrets, (line) => {
+    result = line;
+  })(text.slice(0, DETAIL_LENGTH_MAX));
+  return result;
+}
