@@ -37,12 +37,17 @@ function hierarchy(): string | null {
   return null;
 }
 
+/** The list that the hooks and checkers of a module keep of what they adopted. */
+export function adoptedList(varDir: string, module: string): string {
+  return join(varDir, "run", "adopted", module);
+}
+
 /** Makes (or finds again) the process group of one module. Two nodes on one machine differ by their var directory. */
 export function processGroup(varDir: string, module: string): ProcessGroup {
   const { dev, ino } = statSync(varDir);
   const node = createHash("sha256").update(`${varDir}\n${dev}\n${ino}`).digest("hex").slice(0, 12);
   const mark = `${node}.${module}`;
-  const adopted = join(varDir, "run", "adopted", module);
+  const adopted = adoptedList(varDir, module);
   const root = hierarchy();
   const path = root && join(root, "holdfast", mark);
   try {

@@ -87,6 +87,7 @@ export class CountingMirror {
       `vars.options=--network host --volume DATA:/data --volume RECORD:/told ${engine.options}`,
       "vars.command=/bin/busybox sh /counter.sh",
       "vars.patience=5",
+      "checkers.custom.containers.interval=1s",
     ];
     const mirror = await createMirror({
       files: templateFiles(engine.name, settings),

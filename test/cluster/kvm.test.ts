@@ -69,11 +69,8 @@ async function countsOn(mirror: Mirror, node: Node, other: Node | null): Promise
 }
 
 t.test("a guest of KVM", { skip }, async (t) => {
-  const files = templateFiles("kvm", [
-    "replicate.paths.0.path=DATA",
-    "vars.directory=DATA",
-    "vars.shutdown=20s",
-  ]);
+  const settings = ["replicate.paths.0.path=DATA", "vars.directory=DATA", "vars.shutdown=20s"];
+  const files = templateFiles("kvm", [...settings, "checkers.custom.guest.interval=1s"]);
   const mirror = await createMirror({ files, prepare });
   const { n1, n2, bed } = mirror;
   await using _ = bed;
@@ -126,6 +123,8 @@ t.test("a guest of KVM", { skip }, async (t) => {
   t.equal(await virsh(n1, "list", "--all"), "");
 
   await virsh(n2, "suspend", "vm1");
+  await countsOn(mirror, n2, n1);
+  t.match((await n2.holdfast(["log", "db"])).stdout, "vm1 is paused", "the checker saw it: started anew");
   await n2.holdfast(["stop", "db"]);
-  t.strictSame([guestsOn(n2), await virsh(n2, "list", "--all")], [[], ""], "a paused guest is stopped too");
+  t.strictSame([guestsOn(n2), await virsh(n2, "list", "--all")], [[], ""], "a stop stops it");
 });
