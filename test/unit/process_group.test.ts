@@ -13,9 +13,10 @@ const scratch = mkdtempSync(join(tmpdir(), "holdfast-group-"));
 t.teardown(() => rmSync(scratch, { recursive: true }));
 const group = processGroup(scratch, "db");
 
-t.test("processes in cgroups that an application made itself are members, and die", async (t) => {
-  if (!group.path) return t.skip("no cgroup can be made here");
-  const inner = join(group.path, "container", "inner");
+const skip = group.path ? false : "no cgroup can be made here";
+
+t.test("processes in cgroups that an application made itself are members, and die", { skip }, async (t) => {
+  const inner = join(group.path!, "container", "inner");
   mkdirSync(inner, { recursive: true });
   const child = Bun.spawn(["sleep", "100"]);
   writeFileSync(join(inner, "cgroup.procs"), String(child.pid));
