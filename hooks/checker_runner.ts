@@ -76,6 +76,7 @@ function spawn(run: CheckerRun, mark: string, secrets: string | null) {
     cgroup: null,
     limits,
     limited: false,
+    services: null,
     answerMark: mark,
   };
   const whole = hookEnvironment({

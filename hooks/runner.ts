@@ -15,6 +15,7 @@ import { followOutput, type LineSink } from "./output.ts";
 import { killFamily, RUN_MARK } from "./process_tree.ts";
 import { SECRETS_DIRECTORY } from "./sdk/secret.ts";
 import { masking, writeSecrets } from "./secret_files.ts";
+import type { ServiceOrder } from "./services.ts";
 
 /** One hook to run. */
 export interface HookRun {
@@ -33,6 +34,8 @@ export interface HookRun {
   permissions?: Permissions | undefined;
   /** Values by name: files for this run alone, masked in what is printed. */
   secrets?: Readonly<Record<string, string>>;
+  /** Services to start or stop, in the place of a file. */
+  services?: ServiceOrder;
   /** Ends the hook at once, like its time limit. */
   signal?: AbortSignal;
 }
@@ -84,6 +87,7 @@ function spawn(run: HookRun, secrets: string | null, mark: string) {
     cgroup: run.cgroupPath ?? null,
     limits,
     limited: false,
+    services: run.services ?? null,
     answerMark: null,
   };
   const variables = { ...run.env, ...contextVariables(run.context), [RUN_MARK]: mark };

@@ -7,6 +7,7 @@
 import { compose } from "./compose.ts";
 import { readParts } from "./embed.ts" with { type: "macro" };
 import type { Parts } from "./embed.ts";
+import { CLOUD_ROWS } from "./providers.ts";
 
 /** One service. */
 export interface Row {
@@ -40,34 +41,72 @@ const ROWS: readonly Row[] = [
     name: "mirror",
     kind: "mirror",
     systems: ["Linux", "Windows"],
-    summary: "any application: fill in how it starts and stops",
+    summary: "any application: a service's name, or how it starts and stops",
     parts: ["mirror", "shared/mirror"],
     real: "as it stands, in the tests of the engine on Linux",
     standIn: "on Windows",
+  },
+  {
+    name: "farm",
+    kind: "farm",
+    systems: ["Linux", "Windows"],
+    summary: "any application on every node: a service's name, or how it starts and stops",
+    parts: ["farm", "shared/starts_both", "shared/farm"],
+    words: { kind: "farm" },
+    standIn:
+      "its hooks do nothing until you fill them in, and their own test runs them; nothing of it on Windows",
+  },
+  {
+    name: "light",
+    kind: "light",
+    systems: ["Linux", "Windows"],
+    summary: "any application on one node, watched and started again there",
+    parts: ["light", "shared/starts_both", "shared/light"],
+    words: { kind: "light" },
+    standIn:
+      "its hooks do nothing until you fill them in, and their own test runs them; nothing of it on Windows",
   },
   {
     name: "postgresql",
     kind: "mirror",
     systems: LINUX,
     summary: "PostgreSQL, its data directory replicated",
-    parts: ["postgresql", "shared/node_check", "shared/database", "shared/mirror"],
-    real: "PostgreSQL 15 of Debian 12 under pgbench, through power cuts of either node and of both",
+    parts: ["postgresql", "shared/node_check", "shared/owner", "shared/database", "shared/mirror"],
+    real: "PostgreSQL 15 of Debian 12 under pgbench: power cuts of either node and of both",
   },
   {
     name: "mariadb",
     kind: "mirror",
     systems: LINUX,
     summary: "MariaDB, its data directory replicated",
-    parts: ["mariadb", "shared/node_check", "shared/database", "shared/mirror"],
-    real: "MariaDB 10.11 of Debian 12",
+    parts: ["mariadb", "shared/node_check", "shared/owner", "shared/database", "shared/mirror"],
+    real: "MariaDB 10.11 of Debian 12 while a client commits: a power cut, a crash, a server that hangs, a swap, another user number on the other node",
   },
   {
     name: "redis",
     kind: "mirror",
     systems: LINUX,
     summary: "Redis, every write on both disks before it is answered",
-    parts: ["redis", "shared/node_check", "shared/database", "shared/mirror"],
-    real: "Redis 7.0 of Debian 12",
+    parts: ["redis", "shared/node_check", "shared/owner", "shared/database", "shared/mirror"],
+    real: "Redis 7.0 of Debian 12 while a client writes: a power cut, a crash while it rewrites its file, a server that hangs, a swap",
+  },
+  {
+    name: "oracle",
+    kind: "mirror",
+    systems: LINUX,
+    summary: "Oracle Database, its files replicated",
+    parts: ["oracle", "shared/node_check", "shared/mirror"],
+    standIn:
+      "its hooks have met a recorded stand-in of sqlplus and lsnrctl, which answers as their manuals say, and no Oracle",
+  },
+  {
+    name: "sqlserver",
+    kind: "mirror",
+    systems: LINUX,
+    summary: "SQL Server, its data directory replicated",
+    parts: ["sqlserver", "shared/node_check", "shared/owner", "shared/mirror"],
+    standIn:
+      "its hooks have met a recorded stand-in of sqlcmd and of the unit mssql-server, which answer as their manuals say, and no SQL Server",
   },
   {
     name: "nginx",
@@ -114,6 +153,15 @@ const ROWS: readonly Row[] = [
       quit: "SIGWINCH",
     },
     real: "Apache 2.4 of Debian 12: start, reload, stop, crash, a configuration with a fault",
+  },
+  {
+    name: "iis",
+    kind: "farm",
+    systems: ["Windows"],
+    summary: "IIS on every node",
+    parts: ["iis", "shared/farm"],
+    standIn:
+      "its hooks have met a recorded stand-in of appcmd.exe, which answers as its manual says, and no Windows",
   },
   {
     name: "kvm",
@@ -165,6 +213,7 @@ const ROWS: readonly Row[] = [
     real: "Podman 4.3 of Debian 12 through a swap, a power cut and a fencing",
     standIn: "compose files",
   },
+  ...CLOUD_ROWS,
   {
     name: "demo",
     kind: "mirror",

@@ -73,29 +73,34 @@ function marked(mark: string): number[] {
     .map(Number);
 }
 
-/** A cgroup and those that were made in it, such as a container's; the innermost first. */
-function nested(path: string): string[] {
+/** What `look` finds in a cgroup, [] when that has gone meanwhile. */
+function inCgroup<T>(look: () => T[]): T[] {
   try {
-    const inner = readdirSync(path, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-    return [...inner.flatMap(({ name }) => nested(join(path, name))), path];
+    return look();
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    if (["ENOENT", "ENODEV"].includes((error as NodeJS.ErrnoException).code ?? "")) return [];
     throw error;
   }
 }
 
-function inCgroup(path: string): number[] {
-  try {
-    return readFileSync(join(path, "cgroup.procs"), "utf8").split("\n").filter(Boolean).map(Number);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-    throw error;
-  }
+/** A cgroup and those that were made in it, such as a container's; the innermost first. */
+function nested(path: string): string[] {
+  const inner = inCgroup(() =>
+    readdirSync(path, { withFileTypes: true }).filter((entry) => entry.isDirectory()),
+  );
+  return [...inner.flatMap(({ name }) => nested(join(path, name))), path];
+}
+
+/** Processes of a cgroup and of those in it. */
+function livingIn(path: string): number[] {
+  return nested(path).flatMap((one) =>
+    inCgroup(() => readFileSync(join(one, "cgroup.procs"), "utf8").split("\n").filter(Boolean).map(Number)),
+  );
 }
 
 /** The module's living processes. */
 export function members({ path, mark, adopted: list }: ProcessGroup): number[] {
-  const own = path ? nested(path).flatMap(inCgroup) : marked(mark);
+  const own = path ? livingIn(path) : marked(mark);
   return [...new Set([...own, ...adopted(list)])];
 }
 
@@ -111,7 +116,31 @@ export function killAll({ path, mark, adopted: list }: ProcessGroup): void {
   }
 }
 
+/** The directory of a systemd unit's cgroup, as systemd calls it; null where it has none. In a container, systemd's root is not the hierarchy's. */
+function serviceDirectory(cgroup: string): string | null {
+  const root = hierarchy();
+  if (root === null) return null;
+  const own = /^0::(.*)$/m.exec(readFileSync("/proc/1/cgroup", "utf8"))?.[1] ?? "/";
+  const path = join(root, own.replace(/\/init\.scope$/, ""), cgroup);
+  return existsSync(path) ? path : null;
+}
+
+/** Living processes of a systemd unit, below its cgroup. */
+export function serviceMembers(cgroup: string): number[] {
+  const path = serviceDirectory(cgroup);
+  return path === null ? [] : livingIn(path);
+}
+
+/** Kills every process of a systemd unit. Harmless when there is none. */
+export function killService(cgroup: string): void {
+  const path = serviceDirectory(cgroup);
+  if (path === null) return;
+  if (existsSync(join(path, "cgroup.kill"))) writeFileSync(join(path, "cgroup.kill"), "1");
+  else for (const pid of livingIn(path)) process.kill(pid, "SIGKILL");
+}
+
 /** Removes the empty cgroup of a module that is no longer configured. */
 export function dissolve(group: ProcessGroup): void {
-  if (group.path && members(group).length === 0) for (const path of nested(group.path)) rmdirSync(path);
+  if (group.path && existsSync(group.path) && members(group).length === 0)
+    for (const path of nested(group.path)) rmdirSync(path);
 }

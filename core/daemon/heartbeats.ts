@@ -112,7 +112,7 @@ export class Heartbeats {
     this.guardian.alive();
     // Neither a claim nor an address is renewed before it is known whether they are still this node's.
     if (!this.guardian.isAwake()) return;
-    for (const runtime of this.modules.values()) runtime.holdAddresses();
+    for (const runtime of this.modules.values()) runtime.renew();
     const views: Record<string, Beat["views"][string]> = {};
     for (const [name, runtime] of this.modules) if (runtime.booted) views[name] = runtime.view();
     const revisions = this.revisions()?.own() ?? {};

@@ -8,6 +8,7 @@ import type { Probe } from "../checks/probe.ts";
 import { type CheckerOrder, customProbe } from "../checks/probes/custom.ts";
 import { httpProbe } from "../checks/probes/http.ts";
 import { processProbe } from "../checks/probes/process.ts";
+import { serviceProbe } from "../checks/probes/service.ts";
 import { tcpProbe } from "../checks/probes/tcp.ts";
 import { CheckRunner } from "../checks/runner.ts";
 import type { Cluster } from "../cluster/cluster.ts";
@@ -130,6 +131,8 @@ export class ModuleChecks {
         return httpProbe(subject);
       case "process":
         return processProbe(subject, notice);
+      case "service":
+        return serviceProbe(subject.name, notice);
       case "custom":
         return customProbe(() => this.#order(check, subject.name));
       default:

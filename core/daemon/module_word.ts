@@ -23,6 +23,7 @@ export interface WordParts {
   peers: ModulePeers;
   /** The other node of a mirror. */
   peer: string | null;
+  isMirror: boolean;
   /** Does the module replicate anything? */
   replicates(): boolean;
 }
@@ -84,7 +85,8 @@ export class ModuleWord {
 
   /** What a peer last said, or UNKNOWN. */
   peerStatus(peer: string): NodeStatus {
-    const status = this.parts.peers.status(peer);
+    const told = this.parts.peers.status(peer);
+    const status = this.parts.isMirror ? told : { ...told, upToDate: null };
     return status.state === "SECOND" ? { ...status, reintegration: this.#copying } : status;
   }
 }

@@ -54,7 +54,7 @@ const SERVERS: Record<string, WebServer> = {
     },
     config: (place) => place,
     pid: (place) => `${place}/apache2.pid`,
-    fault: /line \d+ of \/.*\/apache2\.conf: Invalid command 'nonsense'/,
+    fault: /line \d+ of \/.*\/apache2\.conf:\s+Invalid command 'nonsense'/,
   },
 };
 

@@ -5,7 +5,8 @@ import { existsSync, readFileSync, rmSync } from "node:fs";
 import { appendFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { $, defineHook, log } from "holdfast";
-import { giveTo, makeWhole, serverIn } from "../lib/server.ts";
+import { giveTo } from "../lib/owner.ts";
+import { makeWhole, serverIn } from "../lib/server.ts";
 
 /** Removes what a server that was killed left behind: by now its pid may be somebody else's, and PostgreSQL would believe it. */
 function removeStaleLocks(data: string, socketLock: string): void {

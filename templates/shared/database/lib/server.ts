@@ -1,5 +1,5 @@
 /**
- * What the hooks of a database have in common: its directory, its user, and the server that runs in it.
+ * What the hooks of a database have in common: its directory, and the server that runs in it.
  */
 import {
   existsSync,
@@ -9,7 +9,6 @@ import {
   realpathSync,
   renameSync,
   rmSync,
-  statSync,
 } from "node:fs";
 import { dirname } from "node:path";
 import process from "node:process";
@@ -45,17 +44,6 @@ export async function makeWhole(
   await $`find ${fresh} -exec sync {} +`;
   renameSync(fresh, directory);
   await $`sync ${dirname(directory)}`;
-}
-
-/** Gives the directory to the user when its number is another one on this node than on the one that made the files. */
-export async function giveTo(user: string, directory: string): Promise<void> {
-  const uid = Number(await $`id -u ${user}`.text());
-  if (statSync(directory).uid === uid) return;
-  log.warning(
-    `${directory} belongs to user number ${statSync(directory).uid}, and ${user} is ${uid} on this node: changing it. Give ${user} the same number on both nodes, and a failover is spared this`,
-  );
-  // The directory itself last: when this is interrupted, it is done again.
-  await $`find ${directory} -depth -exec chown -h ${user}: {} +`;
 }
 
 /** Is there such a process? */
