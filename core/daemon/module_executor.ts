@@ -3,6 +3,7 @@
  * the replication process, fences. Each is harmless when done twice, since a crash may fall between doing and knowing.
  */
 import { basename, join } from "node:path";
+import { ADOPTED_FILE } from "../../hooks/adopted.ts";
 import type { HookCall } from "../../hooks/context.ts";
 import { runHook } from "../../hooks/runner.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
@@ -238,7 +239,7 @@ export class ModuleExecutor implements Executor {
       kind: hook.kind,
       context: this.#call(effect, attempt),
       timeoutMs: Math.max(1, timeoutMs),
-      env: { [MARK]: group.mark, HOLDFAST_VAR: varDir },
+      env: { [MARK]: group.mark, [ADOPTED_FILE]: group.adopted, HOLDFAST_VAR: varDir },
       permissions: definition.config.permissions,
       cgroupPath: group.path,
       ...this.output.place(),
