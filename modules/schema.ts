@@ -123,11 +123,14 @@ const rule = mapping({
   then: oneOf("swap", "stop", "stopstart", "restart", "wait"),
 });
 
+const port = whole(1, 65_535);
+
 /** What every kind of module has. */
 const common = {
   services: v.optional(list(serviceName, 64), []),
   heartbeat: v.optional(heartbeat, {}),
   virtualIps: v.optional(list(virtualIp, 64, false), []),
+  probe: v.optional(mapping({ port })),
   boot: v.optional(oneOf("auto", "always", "never"), "auto"),
   maxLoop: v.optional(
     mapping({
@@ -162,7 +165,6 @@ const mirror = mapping({
   ...common,
 });
 
-const port = whole(1, 65_535);
 const portRange = text('a port or a range such as "8000-8010"', /^\d{1,5}-\d{1,5}$/, 11);
 
 const farm = mapping({

@@ -3,11 +3,10 @@
  */
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { followOutput, stopFollowing } from "../../hooks/output.ts";
 import type { Commit } from "../../modules/history/history.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
 import type { Cluster, ClusterNode } from "../cluster/cluster.ts";
-import type { Command, DurableRecord, PeerView } from "../failover/types.ts";
+import type { Command, DurableRecord, ModuleState, PeerView } from "../failover/types.ts";
 import type { ReplicationCounters, VerifyResult } from "../filesystem/control.ts";
 import type { VirtualIp } from "../network/virtual_ip.ts";
 import { type Adopted, adopt } from "./adoption.ts";
@@ -18,12 +17,14 @@ import type { GuardianLink, Welcome } from "./guardian_link.ts";
 import { FENCE_BEGINS } from "./guardian_protocol.ts";
 import { rhythmOf, timeoutsOf } from "./heartbeat_timing.ts";
 import { Journal } from "./journal.ts";
+import { Lease } from "./lease.ts";
 import { ModuleChecks } from "./module_checks.ts";
 import { ModuleExecutor, replicationOf } from "./module_executor.ts";
 import type { ModuleFacts } from "./module_facts.ts";
 import { ModulePeers } from "./module_peers.ts";
 import { ModuleResources } from "./module_resources.ts";
 import { type Hold, ModuleWord } from "./module_word.ts";
+import type { NodeSecrets } from "./node_secrets.ts";
 import { RecordFile } from "./record.ts";
 import type { Replacement } from "./replacement.ts";
 import { ReplicationLink } from "./replication_link.ts";
@@ -46,6 +47,7 @@ export interface NodeParts {
   publish(): void;
   /** Nodes whose heartbeats are heard now. */
   heard(): ReadonlySet<string>;
+  secrets: Pick<NodeSecrets, "lack" | "values">;
 }
 
 /** Who wants to know how a module is. */
@@ -55,6 +57,9 @@ export interface RuntimeListener {
   /** One of the other nodes is silent. */
   peerLost(peer: string): void;
 }
+
+/** States in which a node is the one, or one of those, that clients are for. */
+const SERVING: ReadonlySet<ModuleState> = new Set(["PRIM", "ALONE", "UP"]);
 
 /** A module of this node. */
 export class ModuleRuntime {
@@ -71,6 +76,7 @@ export class ModuleRuntime {
   booted = false;
   readonly peers: ModulePeers;
   readonly #addresses: VirtualAddresses;
+  readonly #lease = new Lease(() => this.#timeouts.promised);
   readonly #peer: ClusterNode | null;
   /** The nodes that work with the same revision as this one; none where this node is not one of the module's. */
   readonly partners: readonly string[];
@@ -94,7 +100,7 @@ export class ModuleRuntime {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.opened = promise;
     this.#nowOpened = resolve;
-    const { varDir, cluster, guardian } = parts;
+    const { varDir, cluster, guardian, secrets } = parts;
     const { config, name } = definition;
     const logDir = join(varDir, "log", name);
     mkdirSync(logDir, { recursive: true, mode: 0o700 });
@@ -120,6 +126,7 @@ export class ModuleRuntime {
       addresses: this.#addresses,
       record: this.#recordFile,
       journal: this.journal,
+      secrets,
       tellCopy: (word) => this.#supervisor.tell({ type: "copy", word }),
       publish: () => this.#changed(),
       check: (scope) => this.#checks.look(scope),
@@ -144,6 +151,7 @@ export class ModuleRuntime {
       resources: this.#resources,
       definition: () => this.#definition,
       state: () => this.#supervisor.status().state,
+      secrets: () => this.#executor.output.secrets(),
     });
     this.#replication = this.#reports();
     this.#word = new ModuleWord({
@@ -154,6 +162,7 @@ export class ModuleRuntime {
       peer: this.peer,
       isMirror: config.kind === "mirror",
       replicates: () => replicationOf(this.definition) !== null,
+      lack: () => secrets.lack(name, this.definition.config.secrets),
     });
   }
 
@@ -272,7 +281,7 @@ export class ModuleRuntime {
   /** Reads what survived, and adopts what still runs or clears it away. Returns whether the module is to start now, as after a boot. */
   async open(): Promise<boolean> {
     const record = await this.#recordFile.read();
-    followOutput(this.#executor.scriptLog, (line) => this.journal.line("script", line));
+    this.#executor.output.follow();
     // Services that run, of a module that did not, are nobody's earlier life.
     if (record.running) await this.#lookAtServices();
     const adopted = await this.#adopt(record);
@@ -349,6 +358,7 @@ export class ModuleRuntime {
   #changed(): void {
     const { state, readiness } = this.#supervisor.status();
     const { guardian } = this.parts;
+    this.#lease.follow(SERVING.has(state));
     guardian.settled(this.definition.name, readiness === "Ready" ? state : null);
     // At rest there is nothing that a late daemon could endanger.
     if (readiness === "NotReady" && (state === "STOP" || state === "WAIT"))
@@ -384,9 +394,21 @@ export class ModuleRuntime {
     return this.#word.view();
   }
 
-  /** Moves the kernel's deadline for the virtual addresses on, while they are ours. */
-  holdAddresses(): void {
+  /** Once a beat: this node may be heard for a while longer, if it still may; the kernel's deadline for the virtual addresses moves on. */
+  renew(): void {
+    this.#lease.renew();
     this.#addresses.hold();
+  }
+
+  /** May clients be sent here, this instant? A daemon that slept past its lease says no until the core has decided anew. */
+  get serves(): boolean {
+    const { state, readiness } = this.#supervisor.status();
+    return readiness === "Ready" && SERVING.has(state) && this.#lease.isHeld;
+  }
+
+  /** The TCP port on which load balancers ask that; null where nobody does. */
+  get probePort(): number | null {
+    return this.definition.config.probe?.port ?? null;
   }
 
   /** Why this node's module may not go on with its peer as it is. */
@@ -456,7 +478,7 @@ export class ModuleRuntime {
   async dispose(): Promise<void> {
     this.#checks.close();
     this.#supervisor.dispose();
-    stopFollowing(this.#executor.scriptLog);
+    this.#executor.output.stop();
     this.link.removeAllListeners();
     this.parts.guardian.disarm(this.definition.name);
     if (this.link.connected) await this.link.request({ op: "exit" });

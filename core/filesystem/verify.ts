@@ -34,6 +34,8 @@ const RETRY_AFTER = 1300;
 const TRIES = 4;
 /** This try is the last. */
 export const LAST_TRY = TRIES - 1;
+/** What is not known of a directory that cannot be listed. */
+const BELOW = "names and what lies below";
 /** How often a directory is listed a little at a time, before it is in one go. */
 const MOST_TORN = 3;
 
@@ -144,7 +146,8 @@ export class Verification {
     const parts = unreadableParts(said);
     for (const { what, error } of parts) {
       const key = `${node} ${what} ${path}`;
-      if (!this.#known.has(key)) this.#result.unreadable.push({ path, node, what, error });
+      const isPart = what === "names" && this.#known.has(`${node} ${BELOW} ${path}`);
+      if (!isPart && !this.#known.has(key)) this.#result.unreadable.push({ path, node, what, error });
       this.#known.add(key);
     }
     return parts.length > 0;
@@ -208,6 +211,8 @@ export class Verification {
     const known = readAttributes(fd, this.#frame);
     const { mode, size } = this.#frame;
     const type = known < 0 ? 0 : mode & S_IFMT;
+    // Its bytes are not looked at: not even if its attributes can be read when it is asked about again.
+    if (known < 0) this.#notOpened(question.id, "all of it", known);
     if (enter || type === S_IFDIR) {
       this.#list(question, fd, enter, 0);
       return;
@@ -222,7 +227,7 @@ export class Verification {
   #list(question: Question, fd: number, enter: boolean, torn: number): void {
     const listing = this.#tree.listingKnown(question.id);
     if (typeof listing === "number") {
-      this.#notOpened(question.id, "names", listing);
+      this.#notOpened(question.id, enter ? BELOW : "names", listing);
       close(fd);
       return;
     }
@@ -248,10 +253,10 @@ export class Verification {
   /** The listing is at its end: of a directory that changed meanwhile it begins anew, in the end a little later. */
   #looked(look: Look, isLast: boolean): void {
     const { question, fd, listing, description, children, torn } = look;
+    // What it holds is not looked at: not even if it can be listed when it is asked about again.
+    if (listing.failed !== 0 && children !== null) this.#notOpened(question.id, BELOW, listing.failed);
     if (!description.isTorn || isLast) {
       this.#ask(question, description.text(listing.failed), new Uint8Array(0));
-      // What it holds is not looked at: not even if it can be listed when it is asked about again.
-      if (listing.failed !== 0 && children !== null) this.#notOpened(question.id, "names", listing.failed);
       for (const child of children ?? []) this.#ahead.push(child);
       this.#endLook();
       return;

@@ -29,6 +29,7 @@ function moduleFiles(): Record<string, string> {
   return templateFiles("postgresql", [
     "replicate.paths.0.path=DATA",
     "vars.data=DATA/data",
+    "processes.postgres.argumentsRegex=postgres -D DATA/data ",
     `vars.bin=${BIN}`,
     "vars.auth=trust",
     `virtualIps.0.address=${VIRTUAL_IP}/24`,

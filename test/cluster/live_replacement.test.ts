@@ -12,6 +12,7 @@ t.setTimeout(170_000);
 /** What may run meanwhile: nothing that touches the application. The secondary was away for a moment, and that is told. */
 const told = [...SCRIPTS.left, ...SCRIPTS.joined];
 const KILLS = 10;
+const METADATA_KILLS = 3;
 
 /** Kills a node's replication process and waits until another is there; returns how long nothing was acknowledged, ms. */
 async function replaced(life: Life, what: string): Promise<number> {
@@ -72,6 +73,27 @@ t.test(
     }
     life.nothingLost("after", n1);
     await life.verified("after", n1);
+  },
+);
+
+t.test(
+  "a change that was answered and not told yet when the replication process was killed reaches the secondary",
+  onRealNodes,
+  async (t) => {
+    const application = `${process.execPath} ${import.meta.dir}/live_metadata.ts DATA RECORD $HOLDFAST_NODE`;
+    const life = await startLife(t, { application });
+    const { n1 } = life;
+    await life.writesGoOn("before");
+    for (let kill = 1; kill <= METADATA_KILLS; kill++) {
+      const what = `kill ${kill}`;
+      await Bun.sleep(Math.random() * 200);
+      await replaced(life, what);
+      await life.mirror.settled("PRIM", "SECOND", "30s");
+      const failed = `${life.mirror.bed.dir}/n1.application`;
+      t.notOk(existsSync(failed) && readFileSync(failed, "utf8"), `${what}: the application saw no error`);
+      // Before the next one: its reintegration would mend what this one left out.
+      await life.verified(what, n1);
+    }
   },
 );
 

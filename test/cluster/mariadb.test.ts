@@ -53,6 +53,8 @@ t.test("MariaDB keeps what was committed, whatever ends it", { skip }, async (t)
   chmodSync(bed.dir, 0o755);
   const { n1, n2 } = mirror;
   await renumber(n2);
+  // What was made of a data directory by a machine that lost its power.
+  await n1.exec(["mkdir", "-p", `${mirror.data}/data.new/mysql`]);
   await mirror.start("60s");
   await sql(
     n1,
@@ -71,11 +73,10 @@ t.test("MariaDB keeps what was committed, whatever ends it", { skip }, async (t)
   const server = (node: Node) => node.processes().find(({ command }) => command.includes("/mariadbd "))!.pid;
   const began = ledger.committed.length;
   process.kill(server(n2), "SIGKILL");
-  await n2.holdfast(["restart", "db"]);
   t.match(
     await examine(ledger, n2),
     /none missing/,
-    "after a crash, with its socket and pid file left behind",
+    "after a crash it is started again, with its socket and pid file left behind",
   );
   process.kill(server(n2), "SIGSTOP");
   await n2.holdfast(["swap", "db"]);

@@ -1,13 +1,13 @@
 /**
  * Templates: each is a module without fault as it stands, and takes the user's values.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import t from "tap";
 import { checkModule } from "../../modules/mod.ts";
 import { TEMPLATES } from "../../templates/catalog.ts";
-import { compose } from "../../templates/compose.ts";
+import { compose, testedOf } from "../../templates/compose.ts";
 import { instantiate, parseSetting } from "../../templates/instantiate.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "holdfast-templates-"));
@@ -22,9 +22,10 @@ function write(name: string, files: Readonly<Record<string, string>>): string {
   return join(scratch, name);
 }
 
-/** What is wrong with a module; what this version does not do yet is not the template's fault. */
+/** What is wrong with a module, or will hurt; what this version does not do yet is not the template's fault. */
 function errorsOf(directory: string): string[] {
-  return checkModule(directory).errors.filter((error) => !error.includes("not supported by this version"));
+  const { errors, warnings } = checkModule(directory);
+  return [...errors, ...warnings].filter((error) => !error.includes("not supported by this version"));
 }
 
 for (const template of TEMPLATES)
@@ -38,6 +39,26 @@ for (const template of TEMPLATES)
     );
     t.strictSame(template.files, template.files, "and the same each time, byte for byte");
   });
+
+t.test("docs/templates.md lists each, as the catalogue has it", async (t) => {
+  const page = readFileSync(join(import.meta.dir, "../../docs/templates.md"), "utf8");
+  const rows = page.split("\n").filter((line) => line.startsWith("| `"));
+  t.strictSame(
+    rows,
+    TEMPLATES.map(({ name, kind, systems, summary, ...template }) => {
+      const tested = testedOf(template).replaceAll("\n", " ");
+      return `| \`${name}\` | ${kind} | ${systems.join(", ")} | ${summary} | ${tested} |`;
+    }),
+  );
+});
+
+t.test("one name is enough where there is a list of names", async (t) => {
+  const farm = TEMPLATES.find(({ name }) => name === "farm")!;
+  const yaml = (...settings: string[]) => instantiate(farm, settings.map(parseSetting))["module.yaml"]!;
+  t.match(yaml("services=nginx"), /^services: \[ ?nginx ?\] # services of the system/m);
+  t.match(yaml("services=[nginx, redis]"), /^services: \[ ?nginx, redis ?\]/m);
+  t.throws(() => yaml("virtualIps=10.0.0.1/24"), /holds a list or a mapping/);
+});
 
 t.test("a row that does not fit its parts is refused", async (t) => {
   const row = { name: "x", kind: "light", systems: ["Linux"], summary: "s", real: "here" } as const;

@@ -4,7 +4,8 @@
 import { existsSync } from "node:fs";
 import { dirname } from "node:path";
 import { $, defineHook, log } from "holdfast";
-import { giveTo, makeWhole, serverIn, untilServes } from "../lib/server.ts";
+import { giveTo } from "../lib/owner.ts";
+import { makeWhole, serverIn, untilServes } from "../lib/server.ts";
 
 export default defineHook(async ({ vars, dir }) => {
   const { bin, user, data, port, run } = vars as Record<string, string>;

@@ -5,7 +5,8 @@ import { existsSync, readFileSync, rmSync } from "node:fs";
 import { appendFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { $, defineHook, log } from "holdfast";
-import { giveTo, makeWhole, serverIn } from "../lib/server.ts";
+import { giveTo } from "../lib/owner.ts";
+import { makeWhole, serverIn } from "../lib/server.ts";
 
 /** Removes what a server that was killed left behind: by now its pid may be somebody else's, and PostgreSQL would believe it. */
 function removeStaleLocks(data: string, socketLock: string): void {
@@ -18,7 +19,7 @@ export default defineHook(async ({ vars }) => {
   if (!existsSync(`${data}/PG_VERSION`)) {
     log(`${data} is empty: making a database cluster`);
     await makeWhole(data, user, async (fresh) => {
-      const options = ["--data-checksums", "--auth-local=peer", `--auth-host=${auth}`];
+      const options = ["--no-sync", "--data-checksums", "--auth-local=peer", `--auth-host=${auth}`];
       await $`runuser -u ${user} -- ${bin}/initdb -D ${fresh} ${options}`.cwd("/");
       await appendFile(`${fresh}/pg_hba.conf`, `host all all ${allow} ${auth}\n`);
     });

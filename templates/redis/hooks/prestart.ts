@@ -2,7 +2,7 @@
  * Whether this node could run Redis, before it has to.
  */
 import { defineHook } from "holdfast";
-import { checkNode } from "../lib/server.ts";
+import { checkNode } from "../lib/node_check.ts";
 
 export default defineHook(async ({ vars }) => {
   await checkNode({

@@ -5,7 +5,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { $, defineHook, log } from "holdfast";
 import { answers, passwordOf } from "../lib/client.ts";
-import { giveTo, makeWhole, serverIn, untilServes } from "../lib/server.ts";
+import { giveTo } from "../lib/owner.ts";
+import { makeWhole, serverIn, untilServes } from "../lib/server.ts";
 
 export default defineHook(async ({ vars, dir }) => {
   const { bin, user, data, port, run } = vars as Record<string, string>;
@@ -23,6 +24,7 @@ export default defineHook(async ({ vars, dir }) => {
         `dir "${data}"`,
         `port ${port}`,
         `unixsocket "${run}/redis.sock"`,
+        `pidfile "${run}/redis.pid"`,
         `logfile "${logFile}"`,
         "daemonize yes",
       ],

@@ -1,5 +1,5 @@
 /**
- * What the hooks of a database have in common: its directory, its user, and the server that runs in it.
+ * What the hooks of a database have in common: its directory, and the server that runs in it.
  */
 import {
   existsSync,
@@ -9,41 +9,10 @@ import {
   realpathSync,
   renameSync,
   rmSync,
-  statSync,
 } from "node:fs";
 import { dirname } from "node:path";
 import process from "node:process";
 import { $, log, waitFor } from "holdfast";
-
-/**
- * What must be so on every node that may have to run the server: it is found out when the module starts there, rather than in
- * the middle of a failover. The distribution's own service must neither run the server too nor start it at boot.
- */
-export async function checkNode({
-  programs,
-  user,
-  unit,
-}: {
-  programs: string[];
-  user: string;
-  unit: string;
-}): Promise<void> {
-  for (const program of programs)
-    if (!existsSync(program))
-      throw new Error(`${program} is not on this node: install it, or fit vars in module.yaml`);
-  if ((await $`id -u ${user}`.nothrow().quiet()).exitCode !== 0)
-    throw new Error(`this node has no user ${user}`);
-  if ((await $`test -d /run/systemd/system`.nothrow()).exitCode !== 0) return;
-  const says = async (question: string) => (await $`systemctl ${question} ${unit}`.nothrow().text()).trim();
-  if ((await says("is-enabled")) === "enabled") {
-    await $`systemctl disable ${unit}`;
-    log(`${unit} is no longer started at boot: this module starts the server, where and when it should run`);
-  }
-  if ((await says("is-active")) === "active")
-    throw new Error(
-      `${unit} runs on this node, beside this module: systemctl stop ${unit}, then start the module again`,
-    );
-}
 
 /** The pid of the `program` that runs in this directory, or null. A pid file would not do: it survives a failover, and then its pid means nothing. */
 export function serverIn(directory: string, program: string): number | null {
@@ -75,17 +44,6 @@ export async function makeWhole(
   await $`find ${fresh} -exec sync {} +`;
   renameSync(fresh, directory);
   await $`sync ${dirname(directory)}`;
-}
-
-/** Gives the directory to the user when its number is another one on this node than on the one that made the files. */
-export async function giveTo(user: string, directory: string): Promise<void> {
-  const uid = Number(await $`id -u ${user}`.text());
-  if (statSync(directory).uid === uid) return;
-  log.warning(
-    `${directory} belongs to user number ${statSync(directory).uid}, and ${user} is ${uid} on this node: changing it. Give ${user} the same number on both nodes, and a failover is spared this`,
-  );
-  // The directory itself last: when this is interrupted, it is done again.
-  await $`find ${directory} -depth -exec chown -h ${user}: {} +`;
 }
 
 /** Is there such a process? */
