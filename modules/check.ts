@@ -107,5 +107,10 @@ function codeWarnings(definition: ModuleDefinition, hook: HookFile): Problem[] {
     /Deno\.exit\(\s*0?\s*\)|process\.exit\(\s*0?\s*\)/,
     "ends with success at once: what follows is not run, and a failure is not seen",
   );
+  for (const { 1: key, index } of source.matchAll(/\bsecret(?:File)?\(\s*["'](\w+)["']\s*\)/g))
+    if (!definition.config.secrets.includes(key!))
+      warnings.push(
+        problemAt(shown(definition, hook), source, index, `module.yaml does not list ${key} under secrets`),
+      );
   return warnings;
 }

@@ -11,10 +11,7 @@ import type { Problem } from "./yaml_document.ts";
 /** The settings of `config` that have no effect in this version; empty for a module that works as written. */
 export function unsupported(config: ModuleConfig): Finding[] {
   const findings: Finding[] = [];
-  const refuse = (path: string, what: string) =>
-    findings.push({ path: [path], message: `${what} not supported by this version: remove ${path}` });
   if (config.kind === "farm") findings.push(...ownBalancing(config));
-  if (config.secrets.length > 0) refuse("secrets", "secrets are");
   for (const type of ["ping", "interface", "ip"] as const)
     if (Object.keys(config.checkers[type]).length > 0)
       findings.push({

@@ -20,6 +20,7 @@ import { clusterState } from "./cluster_state.ts";
 import { type ForwardTarget, forward } from "./forwarding.ts";
 import { API_PREFIX } from "./node_client.ts";
 import { parse, Refusal, readBody, resultResponse } from "./result.ts";
+import { secretRoutes } from "./secret_routes.ts";
 
 /** Who asks: the machine's administrator over the Unix socket, or a member over mutual TLS. */
 export type ApiCaller = { kind: "local" } | { kind: "member"; node: string };
@@ -128,6 +129,7 @@ export function createApi(host: ApiHost): Api {
   moduleRoutes(app, engine);
   nodeRoutes(app, engine);
   clusterRoutes(app, host);
+  secretRoutes(app, { secrets: () => engine().secrets, moduleName, byOf, onlyLocal });
   const handle = async (request: Request, caller: ApiCaller): Promise<Response> =>
     await app.fetch(request, { caller });
   return { handle };

@@ -112,7 +112,7 @@ class Daemon implements ApiHost {
     });
     const probes = new ProbePorts(modules, guardian);
     let engine: NodeEngine | null = null;
-    const heartbeats = new Heartbeats(cluster, guardian, modules, () => engine?.revisions ?? null);
+    const heartbeats = new Heartbeats(cluster, guardian, modules, () => engine);
     const own = cluster.nodes[cluster.node]!;
     const lans = Object.fromEntries(Object.entries(own.addresses).map(([lan, { bind }]) => [lan, bind]));
     const network = openNetwork(lans);

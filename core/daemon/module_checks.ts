@@ -30,6 +30,8 @@ export interface ModuleChecksParts {
   definition(): ModuleDefinition;
   /** The module's state here, for what checkers are told. */
   state(): string;
+  /** The module's secrets, for one look. Throws where there is no place in memory for them. */
+  secrets(): Pick<ReturnType<CheckerOrder>, "secrets" | "secretsIn">;
 }
 
 /** Stands for every checker. */
@@ -167,6 +169,7 @@ export class ModuleChecks {
       timeoutMs: rhythm.timeout,
       env: { HOLDFAST_VAR: varDir, [ADOPTED_FILE]: adoptedList(varDir, definition.name) },
       permissions: config.permissions,
+      ...this.parts.secrets(),
       onOutput: (line) => journal.line("script", `${resource}: ${line}`),
     };
   }

@@ -17,8 +17,10 @@ import { killAll, MARK, members, type ProcessGroup } from "./cgroup.ts";
 import type { GuardianLink } from "./guardian_link.ts";
 import type { Journal } from "./journal.ts";
 import { actAround, ModuleServices } from "./module_services.ts";
+import type { NodeSecrets } from "./node_secrets.ts";
 import type { RecordFile } from "./record.ts";
 import type { ReplicationAnswer, ReplicationLink, ReplicationRequest } from "./replication_link.ts";
+import { ScriptOutput } from "./script_output.ts";
 import type { Executor, Outcome } from "./supervisor.ts";
 import type { VirtualAddresses } from "./virtual_addresses.ts";
 
@@ -43,6 +45,7 @@ export interface ExecutorParts {
   addresses: VirtualAddresses;
   record: RecordFile;
   journal: Journal;
+  secrets: Pick<NodeSecrets, "lack" | "values">;
   /** Tells what this copy, at rest, says of itself. */
   tellCopy(word: CopyWord | null): void;
   publish(): void;
@@ -66,8 +69,12 @@ export class ModuleExecutor implements Executor {
   #hook = new AbortController();
   #attempts = new Map<string, number>();
   readonly #services = new ModuleServices();
+  /** What hooks and the application print. */
+  readonly output: ScriptOutput;
 
-  constructor(private readonly parts: ExecutorParts) {}
+  constructor(private readonly parts: ExecutorParts) {
+    this.output = new ScriptOutput(parts);
+  }
 
   publish(): void {
     this.parts.publish();
@@ -77,11 +84,6 @@ export class ModuleExecutor implements Executor {
   reconfigure(definition: ModuleDefinition, timeoutMs: number): void {
     Object.assign(this.parts, { definition, timeoutMs });
     if (this.parts.guardian.isArmed(definition.name)) this.arm();
-  }
-
-  /** Where hooks and the application print. */
-  get scriptLog(): string {
-    return join(this.parts.varDir, "log", this.parts.definition.name, "script.log");
   }
 
   check(scope: CheckScope): void {
@@ -194,7 +196,7 @@ export class ModuleExecutor implements Executor {
   async #changeServices(act: "start" | "stop", effect: HookEffect, timeoutMs: number): Promise<Outcome> {
     const { journal } = this.parts;
     return await this.#services.change(act, this.#call(effect, 1), timeoutMs, {
-      outputFile: this.scriptLog,
+      ...this.output.place(),
       onOutput: (line) => journal.line("script", line),
       signal: this.#hook.signal,
     });
@@ -221,8 +223,12 @@ export class ModuleExecutor implements Executor {
   }
 
   async #runHook(effect: HookEffect, timeoutMs: number): Promise<Outcome> {
-    const { definition, group, journal, varDir } = this.parts;
+    const { definition, group, journal, varDir, secrets } = this.parts;
     const hook = definition.hooks.get(effect.hook);
+    if (effect.hook === "prestart" || (hook && effect.hook.startsWith("start_"))) {
+      const lack = secrets.lack(definition.name, definition.config.secrets);
+      if (lack !== null) return { ok: false, detail: `${lack.reason}: ${lack.remedy}` };
+    }
     if (!hook) return done;
     const attempt = (this.#attempts.get(effect.hook) ?? 0) + 1;
     this.#attempts.set(effect.hook, attempt);
@@ -236,7 +242,8 @@ export class ModuleExecutor implements Executor {
       env: { [MARK]: group.mark, [ADOPTED_FILE]: group.adopted, HOLDFAST_VAR: varDir },
       permissions: definition.config.permissions,
       cgroupPath: group.path,
-      outputFile: this.scriptLog,
+      ...this.output.place(),
+      ...this.output.secrets(),
       onOutput: (line) => journal.line("script", line),
       signal: this.#hook.signal,
     });

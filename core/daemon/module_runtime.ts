@@ -3,7 +3,6 @@
  */
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { followOutput, stopFollowing } from "../../hooks/output.ts";
 import type { Commit } from "../../modules/history/history.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
 import type { Cluster, ClusterNode } from "../cluster/cluster.ts";
@@ -25,6 +24,7 @@ import type { ModuleFacts } from "./module_facts.ts";
 import { ModulePeers } from "./module_peers.ts";
 import { ModuleResources } from "./module_resources.ts";
 import { type Hold, ModuleWord } from "./module_word.ts";
+import type { NodeSecrets } from "./node_secrets.ts";
 import { RecordFile } from "./record.ts";
 import type { Replacement } from "./replacement.ts";
 import { ReplicationLink } from "./replication_link.ts";
@@ -47,6 +47,7 @@ export interface NodeParts {
   publish(): void;
   /** Nodes whose heartbeats are heard now. */
   heard(): ReadonlySet<string>;
+  secrets: Pick<NodeSecrets, "lack" | "values">;
 }
 
 /** Who wants to know how a module is. */
@@ -99,7 +100,7 @@ export class ModuleRuntime {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.opened = promise;
     this.#nowOpened = resolve;
-    const { varDir, cluster, guardian } = parts;
+    const { varDir, cluster, guardian, secrets } = parts;
     const { config, name } = definition;
     const logDir = join(varDir, "log", name);
     mkdirSync(logDir, { recursive: true, mode: 0o700 });
@@ -125,6 +126,7 @@ export class ModuleRuntime {
       addresses: this.#addresses,
       record: this.#recordFile,
       journal: this.journal,
+      secrets,
       tellCopy: (word) => this.#supervisor.tell({ type: "copy", word }),
       publish: () => this.#changed(),
       check: (scope) => this.#checks.look(scope),
@@ -149,6 +151,7 @@ export class ModuleRuntime {
       resources: this.#resources,
       definition: () => this.#definition,
       state: () => this.#supervisor.status().state,
+      secrets: () => this.#executor.output.secrets(),
     });
     this.#replication = this.#reports();
     this.#word = new ModuleWord({
@@ -159,6 +162,7 @@ export class ModuleRuntime {
       peer: this.peer,
       isMirror: config.kind === "mirror",
       replicates: () => replicationOf(this.definition) !== null,
+      lack: () => secrets.lack(name, this.definition.config.secrets),
     });
   }
 
@@ -277,7 +281,7 @@ export class ModuleRuntime {
   /** Reads what survived, and adopts what still runs or clears it away. Returns whether the module is to start now, as after a boot. */
   async open(): Promise<boolean> {
     const record = await this.#recordFile.read();
-    followOutput(this.#executor.scriptLog, (line) => this.journal.line("script", line));
+    this.#executor.output.follow();
     // Services that run, of a module that did not, are nobody's earlier life.
     if (record.running) await this.#lookAtServices();
     const adopted = await this.#adopt(record);
@@ -474,7 +478,7 @@ export class ModuleRuntime {
   async dispose(): Promise<void> {
     this.#checks.close();
     this.#supervisor.dispose();
-    stopFollowing(this.#executor.scriptLog);
+    this.#executor.output.stop();
     this.link.removeAllListeners();
     this.parts.guardian.disarm(this.definition.name);
     if (this.link.connected) await this.link.request({ op: "exit" });

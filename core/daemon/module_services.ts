@@ -51,7 +51,9 @@ export class ModuleServices {
     act: "start" | "stop",
     context: HookCall,
     timeoutMs: number,
-    run: Pick<Parameters<typeof runHook>[0], "outputFile" | "onOutput"> & { signal: AbortSignal },
+    run: Pick<Parameters<typeof runHook>[0], "outputFile" | "eraseOutput" | "onOutput"> & {
+      signal: AbortSignal;
+    },
   ): Promise<Outcome> {
     if (this.#units.length === 0) return done;
     let trouble = "";

@@ -26,6 +26,8 @@ export interface WordParts {
   isMirror: boolean;
   /** Does the module replicate anything? */
   replicates(): boolean;
+  /** What it does not start without, and does not have. */
+  lack(): Hold | null;
 }
 
 /** A note for the peers is no longer than this. */
@@ -57,8 +59,9 @@ export class ModuleWord {
   /** The state, and what keeps the module from going on. */
   #explained(): ReturnType<Supervisor["status"]> {
     const own = this.parts.supervisor.status();
-    if (this.hold === null) return own;
-    const { reason, remedy } = this.hold;
+    const hold = this.hold ?? this.parts.lack();
+    if (hold === null) return own;
+    const { reason, remedy } = hold;
     const isAtRest = own.state === "STOP" || own.state === "WAIT";
     return {
       ...own,

@@ -31,10 +31,13 @@ import { Journal } from "./journal.ts";
 import { factsOf, type ModuleFacts, moduleFacts, writeModuleFacts } from "./module_facts.ts";
 import { resourcesText } from "./module_resources.ts";
 import { ModuleRuntime, type NodeParts } from "./module_runtime.ts";
+import { NodeSecrets } from "./node_secrets.ts";
 import { noteRemoved } from "./removed_modules.ts";
 import { RevisionStore } from "./revision_store.ts";
 import { short } from "./revision_switch.ts";
 import { Revisions } from "./revisions.ts";
+import { removeLeftOf } from "./script_output.ts";
+import { SecretGate } from "./secret_gate.ts";
 
 /** Each has a port of its own behind the cluster's. */
 const MOST_MODULES = 32;
@@ -44,13 +47,27 @@ export class NodeEngine implements Engine {
   readonly #nodeJournal: Journal;
   readonly #store: RevisionStore;
   readonly revisions: Revisions;
+  readonly secrets: NodeSecrets;
+  private readonly parts: NodeParts;
+  readonly #gate: SecretGate;
 
   /** `modulesByName` is shared with the heartbeats. */
   constructor(
-    private readonly parts: NodeParts,
+    parts: Omit<NodeParts, "secrets">,
     private readonly modulesByName: Map<string, ModuleRuntime>,
   ) {
-    this.#nodeJournal = new Journal(join(parts.varDir, "log", "node"), parts.cluster.node);
+    const { varDir, cluster, publish } = parts;
+    removeLeftOf(parts);
+    this.#nodeJournal = new Journal(join(varDir, "log", "node"), cluster.node);
+    this.secrets = new NodeSecrets({
+      varDir,
+      cluster,
+      declared: (module) => modulesByName.get(module)?.definition.config.secrets ?? null,
+      journal: (module) => modulesByName.get(module)?.journal ?? this.#nodeJournal,
+      publish,
+    });
+    this.#gate = new SecretGate(this.secrets);
+    this.parts = { ...parts, secrets: this.secrets };
     this.#store = new RevisionStore(parts.varDir, () => this.#names);
     this.revisions = new Revisions({
       varDir: parts.varDir,
@@ -118,14 +135,14 @@ export class NodeEngine implements Engine {
     });
     this.modulesByName.set(name, runtime);
     const services = await this.#manageServices(runtime, runtime.isHere ? definition.config.services : []);
+    await this.secrets.recall(name);
     const starts = await runtime.open();
     if (!boot || !starts) {
       runtime.begin(false);
       return services;
     }
-    void this.revisions.whenAgreed(runtime).then(() => {
-      if (this.modulesByName.get(name) === runtime) runtime.begin(true);
-    });
+    const isCurrent = (): boolean => this.modulesByName.get(name) === runtime;
+    void this.revisions.whenAgreed(runtime).then(() => this.#gate.start(runtime, isCurrent));
     return services;
   }
 
@@ -189,13 +206,18 @@ export class NodeEngine implements Engine {
     const named = this.#findHere(name);
     if (!(named instanceof ModuleRuntime)) return named;
     await named.opened;
+    this.#gate.leave(name);
     if (command === "stop" || command === "forcestop") {
       this.revisions.leaveStopped(name);
       named.begin(false);
-    } else if (named.status().state === "STOP") {
-      const reason = await this.revisions.demandAgreement(name);
-      if (reason !== "")
-        return { status: 1, message: `${name} is not started on ${this.#cluster.node}: ${reason}` };
+    } else {
+      const { state } = named.status();
+      const agreed = state === "STOP" ? await this.revisions.demandAgreement(name) : "";
+      const reason = agreed === "" ? await this.#gate.refusal(this.modulesByName.get(name) ?? named) : agreed;
+      if (reason !== "") {
+        const what = state === "STOP" ? "is not started" : `stays ${state}`;
+        return { status: 1, message: `${name} ${what} on ${this.#cluster.node}: ${reason}` };
+      }
     }
     // It may have been loaded anew meanwhile.
     const runtime = this.#findHere(name);
@@ -327,12 +349,13 @@ export class NodeEngine implements Engine {
     const { revisions, parts } = this;
     const { dryRun, by } = options;
     if (!dryRun) this.#nodeJournal.line("event", `Revision ${short(commit)} of ${name} is applied by ${by}`);
-    const { cluster, heard } = parts;
+    const { cluster, heard, secrets } = parts;
     return await handOver({
       cluster,
       heard,
       store: this.#store,
       revisions: revisions.switch,
+      lack: (declared) => secrets.lack(name, declared),
       name,
       commit,
       number,
@@ -385,6 +408,7 @@ export class NodeEngine implements Engine {
       };
     const services = await this.#manageServices(runtime, []);
     await noteRemoved(this.parts.varDir, name, runtime.revision);
+    await this.secrets.forget(name);
     this.revisions.leaveStopped(name);
     await runtime.dispose();
     this.modulesByName.delete(name);
@@ -392,7 +416,7 @@ export class NodeEngine implements Engine {
     await rm(join(this.parts.varDir, "state", name), { recursive: true, force: true });
     return {
       status: 0,
-      message: `${name} is removed from ${this.#cluster.node}; its data and its log stay where they are${services && `; ${services}`}`,
+      message: `${name} is removed from ${this.#cluster.node}, with its secrets; its data and its log stay where they are${services && `; ${services}`}`,
     };
   }
 

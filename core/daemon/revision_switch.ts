@@ -106,7 +106,8 @@ export class RevisionSwitch {
       if (problem !== "") return refuse(1, problem, { relation, active, changes });
       promised.ready = ready;
       isKept = !dryRun && this.#promised.get(name) === promised;
-      return { status: 0, message: "", data: { relation, active, changes } };
+      const { secrets } = ready.definition.config;
+      return { status: 0, message: "", data: { relation, active, changes, secrets } };
     } catch (error) {
       if (!(error instanceof RevisionRefused)) throw error;
       const active = this.host.modules.get(name)?.revision ?? null;

@@ -48,7 +48,7 @@ Deno.test("service, pool and site are started, and the site is waited for", asyn
     node.commands.filter((line) => line.includes(" start ")),
     [
       "C:/appcmd.exe start apppool /apppool.name:DefaultAppPool",
-      "C:/appcmd.exe start site '/site.name:Default Web Site'",
+      "C:/appcmd.exe start site /site.name:'Default Web Site'",
     ],
   );
   assertEquals(node.waits, ["http://127.0.0.1/"]);

@@ -2,7 +2,6 @@
  * The hooks of the templates whose application cannot run here, against recorded stand-ins (test/fixtures/stand_ins): programs that answer
  * as the manuals of the real ones say. The hooks are the real ones, in processes of their own, with a /run of their own that looks like systemd's.
  */
-import { spawnSync } from "node:child_process";
 import {
   chmodSync,
   cpSync,
@@ -20,6 +19,8 @@ import { parse } from "@std/yaml";
 import t from "tap";
 import { TEMPLATES } from "../../templates/catalog.ts";
 
+/** A hook that takes longer hangs, ms. */
+const LIMIT_MS = 30_000;
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const binary = process.env["HOLDFAST_BINARY"] ?? join(root, "dist/holdfast");
 const skip =
@@ -62,7 +63,7 @@ class Stand {
   }
 
   /** Runs `hooks/NAME.ts` or `checkers/NAME.ts`. */
-  call(file: string, force = ""): { status: number | null; said: string } {
+  async call(file: string, force = ""): Promise<{ status: number; said: string }> {
     const script = `mount -t tmpfs none /run && mkdir -p /run/systemd/system && exec "$@"`;
     const command = [
       binary,
@@ -72,20 +73,20 @@ class Stand {
       force,
       JSON.stringify(this.#vars),
     ];
-    const { status, stdout, stderr } = spawnSync(
-      "unshare",
-      ["--mount", "--propagation", "private", "sh", "-c", script, "sh", ...command],
-      {
-        encoding: "utf8",
-        timeout: 30_000,
-        env: {
-          PATH: `${this.place}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
-          STAND_IN_STATE: this.state,
-          HOLDFAST_SECRETS: join(this.place, "secrets"),
-        },
+    const namespace = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"];
+    const child = Bun.spawn([...namespace, ...command], {
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "pipe",
+      timeout: LIMIT_MS,
+      env: {
+        PATH: `${this.place}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
+        STAND_IN_STATE: this.state,
+        HOLDFAST_SECRETS: join(this.place, "secrets"),
       },
-    );
-    return { status, said: `${stdout}${stderr}` };
+    });
+    const said = Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
+    return { status: await child.exited, said: (await said).join("") };
   }
 
   set(file: string, text: string): void {
@@ -115,25 +116,25 @@ function stand(
 
 t.test("oracle", { skip }, async (t) => {
   const node = stand(t, "oracle", (home) => ({ home, user: "nobody" }));
-  t.match(node.call("hooks/prestart"), { status: 0 });
-  t.match(node.call("checkers/oracle"), { said: /ORA-01034/ });
+  t.match(await node.call("hooks/prestart"), { status: 0 });
+  t.match(await node.call("checkers/oracle"), { said: /ORA-01034/ });
   node.asked();
-  t.match(node.call("hooks/start_prim"), { status: 0, said: /the database is open/ });
+  t.match(await node.call("hooks/start_prim"), { status: 0, said: /the database is open/ });
   const asked = node.asked();
   t.match(asked, new RegExp(`sqlplus -S -L / as sysdba as nobody, ORCL in ${node.place}\\n`));
   t.match(asked, /lsnrctl start LISTENER.*startup mount.*alter database open;/s);
-  t.match(node.call("checkers/oracle"), { status: 0, said: "found true\n" });
-  t.match(node.call("hooks/start_prim"), { status: 0, said: /open already/ });
+  t.match(await node.call("checkers/oracle"), { status: 0, said: "found true\n" });
+  t.match(await node.call("hooks/start_prim"), { status: 0, said: /open already/ });
   t.notMatch(node.asked(), /lsnrctl start|startup/);
-  t.match(node.call("hooks/stop_prim"), { status: 0 });
+  t.match(await node.call("hooks/stop_prim"), { status: 0 });
   t.equal(node.get("instance"), "DOWN");
-  t.match(node.call("hooks/stop_prim"), { status: 0, said: /does not run/ });
+  t.match(await node.call("hooks/stop_prim"), { status: 0, said: /does not run/ });
   node.set("backup", "");
-  t.match(node.call("hooks/start_prim"), { status: 0, said: /in the midst of a hot backup/ });
-  t.match(node.call("hooks/stop_prim", "force"), { status: 0, said: /cut off/ });
+  t.match(await node.call("hooks/start_prim"), { status: 0, said: /in the midst of a hot backup/ });
+  t.match(await node.call("hooks/stop_prim", "force"), { status: 0, said: /cut off/ });
   t.match(node.asked(), /shutdown abort/);
   node.set("broken", "");
-  t.match(node.call("hooks/start_prim"), { status: 1, said: /startup mount: ORA-01078.*LRM-00109/ });
+  t.match(await node.call("hooks/start_prim"), { status: 1, said: /startup mount: ORA-01078.*LRM-00109/ });
 });
 
 t.test("sqlserver", { skip }, async (t) => {
@@ -143,25 +144,28 @@ t.test("sqlserver", { skip }, async (t) => {
     user: "root",
   }));
   node.set("mssql-server.enabled", "enabled");
-  t.match(node.call("hooks/prestart"), { status: 0, said: /no longer started at boot/ });
+  t.match(await node.call("hooks/prestart"), { status: 0, said: /no longer started at boot/ });
   t.equal(node.get("mssql-server.enabled"), "disabled");
   node.set("mssql-server.active", "active");
-  t.match(node.call("hooks/prestart"), {
+  t.match(await node.call("hooks/prestart"), {
     status: 1,
     said: /mssql-server runs on this node, beside this module/,
   });
   node.set("mssql-server.active", "inactive");
-  t.match(node.call("checkers/sql"), { status: 1, said: /Login timeout expired/ });
+  t.match(await node.call("checkers/sql"), { status: 1, said: /Login timeout expired/ });
   node.set("recovering", "sales is RECOVERING\nsales is RECOVERING\nsales is SUSPECT\n");
-  t.match(node.call("hooks/start_prim"), { status: 0, said: /database sales is SUSPECT.*answers queries/s });
+  t.match(await node.call("hooks/start_prim"), {
+    status: 0,
+    said: /database sales is SUSPECT.*answers queries/s,
+  });
   t.notMatch(node.asked(), /hu'sh/, "the password is in no argument");
-  t.match(node.call("checkers/sql"), { status: 0, said: "found true\n" });
-  t.match(node.call("hooks/stop_prim"), { status: 0 });
-  t.match(node.call("hooks/stop_prim"), { status: 0, said: /does not run/ });
-  t.match(node.call("hooks/start_prim"), { status: 0 });
+  t.match(await node.call("checkers/sql"), { status: 0, said: "found true\n" });
+  t.match(await node.call("hooks/stop_prim"), { status: 0 });
+  t.match(await node.call("hooks/stop_prim"), { status: 0, said: /does not run/ });
+  t.match(await node.call("hooks/start_prim"), { status: 0 });
   node.set("mssql-server.hangs", "");
-  t.match(node.call("hooks/stop_prim"), { status: 1, said: /systemctl .*stop mssql-server/ });
-  t.match(node.call("hooks/stop_prim", "force"), { status: 0, said: /forced/ });
+  t.match(await node.call("hooks/stop_prim"), { status: 1, said: /systemctl .*stop mssql-server/ });
+  t.match(await node.call("hooks/stop_prim", "force"), { status: 0, said: /forced/ });
   t.match(node.asked(), /kill --signal=KILL mssql-server$/);
 });
 
@@ -169,18 +173,18 @@ t.test("iis", { skip }, async (t) => {
   const server = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response("here") });
   t.teardown(() => server.stop(true));
   const node = stand(t, "iis", (place) => ({ appcmd: `${place}/bin/appcmd.exe`, url: server.url.href }));
-  t.match(node.call("hooks/prestart"), {
+  t.match(await node.call("hooks/prestart"), {
     status: 1,
     said: /IIS has no site "Default Web Site" on this node/,
   });
   for (const file of ["site Default Web Site", "apppool DefaultAppPool"]) node.set(file, "Stopped");
-  t.match(node.call("hooks/prestart"), { status: 0 });
-  t.match(node.call("hooks/start_both"), { status: 0, said: /Default Web Site answers/ });
+  t.match(await node.call("hooks/prestart"), { status: 0 });
+  t.match(await node.call("hooks/start_both"), { status: 0, said: /Default Web Site answers/ });
   t.equal(node.get("site Default Web Site"), "Started");
-  t.match(node.call("hooks/start_both"), { status: 0 }, "harmless when it runs");
-  t.match(node.call("hooks/stop_both"), { status: 0 });
+  t.match(await node.call("hooks/start_both"), { status: 0 }, "harmless when it runs");
+  t.match(await node.call("hooks/stop_both"), { status: 0 });
   t.equal(node.get("apppool DefaultAppPool"), "Stopped");
   t.equal(node.get("W3SVC.active"), "active", "other sites go on");
-  t.match(node.call("hooks/stop_both", "force"), { status: 0 });
-  t.match(node.call("hooks/stop_both"), { status: 0, said: /does not run/ });
+  t.match(await node.call("hooks/stop_both", "force"), { status: 0 });
+  t.match(await node.call("hooks/stop_both"), { status: 0, said: /does not run/ });
 });

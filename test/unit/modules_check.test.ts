@@ -21,6 +21,10 @@ function source(name: string, files: Record<string, string>): string {
   return directory;
 }
 
+const SECRET_HOOK = `import { secret, secretFile } from "holdfast";
+export default () => [secret("known"), secretFile("unknown")];
+`;
+
 t.test("check warns of what will hurt, and refuses what does not work yet", async (t) => {
   const from = source("a directory with any name", {
     "module.yaml": yaml,
@@ -36,11 +40,11 @@ t.test("check warns of what will hurt, and refuses what does not work yet", asyn
     "hooks/stop_second.ts:1:1: there is no start_second hook: nothing starts what stop_second stops",
     "hooks/stop_second.ts:1:1: does nothing",
   ]);
-  const later: [string, string][] = [["secrets", "secrets: [password]"]];
-  for (const [key, line] of later)
-    t.match(checkModule(source(`later-${key}`, { "module.yaml": `${yaml}${line}\n` })).errors, [
-      new RegExp(`^module\\.yaml:3:\\d+: ${key}: .* not supported by this version: remove ${key}$`),
-    ]);
+  const asking = { "module.yaml": `${yaml}secrets: [known]\n`, "hooks/transition.ts": SECRET_HOOK };
+  t.match(checkModule(source("a secret that is not listed", asking)).warnings, [
+    "hooks/transition.ts:2:40: module.yaml does not list unknown under secrets",
+    /start_prim/,
+  ]);
   t.match(checkModule(source("later-config", { "module.yaml": yaml, "hooks/config.ts": hook })).errors, [
     /^hooks\/config\.ts:1:1: config hooks are not called by this version/,
   ]);
