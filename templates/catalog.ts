@@ -7,6 +7,7 @@
 import { compose } from "./compose.ts";
 import { readParts } from "./embed.ts" with { type: "macro" };
 import type { Parts } from "./embed.ts";
+import { CLOUD_ROWS } from "./providers.ts";
 
 /** One service. */
 export interface Row {
@@ -162,6 +163,57 @@ const ROWS: readonly Row[] = [
     standIn:
       "its hooks have met a recorded stand-in of appcmd.exe, which answers as its manual says, and no Windows",
   },
+  {
+    name: "kvm",
+    kind: "mirror",
+    systems: LINUX,
+    summary: "a virtual machine of KVM and libvirt, its disks replicated",
+    parts: ["kvm", "shared/mirror"],
+    real: "libvirt 9.0 and QEMU 7.2 of Debian 12, without acceleration, through a swap, a restart of libvirtd, a fencing and a power cut",
+    standIn: "UEFI guests, the guest agent",
+  },
+  {
+    name: "hyperv",
+    kind: "mirror",
+    systems: ["Windows"],
+    summary: "a virtual machine of Hyper-V, its disks replicated",
+    parts: ["hyperv", "shared/mirror"],
+    standIn:
+      "any of it: the hooks met a stand-in of PowerShell that answers as Microsoft documents, and Holdfast does not replicate on Windows yet",
+  },
+  {
+    name: "docker",
+    kind: "mirror",
+    systems: LINUX,
+    summary: "containers of Docker, one or a compose file, what they keep replicated",
+    parts: ["shared/containers", "shared/mirror"],
+    words: {
+      engine: "docker",
+      title: "Docker",
+      install: "Debian: `apt-get install docker.io`",
+      storage: "`/var/lib/docker`",
+      parent: "Docker's daemon",
+    },
+    real: "Docker 20.10 of Debian 12 through a swap, a power cut and a fencing",
+    standIn: "compose files",
+  },
+  {
+    name: "podman",
+    kind: "mirror",
+    systems: LINUX,
+    summary: "containers of Podman, what they keep replicated",
+    parts: ["shared/containers", "shared/mirror"],
+    words: {
+      engine: "podman",
+      title: "Podman",
+      install: "Debian: `apt-get install podman`",
+      storage: "`/var/lib/containers`",
+      parent: "Podman's monitor (conmon)",
+    },
+    real: "Podman 4.3 of Debian 12 through a swap, a power cut and a fencing",
+    standIn: "compose files",
+  },
+  ...CLOUD_ROWS,
   {
     name: "demo",
     kind: "mirror",

@@ -48,6 +48,12 @@ const DEBIAN_PACKAGES = {
   "redis-server": "/usr/bin/redis-server",
   nginx: "/usr/sbin/nginx",
   apache2: "/usr/sbin/apache2",
+  "busybox-static": "/usr/bin/busybox|/bin/busybox",
+  podman: "/usr/bin/podman",
+  "docker.io": "/usr/sbin/dockerd",
+  "qemu-system-x86": "/usr/bin/qemu-system-x86_64",
+  "libvirt-daemon": "/usr/sbin/libvirtd",
+  "libvirt-clients": "/usr/bin/virsh",
 };
 
 /** Runs a command with its output shown; true when it succeeded. */

@@ -1,16 +1,19 @@
 /**
  * The checkers of one module on this node: which there are, which look now, which a person switched off, and what they found.
  */
+import { ADOPTED_FILE } from "../../hooks/adopted.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
 import { type Check, checksOf } from "../checks/module_checks.ts";
 import type { Probe } from "../checks/probe.ts";
 import { type CheckerOrder, customProbe } from "../checks/probes/custom.ts";
 import { httpProbe } from "../checks/probes/http.ts";
 import { processProbe } from "../checks/probes/process.ts";
+import { serviceProbe } from "../checks/probes/service.ts";
 import { tcpProbe } from "../checks/probes/tcp.ts";
 import { CheckRunner } from "../checks/runner.ts";
 import type { Cluster } from "../cluster/cluster.ts";
 import type { CheckScope } from "../failover/types.ts";
+import { adoptedList } from "./cgroup.ts";
 import type { CommandResult } from "./engine.ts";
 import type { Journal } from "./journal.ts";
 import { type ModuleFacts, writeModuleFacts } from "./module_facts.ts";
@@ -27,6 +30,8 @@ export interface ModuleChecksParts {
   definition(): ModuleDefinition;
   /** The module's state here, for what checkers are told. */
   state(): string;
+  /** The module's secrets, for one look. Throws where there is no place in memory for them. */
+  secrets(): Pick<ReturnType<CheckerOrder>, "secrets" | "secretsIn">;
 }
 
 /** Stands for every checker. */
@@ -128,6 +133,8 @@ export class ModuleChecks {
         return httpProbe(subject);
       case "process":
         return processProbe(subject, notice);
+      case "service":
+        return serviceProbe(subject.name, notice);
       case "custom":
         return customProbe(() => this.#order(check, subject.name));
       default:
@@ -160,8 +167,9 @@ export class ModuleChecks {
         peers: [],
       },
       timeoutMs: rhythm.timeout,
-      env: { HOLDFAST_VAR: varDir },
+      env: { HOLDFAST_VAR: varDir, [ADOPTED_FILE]: adoptedList(varDir, definition.name) },
       permissions: config.permissions,
+      ...this.parts.secrets(),
       onOutput: (line) => journal.line("script", `${resource}: ${line}`),
     };
   }

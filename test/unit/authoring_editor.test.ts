@@ -36,7 +36,7 @@ t.teardown(() => rmSync(work, { recursive: true, force: true }));
 const ALL_TESTS = "all.test.ts";
 const EVERY_EXPORT = `import {
   $, type CheckerContext, type CheckerResult, Command, CommandError, type CommandResult, defineChecker, defineHook, type HookCall,
-  type HookContext, log, retry, secret, type Service, service, type ServiceOptions, type WaitOptions, waitFor,
+  type HookContext, log, retry, secret, secretFile, type Service, service, type ServiceOptions, type WaitOptions, waitFor,
 } from "holdfast";
 import { readFileSync } from "node:fs";
 const checker = defineChecker(async ({ vars, signal }: CheckerContext): Promise<CheckerResult> =>
@@ -56,7 +56,7 @@ export default defineHook(async (context: HookContext) => {
   await waitFor.process(/^postgres/);
   const parsed: unknown = await retry(async (attempt) => attempt > 1 ? await $\`echo 1\`.json() : null, { attempts: 2, delay: "1ms" });
   try { await $\`false\`; } catch (error) { if (error instanceof CommandError) log.error(error.exitCode, error.stderr); }
-  log(result.exitCode, piped, parsed, secret("key"), readFileSync("/etc/hostname", "utf8"), checker);
+  log(result.exitCode, piped, parsed, secret("key"), secretFile("key"), readFileSync("/etc/hostname", "utf8"), checker);
   log.info(await Deno.readTextFile("/etc/hostname"), Deno.hostname(), process.pid);
   log.warning(import.meta.dirname, await (await fetch("http://127.0.0.1/")).text());
 });
