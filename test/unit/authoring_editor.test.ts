@@ -20,6 +20,7 @@ import * as sdk from "../../hooks/sdk/mod.ts";
 import { writeEditorFiles } from "../../modules/mod.ts";
 import { TEMPLATES } from "../../templates/catalog.ts";
 
+t.setTimeout(110_000);
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const binary = process.env["HOLDFAST_BINARY"] ?? join(root, "dist/holdfast");
 const deno = join(root, "node_modules/.bin/deno");
@@ -32,6 +33,7 @@ const skip = !existsSync(binary)
 const work = realpathSync(mkdtempSync(join(tmpdir(), `holdfast-editor-${process.pid}-`)));
 t.teardown(() => rmSync(work, { recursive: true, force: true }));
 
+const ALL_TESTS = "all.test.ts";
 const EVERY_EXPORT = `import {
   $, adopt, type CheckerContext, type CheckerResult, Command, CommandError, type CommandResult, defineChecker, defineHook, type HookCall,
   type HookContext, log, powershell, retry, secret, secretFile, type Service, service, type ServiceOptions, type WaitOptions, waitFor,
@@ -94,11 +96,13 @@ t.test("editors find nothing wrong in a template, nor in what uses each export",
   const all: Record<string, string> = { "every/hooks/prestart.ts": EVERY_EXPORT };
   for (const { name, files } of TEMPLATES)
     for (const [path, text] of Object.entries(files)) all[`${name}/${path}`] = text;
+  const tests = Object.keys(all).filter((path) => path.endsWith(".test.ts"));
+  all[ALL_TESTS] = tests.map((path) => `import "./${path}";\n`).join("");
   const directory = await moduleOf("all", all);
   t.match(run([deno, "check", "."], directory), { status: 0 }, "deno check");
   t.match(run([tsc, "-p", "."], directory), { status: 0, stdout: "" }, "tsc");
-  // The templates' own tests, under Deno as well.
-  const tested = run([deno, "test", "-A", "--no-check", "--quiet"], directory);
+  // The templates' own tests, under Deno as well: as one file, since Deno starts anew for each.
+  const tested = run([deno, "test", "-A", "--no-check", "--quiet", ALL_TESTS], directory);
   t.match(tested, { status: 0, stdout: /\d\d? passed/ }, "deno test");
   const names = EVERY_EXPORT.slice(0, EVERY_EXPORT.indexOf("}"));
   for (const name of Object.keys(sdk)) t.ok(names.includes(`${name},`), `${name} is used`);
