@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { localApi } from "../../core/api/api.ts";
 import type { NodeStatus, StatusDocument } from "../../core/daemon/engine.ts";
 import { PORT } from "./probe_client.ts";
 import { createTestbed, type Node, type Testbed, testbedImpossible, until } from "./testbed.ts";
@@ -92,8 +93,8 @@ class Lab {
   }
 
   async told(by: Node, module = "web"): Promise<Record<string, NodeStatus>> {
-    const { modules } = await by.json<StatusDocument>(["status"]);
-    return modules[module]?.nodes ?? {};
+    const { body } = await localApi(by.on.path(by.varDir)).call("GET", "/status");
+    return (body as StatusDocument).modules[module]?.nodes ?? {};
   }
 
   /** Every node that is on tells the same of all: `state readiness`, by node. */

@@ -78,7 +78,9 @@ export const MODULE_COMMANDS: readonly Command[] = [
     examples: ["holdfast module templates"],
     run: ({ output }) => {
       output.say(
-        columns(TEMPLATES.map(({ name, kind, systems, summary }) => [name, kind, systems.join(", "), summary])),
+        columns(
+          TEMPLATES.map(({ name, kind, systems, summary }) => [name, kind, systems.join(", "), summary]),
+        ),
       );
       output.give({
         version: 1,
