@@ -133,11 +133,13 @@ Deno.test("a definition that would lose data or be another machine is refused, w
     (directory) =>
       definition(directory)
         .replace(/<nvram>.*<\/nvram>/, "")
-        .replace("vm1", "vm2"),
+        .replace("vm1", "vm2")
+        .replace(/<source file=[^>]*qcow2'/, "<source dev='/dev/vg/vm1'"),
     async (directory) => {
       const error = await assertRejects(() => libvirt(directory, null).node.run(startPrim));
       assertMatch(error.message, /it is of vm2, and vars.domain is vm1/);
       assertMatch(error.message, /a guest with UEFI needs <nvram>/);
+      assertMatch(error.message, /\/dev\/vg\/vm1 is not a file/);
     },
   );
 });
