@@ -181,6 +181,21 @@ Deno.test("before the start: what is left of ours goes, what is another's stays"
   assertEquals(defined.asked("undefine"), []);
 });
 
+Deno.test("a libvirt that does not answer is no reason to restart a guest that lives", async () => {
+  const check = (alive: boolean) =>
+    new FakeNode({
+      vars: { domain: "vm1", directory: "/srv/vm1", agent: "no" },
+      commands: {
+        [`${VIRSH} *`]: { exitCode: 1, stderr: "error: failed to connect to the hypervisor" },
+        "cat /run/libvirt/qemu/vm1.pid": "4711",
+        "grep * guest=vm1, /proc/4711/cmdline": { exitCode: alive ? 0 : 2 },
+      },
+    }).check(checker);
+  assertEquals((await check(true)).state, "up");
+  assertMatch((await check(true)).detail, /its process lives.*failed to connect/);
+  assertEquals((await check(false)).state, "down");
+});
+
 Deno.test("the checker sees a guest that is gone, paused, or does not answer", async () => {
   const check = (state: string | null, vars = {}, agent = true) => {
     const { node } = libvirt("/srv/vm1", state, { agent });

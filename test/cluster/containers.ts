@@ -60,13 +60,14 @@ export function engineImpossible({ name, program }: Engine): string | null {
   return null;
 }
 
-/** It goes on from the number on the disk; what it tells comes after both disks have it. */
+/** It goes on from the number on the disk; what it tells comes after both disks have it. Without its disk it lives on, as servers do. */
 const COUNTER = `trap 'exit 0' TERM
 n=$(cat /data/count 2>/dev/null || echo 0)
 while :; do
-  n=$((n + 1))
-  echo $n | dd of=/data/count conv=notrunc,fsync 2>/dev/null || exit 1
-  echo "$(hostname) $n" >> /told/numbers
+  if echo $((n + 1)) | dd of=/data/count conv=notrunc,fsync 2>/dev/null
+  then n=$((n + 1)); echo "$(hostname) $n" >> /told/numbers
+  else sleep 0.1
+  fi
 done
 `;
 
@@ -87,7 +88,7 @@ export class CountingMirror {
       `vars.options=--network host --volume DATA:/data --volume RECORD:/told ${engine.options}`,
       "vars.command=/bin/busybox sh /counter.sh",
       "vars.patience=5",
-      "checkers.custom.containers.interval=1s",
+      "checkers.custom.containers.interval=2s",
     ];
     const mirror = await createMirror({
       files: templateFiles(engine.name, settings),

@@ -32,6 +32,15 @@ export async function processOf({ domain }: Vars): Promise<number> {
   return Number(await $`cat /run/libvirt/qemu/${domain}.pid`.text());
 }
 
+/** Does the guest's process live, whatever libvirt says? */
+export async function lives(vars: Vars): Promise<boolean> {
+  const pid = await processOf(vars).catch(() => 0);
+  if (pid === 0) return false;
+  const named =
+    await $`grep --quiet --text --fixed-strings guest=${vars.domain}, /proc/${pid}/cmdline`.nothrow();
+  return named.exitCode === 0;
+}
+
 /** Was this module's hook the one to define the guest here? */
 export async function isOurs(vars: Vars, module: string): Promise<boolean> {
   const { exitCode, stdout } = await $`${virsh} metadata ${vars.domain} ${MARK} --config`.nothrow().quiet();
