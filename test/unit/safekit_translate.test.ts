@@ -193,13 +193,13 @@ t.test("values at the edge", async (t) => {
           `<errd><proc name="java" class="prim" argregex="a"/><proc name="java" class="prim" argregex="b"/></errd>`,
         ),
       ),
-    ).later,
+    ).now,
     { processes: { java: { argumentsRegex: "a" }, java_2: { argumentsRegex: "b" } } },
   );
   t.match(
     yamlOf(
       imported(mirror(`<check><tcp ident="v6" when="prim"><to addr="fd00::1" port="80"/></tcp></check>`)),
-    ).later,
+    ).now,
     {
       checkers: { tcp: { v6: { address: "[fd00::1]:80" } } },
     },
