@@ -161,7 +161,7 @@ const ROWS: readonly Row[] = [
     summary: "IIS on every node",
     parts: ["iis", "shared/farm"],
     standIn:
-      "its hooks have met a recorded stand-in of appcmd.exe, which answers as its manual says, and no Windows",
+      "its hooks have met recorded stand-ins of appcmd.exe and PowerShell, which answer as their manuals say, and no Windows",
   },
   {
     name: "kvm",

@@ -9,55 +9,55 @@ import startBoth from "./hooks/start_both.ts";
 import stopBoth from "./hooks/stop_both.ts";
 
 const vars = {
-  appcmd: "C:/appcmd.exe",
+  appcmd: "C:\\appcmd.exe",
   site: "Default Web Site",
   pool: "DefaultAppPool",
   url: "http://127.0.0.1/",
 };
 
+/** The line of PowerShell that calls appcmd with these words. */
+const line = (...words: string[]) =>
+  `& 'C:\\appcmd.exe' @(${words.map((word) => `'${word}'`).join(", ")}); exit $LASTEXITCODE`;
+
 /** A node whose site and pool are in this state. */
 function nodeWith(state: "Started" | "Stopped", service = "active"): FakeNode {
   const states: Record<string, string> = { site: state, apppool: state };
-  const change = (to: string) => (line: string) => {
-    const kind = line.split(" ")[2]!;
+  const change = (kind: string, to: string) => () => {
     if (states[kind] === to)
       return { exitCode: 1, stdout: "ERROR ( message:The object is in the requested state already. )" };
     states[kind] = to;
     return `"${kind}" successfully ${to.toLowerCase()}\n`;
   };
-  return new FakeNode({
-    kind: "farm",
-    vars,
-    services: { W3SVC: service },
-    commands: {
-      "C:/appcmd.exe list * /text:state": (line) => `${states[line.split(" ")[2]!]}\n`,
-      "C:/appcmd.exe list site *": 'SITE "Default Web Site" (id:1,bindings:http/*:80:,state:Started)\n',
-      "C:/appcmd.exe list apppool *":
-        'APPPOOL "DefaultAppPool" (MgdVersion:v4.0,MgdMode:Integrated,state:Started)\n',
-      "C:/appcmd.exe start *": change("Started"),
-      "C:/appcmd.exe stop *": change("Stopped"),
-    },
+  const answersOf = (kind: string, name: string) => ({
+    [line("list", kind, `/name:${name}`, "/text:state")]: () => `${states[kind]}\n`,
+    [line("list", kind, `/name:${name}`)]: `${kind.toUpperCase()} "${name}" (state:Started)\n`,
+    [line("start", kind, `/${kind}.name:${name}`)]: change(kind, "Started"),
+    [line("stop", kind, `/${kind}.name:${name}`)]: change(kind, "Stopped"),
   });
+  const commands = { ...answersOf("site", vars.site), ...answersOf("apppool", vars.pool) };
+  return new FakeNode({ kind: "farm", vars, services: { W3SVC: service }, commands });
 }
+
+/** The command lines with this verb. */
+const said = (node: FakeNode, verb: string) =>
+  node.commands.filter((command) => command.includes(`@('${verb}',`));
 
 Deno.test("service, pool and site are started, and the site is waited for", async () => {
   const node = nodeWith("Stopped", "inactive");
   await node.run(startBoth, { hook: "start_both" });
   assertEquals(node.services, { W3SVC: "active" });
-  assertEquals(
-    node.commands.filter((line) => line.includes(" start ")),
-    [
-      "C:/appcmd.exe start apppool /apppool.name:DefaultAppPool",
-      "C:/appcmd.exe start site /site.name:'Default Web Site'",
-    ],
-  );
+  assertEquals(said(node, "start"), [
+    line("start", "apppool", "/apppool.name:DefaultAppPool"),
+    line("start", "site", "/site.name:Default Web Site"),
+  ]);
   assertEquals(node.waits, ["http://127.0.0.1/"]);
 });
 
 Deno.test("what is started already is left alone", async () => {
   const node = nodeWith("Started");
   await node.run(startBoth, { hook: "start_both" });
-  assert(!node.commands.some((line) => line.includes(" start ")));
+  assert(node.commands.length > 0);
+  assertEquals(said(node, "start"), []);
 });
 
 Deno.test("a stop leaves the web service to other sites, a forced one does not, and it is harmless when nothing runs", async () => {
@@ -68,13 +68,13 @@ Deno.test("a stop leaves the web service to other sites, a forced one does not, 
   await node.run(stopBoth, { hook: "stop_both", force: true });
   assertEquals(node.services, { W3SVC: "inactive" });
   await node.run(stopBoth, { hook: "stop_both" });
-  assertEquals(node.commands.filter((line) => line.includes(" stop ")).length, 2);
+  assertEquals(said(node, "stop").length, 2);
 });
 
 Deno.test("a site that is not there, and a configuration with a fault, are told before it has to serve", async () => {
   await nodeWith("Stopped").run(prestart, { hook: "prestart" });
   const answering = (answer: { exitCode?: number; stdout: string }) =>
-    new FakeNode({ kind: "farm", vars, commands: { "C:/appcmd.exe *": answer } });
+    new FakeNode({ kind: "farm", vars, commands: { "& *": answer } });
   await assertRejects(
     () => answering({ stdout: "" }).run(prestart),
     /IIS has no site "Default Web Site" on this node/,

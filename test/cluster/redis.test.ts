@@ -15,8 +15,13 @@ const skip =
   testbedImpossible() ??
   (existsSync("/usr/bin/redis-server") ? false : "needs Redis (apt-get install redis-server)");
 
+const PASSWORD = 'hu"sh hush';
+
 async function ask(node: Node, ...words: string[]): Promise<string> {
-  return (await node.exec(["redis-cli", "-s", "/run/redis/redis.sock", ...words])).stdout.trim();
+  const { stdout } = await node.exec(["redis-cli", "-s", "/run/redis/redis.sock", ...words], {
+    env: { REDISCLI_AUTH: PASSWORD },
+  });
+  return stdout.trim();
 }
 
 /** What the client was told is written is there. */
@@ -30,7 +35,6 @@ t.test("Redis keeps what was answered, whatever ends it", { skip }, async (t) =>
   const files = templateFiles("redis", [
     "replicate.paths.0.path=DATA",
     "vars.data=DATA/data",
-    "vars.auth=none",
     `virtualIps.0.address=${VIRTUAL_IP}/24`,
     "timeouts.stop=3s",
   ]);
@@ -38,8 +42,12 @@ t.test("Redis keeps what was answered, whatever ends it", { skip }, async (t) =>
   await using bed = mirror.bed;
   chmodSync(bed.dir, 0o755);
   const { n1, n2 } = mirror;
+  await n1.holdfast(["secret", "set", "db", "password"], { input: PASSWORD });
   await mirror.start("60s");
-  const ledger = await Ledger.open(mirror.host, `redis://${VIRTUAL_IP}:6379`);
+  const ledger = await Ledger.open(
+    mirror.host,
+    `redis://:${encodeURIComponent(PASSWORD)}@${VIRTUAL_IP}:6379`,
+  );
   await ledger.moves(20);
 
   await n1.powerCut();

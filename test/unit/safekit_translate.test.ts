@@ -84,6 +84,12 @@ t.test("a mirror", async (t) => {
     timeouts: { stop: "2m", force: "90s" },
     vars: { PORT: "5432", GREETING: `it's "good" & $HOME` },
     onIsolation: "wait",
+    processes: {
+      shop_d: { regex: "^shop\\.d$", when: "prim", action: "restart", min: 1, max: 4 },
+      db: { regex: "^postgres", argumentsRegex: "-D /srv", when: "both", action: "stopstart" },
+    },
+    // biome-ignore lint/suspicious/noThenProperty: the contract's own word for what a rule does.
+    rules: { no_gateway: { if: "ping.gateway == down && remote.ping.gateway == up", then: "swap" } },
   });
   t.strictSame(later, {
     checkers: {
@@ -100,12 +106,6 @@ t.test("a mirror", async (t) => {
         gateway: { when: "pre", action: "wait", address: "10.77.0.254", interval: "10s", timeout: "5s" },
       },
     },
-    processes: {
-      shop_d: { regex: "^shop\\.d$", when: "prim", action: "restart", min: 1, max: 4 },
-      db: { regex: "^postgres", argumentsRegex: "-D /srv", when: "both", action: "stopstart" },
-    },
-    // biome-ignore lint/suspicious/noThenProperty: the contract's own word for what a rule does.
-    rules: { no_gateway: { if: "ping.gateway == down && remote.ping.gateway == up", then: "swap" } },
   });
   const whole = validateYaml(readYaml(JSON.stringify({ ...now, ...later }), "m"), moduleSchema);
   t.strictSame(whole.problems, [], "the schema takes the comments too");

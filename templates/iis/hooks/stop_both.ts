@@ -1,10 +1,11 @@
 /**
  * Stops the site and its application pool: requests that are being answered are answered to their end; forced, the web service goes, and all with it.
  */
-import { $, defineHook, log, service } from "holdfast";
+import { defineHook, log, service } from "holdfast";
+import { appcmd, stateOf } from "../lib/appcmd.ts";
 
 export default defineHook(async ({ vars, force }) => {
-  const { appcmd, site, pool } = vars as Record<string, string>;
+  const { site, pool } = vars as Record<string, string>;
   if (force) {
     await service("W3SVC").stop({ force });
     log("the web service stopped (forced)");
@@ -14,9 +15,9 @@ export default defineHook(async ({ vars, force }) => {
     log("the web service does not run");
     return;
   }
-  const stateOf = (kind: string, name: string) => $`${appcmd} list ${kind} /name:${name} /text:state`.text();
-  if ((await stateOf("site", site)).trim() === "Started") await $`${appcmd} stop site /site.name:${site}`;
-  if ((await stateOf("apppool", pool)).trim() === "Started")
-    await $`${appcmd} stop apppool /apppool.name:${pool}`;
+  if ((await stateOf(vars, "site", site)) === "Started")
+    await appcmd(vars, "stop", "site", `/site.name:${site}`);
+  if ((await stateOf(vars, "apppool", pool)) === "Started")
+    await appcmd(vars, "stop", "apppool", `/apppool.name:${pool}`);
   log(`${site} stopped`);
 });
