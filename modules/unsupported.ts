@@ -20,12 +20,6 @@ export function unsupported(config: ModuleConfig): Finding[] {
     });
   if (config.services.length > 0) refuse("services", "services are");
   if (config.secrets.length > 0) refuse("secrets", "secrets are");
-  for (const type of ["ping", "interface", "ip"] as const)
-    if (Object.keys(config.checkers[type]).length > 0)
-      findings.push({
-        path: ["checkers", type],
-        message: `${type} checkers are not supported by this version: remove checkers.${type}`,
-      });
   return findings;
 }
 

@@ -5,7 +5,11 @@ import type { ModuleDefinition } from "../../modules/load.ts";
 import { type Check, checksOf } from "../checks/module_checks.ts";
 import type { Probe } from "../checks/probe.ts";
 import { type CheckerOrder, customProbe } from "../checks/probes/custom.ts";
+import { diskProbe } from "../checks/probes/disk.ts";
 import { httpProbe } from "../checks/probes/http.ts";
+import { interfaceProbe, ipProbe } from "../checks/probes/link.ts";
+import { moduleProbe, type StatusOf } from "../checks/probes/module.ts";
+import { pingProbe } from "../checks/probes/ping.ts";
 import { processProbe } from "../checks/probes/process.ts";
 import { tcpProbe } from "../checks/probes/tcp.ts";
 import { CheckRunner } from "../checks/runner.ts";
@@ -25,6 +29,7 @@ export interface ModuleChecksParts {
   resources: ModuleResources;
   /** As it is at that moment. */
   definition(): ModuleDefinition;
+  statusOf: StatusOf;
   /** The module's state here, for what checkers are told. */
   state(): string;
 }
@@ -130,8 +135,16 @@ export class ModuleChecks {
         return processProbe(subject, notice);
       case "custom":
         return customProbe(() => this.#order(check, subject.name));
-      default:
-        throw new Error(`${check.resource}: this version cannot look at that`);
+      case "ping":
+        return pingProbe(subject.address, check.rhythm.timeout);
+      case "interface":
+        return interfaceProbe(subject.name, subject.address, notice);
+      case "ip":
+        return ipProbe(subject.address, notice);
+      case "module":
+        return moduleProbe(subject.name, subject.on, this.parts.cluster.node, this.parts.statusOf);
+      case "disk":
+        return diskProbe(subject);
     }
   }
 

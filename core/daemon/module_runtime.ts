@@ -8,6 +8,7 @@ import type { Commit } from "../../modules/history/history.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
 import type { Cluster, ClusterNode } from "../cluster/cluster.ts";
 import type { Command, DurableRecord, PeerView } from "../failover/types.ts";
+import type { StatusOf } from "../checks/probes/module.ts";
 import type { ReplicationCounters, VerifyResult } from "../filesystem/control.ts";
 import type { VirtualIp } from "../network/virtual_ip.ts";
 import { type Adopted, adopt } from "./adoption.ts";
@@ -46,6 +47,8 @@ export interface NodeParts {
   publish(): void;
   /** Nodes whose heartbeats are heard now. */
   heard(): ReadonlySet<string>;
+  /** How a module is, by node; null where this node has no such module. */
+  statusOf: StatusOf;
 }
 
 /** Who wants to know how a module is. */
@@ -140,6 +143,7 @@ export class ModuleRuntime {
       journal: this.journal,
       resources: this.#resources,
       definition: () => this.#definition,
+      statusOf: parts.statusOf,
       state: () => this.#supervisor.status().state,
     });
     this.#replication = this.#reports();
