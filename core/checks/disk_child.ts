@@ -1,5 +1,14 @@
 /** `__disk PATH look|write`: one look at a file system, in a process that may hang. Prints a DiskAnswer, or why it cannot. */
-import { closeSync, fsyncSync, openSync, readFileSync, realpathSync, statfsSync, unlinkSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  statfsSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import type { DiskAnswer } from "./probes/disk.ts";
 

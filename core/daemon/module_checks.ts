@@ -42,16 +42,21 @@ const BY_HAND = /^custom\.[A-Za-z][A-Za-z0-9_-]{0,31}$/;
 /** See the top of the file. */
 export class ModuleChecks {
   readonly #runner: CheckRunner;
-  #checks: Check[];
+  #isBegun = false;
+  #checks: Check[] = [];
 
   constructor(private readonly parts: ModuleChecksParts) {
-    this.#checks = checksOf(parts.definition().config);
     this.#runner = new CheckRunner({
       probe: (check, notice) => this.#probe(check, notice),
       found: (resource, state, detail) => parts.resources.note(resource, state, detail),
       isOff: (resource) => this.#isOff(resource),
     });
-    this.#runner.configure(this.#checks);
+  }
+
+  /** The failover core has begun: from now on it is told what is found. */
+  begin(): void {
+    this.#isBegun = true;
+    this.reconfigure();
   }
 
   /** What the failover core asks for. */
@@ -61,6 +66,7 @@ export class ModuleChecks {
 
   /** Another revision works now. */
   reconfigure(): void {
+    if (!this.#isBegun) return;
     const before = this.#checks;
     this.#checks = checksOf(this.parts.definition().config);
     const names = new Set(this.#checks.map(({ resource }) => resource));

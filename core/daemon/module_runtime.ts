@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { followOutput, stopFollowing } from "../../hooks/output.ts";
 import type { Commit } from "../../modules/history/history.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
+import type { StatusOf } from "../checks/probes/module.ts";
 import type { Cluster, ClusterNode } from "../cluster/cluster.ts";
 import type { Command, DurableRecord, PeerView } from "../failover/types.ts";
-import type { StatusOf } from "../checks/probes/module.ts";
 import type { ReplicationCounters, VerifyResult } from "../filesystem/control.ts";
 import type { VirtualIp } from "../network/virtual_ip.ts";
 import { type Adopted, adopt } from "./adoption.ts";
@@ -196,6 +196,8 @@ export class ModuleRuntime {
     this.#revision = revision;
     this.#supervisor.reconfigure(decisionSettings(definition.config));
     this.#checks.reconfigure();
+    // What is decided by these settings is decided anew.
+    if (this.booted) this.#supervisor.tell({ type: "timer", name: "reconfigured" });
     this.#retime();
   }
 
@@ -290,6 +292,7 @@ export class ModuleRuntime {
       incarnation: this.parts.incarnation,
       ...(adopted ? { adopt: adopted } : {}),
     });
+    this.#checks.begin();
   }
 
   /** What still runs goes on; null: nothing of it can be used. */

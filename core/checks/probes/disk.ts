@@ -50,6 +50,8 @@ function verdict(path: string, minFree: number, answer: DiskAnswer) {
   if (free < least) return down(`${path} is full: ${room}, less than ${minFree} %`);
   // File systems without a fixed number of objects say 0.
   if (objects > 0 && freeObjects < (minFree / 100) * objects)
-    return down(`${path} is full: ${freeObjects} of ${objects} files can still be made, less than ${minFree} %`);
+    return down(
+      `${path} is full: ${freeObjects} of ${objects} files can still be made, less than ${minFree} %`,
+    );
   return up(room);
 }
