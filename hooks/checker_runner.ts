@@ -11,10 +11,11 @@ import { selfCommand } from "../core/platform/self.ts";
 import { checkerAnswerSchema, contextVariables, type HookCall, type HookOrder } from "./context.ts";
 import { hookEnvironment, limitedEnvironment } from "./environment.ts";
 import { limitsOf, type Permissions } from "./limits.ts";
+import { Mask } from "./mask.ts";
 import type { LineSink } from "./output.ts";
 import { killFamily, RUN_MARK } from "./process_tree.ts";
 import { SECRETS_DIRECTORY } from "./sdk/secret.ts";
-import { masking, writeSecrets } from "./secret_files.ts";
+import { type SecretValues, writeSecrets } from "./secret_files.ts";
 
 /** One checker to run. */
 export interface CheckerRun {
@@ -25,7 +26,9 @@ export interface CheckerRun {
   timeoutMs: number;
   env?: Readonly<Record<string, string>>;
   permissions?: Permissions | undefined;
-  secrets?: Readonly<Record<string, string>>;
+  secrets?: SecretValues;
+  /** The directory below which their files are made: in memory. */
+  secretsIn?: string;
   onOutput: LineSink;
   /** Ends it at once. */
   signal: AbortSignal;
@@ -41,7 +44,9 @@ export async function runChecker(run: CheckerRun): Promise<{ state: "up" | "down
   run.signal.throwIfAborted();
   const mark = randomUUID();
   const secrets = run.secrets ?? {};
-  const directory = Object.keys(secrets).length === 0 ? null : writeSecrets(secrets);
+  const directory = Object.keys(secrets).length === 0 ? null : writeSecrets(secrets, run.secretsIn);
+  const mask = new Mask();
+  mask.hide(Object.values(secrets));
   try {
     const child = spawn(run, mark, directory);
     const kill = (): void => killFamily(child.pid, mark, true);
@@ -55,14 +60,14 @@ export async function runChecker(run: CheckerRun): Promise<{ state: "up" | "down
     run.signal.throwIfAborted();
     const lines = printed.join("").split("\n");
     const answer = lines.find((line) => line.startsWith(mark))?.slice(mark.length);
-    const said = lines.filter((line) => line.trim() !== "" && !line.startsWith(mark));
-    const sink = masking(secrets, run.onOutput);
+    const text = mask.push(lines.filter((line) => !line.startsWith(mark)).join("\n")) + mask.flush();
+    const said = text.split("\n").filter((line) => line.trim() !== "");
     if (answer === undefined) return byStatus(run, child, said);
-    for (const line of said) sink(line);
+    for (const line of said) run.onOutput(line);
     const { state, detail = "" } = v.parse(checkerAnswerSchema, JSON.parse(answer));
-    return { state, detail: shown(detail, secrets) };
+    return { state, detail: mask.whole(detail).slice(0, DETAIL_LENGTH_MAX) };
   } finally {
-    if (directory !== null) rmSync(directory, { recursive: true });
+    if (directory !== null) rmSync(directory, { recursive: true, force: true });
   }
 }
 
@@ -76,6 +81,7 @@ function spawn(run: CheckerRun, mark: string, secrets: string | null) {
     cgroup: null,
     limits,
     limited: false,
+    services: null,
     answerMark: mark,
   };
   const whole = hookEnvironment({
@@ -107,22 +113,14 @@ async function follow(stream: ReadableStream<Uint8Array>, printed: string[]): Pr
 
 /** A program, or a script without a default export: its exit status is the answer, and the last that it printed tells why. */
 function byStatus(
-  { kind, context, secrets = {} }: CheckerRun,
+  { kind, context }: CheckerRun,
   { exitCode, signalCode }: { exitCode: number | null; signalCode: unknown },
   said: readonly string[],
 ): { state: "up" | "down"; detail: string } {
-  const last = shown(said.findLast((line) => !/^\s+at /.test(line))?.replace(/^error: /, "") ?? "", secrets);
+  const words = said.findLast((line) => !/^\s+at /.test(line)) ?? "";
+  const last = words.replace(/^error: /, "").slice(0, DETAIL_LENGTH_MAX);
   if (exitCode === 0) return { state: "up", detail: last };
   const how = signalCode === null ? `exit status ${exitCode}` : `killed by ${String(signalCode)}`;
   const what = kind === "executable" ? `${how}: ${last}` : last;
   return { state: "down", detail: last === "" ? `${context.hook}: ${how}` : what };
-}
-
-/** A detail that may be shown: short, and without secrets. */
-function shown(text: string, secrets: Readonly<Record<string, string>>): string {
-  let result = "";
-  masking(secrets, (line) => {
-    result = line;
-  })(text.slice(0, DETAIL_LENGTH_MAX));
-  return result;
 }

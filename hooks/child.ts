@@ -24,6 +24,7 @@ import {
 } from "./context.ts";
 import { limitSelf, setGranted } from "./limits.ts";
 import { fail, installRuntime } from "./runtime.ts";
+import { changeServices } from "./services.ts";
 import { workIsDone } from "./waiting.ts";
 
 /** The signal in a hook's context is aborted when this part of its time has passed. */
@@ -128,6 +129,10 @@ function endsWith(file: string, work: Promise<void>): void {
 }
 
 async function runTypeScript(order: HookOrder): Promise<void> {
+  if (order.services !== null) {
+    await changeServices(order.services, order.timeoutMs);
+    process.exit(0);
+  }
   installRuntime(order.file, []);
   const loaded: object = await import(order.file);
   if (!("default" in loaded)) {

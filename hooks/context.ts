@@ -4,6 +4,7 @@
 import * as v from "valibot";
 import { grantedSchema } from "./limits.ts";
 import type { HookCall } from "./sdk/context.ts";
+import { serviceOrderSchema } from "./services.ts";
 
 export type { CheckerContext, CheckerResult, HookCall, HookContext } from "./sdk/context.ts";
 
@@ -44,6 +45,8 @@ export const hookOrderSchema = v.object({
   limits: v.optional(v.nullable(grantedSchema), null),
   /** True once the limits are in force: the child has started itself again under them. */
   limited: v.optional(v.boolean(), false),
+  /** Services to start or stop, in the place of a file; or null. */
+  services: v.optional(v.nullable(serviceOrderSchema), null),
   /** A checker: what marks the line of its answer among what it prints. Null: a hook. */
   answerMark: v.optional(v.nullable(v.string()), null),
 });

@@ -14,7 +14,8 @@ import { limitsOf, type Permissions } from "./limits.ts";
 import { followOutput, type LineSink } from "./output.ts";
 import { killFamily, RUN_MARK } from "./process_tree.ts";
 import { SECRETS_DIRECTORY } from "./sdk/secret.ts";
-import { masking, writeSecrets } from "./secret_files.ts";
+import { type SecretValues, writeSecrets } from "./secret_files.ts";
+import type { ServiceOrder } from "./services.ts";
 
 /** One hook to run. */
 export interface HookRun {
@@ -28,11 +29,17 @@ export interface HookRun {
   cgroupPath?: string | null;
   /** Where the hook and the application print (absolute; made with mode 0600). Follow it with `followOutput` after a restart of the daemon. */
   outputFile: string;
+  /** What was read of that file is erased: it lies in memory, and may hold secrets. */
+  eraseOutput?: boolean;
   onOutput: LineSink;
   /** `permissions` of module.yaml: without, the hook may do everything. */
   permissions?: Permissions | undefined;
-  /** Values by name: files for this run alone, masked in what is printed. */
-  secrets?: Readonly<Record<string, string>>;
+  /** Values by name: files for this run alone, masked in what is printed from now on. */
+  secrets?: SecretValues;
+  /** The directory below which these files are made: in memory. */
+  secretsIn?: string;
+  /** Services to start or stop, in the place of a file. */
+  services?: ServiceOrder;
   /** Ends the hook at once, like its time limit. */
   signal?: AbortSignal;
 }
@@ -55,14 +62,16 @@ export async function runHook(run: HookRun): Promise<HookResult> {
   const started = performance.now();
   try {
     const secrets = run.secrets ?? {};
-    const follower = followOutput(run.outputFile, masking(secrets, run.onOutput));
+    const follower = followOutput(run.outputFile, run.onOutput, run.eraseOutput);
+    follower.mask.hide(Object.values(secrets));
+    const directory = Object.keys(secrets).length === 0 ? null : writeSecrets(secrets, run.secretsIn);
     follower.begin();
-    const directory = Object.keys(secrets).length === 0 ? null : writeSecrets(secrets);
     try {
-      return await supervise(run, directory, started);
+      const result = await supervise(run, directory, started);
+      return { ...result, detail: follower.mask.whole(result.detail) };
     } finally {
       follower.end();
-      if (directory !== null) rmSync(directory, { recursive: true });
+      if (directory !== null) rmSync(directory, { recursive: true, force: true });
     }
   } catch (error) {
     return failed(`${hook} could not be run: ${error instanceof Error ? error.message : String(error)}`);
@@ -84,6 +93,7 @@ function spawn(run: HookRun, secrets: string | null, mark: string) {
     cgroup: run.cgroupPath ?? null,
     limits,
     limited: false,
+    services: run.services ?? null,
     answerMark: null,
   };
   const variables = { ...run.env, ...contextVariables(run.context), [RUN_MARK]: mark };

@@ -34,6 +34,8 @@ export function checkModule(directory: string, cluster: ClusterNames | null = nu
 /** A heartbeat timeout below this makes failovers out of a busy moment. */
 const QUICK_MS = 500;
 
+const ROLE_HOOKS = ["start_prim", "stop_prim", "start_second", "stop_second"] as const;
+
 function warningsOf(definition: ModuleDefinition): Problem[] {
   const { config, hooks } = definition;
   const warnings: Problem[] = [];
@@ -53,8 +55,15 @@ function warningsOf(definition: ModuleDefinition): Problem[] {
         `there is no ${start} hook: nothing starts what ${stop} stops`,
       );
   }
-  if (config.kind === "mirror" && !hooks.has("start_prim") && !hooks.has("start_both"))
-    warn("module.yaml", "there is no start_prim hook: the module starts no application");
+  const starts = config.kind === "mirror" ? ["start_prim", "start_both"] : ["start_both"];
+  if (!starts.some((name) => hooks.has(name as ModuleHook)) && config.services.length === 0)
+    warn("module.yaml", `there is no ${starts[0]} hook, and no services: the module starts no application`);
+  for (const name of config.kind === "mirror" ? [] : ROLE_HOOKS)
+    if (hooks.has(name))
+      warn(
+        shown(definition, hooks.get(name)!),
+        `nothing calls ${name} in a ${config.kind}: it has start_both and stop_both, since no node is primary or secondary`,
+      );
   if (config.kind === "mirror" && config.replicate === undefined)
     warn("module.yaml", "no replicate: the nodes share no data, and the application must not need any");
   const { timeout } = config.heartbeat;
@@ -98,5 +107,10 @@ function codeWarnings(definition: ModuleDefinition, hook: HookFile): Problem[] {
     /Deno\.exit\(\s*0?\s*\)|process\.exit\(\s*0?\s*\)/,
     "ends with success at once: what follows is not run, and a failure is not seen",
   );
+  for (const { 1: key, index } of source.matchAll(/\bsecret(?:File)?\(\s*["'](\w+)["']\s*\)/g))
+    if (!definition.config.secrets.includes(key!))
+      warnings.push(
+        problemAt(shown(definition, hook), source, index, `module.yaml does not list ${key} under secrets`),
+      );
   return warnings;
 }

@@ -46,6 +46,16 @@ function checkNodes(config: ModuleConfig, cluster: ClusterNames | null): Finding
       path: ["failback"],
       message: `${config.failback} is not a node of this module: ${choose(config.failback, own)}`,
     });
+  if (config.kind === "farm" && cluster && config.nodes === undefined && cluster.nodes.length < 2)
+    findings.push({
+      path: ["kind"],
+      message: "a farm has 2 to 32 nodes, and the cluster has one: use light",
+    });
+  if (config.kind === "light" && config.virtualIps.length > 0 && (own?.length ?? 1) > 1)
+    findings.push({
+      path: ["virtualIps"],
+      message: `each node of a light module runs its own, and ${own!.join(", ")} cannot hold one address at once: name one node under nodes`,
+    });
   if (config.kind === "farm" && own)
     for (const node of Object.keys(config.loadBalancing?.weights ?? {}))
       if (!own.includes(node))
@@ -111,8 +121,18 @@ function checkAddresses(config: ModuleConfig): Finding[] {
       findings.push({ path: ["virtualIps", index, "address"], message: `${ip} is there twice` });
     seen.add(ip);
   }
-  if (config.kind !== "farm") return findings;
-  for (const [index, rule] of (config.loadBalancing?.rules ?? []).entries())
+  if (config.kind !== "farm" || config.loadBalancing === undefined) return findings;
+  const { mode, rules, weights } = config.loadBalancing;
+  if (mode !== "external" && rules.length === 0)
+    findings.push({ path: ["loadBalancing", "rules"], message: "name at least one rule" });
+  const ours = { rules: rules.length, weights: Object.keys(weights).length };
+  for (const [key, count] of Object.entries(ours))
+    if (mode === "external" && count > 0)
+      findings.push({
+        path: ["loadBalancing", key],
+        message: `with mode: external the load balancer outside decides who serves whom: set it there, and remove ${key}`,
+      });
+  for (const [index, rule] of rules.entries())
     for (const [place, range] of rule.ports.entries()) {
       if (typeof range === "number") continue;
       const [from = 0, to = 0] = range.split("-").map(Number);

@@ -153,11 +153,14 @@ const rule = mapping({
   then: oneOf("swap", "stop", "stopstart", "restart", "wait"),
 });
 
+const port = whole(1, 65_535);
+
 /** What every kind of module has. */
 const common = {
   services: v.optional(list(serviceName, 64), []),
   heartbeat: v.optional(heartbeat, {}),
   virtualIps: v.optional(list(virtualIp, 64, false), []),
+  probe: v.optional(mapping({ port })),
   boot: v.optional(oneOf("auto", "always", "never"), "auto"),
   maxLoop: v.optional(
     mapping({
@@ -192,16 +195,15 @@ const mirror = mapping({
   ...common,
 });
 
-const port = whole(1, 65_535);
 const portRange = text('a port or a range such as "8000-8010"', /^\d{1,5}-\d{1,5}$/, 11);
 
 const farm = mapping({
   kind: v.literal("farm"),
-  nodes: v.optional(v.pipe(list(networkName, 64), v.minLength(1, "name at least one node"))),
+  nodes: v.optional(v.pipe(list(networkName, 32), v.minLength(2, "a farm has 2 to 32 nodes"))),
   loadBalancing: v.optional(
     mapping({
-      mode: v.optional(oneOf("directed", "invisible"), "directed"),
-      rules: v.pipe(
+      mode: v.optional(oneOf("directed", "invisible", "external"), "directed"),
+      rules: v.optional(
         list(
           mapping({
             protocol: oneOf("tcp", "udp"),
@@ -214,7 +216,7 @@ const farm = mapping({
           64,
           false,
         ),
-        v.minLength(1, "name at least one rule"),
+        [],
       ),
       weights: v.optional(named(networkName, whole(0, 1000)), {}),
     }),

@@ -11,16 +11,32 @@ import type { Problem } from "./yaml_document.ts";
 /** The settings of `config` that have no effect in this version; empty for a module that works as written. */
 export function unsupported(config: ModuleConfig): Finding[] {
   const findings: Finding[] = [];
-  const refuse = (path: string, what: string) =>
-    findings.push({ path: [path], message: `${what} not supported by this version: remove ${path}` });
-  if (config.kind !== "mirror")
-    findings.push({
-      path: ["kind"],
-      message: `modules of kind ${config.kind} are not supported by this version: only mirror`,
-    });
-  if (config.services.length > 0) refuse("services", "services are");
-  if (config.secrets.length > 0) refuse("secrets", "secrets are");
+  if (config.kind === "farm") findings.push(...ownBalancing(config));
   return findings;
+}
+
+/** A farm's own virtual IP, and the filter that shares its clients out. */
+function ownBalancing({ loadBalancing, virtualIps }: Extract<ModuleConfig, { kind: "farm" }>): Finding[] {
+  const instead = "put a load balancer in front of the nodes, and say loadBalancing: { mode: external }";
+  const mode = loadBalancing?.mode ?? "external";
+  return [
+    ...(mode === "external"
+      ? []
+      : [
+          {
+            path: ["loadBalancing", "mode"],
+            message: `sharing clients out by mode: ${mode} is not supported by this version: ${instead}`,
+          },
+        ]),
+    ...(virtualIps.length === 0
+      ? []
+      : [
+          {
+            path: ["virtualIps"],
+            message: `a farm's own virtual IP is not supported by this version: remove virtualIps, ${instead}`,
+          },
+        ]),
+  ];
 }
 
 /** Hooks that nothing calls in this version. `directory` is the module's. */

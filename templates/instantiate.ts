@@ -1,7 +1,7 @@
 /**
  * A module's first files: a template's, with values of the user's in module.yaml.
  */
-import { isCollection, isScalar, parse, parseDocument } from "@std/yaml";
+import { type Document, isCollection, isMap, isScalar, isSeq, parse, parseDocument } from "@std/yaml";
 import type { Template } from "./catalog.ts";
 
 /** `virtualIps.0.address=10.0.0.5/24`: a place in module.yaml and what to put there. */
@@ -36,9 +36,24 @@ export function instantiate(
     const before = document.getIn(path, true);
     // `vars.port=8080` stays a text where the template has a text: a number would be refused.
     if (isScalar(before) && typeof before.value === "string") before.value = value;
-    else document.setIn(path, readValue(path, value, isCollection(before)));
+    else document.setIn(path, replacement(document, path, value, before));
   }
   return { ...template.files, "module.yaml": document.toString({ lineWidth: 0 }) };
+}
+
+/** What stands at `path` from now on, in the form and with the comment of what stood there before. */
+function replacement(document: Document, path: Setting["path"], value: string, before: unknown): unknown {
+  const isOneEnough = isListOfTexts(before);
+  const read = readValue(path, value, isCollection(before) && !isOneEnough);
+  // `services=nginx` is enough where there is a list.
+  const node = document.createNode(isOneEnough && typeof read === "string" ? [read] : read);
+  if (isCollection(before) && isCollection(node))
+    Object.assign(node, { flow: before.flow, comment: before.comment });
+  return node;
+}
+
+function isListOfTexts(node: unknown): boolean {
+  return isSeq(node) && !node.items.some(isMap);
 }
 
 function readValue(path: Setting["path"], value: string, replacesCollection: boolean): unknown {

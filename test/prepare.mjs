@@ -43,6 +43,17 @@ const DEBIAN_PACKAGES = {
   "stress-ng": "/usr/bin/stress-ng",
   postgresql: "/usr/lib/postgresql/*/bin/initdb",
   "postgresql-contrib": "/usr/share/postgresql/*/extension/amcheck.control",
+  // Applications of the templates.
+  "mariadb-server": "/usr/sbin/mariadbd",
+  "redis-server": "/usr/bin/redis-server",
+  nginx: "/usr/sbin/nginx",
+  apache2: "/usr/sbin/apache2",
+  "busybox-static": "/usr/bin/busybox|/bin/busybox",
+  podman: "/usr/bin/podman",
+  "docker.io": "/usr/sbin/dockerd",
+  "qemu-system-x86": "/usr/bin/qemu-system-x86_64",
+  "libvirt-daemon": "/usr/sbin/libvirtd",
+  "libvirt-clients": "/usr/bin/virsh",
 };
 
 /** Runs a command with its output shown; true when it succeeded. */

@@ -20,6 +20,7 @@ import { clusterState } from "./cluster_state.ts";
 import { type ForwardTarget, forward } from "./forwarding.ts";
 import { API_PREFIX } from "./node_client.ts";
 import { parse, Refusal, readBody, resultResponse } from "./result.ts";
+import { secretRoutes } from "./secret_routes.ts";
 
 /** Who asks: the machine's administrator over the Unix socket, or a member over mutual TLS. */
 export type ApiCaller = { kind: "local" } | { kind: "member"; node: string };
@@ -121,13 +122,14 @@ export function createApi(host: ApiHost): Api {
     c.json({ status: 2, message: `there is nothing at ${c.req.method} ${c.req.path}` }, 404),
   );
   app.use(async (c, next) => {
-    const target = targetOf(c, host.cluster());
+    const target = targetOf(c, host);
     if (target === null) return await next();
     return await forward(target, c.req.raw, byOf(c), (request) => handle(request, c.env.caller));
   });
   moduleRoutes(app, engine);
   nodeRoutes(app, engine);
   clusterRoutes(app, host);
+  secretRoutes(app, { secrets: () => engine().secrets, moduleName, byOf, onlyLocal });
   const handle = async (request: Request, caller: ApiCaller): Promise<Response> =>
     await app.fetch(request, { caller });
   return { handle };
@@ -144,19 +146,27 @@ function failure(error: Error): Response {
 }
 
 /** The nodes that `?node=` means; null when it is this node alone. */
-function targetOf(c: Ctx, cluster: Cluster | null): ForwardTarget | null {
+function targetOf(c: Ctx, host: ApiHost): ForwardTarget | null {
+  const cluster = host.cluster();
   const node = c.req.query("node");
   if (node === undefined) return null;
   if (cluster === null) throw new Refusal(1, "this node belongs to no cluster: there are no other nodes");
   if (node === cluster.node) return null;
   if (c.env.caller.kind !== "local") throw new Refusal(2, "a node answers other nodes for itself only");
-  if (node === "all") return { cluster, nodes: Object.keys(cluster.nodes), all: true };
+  if (node === "all") return { cluster, nodes: nodesOf(c, host) ?? Object.keys(cluster.nodes), all: true };
   if (!Object.hasOwn(cluster.nodes, node))
     throw new Refusal(
       2,
       `cluster ${cluster.name} has no node ${node}: it has ${Object.keys(cluster.nodes).join(", ")}`,
     );
   return { cluster, nodes: [node], all: false };
+}
+
+/** Where a module lives that is asked something: `--all` means those nodes. Null: every node keeps it, or is asked for itself. */
+function nodesOf(c: Ctx, host: ApiHost): string[] | null {
+  const name = /\/modules\/([^/]+)\/./.exec(c.req.path)?.[1];
+  const module = name === undefined ? undefined : host.engine()?.status().modules[name];
+  return module === undefined ? null : Object.keys(module.nodes);
 }
 
 function moduleRoutes(app: Hono<Bindings>, engine: () => Engine): void {

@@ -19,6 +19,7 @@ export type Subject =
   | { type: "module"; name: string; on: "here" | "anywhere" }
   | { type: "disk"; path: string; minFree: number; write: boolean }
   | { type: "custom"; name: string }
+  | { type: "service"; name: string }
   | ({ type: "process" } & Pick<
       ModuleConfig["processes"][string],
       "regex" | "argumentsRegex" | "pidFile" | "unit" | "min" | "max"
@@ -53,6 +54,7 @@ const DEFAULTS: Record<Subject["type"], Defaults> = {
   disk: { when: "prim", action: "none", rule: (name) => `disk_failure_${name}` },
   custom: { when: "prim", action: "none", rule: (name) => `c_${name}` },
   process: { when: "prim", action: "restart", rule: (name) => `process_failure_${name}` },
+  service: { when: "prim", action: "restart", rule: (name) => `service_failure_${name}` },
 };
 
 /** An application may need so long after its start hook has returned, ms. What looks at things outside it gets no grace. */
@@ -61,12 +63,15 @@ const GRACE_MS = 10_000;
 /** How long a look may take, unless it is due again sooner, ms. */
 const TIMEOUT_MS = 5000;
 
+/** Between two looks at a service, ms: its death is noticed at once. */
+const SERVICE_MS = 10_000;
+
 /** Classes of resources that only checkers set: custom.NAME may be set by hand. */
 export const CHECKED_CLASSES: readonly string[] = Object.keys(DEFAULTS).filter((type) => type !== "custom");
 
 /** Every check of a module, in the order of module.yaml's types. */
 export function checksOf(config: ModuleConfig): Check[] {
-  const { checkers, processes } = config;
+  const { checkers, processes, services } = config;
   return [
     ...each(checkers.tcp, "tcp", ({ address }) => ({ type: "tcp", address })),
     ...each(checkers.http, "http", ({ url, status, body, verify }) => ({
@@ -91,7 +96,17 @@ export function checksOf(config: ModuleConfig): Check[] {
       min,
       max,
     })),
+    ...services.map(ofService),
   ];
+}
+
+/** A service is watched without a word in module.yaml. It was active when the start ended: it needs no grace. */
+function ofService(name: string): Check {
+  const { when, action } = DEFAULTS.service;
+  const plain = name.replace(/[^A-Za-z0-9_-]/g, "_");
+  const rhythm = { interval: SERVICE_MS, timeout: TIMEOUT_MS, failures: 1, successes: 1, grace: 0 };
+  const subject: Subject = { type: "service", name };
+  return { resource: `service.${plain}`, subject, when, rhythm, action, path: ["services", plain] };
 }
 
 function each<Type extends Subject["type"], Setting extends Settings<"custom">>(

@@ -2,6 +2,7 @@
  * Completion for bash, zsh and fish: small scripts that ask the binary, so that they never grow old.
  */
 import { readdirSync } from "node:fs";
+import { readModule } from "../../modules/mod.ts";
 import { type Command, optionsOf } from "./command.ts";
 
 /** Shells that have a script. */
@@ -36,7 +37,7 @@ export function completionScript(shell: Shell): string {
   }
 }
 
-/** What may stand where the last of `words` is being typed. Module names come from `varDir`. */
+/** What may stand where the last of `words` is being typed. Names of modules and of their secrets come from `varDir`. */
 export function candidates(words: readonly string[], table: readonly Command[], varDir: string): string[] {
   const typed = words.at(-1) ?? "";
   const before = words.slice(0, -1).filter((word) => !word.startsWith("-"));
@@ -47,7 +48,7 @@ export function candidates(words: readonly string[], table: readonly Command[], 
   if (command && typed.startsWith("-"))
     found.push(...Object.keys(optionsOf(command)).map((name) => `--${name}`));
   else if (command)
-    found.push(...argumentCandidates(command, before.length - command.name.split(" ").length, varDir));
+    found.push(...argumentCandidates(command, before.slice(command.name.split(" ").length), varDir));
   else
     for (const entry of table) {
       const names = entry.name.split(" ");
@@ -57,10 +58,12 @@ export function candidates(words: readonly string[], table: readonly Command[], 
   return [...new Set(found)].filter((word) => word.startsWith(typed));
 }
 
-function argumentCandidates(command: Command, index: number, varDir: string): readonly string[] {
+function argumentCandidates(command: Command, given: readonly string[], varDir: string): readonly string[] {
   const specs = command.arguments ?? [];
-  const spec = specs[Math.min(index, specs.length - 1)];
+  const spec = specs[Math.min(given.length, specs.length - 1)];
   if (spec?.choices) return spec.choices;
+  if (spec?.name === "KEY")
+    return readModule(`${varDir}/modules/${given[0]}`).definition?.config.secrets ?? [];
   if (spec?.name !== "NAME") return [];
   try {
     return readdirSync(`${varDir}/modules`);

@@ -5,7 +5,7 @@ import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { release } from "node:os";
 import { join } from "node:path";
 import { loadCluster } from "../cluster/cluster.ts";
-import { loadedModules } from "./node.ts";
+import { fetchStatus, loadedModules } from "./node.ts";
 
 /** One thing examined. */
 export interface Finding {
@@ -129,6 +129,28 @@ async function ports(varDir: string): Promise<Finding> {
   return { what: "ports", level: "good", detail: `${cluster.port} and following are free` };
 }
 
+/** Where load balancers ask which node serves: a port that is not open looks like a node that is down. */
+async function probes(varDir: string): Promise<Finding> {
+  const what = "probes";
+  const node = loadCluster(varDir)?.node;
+  if (node === undefined || !(await daemonAnswers(varDir)))
+    return { what, level: "good", detail: "this node's daemon does not run" };
+  const { modules } = await fetchStatus({ varDir, target: { node: null, all: false } });
+  const ports = Object.entries(modules).flatMap(([name, { nodes }]) => {
+    const port = nodes[node]?.resources["probe.port"];
+    return port === undefined ? [] : [{ name, ...port }];
+  });
+  const shut = ports.filter(({ state }) => state !== "up");
+  if (shut.length > 0)
+    return {
+      what,
+      level: "problem",
+      detail: shut.map(({ name, detail }) => `${name}: ${detail}`).join("; "),
+    };
+  const detail = ports.length === 0 ? "no module has a probe port" : "every probe port is open";
+  return { what, level: "good", detail };
+}
+
 function memory(): Finding {
   const available = readFileSync("/proc/meminfo", "utf8").match(/MemAvailable:\s+(\d+)/);
   const mebibytes = Number(available?.[1] ?? 0) / 1024;
@@ -147,6 +169,7 @@ const EXAMINATIONS: readonly Examination[] = [
   userNamespaces,
   clock,
   ports,
+  probes,
   memory,
 ];
 

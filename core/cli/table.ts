@@ -7,7 +7,11 @@ import { CLUSTER_COMMANDS } from "./commands/cluster.ts";
 import { CONTROL_COMMANDS } from "./commands/control.ts";
 import { MODULE_COMMANDS } from "./commands/module.ts";
 import { NODE_COMMANDS } from "./commands/node.ts";
+
 import { RESOURCE_COMMANDS } from "./commands/resources.ts";
+
+import { SECRET_COMMANDS } from "./commands/secret.ts";
+
 import { SERVICE_COMMANDS } from "./commands/service.ts";
 import { STATUS_COMMANDS } from "./commands/status.ts";
 
@@ -16,6 +20,7 @@ export const COMMANDS: readonly Command[] = [
   ...SERVICE_COMMANDS,
   ...CLUSTER_COMMANDS,
   ...MODULE_COMMANDS,
+  ...SECRET_COMMANDS,
   ...CONTROL_COMMANDS,
   ...STATUS_COMMANDS,
   ...RESOURCE_COMMANDS,

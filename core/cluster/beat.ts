@@ -18,6 +18,8 @@ export interface Beat {
   views: Readonly<Record<string, PeerView>>;
   /** By module, the revision that this node works with: a git commit. */
   revisions?: Readonly<Record<string, string>>;
+  /** The same on nodes that hold the same secrets: see core/secrets/versions.ts. */
+  secrets?: string;
 }
 
 /** beat number (4), piece (1), number of pieces (1). */
@@ -62,6 +64,7 @@ const beat = v.object({
   leaving: v.boolean(),
   views: v.record(text, view),
   revisions: v.exactOptional(v.record(text, v.pipe(v.string(), v.regex(/^[0-9a-f]{40}$/)))),
+  secrets: v.exactOptional(v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/))),
 });
 
 /** Cuts a beat into bodies of at most `room` bytes. `number` grows with each beat of an incarnation. Throws RangeError when it is hopelessly large. */

@@ -22,6 +22,7 @@ import { Heartbeats } from "./heartbeats.ts";
 import type { ModuleRuntime, NodeParts } from "./module_runtime.ts";
 import { NodeEngine } from "./node_engine.ts";
 import { claimPriority } from "./priority.ts";
+import { ProbePorts } from "./probe_ports.ts";
 import { listenForReplication } from "./replication_link.ts";
 
 /** Neighbours are reminded of the virtual addresses this often, ms. */
@@ -109,8 +110,9 @@ class Daemon implements ApiHost {
     guardian.on("awake", () => {
       for (const runtime of modules.values()) runtime.awake();
     });
+    const probes = new ProbePorts(modules, guardian);
     let engine: NodeEngine | null = null;
-    const heartbeats = new Heartbeats(cluster, guardian, modules, () => engine?.revisions ?? null);
+    const heartbeats = new Heartbeats(cluster, guardian, modules, () => engine);
     const own = cluster.nodes[cluster.node]!;
     const lans = Object.fromEntries(Object.entries(own.addresses).map(([lan, { bind }]) => [lan, bind]));
     const network = openNetwork(lans);
@@ -130,12 +132,14 @@ class Daemon implements ApiHost {
     );
     await heartbeats.open();
     await member.loadAll();
+    probes.look();
     return {
       cluster,
       engine: member,
       heartbeats,
       close: async () => {
         await member.standDown();
+        probes.close();
         await heartbeats.close();
         server.close();
         stopListening();

@@ -5,6 +5,7 @@
  */
 import type { ModuleState, Readiness } from "../failover/types.ts";
 import type { ReintegrationProgress } from "../filesystem/control.ts";
+import type { SecretAsk } from "../secrets/secrets.ts";
 
 /** One module on one node, as `status --json` shows it. */
 export interface NodeStatus {
@@ -69,6 +70,26 @@ export interface LogLine {
   text: string;
 }
 
+/** What a node holds of a module's secrets: never a value. */
+export interface HeldSecrets {
+  /** What its module.yaml lists; null where the module is not here. */
+  declared: readonly string[] | null;
+  /** `version` is the same word on nodes that hold the same value; `isLocked`: it cannot be opened there. */
+  secrets: readonly { key: string; since: string; setOn: string; version: string; isLocked: boolean }[];
+}
+
+/** Secrets, as the API sees them: values come in, and go out only sealed to a node. */
+export interface SecretCommands {
+  set(module: string, key: string, value: Uint8Array, by: string): Promise<CommandResult>;
+  remove(module: string, key: string, by: string): Promise<CommandResult>;
+  /** Data: `HeldSecrets`. */
+  list(module: string): CommandResult;
+  /** What another node lacks. Data: `SecretOffer`. */
+  give(node: string, ask: SecretAsk): CommandResult;
+  /** A node has something new: it is fetched before the answer. */
+  look(node: string): Promise<CommandResult>;
+}
+
 /** The node, as the API sees it. Every method refuses bad input whole, with status 2 and a message. */
 export interface Engine {
   status(): StatusDocument;
@@ -105,4 +126,5 @@ export interface Engine {
   removeModule(name: string): Promise<CommandResult>;
   modules(): { name: string; kind: string; revision: string; number: number }[];
   explain(module: string, at: string | null): Promise<CommandResult>;
+  readonly secrets: SecretCommands;
 }

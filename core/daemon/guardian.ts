@@ -13,7 +13,7 @@ import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import type { ModuleState } from "../failover/types.ts";
 import { Shelf } from "../platform/linux/shelf.ts";
-import { killAll, members } from "./cgroup.ts";
+import { killAll, killService, members, serviceMembers } from "./cgroup.ts";
 import {
   type Armament,
   FENCE_BEGINS,
@@ -215,6 +215,8 @@ class Guardian {
     };
     if (armament) {
       for (const address of armament.addresses) attempt(address, () => silence(address));
+      for (const permit of armament.services.permits) attempt(permit, () => rmSync(permit, { force: true }));
+      for (const cgroup of armament.services.cgroups) attempt(cgroup, () => killService(cgroup));
       attempt("application", () => killAll(armament.group));
     }
     if (child && !child.fenced) {
@@ -231,8 +233,12 @@ class Guardian {
   async #settle(armament: Armament, failures: string[]): Promise<void> {
     const { unmountDead } = await import("../filesystem/dead_mounts.ts");
     const deadline = performance.now() + 2000;
-    while (members(armament.group).length > 0 && performance.now() < deadline) await Bun.sleep(2);
-    const left = members(armament.group);
+    const living = (): number[] => [
+      ...members(armament.group),
+      ...armament.services.cgroups.flatMap(serviceMembers),
+    ];
+    while (living().length > 0 && performance.now() < deadline) await Bun.sleep(2);
+    const left = living();
     if (left.length > 0) failures.push(`processes ${left.join(", ")} survived SIGKILL (state D?)`);
     for (const mount of armament.mounts) {
       try {

@@ -5,6 +5,7 @@ import type { ModuleState } from "../failover/types.ts";
 import { CLOCK_BOOTTIME } from "../platform/linux/constants.ts";
 import { clock } from "../platform/linux/libc.ts";
 import type { ProcessGroup } from "./cgroup.ts";
+import type { ServiceTargets } from "./module_services.ts";
 
 /** All that fencing one module needs to know, told before the module first serves. */
 export interface Armament {
@@ -16,6 +17,8 @@ export interface Armament {
   addresses: readonly string[];
   /** Directories that the replication process mounts over. */
   mounts: readonly string[];
+  /** Services of the machine that belong to it: they may not start again, and what runs of them is killed. */
+  services: ServiceTargets;
 }
 
 /** Daemon to guardian. */

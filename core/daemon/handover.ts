@@ -9,6 +9,7 @@ import { type Change, type Commit, needsStop } from "../../modules/history/histo
 import { callNode } from "../api/node_client.ts";
 import type { Cluster } from "../cluster/cluster.ts";
 import type { CommandResult, RevisionOffer } from "./engine.ts";
+import type { Lack } from "./node_secrets.ts";
 import type { RevisionStore } from "./revision_store.ts";
 import { lines, type RevisionSwitch, short } from "./revision_switch.ts";
 
@@ -23,6 +24,8 @@ export interface HandOver {
   revisions: RevisionSwitch;
   /** Nodes whose heartbeats are heard now. */
   heard(): ReadonlySet<string>;
+  /** What a module that lists these secrets lacks here. */
+  lack(secrets: readonly string[]): Lack | null;
   name: string;
   commit: Commit;
   /** The module's place in the cluster. */
@@ -34,6 +37,8 @@ interface Answered {
   relation: string;
   active: Commit | null;
   changes: Change[];
+  /** What its module.yaml lists. */
+  secrets: string[];
 }
 
 /** See the top of the file. Result data: `{ revision, previous, changes, nodes, away }`. */
@@ -72,9 +77,11 @@ async function handOverAlone(work: HandOver): Promise<CommandResult> {
         message: `${node} is alive, its heartbeats are heard, but it does not take requests: ${answer.message}`,
       });
   }
-  const { active, changes } = own!;
+  const { active, changes, secrets } = own!;
+  const lack = work.lack(secrets);
+  const lacking = lack === null ? [] : [`${lack.reason}, and it does not start without: ${lack.remedy}`];
   const data = { revision: commit, previous: active, changes, away };
-  if (dryRun) return { status: 0, message: foretell(work, own!, away), data };
+  if (dryRun) return { status: 0, message: [foretell(work, own!, away), ...lacking].join("\n"), data };
   if (performance.now() - begun > LONGEST_MS)
     return await giveUp({
       status: 1,
@@ -99,6 +106,7 @@ async function handOverAlone(work: HandOver): Promise<CommandResult> {
     ),
     ...late.map(([node, { message: said }]) => `${node} does not say that it has it: ${said}; it catches up`),
     ...away.map((node) => `${node} does not answer: it takes this revision when it is back`),
+    ...lacking,
   ].join("\n");
   return { status: late.length > 0 ? 1 : 0, message, data: { ...data, nodes: Object.fromEntries(results) } };
 }

@@ -6,6 +6,7 @@ import { type Beat, type Cluster, HeartbeatSockets, type SignOfLife } from "../c
 import type { GuardianLink } from "./guardian_link.ts";
 import { Lateness } from "./lateness.ts";
 import type { ModuleRuntime } from "./module_runtime.ts";
+import type { NodeSecrets } from "./node_secrets.ts";
 import type { Revisions } from "./revisions.ts";
 
 const TICK_MS_MIN = 10;
@@ -27,7 +28,10 @@ export class Heartbeats {
     private readonly guardian: GuardianLink,
     private readonly modules: ReadonlyMap<string, ModuleRuntime>,
     /** What this node works with, and who is told what the others do. */
-    private readonly revisions: () => Pick<Revisions, "own" | "onBeat"> | null,
+    private readonly holdings: () => {
+      revisions: Pick<Revisions, "own" | "onBeat">;
+      secrets: Pick<NodeSecrets, "digest" | "onBeat">;
+    } | null,
   ) {
     this.#lateness = new Lateness(cluster.heartbeat.timeoutMs * LATE);
     this.#sockets = new HeartbeatSockets(cluster, {
@@ -112,11 +116,13 @@ export class Heartbeats {
     this.guardian.alive();
     // Neither a claim nor an address is renewed before it is known whether they are still this node's.
     if (!this.guardian.isAwake()) return;
-    for (const runtime of this.modules.values()) runtime.holdAddresses();
+    for (const runtime of this.modules.values()) runtime.renew();
     const views: Record<string, Beat["views"][string]> = {};
     for (const [name, runtime] of this.modules) if (runtime.booted) views[name] = runtime.view();
-    const revisions = this.revisions()?.own() ?? {};
-    this.#sockets.send({ hears: this.hears(), leaving: this.#leaving, views, revisions });
+    const own = this.holdings();
+    const held = own === null ? {} : { secrets: own.secrets.digest() };
+    const revisions = own?.revisions.own() ?? {};
+    this.#sockets.send({ hears: this.hears(), leaving: this.#leaving, views, revisions, ...held });
     this.#lateness.mark();
   }
 
@@ -125,7 +131,10 @@ export class Heartbeats {
   }
 
   #onBeat(from: string, beat: Beat): void {
-    this.revisions()?.onBeat(from, beat.revisions ?? {});
+    const own = this.holdings();
+    // Before a module may start: what it is to have is on its way then.
+    own?.secrets.onBeat(from, beat.secrets);
+    own?.revisions.onBeat(from, beat.revisions ?? {});
     for (const [name, runtime] of this.modules) runtime.peers.onBeat(from, beat, beat.views[name] ?? null);
   }
 }

@@ -1,6 +1,7 @@
 /**
  * The checkers of one module on this node: which there are, which look now, which a person switched off, and what they found.
  */
+import { ADOPTED_FILE } from "../../hooks/adopted.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
 import { type Check, checksOf } from "../checks/module_checks.ts";
 import type { Probe } from "../checks/probe.ts";
@@ -11,10 +12,12 @@ import { interfaceProbe, ipProbe } from "../checks/probes/link.ts";
 import { moduleProbe, type StatusOf } from "../checks/probes/module.ts";
 import { pingProbe } from "../checks/probes/ping.ts";
 import { processProbe } from "../checks/probes/process.ts";
+import { serviceProbe } from "../checks/probes/service.ts";
 import { tcpProbe } from "../checks/probes/tcp.ts";
 import { CheckRunner } from "../checks/runner.ts";
 import type { Cluster } from "../cluster/cluster.ts";
 import type { CheckScope } from "../failover/types.ts";
+import { adoptedList } from "./cgroup.ts";
 import type { CommandResult } from "./engine.ts";
 import type { Journal } from "./journal.ts";
 import { type ModuleFacts, writeModuleFacts } from "./module_facts.ts";
@@ -32,6 +35,8 @@ export interface ModuleChecksParts {
   statusOf: StatusOf;
   /** The module's state here, for what checkers are told. */
   state(): string;
+  /** The module's secrets, for one look. Throws where there is no place in memory for them. */
+  secrets(): Pick<ReturnType<CheckerOrder>, "secrets" | "secretsIn">;
 }
 
 /** Stands for every checker. */
@@ -139,6 +144,8 @@ export class ModuleChecks {
         return httpProbe(subject);
       case "process":
         return processProbe(subject, notice);
+      case "service":
+        return serviceProbe(subject.name, notice);
       case "custom":
         return customProbe(() => this.#order(check, subject.name));
       case "ping":
@@ -179,8 +186,9 @@ export class ModuleChecks {
         peers: [],
       },
       timeoutMs: rhythm.timeout,
-      env: { HOLDFAST_VAR: varDir },
+      env: { HOLDFAST_VAR: varDir, [ADOPTED_FILE]: adoptedList(varDir, definition.name) },
       permissions: config.permissions,
+      ...this.parts.secrets(),
       onOutput: (line) => journal.line("script", `${resource}: ${line}`),
     };
   }

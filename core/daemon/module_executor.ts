@@ -3,6 +3,8 @@
  * the replication process, fences. Each is harmless when done twice, since a crash may fall between doing and knowing.
  */
 import { basename, join } from "node:path";
+import { ADOPTED_FILE } from "../../hooks/adopted.ts";
+import type { HookCall } from "../../hooks/context.ts";
 import { runHook } from "../../hooks/runner.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
 import type { MirrorConfig } from "../../modules/schema.ts";
@@ -14,8 +16,11 @@ import { selfCommand } from "../platform/self.ts";
 import { killAll, MARK, members, type ProcessGroup } from "./cgroup.ts";
 import type { GuardianLink } from "./guardian_link.ts";
 import type { Journal } from "./journal.ts";
+import { actAround, ModuleServices } from "./module_services.ts";
+import type { NodeSecrets } from "./node_secrets.ts";
 import type { RecordFile } from "./record.ts";
 import type { ReplicationAnswer, ReplicationLink, ReplicationRequest } from "./replication_link.ts";
+import { ScriptOutput } from "./script_output.ts";
 import type { Executor, Outcome } from "./supervisor.ts";
 import type { VirtualAddresses } from "./virtual_addresses.ts";
 
@@ -27,8 +32,8 @@ const HELLO_MS = 10_000;
 export interface ExecutorParts {
   varDir: string;
   cluster: Cluster;
-  /** The other node of a mirror. */
-  peer: ClusterNode | null;
+  /** The other nodes of the module. */
+  peers: readonly ClusterNode[];
   /** May be another from one effect to the next. */
   definition: ModuleDefinition;
   number: number;
@@ -40,12 +45,15 @@ export interface ExecutorParts {
   addresses: VirtualAddresses;
   record: RecordFile;
   journal: Journal;
+  secrets: Pick<NodeSecrets, "lack" | "values">;
   /** Tells what this copy, at rest, says of itself. */
   tellCopy(word: CopyWord | null): void;
   publish(): void;
   /** These checks look from now on. */
   check(scope: CheckScope): void;
 }
+
+type HookEffect = Extract<Effect, { do: "hook" }>;
 
 /** What a module replicates, or null. */
 export function replicationOf({ config }: ModuleDefinition): MirrorConfig["replicate"] | null {
@@ -60,8 +68,13 @@ function addressesOf(node: ClusterNode): Record<string, string> {
 export class ModuleExecutor implements Executor {
   #hook = new AbortController();
   #attempts = new Map<string, number>();
+  readonly #services = new ModuleServices();
+  /** What hooks and the application print. */
+  readonly output: ScriptOutput;
 
-  constructor(private readonly parts: ExecutorParts) {}
+  constructor(private readonly parts: ExecutorParts) {
+    this.output = new ScriptOutput(parts);
+  }
 
   publish(): void {
     this.parts.publish();
@@ -71,11 +84,6 @@ export class ModuleExecutor implements Executor {
   reconfigure(definition: ModuleDefinition, timeoutMs: number): void {
     Object.assign(this.parts, { definition, timeoutMs });
     if (this.parts.guardian.isArmed(definition.name)) this.arm();
-  }
-
-  /** Where hooks and the application print. */
-  get scriptLog(): string {
-    return join(this.parts.varDir, "log", this.parts.definition.name, "script.log");
   }
 
   check(scope: CheckScope): void {
@@ -103,7 +111,7 @@ export class ModuleExecutor implements Executor {
         return done;
       case "hook":
         if (effect.hook === "prestart") await this.lookAtCopy();
-        return await this.#runHook(effect);
+        return await this.#withServices(effect);
       case "virtualIp":
         return effect.up ? await addresses.up() : addresses.down();
       case "serve":
@@ -150,49 +158,90 @@ export class ModuleExecutor implements Executor {
     tellCopy(await readCopyWord(join(varDir, "state", definition.name), paths));
   }
 
+  /** Learns which units stand for the module's services: what may run here can be fenced. */
+  async lookAtServices(): Promise<void> {
+    await this.#services.look(this.parts.definition.config.services);
+  }
+
   /** From now on a late daemon costs this module its role. */
   arm(): void {
     const { guardian, definition, timeoutMs, group, addresses } = this.parts;
     const mounts = replicationOf(definition)?.paths.map(({ path }) => path) ?? [];
-    guardian.arm({ module: definition.name, timeoutMs, group, addresses: addresses.list, mounts });
+    const services = this.#services.targets;
+    guardian.arm({ module: definition.name, timeoutMs, group, addresses: addresses.list, mounts, services });
   }
 
-  async #runHook(effect: Extract<Effect, { do: "hook" }>): Promise<Outcome> {
-    const { definition, cluster, group, journal, peer, varDir } = this.parts;
+  /** A hook, and the services that belong to it, within one time limit. By force, both are done whatever comes of the first. */
+  async #withServices(effect: HookEffect): Promise<Outcome> {
+    const { config } = this.parts.definition;
+    const { hook, force } = effect;
+    if (hook.startsWith("start_")) this.arm();
+    const isStop = hook.startsWith("stop_") || hook === "poststop";
+    const { timeouts } = config;
+    const limit = force ? timeouts.force : isStop ? timeouts.stop : timeouts.start;
+    const end = performance.now() + limit;
+    const act = actAround(config.kind, hook);
+    const stopped = act === "stop" ? await this.#changeServices("stop", effect, limit) : done;
+    if (!stopped.ok && !force) return stopped;
+    const ran = await this.#runHook(effect, end - performance.now());
+    if (hook === "stop_both" && !replicationOf(this.parts.definition))
+      await this.#buryProcesses("when the module stopped");
+    if (!ran.ok || !stopped.ok) return ran.ok ? stopped : ran;
+    return act === "start" ? await this.#changeServices("start", effect, end - performance.now()) : ran;
+  }
+
+  async #changeServices(act: "start" | "stop", effect: HookEffect, timeoutMs: number): Promise<Outcome> {
+    const { journal } = this.parts;
+    await this.lookAtServices();
+    return await this.#services.change(act, this.#call(effect, 1), timeoutMs, {
+      ...this.output.place(),
+      onOutput: (line) => journal.line("script", line),
+      signal: this.#hook.signal,
+    });
+  }
+
+  #call(effect: HookEffect, attempt: number): HookCall {
+    const { definition, cluster, peers } = this.parts;
+    const { hook, action, from, to, cause, force } = effect;
+    return {
+      module: definition.name,
+      node: cluster.node,
+      kind: definition.config.kind,
+      hook,
+      action,
+      from,
+      to,
+      cause,
+      force,
+      attempt,
+      vars: definition.config.vars,
+      dir: definition.directory,
+      peers: peers.map((peer) => ({ name: peer.name, addresses: addressesOf(peer) })),
+    };
+  }
+
+  async #runHook(effect: HookEffect, timeoutMs: number): Promise<Outcome> {
+    const { definition, group, journal, varDir, secrets } = this.parts;
     const hook = definition.hooks.get(effect.hook);
-    const isStop = effect.hook.startsWith("stop_") || effect.hook === "poststop";
-    if (effect.hook.startsWith("start_")) this.arm();
+    if (effect.hook === "prestart" || (hook && effect.hook.startsWith("start_"))) {
+      const lack = secrets.lack(definition.name, definition.config.secrets);
+      if (lack !== null) return { ok: false, detail: `${lack.reason}: ${lack.remedy}` };
+    }
     if (!hook) return done;
-    const { config } = definition;
     const attempt = (this.#attempts.get(effect.hook) ?? 0) + 1;
     this.#attempts.set(effect.hook, attempt);
-    const limits = config.timeouts;
-    const timeoutMs = effect.force ? limits.force : isStop ? limits.stop : limits.start;
     journal.line("script", `Script ${effect.hook}${effect.force ? " force" : ""}`);
     const started = performance.now();
     const result = await runHook({
       file: hook.file,
       kind: hook.kind,
-      context: {
-        module: definition.name,
-        node: cluster.node,
-        kind: config.kind,
-        hook: effect.hook,
-        action: effect.action,
-        from: effect.from,
-        to: effect.to,
-        cause: effect.cause,
-        force: effect.force,
-        attempt,
-        vars: config.vars,
-        dir: definition.directory,
-        peers: peer ? [{ name: peer.name, addresses: addressesOf(peer) }] : [],
-      },
-      timeoutMs,
-      env: { [MARK]: group.mark, HOLDFAST_VAR: varDir },
-      permissions: config.permissions,
+      context: this.#call(effect, attempt),
+      timeoutMs: Math.max(1, timeoutMs),
+      env: { [MARK]: group.mark, [ADOPTED_FILE]: group.adopted, HOLDFAST_VAR: varDir },
+      permissions: definition.config.permissions,
       cgroupPath: group.path,
-      outputFile: this.scriptLog,
+      ...this.output.place(),
+      ...this.output.secrets(),
       onOutput: (line) => journal.line("script", line),
       signal: this.#hook.signal,
     });
@@ -278,14 +327,17 @@ export class ModuleExecutor implements Executor {
 
   /** The configuration of this module's replication process. */
   replicationConfig(): ReplicationConfig {
-    const { cluster, definition, number, peer, varDir } = this.parts;
+    const { cluster, definition, number, peers, varDir } = this.parts;
     const { config } = definition;
     if (config.kind !== "mirror" || !config.replicate)
       throw new Error(`${definition.name} replicates nothing`);
     const { replicate } = config;
     const port = cluster.port + 1 + number;
     const lans = replicate.lans ?? cluster.lans;
-    const reach = (node: ClusterNode | null, side: "address" | "bind"): { address: string; port: number }[] =>
+    const reach = (
+      node: ClusterNode | undefined,
+      side: "address" | "bind",
+    ): { address: string; port: number }[] =>
       lans.flatMap((lan) => {
         const place = node?.addresses[lan];
         return place ? [{ address: place[side], port }] : [];
@@ -303,7 +355,7 @@ export class ModuleExecutor implements Executor {
       timeoutMs: replicate.timeout,
       bandwidth: replicate.bandwidth,
       listen: reach(own, "bind"),
-      dial: reach(peer, "address"),
+      dial: reach(peers[0], "address"),
       key: cluster.keys.replicationKey(definition.name),
     };
   }

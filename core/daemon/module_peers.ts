@@ -5,7 +5,6 @@ import type { Beat, Cluster, ClusterNode, SignOfLife } from "../cluster/cluster.
 import type { PeerView } from "../failover/types.ts";
 import type { MembershipConfig } from "../membership/membership.ts";
 import type { NodeStatus } from "./engine.ts";
-import type { Journal } from "./journal.ts";
 import { PeerWatch, silentStatus } from "./peer_watch.ts";
 
 /** Timings in ms. */
@@ -16,6 +15,8 @@ export interface PeersListener {
   /** A peer's word changed. */
   onView(peer: string, view: PeerView): void;
   onLost(peer: string, cause: string): void;
+  /** Something for the log. */
+  onLan(text: string): void;
 }
 
 /** See the top of the file. */
@@ -30,7 +31,6 @@ export class ModulePeers {
     cluster: Cluster,
     incarnation: string,
     timing: Timing,
-    journal: Journal,
     listener: PeersListener,
   ) {
     const watchOf = ({ name }: ClusterNode): PeerWatch =>
@@ -42,11 +42,10 @@ export class ModulePeers {
             this.#contactKnown();
           },
           onLost: (cause) => {
-            journal.line("warning", cause);
             listener.onLost(name, cause);
             this.#contactKnown();
           },
-          onLan: (text) => journal.line("info", text),
+          onLan: (text) => listener.onLan(text),
         },
       );
     this.#watches = new Map(nodes.map((peer) => [peer.name, watchOf(peer)]));
@@ -106,9 +105,11 @@ export class ModulePeers {
     return hears;
   }
 
-  /** `heartbeat.LAN` and its state. */
-  resources(): ReturnType<PeerWatch["resources"]> {
-    return this.#all.flatMap((watch) => watch.resources());
+  /** `heartbeat.LAN` and its state; `heartbeat.LAN.NODE` where there may be several. */
+  resources(several: boolean): ReturnType<PeerWatch["resources"]> {
+    const of = (peer: string) => (resource: ReturnType<PeerWatch["resources"]>[number]) =>
+      several ? { ...resource, name: `${resource.name}.${peer}` } : resource;
+    return [...this.#watches].flatMap(([peer, watch]) => watch.resources().map(of(peer)));
   }
 
   /** What a peer last said, or UNKNOWN. */

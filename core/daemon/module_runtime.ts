@@ -3,12 +3,11 @@
  */
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { followOutput, stopFollowing } from "../../hooks/output.ts";
 import type { Commit } from "../../modules/history/history.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
 import type { StatusOf } from "../checks/probes/module.ts";
 import type { Cluster, ClusterNode } from "../cluster/cluster.ts";
-import type { Command, DurableRecord, PeerView } from "../failover/types.ts";
+import type { Command, DurableRecord, ModuleState, PeerView } from "../failover/types.ts";
 import type { ReplicationCounters, VerifyResult } from "../filesystem/control.ts";
 import type { VirtualIp } from "../network/virtual_ip.ts";
 import { type Adopted, adopt } from "./adoption.ts";
@@ -19,12 +18,14 @@ import type { GuardianLink, Welcome } from "./guardian_link.ts";
 import { FENCE_BEGINS } from "./guardian_protocol.ts";
 import { rhythmOf, timeoutsOf } from "./heartbeat_timing.ts";
 import { Journal } from "./journal.ts";
+import { Lease } from "./lease.ts";
 import { ModuleChecks } from "./module_checks.ts";
 import { ModuleExecutor, replicationOf } from "./module_executor.ts";
 import type { ModuleFacts } from "./module_facts.ts";
 import { ModulePeers } from "./module_peers.ts";
 import { ModuleResources } from "./module_resources.ts";
 import { type Hold, ModuleWord } from "./module_word.ts";
+import type { NodeSecrets } from "./node_secrets.ts";
 import { RecordFile } from "./record.ts";
 import type { Replacement } from "./replacement.ts";
 import { ReplicationLink } from "./replication_link.ts";
@@ -49,15 +50,19 @@ export interface NodeParts {
   heard(): ReadonlySet<string>;
   /** How a module is, by node; null where this node has no such module. */
   statusOf: StatusOf;
+  secrets: Pick<NodeSecrets, "lack" | "values">;
 }
 
 /** Who wants to know how a module is. */
 export interface RuntimeListener {
   /** Its visible state changed. */
   changed(): void;
-  /** The peer is silent. */
-  peerLost(): void;
+  /** One of the other nodes is silent. */
+  peerLost(peer: string): void;
 }
+
+/** States in which a node is the one, or one of those, that clients are for. */
+const SERVING: ReadonlySet<ModuleState> = new Set(["PRIM", "ALONE", "UP"]);
 
 /** A module of this node. */
 export class ModuleRuntime {
@@ -74,7 +79,10 @@ export class ModuleRuntime {
   booted = false;
   readonly peers: ModulePeers;
   readonly #addresses: VirtualAddresses;
+  readonly #lease = new Lease(() => this.#timeouts.promised);
   readonly #peer: ClusterNode | null;
+  /** The nodes that work with the same revision as this one; none where this node is not one of the module's. */
+  readonly partners: readonly string[];
   #definition: ModuleDefinition;
   #revision: Commit;
   /** The record, as found at the start, until the core has it. */
@@ -95,14 +103,15 @@ export class ModuleRuntime {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.opened = promise;
     this.#nowOpened = resolve;
-    const { varDir, cluster, guardian } = parts;
+    const { varDir, cluster, guardian, secrets } = parts;
     const { config, name } = definition;
     const logDir = join(varDir, "log", name);
     mkdirSync(logDir, { recursive: true, mode: 0o700 });
     this.journal = new Journal(logDir, cluster.node);
     this.#recordFile = new RecordFile(join(varDir, "state", name));
-    this.#peer =
-      cluster.peers.find((peer) => config.kind === "mirror" && this.nodes.includes(peer.name)) ?? null;
+    const others = cluster.peers.filter(({ name: node }) => this.nodes.includes(node));
+    this.partners = this.isHere ? others.map(({ name: node }) => node) : [];
+    this.#peer = this.isHere && config.kind === "mirror" ? (others[0] ?? null) : null;
     const { promised } = this.#timeouts;
     this.#addresses = new VirtualAddresses(name, config.virtualIps, parts.network, promised, (text) =>
       this.journal.line("warning", text),
@@ -110,7 +119,7 @@ export class ModuleRuntime {
     this.#executor = new ModuleExecutor({
       varDir,
       cluster,
-      peer: this.#peer,
+      peers: others,
       definition,
       number: facts.number,
       timeoutMs: promised,
@@ -120,6 +129,7 @@ export class ModuleRuntime {
       addresses: this.#addresses,
       record: this.#recordFile,
       journal: this.journal,
+      secrets,
       tellCopy: (word) => this.#supervisor.tell({ type: "copy", word }),
       publish: () => this.#changed(),
       check: (scope) => this.#checks.look(scope),
@@ -131,7 +141,7 @@ export class ModuleRuntime {
       this.journal,
       () => parts.guardian.isAwake(),
     );
-    this.peers = this.#watchPeers();
+    this.peers = this.#watchPeers(others);
     this.#resources = new ModuleResources(this.journal, (resource, state, detail) => {
       this.#supervisor.tell({ type: "resource", name: resource, state, detail });
       parts.publish();
@@ -145,6 +155,7 @@ export class ModuleRuntime {
       definition: () => this.#definition,
       statusOf: parts.statusOf,
       state: () => this.#supervisor.status().state,
+      secrets: () => this.#executor.output.secrets(),
     });
     this.#replication = this.#reports();
     this.#word = new ModuleWord({
@@ -153,7 +164,9 @@ export class ModuleRuntime {
       replication: this.#replication,
       peers: this.peers,
       peer: this.peer,
+      isMirror: config.kind === "mirror",
       replicates: () => replicationOf(this.definition) !== null,
+      lack: () => secrets.lack(name, this.definition.config.secrets),
     });
   }
 
@@ -182,11 +195,6 @@ export class ModuleRuntime {
     return this.#peer?.name ?? null;
   }
 
-  /** The peer is known to be silent. */
-  get peerIsLost(): boolean {
-    return this.#peer === null || this.peers.isLost(this.#peer.name);
-  }
-
   /**
    * Goes on with another revision while the module runs; the caller has made sure that nothing in it needs a stop. Until the peer says that it
    * has the revision too, this node promises by the shorter heartbeat timeout of both and is patient by the longer.
@@ -212,8 +220,8 @@ export class ModuleRuntime {
     this.peers.retime({ ...rhythmOf(this.#definition, this.parts.cluster), timeout: patient });
   }
 
-  /** The peer works with this node's revision: its timings are ours. Returns true when they were not before. */
-  peerAgrees(): boolean {
+  /** The others work with this node's revision: their timings are ours. Returns true when they were not before. */
+  peersAgree(): boolean {
     if (this.facts.formerTimeouts === undefined) return false;
     delete this.facts.formerTimeouts;
     this.#retime();
@@ -232,7 +240,7 @@ export class ModuleRuntime {
       lans.some((lan) => heard.includes(lan))
     )
       return "";
-    return `heartbeat.lans: ${this.peer} is heard on ${heard.join(", ")} only, and would be taken for dead`;
+    return `heartbeat.lans: ${this.partners.join(", ")} would be taken for dead, heard on ${heard.join(", ")} only`;
   }
 
   /** The nodes that this module lives on. */
@@ -240,17 +248,34 @@ export class ModuleRuntime {
     return this.definition.config.nodes ?? Object.keys(this.parts.cluster.nodes);
   }
 
-  #watchPeers(): ModulePeers {
+  /** Is this node one of them? Where not, the module is only kept, and looked at. */
+  get isHere(): boolean {
+    return this.nodes.includes(this.parts.cluster.node);
+  }
+
+  #watchPeers(nodes: readonly ClusterNode[]): ModulePeers {
     const { cluster, incarnation } = this.parts;
     const timing = { ...rhythmOf(this.#definition, cluster), timeout: this.#timeouts.patient };
-    const nodes = this.#peer ? [this.#peer] : [];
-    return new ModulePeers(nodes, cluster, incarnation, timing, this.journal, {
-      onView: (_peer, view) => this.#supervisor.tell({ type: "peer", view }),
-      onLost: (_peer, cause) => {
-        this.#supervisor.tell({ type: "peerLost", cause });
-        this.listener.peerLost();
+    return new ModulePeers(nodes, cluster, incarnation, timing, {
+      onView: (_peer, view) => {
+        if (this.#peer) this.#supervisor.tell({ type: "peer", view });
       },
+      onLost: (peer, cause) => {
+        this.#note("warning", cause);
+        if (this.#peer) this.#supervisor.tell({ type: "peerLost", cause });
+        this.listener.peerLost(peer);
+      },
+      onLan: (text) => this.#note("info", text),
     });
+  }
+
+  /** What becomes of the others matters here: not to a module that knows no others, nor to a node that only looks on. */
+  get #heedsOthers(): boolean {
+    return this.isHere && this.#definition.config.kind !== "light";
+  }
+
+  #note(level: "warning" | "info", text: string): void {
+    if (this.#heedsOthers) this.journal.line(level, text);
   }
 
   #replacement(): Omit<Replacement, "generations"> {
@@ -262,7 +287,9 @@ export class ModuleRuntime {
   /** Reads what survived, and adopts what still runs or clears it away. Returns whether the module is to start now, as after a boot. */
   async open(): Promise<boolean> {
     const record = await this.#recordFile.read();
-    followOutput(this.#executor.scriptLog, (line) => this.journal.line("script", line));
+    this.#executor.output.follow();
+    // Services that run, of a module that did not, are nobody's earlier life.
+    if (record.running) await this.#lookAtServices();
     const adopted = await this.#adopt(record);
     if (!adopted) await this.#clearAway();
     // What the guardian had kept is of one life only: this module may be loaded anew.
@@ -274,6 +301,15 @@ export class ModuleRuntime {
     return adopted === null && (setting === "always" || (setting === "auto" && record.running));
   }
 
+  /** A systemd that does not answer is no reason not to look at what runs: the start says it again. */
+  async #lookAtServices(): Promise<void> {
+    try {
+      await this.#executor.lookAtServices();
+    } catch (error) {
+      this.journal.line("warning", `services: ${(error as Error).message}`);
+    }
+  }
+
   /** Nothing of it runs: until the core has begun, since nothing was found that did. */
   get isAtRest(): boolean {
     return this.#found ? this.#found.adopted === null : this.#supervisor.status().state === "STOP";
@@ -281,7 +317,7 @@ export class ModuleRuntime {
 
   /** Starts the core, and with `start` the module. Until then the peer is told nothing. */
   begin(start: boolean): void {
-    if (this.#found === null) return;
+    if (this.#found === null || !this.isHere) return;
     const { record, adopted } = this.#found;
     this.#found = null;
     this.booted = true;
@@ -329,6 +365,7 @@ export class ModuleRuntime {
   #changed(): void {
     const { state, readiness } = this.#supervisor.status();
     const { guardian } = this.parts;
+    this.#lease.follow(SERVING.has(state));
     guardian.settled(this.definition.name, readiness === "Ready" ? state : null);
     // At rest there is nothing that a late daemon could endanger.
     if (readiness === "NotReady" && (state === "STOP" || state === "WAIT"))
@@ -354,7 +391,9 @@ export class ModuleRuntime {
     this.peers.tick(now);
     if (this.link.tick(now))
       this.journal.line("error", "the replication process did not run for 5 s: killed");
-    for (const { name, state, detail } of this.peers.resources()) this.#resources.note(name, state, detail);
+    if (!this.#heedsOthers) return;
+    for (const { name, state, detail } of this.peers.resources(this.#peer === null))
+      this.#resources.note(name, state, detail);
   }
 
   /** What the peers are told of this module. */
@@ -362,9 +401,21 @@ export class ModuleRuntime {
     return this.#word.view();
   }
 
-  /** Moves the kernel's deadline for the virtual addresses on, while they are ours. */
-  holdAddresses(): void {
+  /** Once a beat: this node may be heard for a while longer, if it still may; the kernel's deadline for the virtual addresses moves on. */
+  renew(): void {
+    this.#lease.renew();
     this.#addresses.hold();
+  }
+
+  /** May clients be sent here, this instant? A daemon that slept past its lease says no until the core has decided anew. */
+  get serves(): boolean {
+    const { state, readiness } = this.#supervisor.status();
+    return readiness === "Ready" && SERVING.has(state) && this.#lease.isHeld;
+  }
+
+  /** The TCP port on which load balancers ask that; null where nobody does. */
+  get probePort(): number | null {
+    return this.definition.config.probe?.port ?? null;
   }
 
   /** Why this node's module may not go on with its peer as it is. */
@@ -413,8 +464,9 @@ export class ModuleRuntime {
 
   /** Compares both copies while the application runs. */
   async verify(): Promise<CommandResult> {
-    const { name } = this.definition;
-    if (!replicationOf(this.definition)) return { status: 2, message: `${name} replicates nothing` };
+    const { name, config } = this.definition;
+    const kind = config.kind === "mirror" ? "" : ` is a ${config.kind}: it`;
+    if (!replicationOf(this.definition)) return { status: 2, message: `${name}${kind} replicates nothing` };
     const { state } = this.#supervisor.status();
     if (state !== "PRIM")
       return { status: 1, message: `${name} is ${state} here: verify runs on PRIM, with SECOND connected` };
@@ -433,7 +485,7 @@ export class ModuleRuntime {
   async dispose(): Promise<void> {
     this.#checks.close();
     this.#supervisor.dispose();
-    stopFollowing(this.#executor.scriptLog);
+    this.#executor.output.stop();
     this.link.removeAllListeners();
     this.parts.guardian.disarm(this.definition.name);
     if (this.link.connected) await this.link.request({ op: "exit" });

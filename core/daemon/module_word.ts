@@ -23,8 +23,11 @@ export interface WordParts {
   peers: ModulePeers;
   /** The other node of a mirror. */
   peer: string | null;
+  isMirror: boolean;
   /** Does the module replicate anything? */
   replicates(): boolean;
+  /** What it does not start without, and does not have. */
+  lack(): Hold | null;
 }
 
 /** A note for the peers is no longer than this. */
@@ -56,8 +59,9 @@ export class ModuleWord {
   /** The state, and what keeps the module from going on. */
   #explained(): ReturnType<Supervisor["status"]> {
     const own = this.parts.supervisor.status();
-    if (this.hold === null) return own;
-    const { reason, remedy } = this.hold;
+    const hold = this.hold ?? this.parts.lack();
+    if (hold === null) return own;
+    const { reason, remedy } = hold;
     const isAtRest = own.state === "STOP" || own.state === "WAIT";
     return {
       ...own,
@@ -84,7 +88,8 @@ export class ModuleWord {
 
   /** What a peer last said, or UNKNOWN. */
   peerStatus(peer: string): NodeStatus {
-    const status = this.parts.peers.status(peer);
+    const told = this.parts.peers.status(peer);
+    const status = this.parts.isMirror ? told : { ...told, upToDate: null };
     return status.state === "SECOND" ? { ...status, reintegration: this.#copying } : status;
   }
 }

@@ -15,6 +15,7 @@ import {
 import { loadModule, type ModuleDefinition } from "../../modules/load.ts";
 import type { Cluster } from "../cluster/cluster.ts";
 import type { ModuleState } from "../failover/types.ts";
+import { manageServices } from "../services/units.ts";
 import type {
   CommandResult,
   Engine,
@@ -30,10 +31,13 @@ import { Journal } from "./journal.ts";
 import { factsOf, type ModuleFacts, moduleFacts, writeModuleFacts } from "./module_facts.ts";
 import { resourcesText } from "./module_resources.ts";
 import { ModuleRuntime, type NodeParts } from "./module_runtime.ts";
+import { NodeSecrets } from "./node_secrets.ts";
 import { noteRemoved } from "./removed_modules.ts";
 import { RevisionStore } from "./revision_store.ts";
 import { short } from "./revision_switch.ts";
 import { Revisions } from "./revisions.ts";
+import { removeLeftOf } from "./script_output.ts";
+import { SecretGate } from "./secret_gate.ts";
 
 /** Each has a port of its own behind the cluster's. */
 const MOST_MODULES = 32;
@@ -43,13 +47,27 @@ export class NodeEngine implements Engine {
   readonly #nodeJournal: Journal;
   readonly #store: RevisionStore;
   readonly revisions: Revisions;
+  readonly secrets: NodeSecrets;
+  private readonly parts: NodeParts;
+  readonly #gate: SecretGate;
 
   /** `modulesByName` is shared with the heartbeats. */
   constructor(
-    private readonly parts: NodeParts,
+    parts: Omit<NodeParts, "secrets">,
     private readonly modulesByName: Map<string, ModuleRuntime>,
   ) {
-    this.#nodeJournal = new Journal(join(parts.varDir, "log", "node"), parts.cluster.node);
+    const { varDir, cluster, publish } = parts;
+    removeLeftOf(parts);
+    this.#nodeJournal = new Journal(join(varDir, "log", "node"), cluster.node);
+    this.secrets = new NodeSecrets({
+      varDir,
+      cluster,
+      declared: (module) => modulesByName.get(module)?.definition.config.secrets ?? null,
+      journal: (module) => modulesByName.get(module)?.journal ?? this.#nodeJournal,
+      publish,
+    });
+    this.#gate = new SecretGate(this.secrets);
+    this.parts = { ...parts, secrets: this.secrets };
     this.#store = new RevisionStore(parts.varDir, () => this.#names);
     this.revisions = new Revisions({
       varDir: parts.varDir,
@@ -108,19 +126,38 @@ export class NodeEngine implements Engine {
     definition: ModuleDefinition,
     revision: Commit,
     boot: boolean,
-  ): Promise<void> {
+  ): Promise<string> {
     const { name } = facts;
     await this.modulesByName.get(name)?.dispose();
     const runtime = new ModuleRuntime(this.parts, definition, facts, revision, {
       changed: () => this.revisions.onState(name),
-      peerLost: () => this.revisions.onPeerLost(name),
+      peerLost: (peer) => this.revisions.onPeerLost(name, peer),
     });
     this.modulesByName.set(name, runtime);
+    const services = await this.#manageServices(runtime, runtime.isHere ? definition.config.services : []);
+    await this.secrets.recall(name);
     const starts = await runtime.open();
-    if (!boot || !starts) return runtime.begin(false);
-    void this.revisions.whenAgreed(runtime).then(() => {
-      if (this.modulesByName.get(name) === runtime) runtime.begin(true);
-    });
+    if (!boot || !starts) {
+      runtime.begin(false);
+      return services;
+    }
+    const isCurrent = (): boolean => this.modulesByName.get(name) === runtime;
+    void this.revisions.whenAgreed(runtime).then(() => this.#gate.start(runtime, isCurrent));
+    return services;
+  }
+
+  /** Keeps the machine's services in the module's hands, or gives them back. Returns what was done, in words. */
+  async #manageServices({ definition, journal }: ModuleRuntime, names: readonly string[]): Promise<string> {
+    const owner = { module: definition.name, varDir: this.parts.varDir };
+    try {
+      const said = await manageServices(owner, names);
+      for (const sentence of said) journal.line("event", sentence);
+      return said.join("; ");
+    } catch (error) {
+      const sentence = `services: ${(error as Error).message}`;
+      journal.line("error", sentence);
+      return sentence;
+    }
   }
 
   #moduleDir(name: string): string {
@@ -134,6 +171,16 @@ export class NodeEngine implements Engine {
     return {
       status: 2,
       message: `there is no module "${name}" on ${this.#cluster.node} (modules here: ${known}); see: holdfast module list`,
+    };
+  }
+
+  /** As `#find`, of a module that has this node among its own. */
+  #findHere(name: string): ModuleRuntime | CommandResult {
+    const found = this.#find(name);
+    if (!(found instanceof ModuleRuntime) || found.isHere) return found;
+    return {
+      status: 2,
+      message: `${name} does not run on ${this.#cluster.node}: its nodes are ${found.nodes.join(", ")} (name one with --node, or say --all)`,
     };
   }
 
@@ -156,31 +203,41 @@ export class NodeEngine implements Engine {
     command: ModuleCommand,
     options: { full?: boolean; force?: boolean; by: string },
   ): Promise<CommandResult> {
-    const named = this.#find(name);
+    const named = this.#findHere(name);
     if (!(named instanceof ModuleRuntime)) return named;
     await named.opened;
+    this.#gate.leave(name);
     if (command === "stop" || command === "forcestop") {
       this.revisions.leaveStopped(name);
       named.begin(false);
-    } else if (named.status().state === "STOP") {
-      const reason = await this.revisions.demandAgreement(name);
-      if (reason !== "")
-        return { status: 1, message: `${name} is not started on ${this.#cluster.node}: ${reason}` };
+    } else {
+      const { state } = named.status();
+      const agreed = state === "STOP" ? await this.revisions.demandAgreement(name) : "";
+      const reason = agreed === "" ? await this.#gate.refusal(this.modulesByName.get(name) ?? named) : agreed;
+      if (reason !== "") {
+        const what = state === "STOP" ? "is not started" : `stays ${state}`;
+        return { status: 1, message: `${name} ${what} on ${this.#cluster.node}: ${reason}` };
+      }
     }
     // It may have been loaded anew meanwhile.
-    const runtime = this.#find(name);
+    const runtime = this.#findHere(name);
     if (!(runtime instanceof ModuleRuntime)) return runtime;
     const cause = `${options.by}: holdfast ${command}${options.force ? " --force" : ""}${options.full ? " --full" : ""}`;
     runtime.journal.line("event", `Action ${command} called by ${options.by}`);
-    if (command === "prim")
-      return await runtime.command({ name: "prim", force: options.force ?? false }, cause);
-    if (command === "second")
-      return await runtime.command({ name: "second", full: options.full ?? false }, cause);
-    return await runtime.command({ name: command }, cause);
+    const { force = false, full = false } = options;
+    const result = await runtime.command(
+      command === "prim"
+        ? { name: command, force }
+        : command === "second"
+          ? { name: command, full }
+          : { name: command },
+      cause,
+    );
+    return runtime.definition.config.kind === "mirror" ? result : withoutRoles(command, result, runtime);
   }
 
   async shutdown(by: string): Promise<CommandResult> {
-    const names = [...this.modulesByName.keys()];
+    const names = [...this.modulesByName].flatMap(([name, { isHere }]) => (isHere ? [name] : []));
     const results = await Promise.all(names.map((name) => this.command(name, "stop", { by })));
     const failed = results.filter(({ status }) => status !== 0);
     const settled = await Promise.all(names.map((name) => this.wait(name, ["STOP"], 600_000)));
@@ -207,7 +264,7 @@ export class NodeEngine implements Engine {
   }
 
   async wait(name: string, states: readonly ModuleState[], timeoutMs: number): Promise<CommandResult> {
-    const runtime = this.#find(name);
+    const runtime = this.#findHere(name);
     if (!(runtime instanceof ModuleRuntime)) return runtime;
     const settled = (): boolean => {
       const { state, readiness } = runtime.status();
@@ -237,7 +294,7 @@ export class NodeEngine implements Engine {
   }
 
   async verify(name: string): Promise<CommandResult> {
-    const runtime = this.#find(name);
+    const runtime = this.#findHere(name);
     return runtime instanceof ModuleRuntime ? await runtime.verify() : runtime;
   }
 
@@ -269,7 +326,7 @@ export class NodeEngine implements Engine {
   }
 
   async boot(name: string, value: "always" | "never" | "auto"): Promise<CommandResult> {
-    const runtime = this.#find(name);
+    const runtime = this.#findHere(name);
     if (!(runtime instanceof ModuleRuntime)) return runtime;
     runtime.facts.boot = value;
     await writeModuleFacts(this.parts.varDir, runtime.facts);
@@ -292,12 +349,13 @@ export class NodeEngine implements Engine {
     const { revisions, parts } = this;
     const { dryRun, by } = options;
     if (!dryRun) this.#nodeJournal.line("event", `Revision ${short(commit)} of ${name} is applied by ${by}`);
-    const { cluster, heard } = parts;
+    const { cluster, heard, secrets } = parts;
     return await handOver({
       cluster,
       heard,
       store: this.#store,
       revisions: revisions.switch,
+      lack: (declared) => secrets.lack(name, declared),
       name,
       commit,
       number,
@@ -348,7 +406,9 @@ export class NodeEngine implements Engine {
         status: 1,
         message: `${name} is ${runtime.status().state}: stop it first (holdfast stop ${name} --all)`,
       };
+    const services = await this.#manageServices(runtime, []);
     await noteRemoved(this.parts.varDir, name, runtime.revision);
+    await this.secrets.forget(name);
     this.revisions.leaveStopped(name);
     await runtime.dispose();
     this.modulesByName.delete(name);
@@ -356,7 +416,7 @@ export class NodeEngine implements Engine {
     await rm(join(this.parts.varDir, "state", name), { recursive: true, force: true });
     return {
       status: 0,
-      message: `${name} is removed from ${this.#cluster.node}; its data and its log stay where they are`,
+      message: `${name} is removed from ${this.#cluster.node}, with its secrets; its data and its log stay where they are${services && `; ${services}`}`,
     };
   }
 
@@ -379,4 +439,16 @@ export class NodeEngine implements Engine {
       data: entries,
     };
   }
+}
+
+const ROLE_COMMANDS: ReadonlySet<ModuleCommand> = new Set(["prim", "second", "swap"]);
+
+/** The result of a command on a module whose nodes have no roles: what only a mirror knows is wrong usage, and the others go on. */
+function withoutRoles(command: ModuleCommand, result: CommandResult, runtime: ModuleRuntime): CommandResult {
+  if (ROLE_COMMANDS.has(command)) return { ...result, status: 2 };
+  if (result.status !== 0 || (command !== "stop" && command !== "forcestop")) return result;
+  const up = runtime.partners.filter((node) => runtime.peerStatus(node).state === "UP");
+  if (up.length === 0) return result;
+  const goOn = up.length === 1 ? "goes on" : "go on";
+  return { ...result, message: `${result.message}; ${up.join(", ")} ${goOn} (--all stops it everywhere)` };
 }

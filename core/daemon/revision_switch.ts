@@ -23,8 +23,8 @@ export interface RevisionHost {
   readonly modules: ReadonlyMap<string, ModuleRuntime>;
   readonly store: RevisionStore;
   readonly journal: Journal;
-  /** Puts a module that is new or at rest in place; with `boot` it starts if it did before. */
-  load(facts: ModuleFacts, definition: ModuleDefinition, revision: Commit, boot: boolean): Promise<void>;
+  /** Puts a module that is new or at rest in place; with `boot` it starts if it did before. Returns what else was done, in words. */
+  load(facts: ModuleFacts, definition: ModuleDefinition, revision: Commit, boot: boolean): Promise<string>;
   /** Tell the peers soon. */
   publish(): void;
 }
@@ -106,7 +106,8 @@ export class RevisionSwitch {
       if (problem !== "") return refuse(1, problem, { relation, active, changes });
       promised.ready = ready;
       isKept = !dryRun && this.#promised.get(name) === promised;
-      return { status: 0, message: "", data: { relation, active, changes } };
+      const { secrets } = ready.definition.config;
+      return { status: 0, message: "", data: { relation, active, changes, secrets } };
     } catch (error) {
       if (!(error instanceof RevisionRefused)) throw error;
       const active = this.host.modules.get(name)?.revision ?? null;
@@ -210,15 +211,16 @@ export class RevisionSwitch {
     await writeModuleFacts(host.varDir, facts);
     await host.store.activate(name, commit);
     await recallModule(host.varDir, name);
+    let also = "";
     if (runtime && !isAtRest) runtime.reconfigure(definition, commit);
     else {
-      await host.load(facts, definition, commit, runtime !== undefined && !runtime.booted);
+      also = await host.load(facts, definition, commit, runtime !== undefined && !runtime.booted);
       // Nothing runs that was started from the files of another revision.
       pruneRevisions(host.varDir, name, [commit]);
     }
     host.modules.get(name)?.journal.line("event", `Configuration ${short(commit)} applied`);
     host.publish();
-    return done;
+    return also === "" ? done : { ...done, message: `${done.message}; ${also}` };
   }
 }
 

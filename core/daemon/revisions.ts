@@ -62,11 +62,9 @@ export class Revisions {
     for (const name of new Set([...Object.keys(theirs), ...this.host.modules.keys()])) this.#look(name);
   }
 
-  /** The peer of a module is silent: nothing is known of it any more. */
-  onPeerLost(name: string): void {
-    const runtime = this.host.modules.get(name);
-    if (!runtime?.peer) return;
-    this.#theirs.delete(runtime.peer);
+  /** Another node of a module is silent: nothing is known of it any more. */
+  onPeerLost(name: string, peer: string): void {
+    this.#theirs.delete(peer);
     this.#look(name);
   }
 
@@ -83,8 +81,9 @@ export class Revisions {
       const theirs = revisions[name];
       return theirs === undefined || theirs === own ? [] : [[node, theirs]];
     });
-    const peer = runtime?.peer ?? null;
-    if (runtime && peer !== null && this.#theirs.get(peer)?.[name] === own && runtime.peerAgrees())
+    const partners = runtime?.partners ?? [];
+    const agree = partners.length > 0 && partners.every((node) => this.#theirs.get(node)?.[name] === own);
+    if (runtime && agree && runtime.peersAgree())
       this.#attempt(runtime, writeModuleFacts(this.host.varDir, runtime.facts));
     if (differing.length === 0) {
       this.#agree(name, runtime);
@@ -95,7 +94,7 @@ export class Revisions {
     if (ready !== null && !this.switch.isSwitching(name) && differing.some(([, theirs]) => theirs === ready))
       void this.switch.activate(name, ready);
     if (this.switch.isBusy(name)) return;
-    if (runtime && differing.some(([node]) => node === peer)) this.#standAside(runtime, false);
+    if (runtime && differing.some(([node]) => partners.includes(node))) this.#standAside(runtime, false);
     void this.#reconcile(name, own, differing);
   }
 
@@ -103,7 +102,7 @@ export class Revisions {
     if (runtime) runtime.hold = null;
     this.#wake();
     if (!runtime?.booted || runtime.status().state !== "STOP" || !this.#resume.delete(name)) return;
-    void runtime.command({ name: "start" }, "both nodes have the same revision");
+    void runtime.command({ name: "start" }, "the nodes have the same revision");
   }
 
   /** A module that does not serve, stops, until the revisions agree. `even`: also a secondary that is in step. */
@@ -112,7 +111,7 @@ export class Revisions {
     const { name } = runtime.definition;
     if (!runtime.booted || this.#resume.has(name)) return;
     if (state !== "WAIT" && !(state === "SECOND" && (even || readiness !== "Ready"))) return;
-    const reason = `${runtime.peer} has another revision of the module: they must agree first`;
+    const reason = `${runtime.partners.join(" or ")} has another revision of the module: they must agree first`;
     this.#resume.add(name);
     runtime.hold ??= { reason };
     const stopped = runtime.command({ name: "stop" }, reason).then(async () => {
@@ -246,15 +245,19 @@ export class Revisions {
     });
   }
 
-  /** Resolves when it is known that the module may start: its peer has the same revision, has none, or is silent. */
+  /** Resolves when it is known that the module may start: each of its other nodes has the same revision, has none, or is silent. */
   async whenAgreed(runtime: ModuleRuntime): Promise<void> {
-    const { peer, definition } = runtime;
-    if (peer === null) return;
-    await this.#until(() => {
-      if (this.host.modules.get(definition.name) !== runtime || runtime.peerIsLost) return true;
-      const theirs = this.#theirs.get(peer);
-      return theirs !== undefined && (theirs[definition.name] ?? runtime.revision) === runtime.revision;
-    }, null);
+    const { partners, peers, revision, definition } = runtime;
+    const agrees = (node: string): boolean => {
+      const theirs = this.#theirs.get(node);
+      return (
+        peers.isLost(node) || (theirs !== undefined && (theirs[definition.name] ?? revision) === revision)
+      );
+    };
+    await this.#until(
+      () => this.host.modules.get(definition.name) !== runtime || partners.every(agrees),
+      null,
+    );
   }
 
   /** Waits until a module may be told to start. Returns "" or why it may not. */

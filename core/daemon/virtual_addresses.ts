@@ -4,10 +4,9 @@
  */
 import { Deadline } from "../network/deadline.ts";
 import type { VirtualAddress, VirtualIp } from "../network/virtual_ip.ts";
+import { Lease, SPEAKS_FOR } from "./lease.ts";
 import type { Outcome } from "./supervisor.ts";
 
-/** Share of the heartbeat timeout for which an address may speak without a new word of the daemon. */
-const SPEAKS_FOR = 0.8;
 /** How long another holder has to answer the question whether it is there, ms: clients wait for us meanwhile. */
 const PROBE_MS = 60;
 /** How long another holder may take to fall silent before an address is refused, ms. */
@@ -17,8 +16,7 @@ const OTHER_HOLDER_MS = 2000;
 export class VirtualAddresses {
   readonly #deadline: Deadline | null;
   #held = false;
-  /** When this daemon last had the right to them. */
-  #heldAt = 0;
+  readonly #lease = new Lease(() => this.timeoutMs);
 
   constructor(
     module: string,
@@ -42,9 +40,9 @@ export class VirtualAddresses {
     const without = this.#deadline.install(this.timeoutMs * SPEAKS_FOR);
     if (without !== null) this.warn(`no kernel-side deadline for the virtual IP: ${without}`);
     this.#held = without === null;
-    this.#heldAt = performance.now();
+    this.#lease.grant();
     try {
-      const options = { probeMs: PROBE_MS, patienceMs: OTHER_HOLDER_MS, mayTake: () => !this.#isOver() };
+      const options = { probeMs: PROBE_MS, patienceMs: OTHER_HOLDER_MS, mayTake: () => this.#lease.isHeld };
       await Promise.all(this.addresses.map((address) => this.network.up(address, options)));
       return { ok: true, detail: "" };
     } catch (error) {
@@ -82,16 +80,11 @@ export class VirtualAddresses {
    * have the addresses by now, and who decides will say so.
    */
   hold(): void {
-    if (this.#isOver()) {
+    if (!this.#lease.renew()) {
       if (this.#held) this.warn("the virtual IP fell silent: this node's daemon did not run in time");
       this.#held = false;
       return;
     }
-    this.#heldAt = performance.now();
     if (this.#held) this.#deadline?.refresh(this.timeoutMs * SPEAKS_FOR);
-  }
-
-  #isOver(): boolean {
-    return performance.now() - this.#heldAt > this.timeoutMs * SPEAKS_FOR;
   }
 }

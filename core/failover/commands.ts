@@ -93,17 +93,16 @@ function begin(draft: Draft): void {
 
 function refused(draft: Draft, command: Command): string | null {
   const { state } = draft;
-  const mirror = draft.config.kind === "mirror";
   const settledDown = state === "STOP" || state === "WAIT";
   switch (command.name) {
     case "prim":
-      if (!mirror) return "only a mirror has a primary";
+      if (draft.config.kind !== "mirror") return withoutRoles(draft);
       if (isServing(state)) return `this node is ${state} already`;
       if (!settledDown)
         return `this node is SECOND: exchange the roles with: ${line(draft, "swap")}, or stop it first`;
       return primRefused(draft, command.force);
     case "second": {
-      if (!mirror) return "only a mirror has a secondary";
+      if (draft.config.kind !== "mirror") return withoutRoles(draft);
       if (isServing(state))
         return `this node is ${state}: it would drop the service; stop it first, or use: ${line(draft, "swap")}`;
       if (state === "SECOND" && (!command.full || isBusy(draft.main)))
@@ -126,7 +125,7 @@ function refused(draft: Draft, command: Command): string | null {
 }
 
 function swapRefused(draft: Draft): string | null {
-  if (draft.config.kind !== "mirror") return "only a mirror has roles to exchange";
+  if (draft.config.kind !== "mirror") return withoutRoles(draft);
   if (isBusy(draft.main)) return busy(draft);
   const ready =
     draft.state === "PRIM"
@@ -135,6 +134,12 @@ function swapRefused(draft: Draft): string | null {
   return ready
     ? null
     : `a swap needs a primary and a secondary that is up to date; this node is ${draft.state}, ${peerName(draft)} is ${heardPeer(draft)?.state ?? "silent"}`;
+}
+
+/** For commands that only a mirror knows. */
+function withoutRoles(draft: Draft): string {
+  const { kind, module } = draft.config;
+  return `${module ?? "the module"} is a ${kind}: it has no primary and no secondary, each node runs its own; see: ${line(draft, "start")}, ${line(draft, "stop")}`;
 }
 
 function busy(draft: Draft): string {

@@ -22,7 +22,11 @@ export function startUp(draft: Draft): void {
 /** What a settled WAIT does next. */
 export function fromWait(draft: Draft): void {
   if (draft.config.kind !== "mirror") {
-    plan(draft, "up", [change({ state: "UP" }), ...steps(draft, "WAIT>UP", "WAIT", "UP", "start", "start")]);
+    plan(draft, "up", [
+      change({ state: "UP" }),
+      ...steps(draft, "WAIT>UP", "WAIT", "UP", "start", "start"),
+      change({ reason: "runs" }),
+    ]);
     say(draft, "starts");
     return;
   }

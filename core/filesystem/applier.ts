@@ -22,7 +22,7 @@ import {
   S_IFREG,
   UTIME_OMIT,
 } from "../platform/linux/constants.ts";
-import { errnos } from "../platform/linux/errno.ts";
+import { errnos, isAbsent } from "../platform/linux/errno.ts";
 import {
   allocate,
   close,
@@ -132,14 +132,21 @@ function bind(applier: Applier, frame: Frame): number {
   }
   objects.introduce(frame.id, frame.parent, frame.name.copy(), -1);
   const fd = objects.fd(frame.id);
-  if (fd < 0) return fd;
+  if (fd < 0) return spoiled(objects, frame.id, fd);
   const object = objects.get(frame.id)!;
   // A name is all that the stream tells of an object that was there before.
   object.pathOnly = !hasContents(modeOf(fd));
   // A copy that somebody changed underneath: another object answers to this name.
   const id = applier.roots.identityOf(object.root, fd, object.pathOnly);
-  if (id < 0) return id;
+  if (id < 0) return spoiled(objects, frame.id, id);
   return id === frame.id ? 0 : -errnos.ESTALE;
+}
+
+/** What is there and cannot be read has not been changed by being introduced: who uses it fails, and a comparison says so. */
+function spoiled(objects: ReplicaObjects, id: number, result: number): number {
+  if (isAbsent(result)) return result;
+  objects.spoil(id, result);
+  return 0;
 }
 
 function create(applier: Applier, frame: Frame): number {

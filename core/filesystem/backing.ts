@@ -58,6 +58,8 @@ export class Backing {
   onSeen: ((id: number, parent: number, name: Uint8Array, at: number) => void) | null = null;
   /** Hears of each object in use that is about to lose its last name, and is open as `fd`. */
   onNameless: ((index: number, fd: number) => void) | null = null;
+  /** Told when such an object is forgotten. */
+  onForgotten: (() => void) | null = null;
   private readonly deviceMajor: number;
   private readonly deviceMinor: number;
 
@@ -210,6 +212,7 @@ export class Backing {
   }
 
   free(index: number): void {
+    if ((this.table.flags(index) & UNLINKED) !== 0) this.onForgotten?.();
     this.descriptors.drop(index);
     this.table.free(index);
   }

@@ -5,17 +5,18 @@
  * between live operations; CAUGHT_UP, answered when its disk and record hold everything; IN_SYNC once this node remembers that too.
  */
 import type { Generations } from "../failover/types.ts";
-import { errnoName, errnos } from "../platform/linux/errno.ts";
-import type { Marks } from "../replication/marks.ts";
+import { isDisagreement } from "../platform/linux/errno.ts";
 import { unionMarks } from "../replication/marks_recovery.ts";
 import { type Frame, FrameType } from "../replication/operation.ts";
 import type { VerifyResult } from "./control.ts";
 import type { CopyRecord } from "./copy_record.ts";
+import { DirtySearch } from "./dirty_search.ts";
 import type { DurablePoints } from "./durable_points.ts";
 import { answerTo } from "./greeting.ts";
 import {
   encodeHello,
   type FollowerHello,
+  otherVersion,
   parseFollowerHello,
   STREAM_VERSION,
   wireGenerations,
@@ -25,15 +26,12 @@ import type { KnownPlaces } from "./known_places.ts";
 import type { Link } from "./link.ts";
 import type { MarksStore } from "./marks_store.ts";
 import type { Outbound } from "./outbound.ts";
-import { monotonic } from "./poll_loop.ts";
 import { SourceCopy } from "./source_copy.ts";
 import { BackingTree, type TreeRoot } from "./source_tree.ts";
 import type { StreamWriter } from "./stream_buffers.ts";
 import { Verification } from "./verify.ts";
 
 const PING_INTERVAL = 1000;
-/** Longest time of one turn that looks for what is dirty, ms. */
-const SLICE = 4;
 
 type Phase =
   | "closed"
@@ -75,10 +73,9 @@ export class Follower {
   /** The peer has said all that it has to say before it is answered. */
   #introduced = false;
   #hello: FollowerHello | null = null;
-  #locating: { tree: BackingTree; steps: Iterator<number> } | null = null;
+  #search: DirtySearch | null = null;
   #copy: SourceCopy | null = null;
   #verification: Verification | null = null;
-  #verified: ((result: VerifyResult | string) => void) | null = null;
   /** Where the reintegration ended: what is younger was sent as it happened. */
   #caughtUpTo = { ticket: 0, sequence: 0 };
   #silentSince = 0;
@@ -143,25 +140,11 @@ export class Follower {
     }
     const tree = new BackingTree(this.#source.roots, this.#source.places, this.#source.store.marks);
     const paths = this.#host.config.paths.map(({ path }) => path);
-    this.#verified = done;
-    this.#verification = new Verification(
-      this.#outbound,
-      this.#writer,
-      tree,
-      this.#source.roots,
-      paths,
-      (result) => {
-        this.#endVerification(result);
-      },
-    );
-  }
-
-  #endVerification(result: VerifyResult | string): void {
-    this.#verification?.close();
-    this.#verification = null;
-    const done = this.#verified;
-    this.#verified = null;
-    done?.(result);
+    const { roots } = this.#source;
+    this.#verification = new Verification(this.#outbound, this.#writer, tree, roots, paths, (result) => {
+      this.#verification = null;
+      done(result);
+    });
   }
 
   /** Once a turn. Returns when it wants to be called again. */
@@ -171,7 +154,7 @@ export class Follower {
     if (this.phase === "inSync" || this.phase === "copying")
       wake = Math.min(wake, this.#points.schedule(now, this.phase === "inSync"));
     if (this.phase === "closed") return now;
-    if (this.phase === "locating") wake = Math.min(wake, this.#locate(now));
+    if (this.#search !== null) wake = Math.min(wake, this.#locate(this.#search, now));
     if (this.phase === "copying" && this.#copy !== null) wake = Math.min(wake, this.#goOnCopying(this.#copy));
     if (this.#verification !== null) wake = Math.min(wake, this.#verification.step(now));
     return Math.min(wake, this.flush(now));
@@ -207,7 +190,7 @@ export class Follower {
   end(): void {
     this.phase = "closed";
     this.#endCopy();
-    if (this.#verification !== null) this.#endVerification("the secondary went away");
+    this.#verification?.end("the secondary went away");
   }
 
   /** Takes what the peer says. */
@@ -215,13 +198,7 @@ export class Follower {
     const { link } = this;
     switch (frame.type) {
       case FrameType.HELLO:
-        if (frame.flags !== STREAM_VERSION) {
-          link.close(
-            `the peer speaks version ${frame.flags} of the stream, this node ${STREAM_VERSION}; run the same release on both`,
-          );
-          return;
-        }
-        this.#hello = parseFollowerHello(frame.data.copy());
+        this.#introduce(frame);
         return;
       case FrameType.MARKS:
         if (!unionMarks(this.#source.store.marks, frame.data.copy()))
@@ -253,8 +230,8 @@ export class Follower {
         if (this.phase === "catchingUp") this.#caughtUp();
         return;
       case FrameType.APPLY_FAILED:
-        if (isDisagreement(frame.errno)) {
-          // The peer's names are not what the marks say: no smaller copy can be trusted to mend that.
+        // The peer's names are not what the marks say: no smaller copy can be trusted to mend that.
+        if (isDisagreement(-frame.errno)) {
           this.#source.store.forget();
           this.#host.log(
             "error",
@@ -269,6 +246,12 @@ export class Follower {
       default:
         this.#copy?.take(frame);
     }
+  }
+
+  #introduce(frame: Frame): void {
+    const other = otherVersion("peer", frame.flags);
+    if (other !== null) this.link.close(other);
+    else this.#hello = parseFollowerHello(frame.data.copy());
   }
 
   /** Compares generations and answers the peer's hello. */
@@ -308,29 +291,23 @@ export class Follower {
       this.#host.report({ kind: "reintegrating", side: "source", full: answer.mode === "full" });
   }
 
-  /** The peer may change its copy. What is dirty is looked for first, a little in each turn: after a restart its places are hearsay. */
+  /** The peer may change its copy. What is dirty is looked for first. */
   #ready(): void {
     if (this.phase !== "waiting") return;
     this.phase = "locating";
     const { marks } = this.#source.store;
-    const tree = new BackingTree(this.#source.roots, this.#source.places, marks);
-    const steps = tree.verifying(dirtyThings(marks));
-    this.#locating = { tree, steps };
+    this.#search = new DirtySearch(new BackingTree(this.#source.roots, this.#source.places, marks), marks);
   }
 
   /** Returns when to go on; the stream begins when all is found. */
-  #locate(now: number): number {
-    const { tree, steps } = this.#locating!;
-    while (steps.next().done !== true) if (monotonic() > now + SLICE) return now;
-    if (tree.unseen !== 0) {
-      const path = tree.inWords(tree.unseenIn, this.#host.config.paths);
-      this.#cannotRead(
-        `${path}, where something that the peer lacks may be, cannot be listed: ${errnoName(tree.unseen)}; mend, restore or remove it`,
-      );
-      return now;
+  #locate(search: DirtySearch, now: number): number {
+    if (!search.step(now)) return now;
+    const failure = search.failure(this.#host.config.paths);
+    if (failure !== null) this.#cannotRead(failure);
+    else {
+      this.#search = null;
+      this.#begin(search.tree);
     }
-    this.#locating = null;
-    this.#begin(tree);
     return now;
   }
 
@@ -366,8 +343,8 @@ export class Follower {
   }
 
   #endCopy(): void {
-    this.#locating?.tree.close();
-    this.#locating = null;
+    this.#search?.tree.close();
+    this.#search = null;
     this.#copy?.close();
     this.#copy = null;
   }
@@ -425,15 +402,4 @@ export class Follower {
     }
     return now + Math.min(PING_INTERVAL, this.#host.config.timeoutMs / 4);
   }
-}
-
-function* dirtyThings(marks: Marks): Generator<number> {
-  yield* marks.dirtyDirectories();
-  yield* marks.dirtyObjects();
-}
-
-/** Errors that an operation can only meet on a copy that differs: the disk is not at fault. */
-function isDisagreement(errno: number): boolean {
-  const { ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY, ESTALE } = errnos;
-  return [ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY, ESTALE].some((known) => known === errno);
 }

@@ -4,7 +4,13 @@ import type { Generations } from "../failover/types.ts";
 import { copyWord } from "./copy_record.ts";
 
 /** Version of the stream. Both sides must agree. */
-export const STREAM_VERSION = 3;
+export const STREAM_VERSION = 4;
+
+/** What to say to who speaks another version of the stream; null: the same. */
+export const otherVersion = (who: "primary" | "peer", version: number): string | null =>
+  version === STREAM_VERSION
+    ? null
+    : `the ${who} speaks version ${version} of the stream, this node ${STREAM_VERSION}; run the same release on both`;
 
 const generations = v.object({
   current: v.pipe(v.string(), v.maxLength(64)),

@@ -36,13 +36,13 @@ export function firstFresh(nodeNumber: 1 | 2): number {
   return nodeNumber * TWO_45 + TWO_44;
 }
 
-/** Opens the private directory at the top of the directory behind `rootFd`, making it first. Throws. */
-export function openPrivate(rootFd: number): number {
+/** Opens the private directory at the top of the directory behind `rootFd`, making it first. `where`: which one, for people. Throws. */
+export function openPrivate(rootFd: number, where = "the replicated directory"): number {
   const made = libc.mkdirat(rootFd, privateName, 0o700);
-  if (made !== -errnos.EEXIST) check(made, `cannot make ${PRIVATE_NAME} in the replicated directory`);
+  if (made !== -errnos.EEXIST) check(made, `cannot make ${PRIVATE_NAME} in ${where}`);
   return check(
     libc.openat(rootFd, privateName, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0),
-    `cannot open ${PRIVATE_NAME} in the replicated directory`,
+    `cannot open ${PRIVATE_NAME} in ${where}`,
   );
 }
 

@@ -2,17 +2,25 @@
  * Files that are open in spite of having no name any more: only a descriptor keeps them, and it must not be this process's alone.
  *
  * Each is put on the guardian's shelf before it loses its last name. The kernel does not take things out of the middle of a queue: what is on the
- * shelf in vain is sorted out now and then, so that an unlink costs one system call.
+ * shelf in vain is sorted out now and then, so that an unlink costs one system call. Until then its space on the disk is not free.
  */
 import { AT_EMPTY_PATH, STATX_BASIC_STATS } from "../platform/linux/constants.ts";
 import { close, statx } from "../platform/linux/libc.ts";
+import { getU64 } from "../platform/linux/memory.ts";
 import type { Shelf, Shelved } from "../platform/linux/shelf.ts";
 import type { Backing } from "./backing.ts";
 import { UNLINKED } from "./node_table.ts";
-import { emptyString, PARENT_STAT, parentStatAddress, STX_NLINK, scratch } from "./places.ts";
+import { emptyString, PARENT_STAT, parentStatAddress, STX_BLOCKS, STX_NLINK, scratch } from "./places.ts";
+import { type Completion, Job, type Pool } from "./pool.ts";
 
-/** Sorted out when there are this many, and more than twice as many as were of use. */
+/** Sorted out at once when there are this many, and more than twice as many as were of use. */
 const TIDY_AT = 128;
+/** Bytes on the disk from which on a thread of the pool frees a file: the loop would stand still. */
+const LARGE = 64 << 20;
+/** The size of one of the blocks that statx(2) counts, bytes. */
+const BLOCK = 512;
+/** Nobody waits for the end of a file. */
+const nobody: Completion = { completed: () => undefined };
 
 /** See the top of the file. */
 export class KeptFiles {
@@ -21,11 +29,18 @@ export class KeptFiles {
   readonly #fds = [0];
   #count = 0;
   #tidyAt = TIDY_AT;
+  #isStale = false;
 
   constructor(
     private readonly shelf: Shelf,
     private readonly backings: readonly Backing[],
-  ) {}
+    private readonly pool: Pool,
+  ) {
+    for (const backing of backings)
+      backing.onForgotten = (): void => {
+        this.#isStale = true;
+      };
+  }
 
   /** The object of this record of the directory number `root`, open as `fd`, is about to lose its last name. */
   put(root: number, index: number, fd: number): void {
@@ -38,7 +53,13 @@ export class KeptFiles {
     if (this.shelf.put(this.#noteBytes, this.#fds)) this.#count++;
   }
 
+  /** Lets go of what the kernel has forgotten since the last time. */
+  release(): void {
+    if (this.#isStale) this.#tidy();
+  }
+
   #tidy(): void {
+    this.#isStale = false;
     const all = this.#count;
     this.#count = 0;
     for (let i = 0; i < all; i++) {
@@ -47,9 +68,17 @@ export class KeptFiles {
       const { backing, index } = this.#recordOf(found);
       const wanted = index !== 0 && (backing.table.flags(index) & UNLINKED) !== 0;
       if (wanted && this.shelf.put(found.note, found.fds)) this.#count++;
-      for (const fd of found.fds) close(fd);
+      for (const fd of found.fds) this.#close(fd);
     }
     this.#tidyAt = Math.max(TIDY_AT, this.#count * 2);
+  }
+
+  #close(fd: number): void {
+    const large =
+      statx(fd, emptyString, AT_EMPTY_PATH, STATX_BASIC_STATS, parentStatAddress) === 0 &&
+      scratch.view.getUint32(PARENT_STAT + STX_NLINK, true) === 0 &&
+      getU64(scratch.view, PARENT_STAT + STX_BLOCKS) * BLOCK >= LARGE;
+    if (!large || !this.pool.submit(Job.CLOSE, fd, 0, 0, 0, nobody, 0)) close(fd);
   }
 
   #recordOf({ note }: Shelved): { backing: Backing; index: number } {

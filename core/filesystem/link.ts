@@ -35,6 +35,8 @@ export interface LinkOwner {
 
 /** What is taken at once in a pause, bytes: together more than a sixteenth of the room that the kernel may give (tcp_rmem in tcp(7)). */
 const SIP = 1 << 20;
+/** More than what comes of that. */
+export const MOST_SIPPED = SIP + 2 * FRAME_SPACE;
 
 /** A connection to the peer. */
 export class Link {

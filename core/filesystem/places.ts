@@ -52,6 +52,7 @@ export const STX_GID = 24;
 export const STX_MODE = 28;
 export const STX_INO = 32;
 export const STX_SIZE = 40;
+export const STX_BLOCKS = 48;
 export const STX_ATIME = 64;
 export const STX_CTIME = 96;
 export const STX_MTIME = 112;

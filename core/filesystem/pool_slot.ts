@@ -39,6 +39,8 @@ export const Job = {
   STAT_AT: 8,
   /** bring the object called by the name at `address` in the directory `fd`, and its first `length` bytes, into memory */
   WARM: 9,
+  /** close(fd): the last descriptor of a large file frees what it had on the disk */
+  CLOSE: 10,
 } as const;
 
 /** What a new thread is told. */

@@ -52,6 +52,8 @@ function perform(words: Int32Array, doubles: Float64Array, buffer: number): numb
       return libc.statx(fd, address, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, buffer);
     case Job.WARM:
       return warm(fd, address, length, buffer);
+    case Job.CLOSE:
+      return libc.close(fd);
     default:
       return -22;
   }

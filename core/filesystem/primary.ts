@@ -96,8 +96,9 @@ export class Primary implements LinkOwner {
     return this.#follower?.phase === "inSync";
   }
 
-  /** Something is being copied, or both copies are being compared. */
+  /** Something is being copied, both copies are being compared, or the whole tree is looked at. */
   get isBusy(): boolean {
+    if (this.behind !== null) return true;
     return this.#follower !== null && (!this.inSync || this.#follower.verifies);
   }
 

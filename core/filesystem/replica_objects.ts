@@ -133,6 +133,8 @@ export class ReplicaObject {
   used = true;
   /** Which operation used it last. */
   usedBy = 0;
+  /** 0, or why this disk does not give it: -errno. */
+  fault = 0;
   /** Bytes that a sync of it would have to write, see second_syncs.ts: nothing is known of what was before. */
   unsyncedBytes = Number.POSITIVE_INFINITY;
 
@@ -205,8 +207,17 @@ export class ReplicaObjects {
     return fd;
   }
 
+  /** This disk does not give the object: whoever uses it before it is introduced again hears this -errno. */
+  spoil(id: number, fault: number): void {
+    const object = this.#objects.get(id);
+    if (object === undefined) return;
+    this.#close(object);
+    object.fault = fault;
+  }
+
   #openAgain(object: ReplicaObject): number {
-    const { handle, parent, name } = object;
+    const { handle, parent, name, fault } = object;
+    if (fault !== 0) return fault;
     const directory = handle === null ? this.fd(parent) : this.#topOf(object);
     if (directory < 0) return directory;
     const open = (): number => {

@@ -6,20 +6,20 @@
  * recorded it; IN_SYNC. Whatever goes wrong ends the connection, and the next one begins anew.
  */
 import type { Generations } from "../failover/types.ts";
-import { errnoName, errnos } from "../platform/linux/errno.ts";
-import { rejoin } from "../replication/generations.ts";
+import { errnoName, isDiskFault } from "../platform/linux/errno.ts";
 import { FrameType } from "../replication/operation.ts";
 import { Answers } from "./answers.ts";
 import { Applier } from "./applier.ts";
 import { ChangedBehind } from "./changed_behind.ts";
 import type { CopyRecord } from "./copy_record.ts";
+import { CopyStanding } from "./copy_standing.ts";
 import { Dialer } from "./dialer.ts";
 import { type NameFilter, nameFilter } from "./exclusion.ts";
-import { parseSourceHello, STREAM_VERSION, wireGenerations } from "./hello.ts";
-import { type Host, noGenerations } from "./host.ts";
+import { otherVersion, parseSourceHello, type SourceHello } from "./hello.ts";
+import type { Host } from "./host.ts";
+import { type FrameTaker, Intake } from "./intake.ts";
 import type { Link, LinkOwner } from "./link.ts";
 import type { MarksStore } from "./marks_store.ts";
-import { monotonic } from "./poll_loop.ts";
 import { coverReadOnly, uncover } from "./read_only_view.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";
 import { ReplicaObjects } from "./replica_objects.ts";
@@ -32,17 +32,6 @@ import { TargetCopy } from "./target_copy.ts";
 import { TouchedObjects } from "./touched_objects.ts";
 import { VerifyAnswer } from "./verify_answer.ts";
 
-/** What was received is dealt with for so long in one turn, ms. */
-const SLICE = 8;
-
-/** Directories are looked at for so long in one turn, ms. */
-const VERIFY_SLICE = 3;
-/** Questions of a comparison do not come further apart than this, ms. */
-const COMPARED_LATELY = 2000;
-
-/** So often a little is received while a directory is made, in the time after which a connection in which nothing moves is given up. */
-const SIPS = 8;
-
 /** A primary says something this often, ms. */
 const PRIMARY_PINGS = 1000;
 
@@ -50,13 +39,13 @@ const PRIMARY_PINGS = 1000;
 type Phase = "idle" | "greeting" | "waiting" | "following" | "catchingUp" | "inSync";
 
 /** The target of a stream. */
-export class Second implements LinkOwner {
+export class Second implements LinkOwner, FrameTaker {
   phase: Phase = "idle";
   readonly #host: Host;
   readonly #store: MarksStore;
   readonly #record: CopyRecord;
   readonly #roots: ReplicaRoots;
-  #generations: Generations;
+  readonly #standing: CopyStanding;
   readonly #objects = new ReplicaObjects();
   readonly #applier: Applier;
   readonly #copy: TargetCopy;
@@ -64,29 +53,19 @@ export class Second implements LinkOwner {
   readonly #touched: TouchedObjects;
   readonly #points: SecondPoints;
   readonly #answers = new Answers();
-  #reader = new StreamReader();
+  readonly #reader = new StreamReader();
+  readonly #intake: Intake;
   readonly #syncs: SecondSyncs;
-  /** Somebody asked for a full copy, and it has not begun yet. */
-  #full: boolean;
-  /** The source answered with a full copy. */
-  #isFull = false;
-  readonly #sacrifice: boolean;
-  #saved = false;
   readonly #filters: readonly (NameFilter | null)[];
   readonly #dialer: Dialer;
   #link: Link | null = null;
   #applied = 0;
-  #source: Generations;
   #caughtUpTicket = 0;
   #sealed: (() => void) | null = null;
   /** Looks for what was changed while the module was stopped: the source must hear of it first. */
   #behind: ChangedBehind | null = null;
   #stopped = false;
   #now = 0;
-  /** When the primary last asked for a comparison. */
-  #comparedAt = Number.NEGATIVE_INFINITY;
-  /** When the present turn should end; 0: nothing was received in it yet. */
-  #turnEnds = 0;
 
   constructor(
     host: Host,
@@ -102,26 +81,26 @@ export class Second implements LinkOwner {
     this.#store = store;
     this.#record = record;
     this.#roots = roots;
-    this.#generations = generations;
-    this.#source = generations;
-    this.#full = full;
-    this.#sacrifice = sacrifice;
+    this.#standing = new CopyStanding(generations, full, sacrifice);
     this.#filters = host.config.paths.map(nameFilter);
     this.#applier = new Applier(this.#objects, roots);
     const paths = host.config.paths.map(({ path }) => path);
     this.#copy = new TargetCopy(this.#applier, this.#objects, roots, this.#filters, paths);
+    this.#intake = new Intake(this.#reader, this.#copy, this, host.config.timeoutMs);
     this.#syncs = new SecondSyncs(host.pool, this.#objects, (ticket, errno) => {
       this.#synced(ticket, errno);
     });
     this.#touched = new TouchedObjects(this.#objects, host.pool, roots.fds);
-    this.#points = new SecondPoints(this.#touched, record);
+    this.#points = new SecondPoints(host, this.#touched, record, () => {
+      this.#link?.close("a durable point failed");
+    });
     this.#verify = new VerifyAnswer(this.#objects, roots, this.#filters, this.#answers);
   }
 
   /** Something is being copied, or both copies are being compared, or were until just now. */
   get isBusy(): boolean {
     const isCopying = this.phase !== "idle" && this.phase !== "inSync";
-    return isCopying || this.#now - this.#comparedAt < COMPARED_LATELY;
+    return isCopying || this.#verify.wasAskedLately(this.#now);
   }
 
   /** Covers the directories and begins to dial. Throws when a directory cannot be covered. */
@@ -136,13 +115,11 @@ export class Second implements LinkOwner {
   /** The daemon let this copy go on, after `reintegrating` or `caughtUp`. */
   proceed(after: "reintegrating" | "caughtUp"): void {
     if (this.phase === "waiting" && after === "reintegrating") {
-      // Durably worth nothing now: that tells by itself what is to be copied, and an interrupted full copy may go on.
-      if (this.#isFull) this.#generations = noGenerations;
-      this.#full &&= !this.#isFull;
+      this.#standing.begin();
       this.#ready();
     } else if (this.phase === "catchingUp" && after === "caughtUp") {
-      // Equal and durable on both disks: nothing of the past is owed any more, and the past is the source's from here on.
-      this.#generations = rejoin(this.#source);
+      // Nothing of the past is owed any more.
+      this.#standing.rejoin();
       this.#store.marks.clear();
       this.#store.flush();
       this.#answers.caughtUp(this.#caughtUpTicket);
@@ -188,14 +165,9 @@ export class Second implements LinkOwner {
       if (now >= this.#link.proofDeadline) this.#link.close("the peer did not prove itself in time");
       return this.#link?.proofDeadline ?? now;
     }
-    if (this.#link.isPaused) {
-      this.#turnEnds = monotonic() + SLICE;
-      this.#takeAll(this.#link);
-    }
-    if (this.#link !== null && this.#copy.isBusy) this.#sip(this.#link, now);
-    this.#turnEnds = 0;
+    this.#intake.goOn(this.#link, now);
     if (this.#link === null) return now;
-    if (this.#verify.isBusy) this.#verify.goOn(monotonic() + VERIFY_SLICE);
+    if (this.#verify.isBusy) this.#verify.goOn();
     const due = this.#answers.acknowledge(this.#applied, now, this.#isPatient);
     this.#answers.flush(this.#link);
     if (this.#link?.isPaused !== false || this.#verify.isBusy) return now;
@@ -224,9 +196,7 @@ export class Second implements LinkOwner {
     this.phase = "greeting";
     this.#answers.hello(
       {
-        generations: wireGenerations(this.#generations),
-        full: this.#full,
-        sacrifice: this.#sacrifice,
+        ...this.#standing.hello(),
         paths: this.#host.config.paths.length,
         copy: this.#record.word,
       },
@@ -235,35 +205,8 @@ export class Second implements LinkOwner {
   }
 
   onFrame(link: Link, plain: Uint8Array): void {
-    this.#reader.push(plain);
     this.#host.counters.bytesReceived += plain.length;
-    if (this.#turnEnds === 0) this.#turnEnds = monotonic() + SLICE;
-    this.#takeAll(link);
-    // However long that took: who was busy heard nothing meanwhile, and must not call it silence.
-    link.heardAt = monotonic();
-  }
-
-  /** Of a stream that waits for a directory to be made, maybe for long, takes a little now and then. */
-  #sip(link: Link, now: number): void {
-    if (now - link.heardAt < this.#host.config.timeoutMs / SIPS) return;
-    link.sip(now);
-    link.isPaused = this.#copy.isBusy;
-  }
-
-  /** Deals with what was received, for as long as a turn may take; what is left waits for the next one, and the link with it. */
-  #takeAll(link: Link): void {
-    for (;;) {
-      if (this.#copy.isBusy) this.#made(link, this.#copy.goOn(this.#turnEnds));
-      if (link.isClosed) return;
-      if (this.#copy.isBusy || monotonic() > this.#turnEnds) {
-        link.isPaused = true;
-        return;
-      }
-      if (!this.#reader.next()) break;
-      this.#take(link);
-      if (link.isClosed) return;
-    }
-    if (link.isPaused) link.goOn(this.#now);
+    this.#intake.take(link, plain);
   }
 
   onClosed(link: Link, why: string): void {
@@ -277,8 +220,7 @@ export class Second implements LinkOwner {
     this.phase = "idle";
     this.#answers.clear();
     this.#verify.clear();
-    this.#reader.close();
-    this.#reader = new StreamReader();
+    this.#reader.clear();
     rememberPlaces(this.#store.marks, this.#objects);
     this.#objects.clear();
     this.#copy.reset();
@@ -286,7 +228,8 @@ export class Second implements LinkOwner {
     this.#dialer.closed(this.#now);
   }
 
-  #take(link: Link): void {
+  /** Deals with the frame that was read. */
+  take(link: Link): void {
     const { frame } = this.#reader;
     this.#objects.begin();
     if (Applier.knows(frame.type)) {
@@ -308,14 +251,15 @@ export class Second implements LinkOwner {
         return;
       case FrameType.VERIFY:
         this.#applied = frame.sequence;
-        this.#comparedAt = this.#now;
-        this.#verify.take(frame);
+        this.#verify.take(frame, this.#now);
         return;
       case FrameType.DURABLE_POINT:
         this.#applied = frame.sequence;
         if (frame.flags === 1) this.#forgiven();
         this.#store.marks.beginPoint();
-        this.#durablePoint(frame.ticket);
+        this.#points.make(frame.ticket, (ticket) => {
+          this.#answers.durable(ticket);
+        });
         return;
       case FrameType.SETTLED:
         this.#applied = frame.sequence;
@@ -323,18 +267,13 @@ export class Second implements LinkOwner {
         return;
       case FrameType.CAUGHT_UP:
         this.#applied = frame.sequence;
-        this.#source = parseSourceHello(frame.data.copy()).generations;
+        this.#standing.ends(parseSourceHello(frame.data.copy()));
         this.#caughtUpTicket = frame.ticket;
-        this.#finishCopy();
-        this.#points.makeEqual(frame.ticket, (errno) => {
-          if (!this.#isDurable(errno)) return;
-          this.phase = "catchingUp";
-          this.#host.report({ kind: "caughtUp", side: "target", generations: this.#source });
-        });
+        this.made(link, this.#copy.finish());
         return;
       case FrameType.IN_SYNC:
         this.#applied = frame.sequence;
-        this.#full = false;
+        this.#standing.inSync();
         this.#objects.isSettled = true;
         this.phase = "inSync";
         this.#host.progress(null);
@@ -352,8 +291,8 @@ export class Second implements LinkOwner {
       return;
     }
     this.#applier.dataAddress = this.#reader.memory.address;
-    this.#copy.keep(frame);
-    const result = this.#applier.apply(frame);
+    const kept = this.#copy.keep(frame);
+    const result = kept < 0 ? kept : this.#applier.apply(frame);
     if (result < 0) this.#failed(link, result);
     else {
       this.#copy.follow(frame);
@@ -373,12 +312,14 @@ export class Second implements LinkOwner {
   #reintegrate(link: Link): void {
     const { frame } = this.#reader;
     this.#applier.dataAddress = this.#reader.memory.address;
-    this.#made(link, this.#copy.take(frame, this.#answers));
+    this.made(link, this.#copy.take(frame, this.#answers));
   }
 
   /** A frame of a reintegration was dealt with, or a part of it. It stays the reader's until all is. */
-  #made(link: Link, result: number): void {
-    if (result < 0) this.#failed(link, result);
+  made(link: Link, result: number): void {
+    if (this.#reader.frame.type === FrameType.CAUGHT_UP) {
+      if (!this.#copy.isBusy) this.#endCopy(result);
+    } else if (result < 0) this.#failed(link, result);
     else if (!this.#copy.isBusy) this.#progressed();
   }
 
@@ -388,9 +329,14 @@ export class Second implements LinkOwner {
     this.#store.marks.peerTells();
   }
 
-  #finishCopy(): void {
-    const result = this.#copy.finish();
+  /** `result`: of emptying limbo. */
+  #endCopy(result: number): void {
     if (result < 0) this.#host.log("warning", `.holdfast/limbo could not be emptied: ${errnoName(result)}`);
+    this.#copy.reset();
+    this.#points.makeEqual(this.#caughtUpTicket, () => {
+      this.phase = "catchingUp";
+      this.#host.report({ kind: "caughtUp", side: "target", generations: this.#standing.source });
+    });
   }
 
   /** The copies differ from here on: says so, and stops following. */
@@ -405,22 +351,20 @@ export class Second implements LinkOwner {
     this.#host.log("error", detail);
     this.#dialer.failed(this.#now);
     link.close(detail);
-    if (unreadable !== null || isDiskError(-result)) this.#host.report({ kind: "diskFailed", detail });
+    if (unreadable !== null || isDiskFault(result)) this.#host.report({ kind: "diskFailed", detail });
   }
 
   #greeted(link: Link): void {
     const { frame } = this.#reader;
-    if (frame.flags !== STREAM_VERSION) {
-      link.close(
-        `the primary speaks version ${frame.flags} of the stream, this node ${STREAM_VERSION}; run the same release on both`,
-      );
+    const other = otherVersion("primary", frame.flags);
+    if (other !== null) {
+      link.close(other);
       return;
     }
     const hello = parseSourceHello(frame.data.copy());
-    this.#source = hello.generations;
+    this.#standing.answered(hello);
     this.#points.greeted(hello.copy.id, hello.copy.counter);
-    this.#isFull = hello.mode === "full";
-    if (this.#isFull) this.#host.log("info", `the primary copies everything: ${hello.detail}`);
+    if (hello.mode === "full") this.#host.log("info", `the primary copies everything: ${hello.detail}`);
     if (hello.mode === "refused") {
       this.#dialer.refused(this.#now);
       const relation = hello.relation === "split-brain" ? "split-brain" : "unrelated";
@@ -428,18 +372,22 @@ export class Second implements LinkOwner {
       link.close(hello.detail);
       return;
     }
-    if (this.#sacrifice && hello.relation === "split-brain" && !this.#saved) {
-      try {
-        saveChanges(this.#host, this.#roots.tops(this.#filters), this.#store.marks);
-      } catch (error) {
-        this.#dialer.failed(this.#now);
-        throw error;
-      }
-      this.#saved = true;
-    }
+    this.#keepAside(hello);
     this.phase = "waiting";
     if (hello.mode === "equal") this.#ready();
     else this.#host.report({ kind: "reintegrating", side: "target", full: hello.mode === "full" });
+  }
+
+  /** Throws when what this node wrote alone cannot be kept aside. */
+  #keepAside(hello: SourceHello): void {
+    try {
+      this.#standing.giveWay(hello, () => {
+        saveChanges(this.#host, this.#roots.tops(this.#filters), this.#store.marks);
+      });
+    } catch (error) {
+      this.#dialer.failed(this.#now);
+      throw error;
+    }
   }
 
   #ready(): void {
@@ -454,26 +402,6 @@ export class Second implements LinkOwner {
     if (this.#link?.isOpen) this.#answers.synced(ticket, errno);
   }
 
-  #durablePoint(ticket: number): void {
-    this.#points.make(ticket, (errno) => {
-      if (this.#isDurable(errno)) this.#answers.durable(ticket);
-    });
-  }
-
-  /** Did a durable point reach this disk? If not, the connection is over. */
-  #isDurable(errno: number): boolean {
-    if (errno === 0) {
-      this.#host.counters.durablePoints++;
-      return true;
-    }
-    this.#host.report({
-      kind: "diskFailed",
-      detail: `a durable point failed on this copy: ${errnoName(errno)}`,
-    });
-    this.#link?.close("a durable point failed");
-    return false;
-  }
-
   /** The roots, for who serves next. */
   get roots(): ReplicaRoots {
     return this.#roots;
@@ -484,10 +412,4 @@ export class Second implements LinkOwner {
     this.#stopped = true;
     if (this.#link !== null) this.#link.close("stopped");
   }
-}
-
-/** Errors that say something about the disk rather than about the stream. */
-function isDiskError(errno: number): boolean {
-  const { EIO, ENOSPC, EROFS, EDQUOT, EBADMSG, EUCLEAN } = errnos;
-  return [EIO, ENOSPC, EROFS, EDQUOT, EBADMSG, EUCLEAN].some((known) => known === errno);
 }

@@ -70,6 +70,7 @@ export class Service {
   readonly #host: Host;
   readonly #backings: { path: string; backing: Backing; table: number; filter: NameFilter | null }[] = [];
   readonly #served: Served[] = [];
+  #keptFiles: KeptFiles | null = null;
   #tickAt = 0;
   #unmounting: { done: (problem: string) => void; since: number; retryAt: number } | null = null;
 
@@ -103,7 +104,8 @@ export class Service {
     }
     const backings = this.#backings.map(({ backing }) => backing);
     if (host.shelves !== null) {
-      const files = new KeptFiles(host.shelves.files, backings);
+      const files = new KeptFiles(host.shelves.files, backings, host.pool);
+      this.#keptFiles = files;
       if (inherited === null) host.shelves.files.clear();
       else files.recover();
       for (const [root, backing] of backings.entries())
@@ -182,7 +184,10 @@ export class Service {
   /** Once a turn. Returns when it wants to be called again. */
   afterTurn(now: number): number {
     const tick = now >= this.#tickAt;
-    if (tick) this.#tickAt = now + TICK;
+    if (tick) {
+      this.#tickAt = now + TICK;
+      this.#keptFiles?.release();
+    }
     for (const { session, mount } of this.#served) {
       session.resume();
       if (!tick) continue;

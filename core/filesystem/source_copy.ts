@@ -137,6 +137,7 @@ export class SourceCopy {
   #advance(): boolean {
     if (this.failure !== null) return false;
     this.#names.announce();
+    if (this.#names.isHeld) return false;
     const step = this.reintegration.next();
     // What is sent after an end that did not come yet must be acknowledged too.
     if (step.do !== "wait") this.#waitFor = -1;
@@ -183,8 +184,9 @@ export class SourceCopy {
 
   #sendObject(id: number): void {
     this.#closeObject();
+    const fd = this.#tree.opening(id);
+    if (fd === -errnos.EAGAIN) return;
     this.#readAhead.done(id);
-    const fd = this.#tree.open(id);
     if (fd < 0 && !isAbsent(fd)) {
       this.#fail(id, "cannot be opened", fd);
       return;

@@ -5,7 +5,7 @@
  * target forgets what it got of it. One that changes all the time is listed in one go in the end, however long that takes.
  */
 
-import { isAbsent } from "../platform/linux/errno.ts";
+import { errnos, isAbsent } from "../platform/linux/errno.ts";
 import { nameBytes } from "../replication/name_text.ts";
 import type { Entry } from "../replication/names.ts";
 import { FrameType } from "../replication/operation.ts";
@@ -18,6 +18,8 @@ import type { BackingTree } from "./source_tree.ts";
 import type { StreamWriter } from "./stream_buffers.ts";
 
 const NAMES_PIECE = 128 << 10;
+/** So many names are on their way at once, or one directory: until the target has made them, what came behind them would wait in its memory. */
+const NAMES_AHEAD = 4096;
 /** How often a directory is listed a little at a time, before it is in one go. */
 const MOST_TRIES = 3;
 /** What stands for a name in PLACE where there is none. */
@@ -36,6 +38,9 @@ export class SourceNames {
   #current: { directory: number; listing: Listing } | null = null;
   #tries = 0;
   readonly #sentAt = new Map<number, number>();
+  /** Names since the target was waited for, and the number of the frame that it is to apply before more is sent. */
+  #namesAhead = 0;
+  #heldAt = 0;
 
   /** `unreadable` hears of a directory that is there and cannot be listed, and why not: -errno. */
   constructor(
@@ -73,6 +78,18 @@ export class SourceNames {
       this.#outbound.send(FrameType.PLACE);
     }
     this.#outbound.send(FrameType.PLACES_END);
+    this.#hold();
+  }
+
+  /** Is the target still busy with names? Then nothing more is to be copied: it may take long, and live operations would come behind that. */
+  get isHeld(): boolean {
+    return this.#outbound.applied < this.#heldAt;
+  }
+
+  #hold(): void {
+    this.#namesAhead = 0;
+    this.#writer.frame.ticket = 0;
+    this.#heldAt = this.#outbound.send(FrameType.PING);
   }
 
   /** For a step "list": a little of it. */
@@ -113,7 +130,8 @@ export class SourceNames {
     const isLast = this.#tries >= MOST_TRIES;
     if (this.#current?.directory !== directory || isLast) {
       this.#abandon();
-      const listing = this.#tree.listing(directory);
+      const listing = isLast ? this.#tree.listing(directory) : this.#tree.beginListing(directory);
+      if (listing === -errnos.EAGAIN) return false;
       if (typeof listing === "number") return this.#cannot(directory, listing);
       this.#current = { directory, listing };
       this.#reintegration.watch(directory);
@@ -154,6 +172,7 @@ export class SourceNames {
       filled = putEntry(piece, filled, id, type, nameBytes(name), hasOthers);
     }
     if (filled > 0) this.#sendPiece(directory, filled);
+    this.#namesAhead += entries.length;
     this.#reintegration.placed(directory, entries);
   }
 
@@ -178,5 +197,6 @@ export class SourceNames {
     frame.parentNanos = frame.mtimeNanos;
     this.#sentAt.set(directory, this.#outbound.send(FrameType.DIR_END));
     this.#reintegration.namesSent(directory, []);
+    if (this.#namesAhead > NAMES_AHEAD) this.#hold();
   }
 }

@@ -51,6 +51,9 @@ export class BackingTree implements SourceTree {
   readonly #places: KnownPlaces;
   readonly #marks: Marks;
   readonly #directories = new Map<number, OpenDirectory>();
+  /** A walk that is made a little at a time, and for what it was begun. */
+  #looking: Generator<number> | null = null;
+  #lookedFor = 0;
   /** As many names had been lost when the whole tree was walked: places found then hold until another is. -1: never. */
   #walkedAt = -1;
   /** 0, or why not all of the tree could be walked: -errno. What was not found may be where nobody could look: in this directory. */
@@ -134,6 +137,13 @@ export class BackingTree implements SourceTree {
     return isAbsent(fd) && this.unseen !== 0 ? this.unseen : fd;
   }
 
+  /** The same, but what is not where it was last seen is looked for a little at a time: EAGAIN, ask again. */
+  opening(id: number): number {
+    const fd = this.openKnown(id);
+    if (!isAbsent(fd)) return fd;
+    return this.#looksFurther(id) ? -errnos.EAGAIN : this.open(id);
+  }
+
   /** Opens a directory: a descriptor that stays ours, good until the next call, or -errno. */
   directory(id: number): OpenDirectory | number {
     const root = this.#rootOf(id);
@@ -171,13 +181,26 @@ export class BackingTree implements SourceTree {
 
   /** Begins to list a directory, for `next`; the caller closes it. Returns -errno as `open`. */
   listing(id: number): Listing | number {
-    let directory = this.directory(id);
-    if (typeof directory === "number" && isAbsent(directory) && !this.#isWalked) {
+    let listing = this.listingKnown(id);
+    if (typeof listing === "number" && isAbsent(listing) && !this.#isWalked) {
       this.#walk();
-      directory = this.directory(id);
+      listing = this.listingKnown(id);
     }
-    if (typeof directory !== "number") return listingOf(id, directory);
-    return isAbsent(directory) && this.unseen !== 0 ? this.unseen : directory;
+    if (typeof listing !== "number") return listing;
+    return isAbsent(listing) && this.unseen !== 0 ? this.unseen : listing;
+  }
+
+  /** The same, as `opening`. */
+  beginListing(id: number): Listing | number {
+    const listing = this.listingKnown(id);
+    if (typeof listing !== "number" || !isAbsent(listing)) return listing;
+    return this.#looksFurther(id) ? -errnos.EAGAIN : this.listing(id);
+  }
+
+  /** The same, but only where the directory was last seen. */
+  listingKnown(id: number): Listing | number {
+    const directory = this.directory(id);
+    return typeof directory === "number" ? directory : listingOf(id, directory);
   }
 
   /** Some more names, whose places are known from now on; null: there are no more, or the listing failed. */
@@ -189,6 +212,8 @@ export class BackingTree implements SourceTree {
 
   /** Closes what was kept open. */
   close(): void {
+    this.#looking?.return(0);
+    this.#looking = null;
     for (const { fd } of this.#directories.values()) close(fd);
     this.#directories.clear();
   }
@@ -222,13 +247,24 @@ export class BackingTree implements SourceTree {
     if (this.#places.get(id) === null) this.#places.set(id, parent, name, type);
   }
 
+  /** Walks a little. False: all was looked through since `id` was asked for. Names that are lost meanwhile do not begin it anew. */
+  #looksFurther(id: number): boolean {
+    if (this.#looking === null) {
+      if (this.#isWalked || this.#lookedFor === id) return false;
+      this.#looking = this.#walking();
+    }
+    this.#lookedFor = id;
+    if (this.#looking.next().done === true) this.#looking = null;
+    return true;
+  }
+
   #walk(): void {
     for (const _ of this.#walking());
   }
 
   /** Finds where everything is, a little at each step. */
   *#walking(): Generator<number> {
-    this.#walkedAt = this.#places.lost;
+    const { lost } = this.#places;
     this.unseen = 0;
     const ahead = this.#roots.map(({ id }) => id);
     for (let id = ahead.pop(); id !== undefined; id = ahead.pop()) {
@@ -238,13 +274,17 @@ export class BackingTree implements SourceTree {
         continue;
       }
       const listing = listingOf(id, directory);
-      for (let found = this.next(id, listing); found !== null; found = this.next(id, listing)) {
-        for (const entry of found) if (entry.type === DT_DIR) ahead.push(entry.id);
-        yield id;
+      try {
+        for (let found = this.next(id, listing); found !== null; found = this.next(id, listing)) {
+          for (const entry of found) if (entry.type === DT_DIR) ahead.push(entry.id);
+          yield id;
+        }
+      } finally {
+        listing.close();
       }
       this.#cannotSee(id, listing.failed);
-      listing.close();
     }
+    this.#walkedAt = lost;
   }
 
   #cannotSee(directory: number, result: number): void {

@@ -84,12 +84,14 @@ export class StreamWriter {
 }
 
 const READER_ROOM = 2 * (MAX_FRAME_BYTES + MAX_FRAME);
+/** What is received and cannot be read yet may fill so much. Memory that was never used takes none. */
+const MOST_ROOM = 32 << 20;
 
 /** Frames coming in. Their data lies in memory that the kernel may be pointed at. */
 export class StreamReader {
   /** The frame that `next` read; good until the following `next`. */
   readonly frame = new Frame();
-  readonly memory: Memory = allocate(READER_ROOM);
+  readonly memory: Memory = allocate(MOST_ROOM);
   #head = 0;
   #tail = 0;
 
@@ -98,9 +100,14 @@ export class StreamReader {
     return this.#head === this.#tail;
   }
 
-  /** Adds what a sealed frame held. Read all whole frames before the next call. */
+  /** Bytes that may be pushed before all whole frames are read. */
+  get room(): number {
+    return MOST_ROOM - (this.#tail - this.#head);
+  }
+
+  /** Adds what a sealed frame held. Read all whole frames before the next call, or see whether there is `room`. */
   push(plain: Uint8Array): void {
-    if (this.#tail + plain.length > READER_ROOM) {
+    if (this.#head > 0 && this.#tail + plain.length > READER_ROOM) {
       this.memory.bytes.copyWithin(0, this.#head, this.#tail);
       this.#tail -= this.#head;
       this.#head = 0;
@@ -118,6 +125,11 @@ export class StreamReader {
     }
     this.#head = end;
     return true;
+  }
+
+  /** Drops everything: the connection is gone. */
+  clear(): void {
+    this.#head = this.#tail = 0;
   }
 
   /** Gives the memory back. */

@@ -149,9 +149,8 @@ export class TargetContent {
     const known = readAttributes(directory, parent) < 0 ? -errnos.EIO : readAttributes(old, owner);
     if (known < 0) return known;
     const links = scratch.view.getUint32(STAT + STX_NLINK, true);
-    const type = (owner.mode & S_IFMT) >>> 12;
     // Before what is made has the same identity under a name of ours.
-    const places = links > 1 ? (this.#tree.locations?.namesOf(frame.id, type, links) ?? []) : [];
+    const places = links > 1 ? (this.#tree.locations?.namesOf(frame.id, links) ?? []) : [];
     unlinkat(directory, temporary, 0);
     const made = make(directory, temporary);
     if (made < 0) return made;

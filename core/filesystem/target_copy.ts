@@ -28,7 +28,7 @@ import { EntryReader } from "../replication/packed.ts";
 import { type Applier, writeFlags } from "./applier.ts";
 import { readFlags } from "./attributes.ts";
 import type { NameFilter } from "./exclusion.ts";
-import { emptyDirectory } from "./limbo.ts";
+import { emptyDirectory, emptyingDirectory } from "./limbo.ts";
 import { monotonic } from "./poll_loop.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";
 import { kernelName, modeOf, openObject, type ReplicaObjects } from "./replica_objects.ts";
@@ -82,6 +82,7 @@ export class TargetCopy {
       return act();
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
+      this.#making = null;
       this.failure = `${error.message}; mend, restore or remove it`;
       return -error.errno;
     }
@@ -101,8 +102,8 @@ export class TargetCopy {
         this.#locations().announceRange(frame.id, frame.parent);
         return 0;
       case FrameType.PLACES_END:
-        this.#locations().announce(this.#announced.splice(0));
-        return 0;
+        this.#making = this.#places();
+        return this.#goOn(0);
       case FrameType.DIR_NAMES:
         if (frame.data.length === 0) this.#wanted = [];
         this.#entries.open(frame.data);
@@ -127,12 +128,12 @@ export class TargetCopy {
     }
   }
 
-  /** Is a directory only half made? Then `goOn` comes before the next frame. */
+  /** Is a directory only half made, are the announced ones still looked for, or is limbo not empty yet? Then `goOn` comes before the next frame. */
   get isBusy(): boolean {
     return this.#making !== null;
   }
 
-  /** Makes more of a directory, until `end` in the loop's clock. Returns 0 or -errno. */
+  /** Makes or looks for more of that, until `end` in the loop's clock. Returns 0 or -errno. */
   goOn(end: number): number {
     return this.#attempt(() => this.#goOn(end));
   }
@@ -149,15 +150,19 @@ export class TargetCopy {
     return 0;
   }
 
-  /** A live operation is about to be applied: what loses a name and has others, which this copy may not have yet, is kept in limbo. */
-  keep(frame: Frame): void {
+  /** A live operation is about to be applied: what loses a name and has others, which this copy may not have yet, is kept in limbo. Returns 0 or -errno. */
+  keep(frame: Frame): number {
     const { locations } = this.#tree;
-    if (frame.type !== FrameType.UNLINK || frame.flags !== KEEPS_OTHERS || locations === null) return;
+    if (frame.type !== FrameType.UNLINK || frame.flags !== KEEPS_OTHERS || locations === null) return 0;
+    return this.#attempt(() => this.#keep(frame, locations));
+  }
+
+  #keep(frame: Frame, locations: Locations): number {
     const directory = this.#objects.fd(frame.parent);
-    if (directory < 0 || locations.isInLimbo(frame.id)) return;
+    if (directory < 0 || locations.isInLimbo(frame.id)) return 0;
     const from = (): number => kernelName(frame.name.bytes, frame.name.at, frame.name.length);
     const fd = openObject(directory, from(), true);
-    if (fd < 0) return;
+    if (fd < 0) return 0;
     const type = modeOf(fd) >>> 12;
     close(fd);
     const limbo = this.#tree.limbo(this.#objects.get(frame.parent)!.root);
@@ -166,6 +171,7 @@ export class TargetCopy {
     if (linkat(directory, from(), limbo, name(to, true), 0) >= 0)
       locations.added(frame.id, type, { parent: LIMBO, name: to });
     close(limbo);
+    return 0;
   }
 
   /** A live operation was applied: names moved that a later step may look for. */
@@ -195,20 +201,22 @@ export class TargetCopy {
     }
   }
 
-  /** Everything is there: what is left in limbo was deleted on the source. Returns 0 or -errno. */
+  /** Everything is there: what is left in limbo was deleted on the source, and is removed before the next frame. Then `reset`. Returns 0 or -errno, as `goOn`. */
   finish(): number {
-    const failed = this.#attempt(() => this.#emptyLimbo());
-    this.reset();
-    return failed;
+    this.#making = this.#emptyingLimbo();
+    return this.goOn(0);
   }
 
-  #emptyLimbo(): number {
+  *#emptyingLimbo(): Generator<undefined, number> {
     let failed = 0;
     for (const [root, identities] of this.#roots.identities.entries()) {
       const limbo = this.#tree.limbo(root);
-      const result = emptyDirectory(limbo, identities);
-      close(limbo);
-      if (result < 0) failed ||= result;
+      try {
+        const result = yield* emptyingDirectory(limbo, identities);
+        if (result < 0) failed ||= result;
+      } finally {
+        close(limbo);
+      }
     }
     return failed;
   }
@@ -229,6 +237,12 @@ export class TargetCopy {
     return this.#tree.locations;
   }
 
+  /** Finds where the announced directories are here, a little at each step. */
+  *#places(): Generator<undefined, number> {
+    yield* this.#locations().announcing(this.#announced.splice(0));
+    return 0;
+  }
+
   /** Makes a directory hold the names that the source sent, one at each step. */
   *#names(frame: Frame, writer: StreamWriter): Generator<undefined, number> {
     // The frame is another by the next step.
@@ -247,7 +261,7 @@ export class TargetCopy {
       }
       if (listing.failed !== 0) throw this.#tree.notListed(directory, id, listing.failed);
       for (const action of reconciling(id, wanted, mine, locations)) {
-        const result = this.#act(directory, id, action, writer, sequence);
+        const result = action === null ? 0 : this.#act(directory, id, action, writer, sequence);
         if (result < 0) return result;
         yield;
       }

@@ -12,7 +12,7 @@ import { DT_DIR, type Entry, LIMBO, type Locations, type TreeReader } from "../r
 import type { NameFilter } from "./exclusion.ts";
 import { PRIVATE_NAME } from "./identity.ts";
 import { openLimbo } from "./limbo.ts";
-import { Listing, listDirectory } from "./listing.ts";
+import { Listing } from "./listing.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";
 import { kernelName, modeOf, openObject } from "./replica_objects.ts";
 
@@ -51,41 +51,43 @@ export class TargetTree implements TreeReader {
     return this.#tops;
   }
 
-  list(directory: number): Entry[] {
-    if (directory === LIMBO)
-      return this.#roots.fds.flatMap((fd, root) =>
-        this.#listAndClose({ fd: openLimbo(fd), root }, false, LIMBO_PATH),
-      );
+  *list(directory: number): Generator<Entry> {
+    if (directory === LIMBO) {
+      for (const root of this.#roots.fds.keys())
+        yield* this.#entriesAndClose({ fd: this.limbo(root), root }, false, LIMBO_PATH);
+      return;
+    }
     const opened = this.open(directory);
-    if (typeof opened === "number") return [];
-    return this.#listAndClose(opened, this.#tops.includes(directory), this.#namesTo(directory));
+    if (typeof opened !== "number")
+      yield* this.#entriesAndClose(opened, this.#tops.includes(directory), this.#namesTo(directory));
   }
 
-  *search(ids: ReadonlySet<number>): Generator<Placed> {
-    for (const [root, top] of this.#tops.entries()) {
-      const opened = this.#descend(root, this.#roots.fds[root]!, []);
-      if (typeof opened !== "number") yield* this.#searchBelow(ids, opened, top, []);
+  *#entriesAndClose(opened: TargetDirectory, top: boolean, names: readonly string[]): Generator<Entry> {
+    try {
+      yield* this.#entries(opened, top, names);
+    } finally {
+      close(opened.fd);
     }
   }
 
-  /** `above`: the directories that lead here. */
-  *#searchBelow(
-    ids: ReadonlySet<number>,
-    opened: TargetDirectory,
-    parent: number,
-    above: readonly Placed[],
-  ): Generator<Placed> {
-    const names = above.map(({ name }) => name);
+  *walk(): Generator<Placed> {
+    for (const [root, top] of this.#tops.entries()) {
+      const opened = this.#descend(root, this.#roots.fds[root]!, []);
+      if (typeof opened !== "number") yield* this.#walkBelow(opened, top, []);
+    }
+  }
+
+  /** `names` lead here, to the directory `parent`. */
+  *#walkBelow(opened: TargetDirectory, parent: number, names: readonly string[]): Generator<Placed> {
+    const below: Entry[] = [];
     try {
-      for (const entry of this.#entries(opened, above.length === 0, names)) {
-        if (ids.has(entry.id)) {
-          yield* above;
-          yield { ...entry, parent };
-        }
-        if (entry.type !== DT_DIR) continue;
-        const below = this.#descend(opened.root, opened.fd, [entry.name], names);
-        if (typeof below !== "number")
-          yield* this.#searchBelow(ids, below, entry.id, [...above, { ...entry, parent }]);
+      for (const entry of this.#entries(opened, names.length === 0, names)) {
+        yield { ...entry, parent };
+        if (entry.type === DT_DIR) below.push(entry);
+      }
+      for (const { id, name } of below) {
+        const next = this.#descend(opened.root, opened.fd, [name], names);
+        if (typeof next !== "number") yield* this.#walkBelow(next, id, [...names, name]);
       }
     } finally {
       close(opened.fd);
@@ -124,12 +126,12 @@ export class TargetTree implements TreeReader {
 
   /** Opens the limbo of the directory number `root`. Throws SystemError. */
   limbo(root: number): number {
-    return openLimbo(this.#roots.fds[root]!);
+    return openLimbo(this.#roots.fds[root]!, this.#paths[root]!);
   }
 
   #inLimbo(names: readonly string[]): TargetDirectory | number {
-    for (const [root, fd] of this.#roots.fds.entries()) {
-      const limbo = openLimbo(fd);
+    for (const root of this.#roots.fds.keys()) {
+      const limbo = this.limbo(root);
       try {
         const found = this.#descend(root, limbo, names, LIMBO_PATH);
         if (typeof found !== "number") return found;
@@ -180,18 +182,16 @@ export class TargetTree implements TreeReader {
     return this.#unreadable(root, this.#namesTo(id), "listed", result);
   }
 
-  #listAndClose(opened: TargetDirectory, top: boolean, names: readonly string[]): Entry[] {
+  /** The names in an open directory, some hundred read at once. */
+  *#entries(opened: TargetDirectory, top: boolean, names: readonly string[]): Generator<Entry> {
+    const { fd, root } = opened;
+    const listing = new Listing(fd, this.#roots.identities[root]!, top, this.#filters[root] ?? null);
     try {
-      return this.#entries(opened, top, names);
+      for (let found = listing.next(); found !== null; found = listing.next()) yield* found;
+      if (listing.failed !== 0) throw this.#unreadable(root, names, "listed", listing.failed);
     } finally {
-      close(opened.fd);
+      listing.close();
     }
-  }
-
-  #entries({ fd, root }: TargetDirectory, top: boolean, names: readonly string[]): Entry[] {
-    const entries = listDirectory(fd, this.#roots.identities[root]!, top, this.#filters[root] ?? null);
-    if (typeof entries === "number") throw this.#unreadable(root, names, "listed", entries);
-    return entries;
   }
 
   #namesTo(id: number): readonly string[] {

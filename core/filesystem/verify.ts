@@ -34,6 +34,8 @@ const RETRY_AFTER = 1300;
 const TRIES = 4;
 /** This try is the last. */
 export const LAST_TRY = TRIES - 1;
+/** What is not known of a directory that cannot be listed. */
+const BELOW = "names and what lies below";
 /** How often a directory is listed a little at a time, before it is in one go. */
 const MOST_TORN = 3;
 
@@ -66,7 +68,7 @@ export class Verification {
   readonly #outbound: OrderedStream;
   readonly #writer: StreamWriter;
   readonly #tree: BackingTree;
-  readonly #done: (result: VerifyResult) => void;
+  readonly #done: (result: VerifyResult | string) => void;
   readonly #tops: readonly { path: string }[];
   /** Identities still to be looked at; those of directories negative. */
   readonly #ahead: number[];
@@ -86,14 +88,14 @@ export class Verification {
   #file: { id: number; fd: number; offset: number; size: number } | null = null;
   #look: Look | null = null;
 
-  /** `paths` are those of the roots, in the same order. */
+  /** `paths` are those of the roots, in the same order. `done` hears the result, or why there is none. */
   constructor(
     outbound: OrderedStream,
     writer: StreamWriter,
     tree: BackingTree,
     roots: readonly TreeRoot[],
     paths: readonly string[],
-    done: (result: VerifyResult) => void,
+    done: (result: VerifyResult | string) => void,
   ) {
     this.#outbound = outbound;
     this.#writer = writer;
@@ -144,7 +146,8 @@ export class Verification {
     const parts = unreadableParts(said);
     for (const { what, error } of parts) {
       const key = `${node} ${what} ${path}`;
-      if (!this.#known.has(key)) this.#result.unreadable.push({ path, node, what, error });
+      const isPart = what === "names" && this.#known.has(`${node} ${BELOW} ${path}`);
+      if (!isPart && !this.#known.has(key)) this.#result.unreadable.push({ path, node, what, error });
       this.#known.add(key);
     }
     return parts.length > 0;
@@ -156,24 +159,25 @@ export class Verification {
       this.#cannotRead(this.#tree.inWords(id, this.#tops), "primary", unreadable(what, result));
   }
 
-  /** Closes what is open. */
-  close(): void {
+  /** Ends with this result, or for this reason. */
+  end(result: VerifyResult | string): void {
     if (this.#file !== null) close(this.#file.fd);
     this.#file = null;
     this.#endLook();
     this.#tree.close();
+    this.#done(result);
   }
 
   /** Asks again what differed, once it is due; ends when nothing is left. */
   #askAgain(now: number): number {
     const question = this.#again[0];
     if (question === undefined) {
-      if (this.#inFlight === 0) this.#done(this.#result);
+      if (this.#inFlight === 0) this.end(this.#result);
       return Number.POSITIVE_INFINITY;
     }
     if (now < question.dueAt) return question.dueAt;
     this.#again.shift();
-    const fd = this.#tree.open(question.id);
+    const fd = this.#tree.openKnown(question.id);
     if (fd < 0) {
       this.#notOpened(question.id, "all of it", fd);
       return now;
@@ -189,7 +193,7 @@ export class Verification {
   /** Looks at what comes next. */
   #begin(entry: number): void {
     const id = Math.abs(entry);
-    const fd = this.#tree.open(id);
+    const fd = this.#tree.openKnown(id);
     if (fd < 0) {
       this.#notOpened(id, "all of it", fd);
       return;
@@ -207,6 +211,8 @@ export class Verification {
     const known = readAttributes(fd, this.#frame);
     const { mode, size } = this.#frame;
     const type = known < 0 ? 0 : mode & S_IFMT;
+    // Its bytes are not looked at: not even if its attributes can be read when it is asked about again.
+    if (known < 0) this.#notOpened(question.id, "all of it", known);
     if (enter || type === S_IFDIR) {
       this.#list(question, fd, enter, 0);
       return;
@@ -219,9 +225,9 @@ export class Verification {
 
   /** Begins to list the open directory. */
   #list(question: Question, fd: number, enter: boolean, torn: number): void {
-    const listing = this.#tree.listing(question.id);
+    const listing = this.#tree.listingKnown(question.id);
     if (typeof listing === "number") {
-      this.#notOpened(question.id, "names", listing);
+      this.#notOpened(question.id, enter ? BELOW : "names", listing);
       close(fd);
       return;
     }
@@ -247,10 +253,10 @@ export class Verification {
   /** The listing is at its end: of a directory that changed meanwhile it begins anew, in the end a little later. */
   #looked(look: Look, isLast: boolean): void {
     const { question, fd, listing, description, children, torn } = look;
+    // What it holds is not looked at: not even if it can be listed when it is asked about again.
+    if (listing.failed !== 0 && children !== null) this.#notOpened(question.id, BELOW, listing.failed);
     if (!description.isTorn || isLast) {
       this.#ask(question, description.text(listing.failed), new Uint8Array(0));
-      // What it holds is not looked at: not even if it can be listed when it is asked about again.
-      if (listing.failed !== 0 && children !== null) this.#notOpened(question.id, "names", listing.failed);
       for (const child of children ?? []) this.#ahead.push(child);
       this.#endLook();
       return;

@@ -20,6 +20,11 @@ import { hashOf, LAST_TRY, readZone, ZONE, zoneName } from "./verify.ts";
 
 const dot = cString(".").address;
 
+/** Directories are looked at for so long in one turn, ms. */
+const SLICE = 3;
+/** Questions of a comparison do not come further apart than this, ms. */
+const ASKED_LATELY = 2000;
+
 /** A directory that is being looked at, or waits for that. */
 interface Look {
   ticket: number;
@@ -41,6 +46,7 @@ export class VerifyAnswer {
   readonly #writer: Pick<StreamWriter, "frame" | "add">;
   readonly #looks: Look[] = [];
   #zone: Memory | null = null;
+  #askedAt = Number.NEGATIVE_INFINITY;
 
   constructor(
     objects: ReplicaObjects,
@@ -59,8 +65,14 @@ export class VerifyAnswer {
     return this.#looks.length > 0;
   }
 
+  /** Is the source comparing both copies? */
+  wasAskedLately(now: number): boolean {
+    return now - this.#askedAt < ASKED_LATELY;
+  }
+
   /** Takes a VERIFY: answers it, or begins to. */
-  take(frame: Frame): void {
+  take(frame: Frame, now: number): void {
+    this.#askedAt = now;
     const { id, length, offset, ticket } = frame;
     const hash = frame.data.copy();
     const fd = this.#objects.fd(id);
@@ -70,8 +82,12 @@ export class VerifyAnswer {
     else this.#begin(ticket, hash, fd, this.#objects.get(id)!, offset >= LAST_TRY);
   }
 
-  /** Looks further, until `end` in the loop's clock. */
-  goOn(end: number): void {
+  /** Looks further, once a turn. */
+  goOn(): void {
+    this.#goOn(monotonic() + SLICE);
+  }
+
+  #goOn(end: number): void {
     for (let look = this.#looks[0]; look !== undefined; look = this.#looks[0]) {
       const found = look.listing.next();
       if (found !== null) look.description.add(found);
@@ -97,7 +113,7 @@ export class VerifyAnswer {
     const look = { ticket, hash, fd, listing, description: new DirectoryDescription(fd), atOnce };
     if (atOnce) this.#looks.unshift(look);
     else this.#looks.push(look);
-    if (atOnce) this.goOn(0);
+    if (atOnce) this.#goOn(0);
   }
 
   #finish(look: Look): void {

@@ -3,16 +3,7 @@ import { BitMark, type Mark, TailMark } from "./mark.ts";
 import type { Marks } from "./marks.ts";
 import type { IdentityRange } from "./new_objects.ts";
 import type { ObjectMarks } from "./object_marks.ts";
-import {
-  ACTIVE,
-  DIRTY,
-  FILE_HEADER_BYTES,
-  fileHeader,
-  LEFT,
-  MarkKind,
-  RecordType,
-  RecordWriter,
-} from "./records.ts";
+import { ACTIVE, DIRTY, FILE_HEADER_BYTES, fileHeader, LEFT, RecordType, RecordWriter } from "./records.ts";
 
 /** Records are collected into MARKS frames of about this size. */
 const CHUNK_BYTES = 256 * 1024;
@@ -46,7 +37,7 @@ export function writeMap(marks: Marks, epoch: number): Uint8Array {
   writer.add(RecordType.RESERVED, marks.made.reservedTo);
   writeRanges(writer, marks.made.rangesOnDisk, marks.made.everythingOnDisk);
   for (const page of marks.pages()) writeMark(writer, page, true);
-  for (const head of marks.heads.records()) writeHead(writer, head);
+  for (const blob of marks.heads.packed()) writer.add(RecordType.HEADS, 0, 0, blob);
   for (const object of marks.objects.values()) {
     writePlace(writer, object);
     for (const mark of object.marks()) {
@@ -74,8 +65,8 @@ export function* exportMarks(marks: Marks): Generator<Uint8Array> {
     writeMark(writer, page, true);
     if (writer.length >= CHUNK_BYTES) yield writer.take(0);
   }
-  for (const head of marks.heads.records()) {
-    writeHead(writer, head);
+  for (const blob of marks.heads.packed()) {
+    writer.add(RecordType.HEADS, 0, 0, blob);
     if (writer.length >= CHUNK_BYTES) yield writer.take(0);
   }
   for (const object of marks.objects.values()) {
@@ -84,14 +75,6 @@ export function* exportMarks(marks: Marks): Generator<Uint8Array> {
     if (writer.length >= CHUNK_BYTES) yield writer.take(0);
   }
   yield writer.take(0);
-}
-
-function writeHead(
-  writer: RecordWriter,
-  { id, blob, attributes }: { id: number; blob: Uint8Array; attributes: boolean },
-): void {
-  writer.add(DIRTY | MarkKind.DATA, id, 0, blob);
-  if (attributes) writer.add(DIRTY | MarkKind.ATTRIBUTES, id);
 }
 
 function writeRanges(writer: RecordWriter, ranges: readonly IdentityRange[], everything: boolean): void {

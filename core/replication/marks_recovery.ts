@@ -52,7 +52,10 @@ export function recoverMarks(
 export function unionMarks(marks: Marks, chunk: Uint8Array): boolean {
   const { end } = readRecords(chunk, 0, 0, 0, (type, id, extra, blob) => {
     const isAbout =
-      (type & 0xf0) === DIRTY || type === RecordType.DIRTY_RANGE || type === RecordType.EVERYTHING;
+      (type & 0xf0) === DIRTY ||
+      type === RecordType.HEADS ||
+      type === RecordType.DIRTY_RANGE ||
+      type === RecordType.EVERYTHING;
     const isNewPlace = type === RecordType.PLACE && !marks.objects.get(id)?.place;
     if (isAbout || isNewPlace) applyRecord(marks, type, id, extra, blob);
   });
@@ -125,6 +128,10 @@ function applyRecord(marks: Marks, type: number, id: number, extra: number, blob
       return;
     case RecordType.EVERYTHING:
       marks.made.everything = true;
+      return;
+    case RecordType.HEADS:
+      // What has marks of its own has all of them there.
+      for (const head of marks.heads.addPacked(blob)) if (marks.objects.has(head)) marks.marked(head);
       return;
   }
   if (type === RecordType.PLACE) {

@@ -41,12 +41,12 @@ export interface Announced {
 
 /** One of a node's own directories, by identity: only those that were located are asked for. */
 export interface TreeReader {
-  /** All names. */
+  /** All names; those of a large directory are read as they are asked for. */
   list(directory: number): Iterable<Entry>;
   /** The identity behind a name; 0 if there is none. */
   lookup(directory: number, name: string): number;
-  /** All names of these objects, wherever in the whole tree, and of the directories that lead there. Slow, and rarely needed. */
-  search(ids: ReadonlySet<number>): Iterable<Entry & { parent: number }>;
+  /** All names of the whole tree, but limbo. Slow, and rarely needed. */
+  walk(): Iterable<Entry & { parent: number }>;
 }
 
 /** Where this copy has what may have to move. Grows by `announce`; kept true by everybody who changes a name during a reintegration. */
@@ -57,6 +57,8 @@ export class Locations {
   readonly #announced = new Map<number, Announced>();
   readonly #ranges: { from: number; to: number }[] = [];
   readonly #listed = new Set<number>();
+  /** The whole tree was walked: whatever has a name here is known by it. */
+  #isWalked = false;
 
   /** `tops`: the replicated directories themselves. */
   constructor(tops: Iterable<number>, reader: TreeReader) {
@@ -70,7 +72,12 @@ export class Locations {
    * with the first, whole: the source may not know any more of the directories in which it lay.
    */
   announce(directories: Iterable<Announced>): void {
-    if (!this.#listed.has(LIMBO)) this.#listAll(LIMBO);
+    for (const _ of this.announcing(directories));
+  }
+
+  /** The same a little at a time: no name may change between two steps. */
+  *announcing(directories: Iterable<Announced>): Generator<undefined> {
+    if (!this.#listed.has(LIMBO)) yield* this.#listingAll(LIMBO);
     for (const directory of directories) {
       const known = this.#announced.get(directory.id);
       this.#announced.set(directory.id, { ...directory, dirty: directory.dirty || known?.dirty === true });
@@ -80,9 +87,10 @@ export class Locations {
       for (const directory of this.#announced.values()) {
         if (!this.isLocated(directory.id) && this.#find(directory)) progress = true;
         if (directory.dirty && !this.#listed.has(directory.id) && this.isLocated(directory.id)) {
-          this.#list(directory.id);
+          yield* this.#listing(directory.id);
           progress = true;
         }
+        yield;
       }
     }
   }
@@ -107,11 +115,10 @@ export class Locations {
   }
 
   /** The names of an object with `count` of them, outside limbo: those that are known, or, if they are fewer, all that the whole tree holds. */
-  namesOf(id: number, type: number, count: number): readonly Place[] {
+  namesOf(id: number, count: number): readonly Place[] {
     const known = this.#namesOutsideLimbo(id);
     if (known.length >= count) return known;
-    for (const found of this.#reader.search(new Set([id])))
-      this.added(found.id, found.id === id ? type : found.type, found);
+    for (const _ of this.#walking());
     return this.#namesOutsideLimbo(id);
   }
 
@@ -124,15 +131,25 @@ export class Locations {
     return places;
   }
 
-  /** Searches the whole tree for those of a directory's objects that have other names at the source and none known here. */
-  findHardLinks(wanted: readonly Entry[]): void {
-    const missing = new Set<number>();
+  /**
+   * Looks through the whole tree, a little at a step, when one of a directory's objects has other names at the source and none known here.
+   * Once is enough, however many such directories there are: all names are known then.
+   */
+  *findingHardLinks(wanted: readonly Entry[]): Generator<undefined> {
     for (const { id, hasOthers } of wanted) {
-      if (hasOthers && this.#names.ofId(id) < 0 && !this.#isInRange(id)) missing.add(id);
+      if (this.#isWalked) return;
+      if (hasOthers && this.#names.ofId(id) < 0 && !this.#isInRange(id)) yield* this.#walking();
+      yield;
     }
-    if (missing.size === 0) return;
-    for (const { id, type, parent, name } of this.#reader.search(missing))
-      this.added(id, type, { parent, name });
+  }
+
+  *#walking(): Generator<undefined> {
+    if (this.#isWalked) return;
+    for (const { id, type, parent, name } of this.#reader.walk()) {
+      if (id !== 0) this.added(id, type, { parent, name });
+      yield;
+    }
+    this.#isWalked = true;
   }
 
   /** Does limbo hold the object under one of its names? */
@@ -184,6 +201,7 @@ export class Locations {
     if (moved !== null) this.added(moved.id, moved.type, to);
     if (exchange && met !== null) this.added(met.id, met.type, from);
     // What came from a directory that was never listed is not known by its identity: what was listed is not all any more.
+    if (moved === null || (exchange && met === null)) this.#isWalked = false;
     if (moved === null) this.#listed.delete(to.parent);
     if (exchange && met === null) this.#listed.delete(from.parent);
   }
@@ -205,21 +223,24 @@ export class Locations {
     return this.#ranges.some((range) => id >= range.from && id < range.to);
   }
 
-  #listAll(directory: number): void {
-    for (const { id, type } of this.#list(directory)) if (type === DT_DIR && id !== 0) this.#listAll(id);
+  *#listingAll(directory: number): Generator<undefined> {
+    const below: number[] = [];
+    yield* this.#listing(directory, below);
+    for (const id of below) yield* this.#listingAll(id);
   }
 
-  #list(directory: number): Entry[] {
+  /** `below` gets the directories in it. */
+  *#listing(directory: number, below: number[] = []): Generator<undefined> {
     this.#listed.add(directory);
-    const entries = [...this.#reader.list(directory)];
-    for (const { id, type, name } of entries) {
+    for (const { id, type, name } of this.#reader.list(directory)) {
+      yield;
       if (id === 0) continue;
       this.added(id, type, { parent: directory, name });
-      const isNew = type === DT_DIR && this.#isInRange(id);
-      if (isNew && !this.#announced.has(id))
+      if (type !== DT_DIR) continue;
+      below.push(id);
+      if (this.#isInRange(id) && !this.#announced.has(id))
         this.#announced.set(id, { id, parent: directory, name, dirty: true });
     }
-    return entries;
   }
 }
 
@@ -254,31 +275,39 @@ export function reconcile(
   mine: readonly Entry[],
   locations: Locations,
 ): NameAction[] {
-  return [...reconciling(directory, wanted, mine, locations)];
+  return [...reconciling(directory, wanted, mine, locations)].filter((action) => action !== null);
 }
 
-/** The same, one action at a time: each is done before the next is asked for. */
+/** The same, one action at a time: each is done before the next is asked for. Null: a little was found out, and there is nothing to do yet. */
 export function* reconciling(
   directory: number,
   wanted: readonly Entry[],
   mine: readonly Entry[],
   locations: Locations,
-): Generator<NameAction> {
-  const wantedAt = new Map(wanted.map((entry) => [entry.name, entry]));
+): Generator<NameAction | null> {
+  const wantedAt = new Map<string, Entry>();
+  for (const entry of wanted) {
+    wantedAt.set(entry.name, entry);
+    yield null;
+  }
   const kept = new Set<string>();
-  locations.findHardLinks(wanted);
+  for (const _ of locations.findingHardLinks(wanted)) yield null;
   for (const entry of mine) {
     const place = { parent: directory, name: entry.name };
     const want = wantedAt.get(entry.name);
     if (want !== undefined && entry.id === want.id && entry.type === want.type) {
       locations.added(entry.id, entry.type, place);
       kept.add(entry.name);
+      yield null;
     } else {
       yield makeWay(entry, place, locations);
     }
   }
   for (const entry of wanted) {
-    if (kept.has(entry.name)) continue;
+    if (kept.has(entry.name)) {
+      yield null;
+      continue;
+    }
     const place = { parent: directory, name: entry.name };
     yield bringHere(entry, place, locations);
     locations.added(entry.id, entry.type, place);

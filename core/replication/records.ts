@@ -32,6 +32,8 @@ export const RecordType = {
   EVERYTHING: 0x44,
   /** Last record of a dirty map. */
   END: 0x45,
+  /** Many objects and their dirty heads (head_marks.ts), in the blob. */
+  HEADS: 0x46,
 } as const;
 
 /** Where an object was last seen. The name is a string of one character per byte. Parent 0: unknown. */
@@ -42,7 +44,9 @@ export interface Place {
 
 const RECORD_BYTES = 28;
 const HEADER_MAGIC = 0x4b4d4648; // "HFMK"
-const FORMAT_VERSION = 2;
+const FORMAT_VERSION = 3;
+/** Older files are read: what they do not know yet is in none of them. */
+const OLDEST_VERSION = 2;
 /** Bytes of the header of both files. */
 export const FILE_HEADER_BYTES = 24;
 
@@ -167,11 +171,8 @@ export function fileHeader(epoch: number): Uint8Array {
 
 /** The epoch that a file's header tells, or null if it is not sound. */
 export function readHeader(input: Uint8Array): number | null {
-  if (
-    input.length < FILE_HEADER_BYTES ||
-    getU32(input, 0) !== HEADER_MAGIC ||
-    getU32(input, 4) !== FORMAT_VERSION
-  )
-    return null;
+  if (input.length < FILE_HEADER_BYTES || getU32(input, 0) !== HEADER_MAGIC) return null;
+  const version = getU32(input, 4);
+  if (version < OLDEST_VERSION || version > FORMAT_VERSION) return null;
   return crc32(input, 0, 20) === getU32(input, 20) ? getI64(input, 8) : null;
 }

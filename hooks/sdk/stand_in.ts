@@ -11,6 +11,7 @@ export interface StandIn {
   /** "" when what is waited for is there, else why not. */
   wait(what: string): string;
   service(name: string, verb: "start" | "stop" | "status"): string;
+  adopt(pid: number): void;
   secret(key: string): string | undefined;
   log(line: string): void;
 }

@@ -49,12 +49,14 @@ function fits(pattern: string, line: string): boolean {
   return new RegExp(`^${parts.join("[^]*")}$`).test(line);
 }
 
-/** A node that is made up. What happened on it is in `commands`, `services`, `waits` and `logged`. */
+/** A node that is made up. What happened on it is in `commands`, `services`, `adopted`, `waits` and `logged`. */
 export class FakeNode {
   /** Every command line, in order, as /bin/sh would have got it. */
   readonly commands: string[] = [];
   /** Status of each service that was named. */
   readonly services: Record<string, string>;
+  /** Processes that were adopted, in order. */
+  readonly adopted: number[] = [];
   /** What was waited for. */
   readonly waits: string[] = [];
   /** Lines of `log` and of commands whose output goes to the log. */
@@ -124,6 +126,7 @@ export class FakeNode {
         if (verb !== "status") this.services[name] = verb === "start" ? "active" : "inactive";
         return this.services[name] ?? "inactive";
       },
+      adopt: (pid) => void this.adopted.push(pid),
       secret: (key) => this.#options.secrets?.[key],
       log: (line) => void this.logged.push(line),
     });

@@ -30,6 +30,7 @@ export interface Contents {
 const LIVE: Readonly<Record<string, string>> = {
   heartbeat: "counts at once",
   boot: "counts at the next boot",
+  probe: "counts within a second",
   maxLoop: "counts at once",
   timeouts: "counts from the next script on",
   vars: "scripts see it from their next run on; what runs is not started again",

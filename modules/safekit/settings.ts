@@ -70,9 +70,7 @@ export function settle(kind: string, settings: readonly Setting[]): Settled {
       live = live.filter((setting) => !culprits.has(setting));
     } else if (result.success) {
       const keys = new Map(unsupported(result.output).map(({ path, message }) => [path[0], message]));
-      for (const { path, entry } of live)
-        if (path[0] === "kind" && keys.has("kind")) refuse(entry, `no equivalent yet: ${keys.get("kind")}`);
-      const waiting = live.filter(({ path }) => path[0] !== "kind" && keys.has(path[0]));
+      const waiting = live.filter(({ path }) => keys.has(path[0]));
       for (const { path, entry } of waiting)
         refuse(entry, `no equivalent yet: ${formatPath(path)} stands in module.yaml as a comment`);
       const taken = renumbered(live.filter((setting) => !waiting.includes(setting)));

@@ -11,9 +11,11 @@ const TESTING_TYPES = "CheckerContext, CheckerResult, CommandResult, HookContext
 const FILES = [
   "modules/units.ts",
   "hooks/process_tree.ts",
+  "hooks/adopted.ts",
   "hooks/sdk/context.ts",
   "hooks/sdk/define.ts",
   "hooks/sdk/stand_in.ts",
+  "hooks/sdk/adopt.ts",
   "hooks/sdk/log.ts",
   "hooks/sdk/secret.ts",
   "hooks/sdk/shell.ts",

@@ -3,6 +3,7 @@
  *
  * A client commits numbers one after another and says each on a line of its standard output, once it was told that it is committed.
  */
+import { join } from "node:path";
 import type { Host, MachineProcess } from "../cluster/testbed.ts";
 import { until } from "../cluster/testbed.ts";
 
@@ -17,8 +18,13 @@ export class Ledger {
     this.#reading = this.#read();
   }
 
-  /** Starts a client on a machine. */
-  static async open(host: Host, argv: readonly string[]): Promise<Ledger> {
+  /** Starts a client of the server at this address (see ledger_client.ts) on a machine. */
+  static open(host: Host, url: string): Promise<Ledger> {
+    return Ledger.by(host, [process.execPath, join(import.meta.dir, "ledger_client.ts"), url]);
+  }
+
+  /** Starts a client of one's own. */
+  static async by(host: Host, argv: readonly string[]): Promise<Ledger> {
     return new Ledger(await host.spawn(argv));
   }
 

@@ -3,9 +3,7 @@
  * and a client of our own remembers what it saw committed.
  */
 import { chmodSync, existsSync } from "node:fs";
-import { join } from "node:path";
-import { TEMPLATES } from "../../templates/catalog.ts";
-import { instantiate, parseSetting } from "../../templates/instantiate.ts";
+import { templateFiles } from "../cluster/from_template.ts";
 import { createMirror, type Mirror, VIRTUAL_IP } from "../cluster/mirror.ts";
 import type { Host, Node } from "../cluster/testbed.ts";
 import { Ledger } from "./ledger.ts";
@@ -28,15 +26,14 @@ export interface DatabaseCuts {
 }
 
 function moduleFiles(): Record<string, string> {
-  const template = TEMPLATES.find(({ name }) => name === "postgresql")!;
-  const settings = [
+  return templateFiles("postgresql", [
     "replicate.paths.0.path=DATA",
     "vars.data=DATA/data",
+    "processes.postgres.argumentsRegex=postgres -D DATA/data ",
     `vars.bin=${BIN}`,
     "vars.auth=trust",
     `virtualIps.0.address=${VIRTUAL_IP}/24`,
-  ];
-  return instantiate(template, settings.map(parseSetting));
+  ]);
 }
 
 /** One program of PostgreSQL on a node, as its administrator. */
@@ -111,11 +108,7 @@ export async function cutPostgresql({ cuts, seed, tell }: DatabaseCuts): Promise
   chmodSync(bed.dir, 0o755);
   await mirror.start();
   const load = await Load.start(mirror.host);
-  const ledger = await Ledger.open(mirror.host, [
-    process.execPath,
-    join(import.meta.dir, "postgresql_client.ts"),
-    VIRTUAL_IP,
-  ]);
+  const ledger = await Ledger.open(mirror.host, `postgres://postgres@${VIRTUAL_IP}:5432/postgres`);
   await ledger.moves();
   await cutPowerRepeatedly({
     mirror,

@@ -134,8 +134,11 @@ export async function compareDirectories(mirror: Mirror): Promise<string> {
 }
 
 /** `holdfast verify`: throws with the differences. */
-export async function verifyEqual(prim: Node): Promise<string> {
-  const { status, stdout, stderr } = await prim.holdfast(["verify", "db"], { mayFail: true });
+export async function verifyEqual(prim: Node, timeoutMs?: number): Promise<string> {
+  const { status, stdout, stderr } = await prim.holdfast(["verify", "db"], {
+    mayFail: true,
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+  });
   if (status !== 0) throw new Error(`verify: status ${status}: ${stdout}${stderr}`);
   return "verify: equal";
 }

@@ -199,7 +199,7 @@ async function inLargeTree(run: ScaleRun, small: { alone: Costs; mirrored: Costs
   });
   run.memory(n1, n2);
   compare("mirrored", await operationCosts(mirror, n1, "mirrored"), small.mirrored);
-  await run.phase("verify", () => verifies(n1));
+  await run.phase("verify", () => verifyEqual(n1, PATIENCE_MS));
   await run.phase("walk of the whole tree", () =>
     n1.exec(["bash", "-c", `find ${mirror.data} -printf '%i %s %T@\\n' | wc -l`], { timeoutMs: PATIENCE_MS }),
   );
@@ -220,10 +220,6 @@ async function inLargeTree(run: ScaleRun, small: { alone: Costs; mirrored: Costs
 async function forget(node: Node): Promise<void> {
   await node.exec(["bash", "-c", "echo 2 > /proc/sys/vm/drop_caches"]);
   await Bun.sleep(2000);
-}
-
-function verifies(node: Node): Promise<string> {
-  return verifyEqual(node);
 }
 
 async function stopAndStart(run: ScaleRun): Promise<void> {
@@ -258,6 +254,6 @@ async function cutPrim(run: ScaleRun): Promise<void> {
     await n1.holdfast(["wait", "db", "SECOND", "--timeout", PATIENCE], { timeoutMs: PATIENCE_MS });
   });
   run.memory(n1, n2);
-  await run.phase("verify", () => verifies(n2));
+  await run.phase("verify", () => verifyEqual(n2, PATIENCE_MS));
   await endProbe();
 }

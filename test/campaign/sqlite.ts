@@ -2,8 +2,7 @@
  * SQLite loses its machine again and again, in either journal mode: the application of the demo (`holdfast run app.ts`, started by its
  * hooks), its database in the replicated directory, and the demo's client, which posts numbered rows through the virtual IP.
  */
-import { TEMPLATES } from "../../templates/catalog.ts";
-import { instantiate, parseSetting } from "../../templates/instantiate.ts";
+import { templateFiles } from "../cluster/from_template.ts";
 import { createMirror, VIRTUAL_IP } from "../cluster/mirror.ts";
 import type { Node } from "../cluster/testbed.ts";
 import { Ledger } from "./ledger.ts";
@@ -16,15 +15,13 @@ const PORT = "8080";
 export type JournalMode = "wal" | "delete";
 
 function moduleFiles(journal: JournalMode): Record<string, string> {
-  const template = TEMPLATES.find(({ name }) => name === "demo")!;
-  const settings = [
+  return templateFiles("demo", [
     "replicate.paths.0.path=DATA",
     "vars.data=DATA",
     `vars.journal=${journal}`,
     "vars.archive=1",
     `virtualIps.0.address=${VIRTUAL_IP}/24`,
-  ];
-  return instantiate(template, settings.map(parseSetting));
+  ]);
 }
 
 /** Every row that was acknowledged is in the database, and SQLite finds it sound. */
@@ -49,8 +46,7 @@ export async function cutSqlite({
   const mirror = await createMirror({ files: moduleFiles(journal) });
   await using bed = mirror.bed;
   await mirror.start();
-  const client = [bed.binary, "__demo", "client", VIRTUAL_IP, PORT];
-  const ledger = await Ledger.open(mirror.host, client);
+  const ledger = await Ledger.by(mirror.host, [bed.binary, "__demo", "client", VIRTUAL_IP, PORT]);
   await ledger.moves();
   await cutPowerRepeatedly({
     mirror,

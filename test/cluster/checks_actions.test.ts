@@ -56,8 +56,9 @@ t.test(
     const starts = (): string[] => readFileSync(`${bed.dir}/starts`, "utf8").trim().split("\n");
     for (const time of [1, 2, 3]) {
       await comes(n1, "process.sleeper", "up");
+      const pid = sleeper(n1)!;
       const killed = Date.now();
-      process.kill(sleeper(n1)!, "SIGKILL");
+      process.kill(pid, "SIGKILL");
       // Its next look would be a minute away.
       await until(`start ${time + 1}`, () => starts().length === time + 1);
       await until("it runs", () => sleeper(n1) !== undefined);

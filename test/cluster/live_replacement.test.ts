@@ -4,13 +4,15 @@
 import { existsSync, readFileSync } from "node:fs";
 import t from "tap";
 import { type Life, onRealNodes, SCRIPTS, startLife } from "./life.ts";
-import { until } from "./testbed.ts";
+import { createMirror } from "./mirror.ts";
+import { type Node, until } from "./testbed.ts";
 
 t.setTimeout(170_000);
 
 /** What may run meanwhile: nothing that touches the application. The secondary was away for a moment, and that is told. */
 const told = [...SCRIPTS.left, ...SCRIPTS.joined];
 const KILLS = 10;
+const METADATA_KILLS = 3;
 
 /** Kills a node's replication process and waits until another is there; returns how long nothing was acknowledged, ms. */
 async function replaced(life: Life, what: string): Promise<number> {
@@ -75,6 +77,27 @@ t.test(
 );
 
 t.test(
+  "a change that was answered and not told yet when the replication process was killed reaches the secondary",
+  onRealNodes,
+  async (t) => {
+    const application = `${process.execPath} ${import.meta.dir}/live_metadata.ts DATA RECORD $HOLDFAST_NODE`;
+    const life = await startLife(t, { application });
+    const { n1 } = life;
+    await life.writesGoOn("before");
+    for (let kill = 1; kill <= METADATA_KILLS; kill++) {
+      const what = `kill ${kill}`;
+      await Bun.sleep(Math.random() * 200);
+      await replaced(life, what);
+      await life.mirror.settled("PRIM", "SECOND", "30s");
+      const failed = `${life.mirror.bed.dir}/n1.application`;
+      t.notOk(existsSync(failed) && readFileSync(failed, "utf8"), `${what}: the application saw no error`);
+      // Before the next one: its reintegration would mend what this one left out.
+      await life.verified(what, n1);
+    }
+  },
+);
+
+t.test(
   "daemon and replication process of PRIM are killed, and the daemon is back in time",
   onRealNodes,
   async (t) => {
@@ -112,3 +135,27 @@ t.test(
     life.nothingLost("taken over", n2);
   },
 );
+
+/** MiB in use on a node's disk. */
+async function usedOf(node: Node): Promise<number> {
+  const { stdout } = await node.exec(["df", "--output=used", "--block-size=1M", node.dataDir]);
+  return Number(stdout.split("\n")[1]);
+}
+
+t.test("a removed file that was kept for the next process gives its space back", onRealNodes, async (t) => {
+  const mirror = await createMirror({ diskMiB: 1024 });
+  t.teardown(() => mirror.bed.destroy());
+  await mirror.start();
+  const { n1, n2, data } = mirror;
+  const before = await Promise.all([usedOf(n1), usedOf(n2)]);
+  const isFree = (node: Node, index: number) => async (): Promise<boolean> =>
+    (await usedOf(node)) < before[index]! + 16;
+  for (const what of ["removed", "removed, and closed later"]) {
+    const holder = what === "removed" ? "" : `exec 9<${data}/large;`;
+    const written = `dd if=/dev/zero of=${data}/large bs=1M count=128 conv=fsync status=none`;
+    await n1.exec(["bash", "-ec", `${written}; ${holder} rm ${data}/large`]);
+    await until(`${what}: free on PRIM`, isFree(n1, 0), 10_000, 100);
+    await until(`${what}: free on SECOND`, isFree(n2, 1), 10_000, 100);
+    t.pass(what);
+  }
+});

@@ -42,6 +42,8 @@ export interface MirrorOptions {
   inodes?: number;
   /** Directories that the nodes' disks lie in, in turn. */
   images?: readonly string[];
+  /** Makes a node ready before its daemon first starts. */
+  prepare?(node: Node): Promise<void>;
 }
 
 /** Two running nodes and a module called db, stopped. */
@@ -143,6 +145,7 @@ async function build(mirror: Mirror, options: MirrorOptions): Promise<void> {
       clusterFile,
       `name: test\nnodes:\n  n1: ${place(1)}\n  n2: ${place(2)}\nheartbeat: ${heartbeat}\n`,
     );
+    await Promise.all([n1, n2].map((node) => options.prepare?.(node)));
     await n1.holdfast(["cluster", "create", clusterFile, "--as", "n1"]);
     await n1.startDaemon();
     const token = (await n1.json<{ token: string }>(["cluster", "token"])).token;

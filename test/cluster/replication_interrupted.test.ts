@@ -42,9 +42,15 @@ t.teardown(async () => {
 });
 
 let began = 0;
-/** Waits until a new copy has all names, and so many durable points since; returns what it had to move at its beginning. */
+/**
+ * Waits until a new copy has all names and has moved something, and for so many durable points since; returns what it had to move at its
+ * beginning. The first may have begun with the names: what was moved is settled by the second at the latest.
+ */
 async function copied(points: number): Promise<number> {
-  const isNew = (): boolean => n1.reintegration?.phase === "data" && n1.reintegration.startedAt !== began;
+  const isNew = (): boolean => {
+    const copy = n1.reintegration;
+    return copy?.phase === "data" && copy.startedAt !== began && copy.bytesDone > 0;
+  };
   await n1.until(isNew, "all names");
   const before = n1.counters!.durablePoints;
   const { bytesTotal, startedAt } = n1.reintegration!;

@@ -181,9 +181,9 @@ t.test(
     const tree = new TargetTree(damaged, [null], [own.data]);
     tree.setTop(0, tops[0]!);
     t.throws(() => tree.lookup(tops[0]!, "inode"), /data\/inode cannot be read: E/);
-    t.throws(() => [...tree.search(new Set([1]))], /data cannot be listed: E/);
+    t.throws(() => [...tree.walk()], /data cannot be listed: E/);
     mends[1]!();
-    t.throws(() => [...tree.search(new Set([1]))], /data\/names cannot be listed: EBADMSG/);
+    t.throws(() => [...tree.walk()], /data\/names cannot be listed: EBADMSG/);
     const marks = new Marks({ nodeNumber: 1, placeOf: () => null });
     marks.touchAttributes(LOST, Level.DIRTY);
     const source = new BackingTree(damaged.tops([null]), new KnownPlaces(), marks);
@@ -192,7 +192,7 @@ t.test(
     t.match(errnoName(source.unseen), "EBADMSG");
     t.equal(source.inWords(source.unseenIn, [{ path: own.data }]), `${own.data}/names`);
     mends[0]!();
-    t.same([...tree.search(new Set([1]))], []);
+    t.same(new Set([...tree.walk()].map(({ name }) => name)), new Set(["names", "in", "inode"]));
   },
 );
 
@@ -209,6 +209,8 @@ t.test("trap 13: what cannot be read is not equal, on whichever side, or on both
     disks.n1.data,
     `fallocate -l 160M data; fallocate -c -o 0 -l 159M data; dd if=/dev/urandom of=data bs=1M count=1 conv=notrunc
      mkdir names; echo in > names/in
+     for i in here there; do mkdir -p hides-$i/below; echo in > hides-$i/below/in; echo out > hides-$i/beside
+     setfattr -n user.long -v ${"a".repeat(600)}$i hides-$i/below; done
      for i in both here there; do echo $i > $i; setfattr -n trusted.holdfast -v 0x${"1".repeat(32)} $i
      setfattr -n user.long -v ${"a".repeat(600)}$i $i; done`,
   );
@@ -235,6 +237,9 @@ t.test("trap 13: what cannot be read is not equal, on whichever side, or on both
   // Who begins walks through all directories: this one only now, when the kernel has forgotten what it read.
   writeFileSync("/proc/sys/vm/drop_caches", "3");
   disks.n1.spoilNames("names");
+  // Its identity: whoever lists what it is in does not learn who it is.
+  disks.n1.spoilAttributes("hides-here/below");
+  disks.n2.spoilInode("hides-there/below");
   const { result } = await pair.n1.must({ op: "verify" });
   const { differences, unreadable } = result as VerifyResult;
   t.same(differences, []);
@@ -246,7 +251,11 @@ t.test("trap 13: what cannot be read is not equal, on whichever side, or on both
     "/both secondary extended attributes EUCLEAN",
     ...[1, 2, 3].map((zone) => `/data primary bytes ${zone * ZONE} to ${(zone + 1) * ZONE - 1} EIO`),
     "/here primary extended attributes EUCLEAN",
-    "/names primary names EBADMSG",
+    "/hides-here primary names and what lies below EUCLEAN",
+    "/hides-there secondary names EUCLEAN",
+    "/hides-there/below secondary all of it EUCLEAN",
+    "/hides-there/below/in secondary all of it EUCLEAN",
+    "/names primary names and what lies below EBADMSG",
     "/there secondary extended attributes EUCLEAN",
   ]);
 });

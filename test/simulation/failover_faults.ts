@@ -210,8 +210,8 @@ function fail(world: World, node: SimNode, fault: Fault): void {
   switch (fault.do) {
     case "hook fails":
       world.tell(`${fault.hook} fails on ${node.name} for a while`);
-      node.failing.add(fault.hook);
-      clock.after(fault.ms, () => node.failing.delete(fault.hook));
+      node.hooks.failing.add(fault.hook);
+      clock.after(fault.ms, () => node.hooks.failing.delete(fault.hook));
       return;
     case "process dies":
       if (node.up) node.killProcess();
@@ -236,7 +236,7 @@ function fail(world: World, node: SimNode, fault: Fault): void {
       });
       return;
     case "fenced":
-      node.fencedByGuardian();
+      node.guardian.fence();
       return;
     case "resource": {
       const hit = fault.both ? world.nodes : [node];

@@ -6,6 +6,11 @@ export const LANS = ["lan", "repl"] as const;
 const LATE = 50;
 export type LanName = (typeof LANS)[number];
 
+interface Sent {
+  good: number;
+  isLosing: boolean;
+}
+
 /** The weather between two nodes. Index 0 is the direction away from node 0. */
 export class Network {
   /** Directions that carry nothing now, by lan. */
@@ -18,10 +23,16 @@ export class Network {
   /** Probability of a datagram that takes a long way. */
   straggler = 0;
 
-  /** When the last datagram was sent that arrived soon, by sender. */
-  private readonly lastGood: [number, number] = [0, 0];
-  /** Was a later one lost, or late? */
-  private readonly isLosing: [boolean, boolean] = [false, false];
+  /** Of what each node sends: when the last went that arrives soon, and whether a later one was lost, or late. */
+  private readonly sent: [Sent, Sent] = [
+    { good: 0, isLosing: false },
+    { good: 0, isLosing: false },
+  ];
+  /** As the receiver knows it while the last is under way, which arrives at this time. */
+  private readonly heard: [Sent & { until: number }, Sent & { until: number }] = [
+    { good: 0, isLosing: false, until: 0 },
+    { good: 0, isLosing: false, until: 0 },
+  ];
 
   constructor(
     private readonly chance: Chance,
@@ -31,8 +42,11 @@ export class Network {
   /** For how long nothing that a node sent has arrived soon, ms, where the network is to blame: the longer of the two directions. */
   silence(): number {
     const isCut = (from: 0 | 1) => LANS.every((lan) => this.blocked[lan][from]);
-    const of = (from: 0 | 1) =>
-      this.isLosing[from] || isCut(from) ? this.clock.now - this.lastGood[from] : 0;
+    const { now } = this.clock;
+    const of = (from: 0 | 1) => {
+      const { good, isLosing } = now < this.heard[from].until ? this.heard[from] : this.sent[from];
+      return isLosing || isCut(from) ? now - good : 0;
+    };
     return Math.max(of(0), of(1));
   }
 
@@ -56,8 +70,11 @@ export class Network {
   datagram(lan: LanName, from: 0 | 1): number[] {
     const lost = !this.isOpen(lan, from) || this.chance.is(this.loss);
     const first = lost ? 0 : this.delay();
-    this.isLosing[from] = lost || first >= LATE;
-    if (!this.isLosing[from]) this.lastGood[from] = this.clock.now;
+    const { now } = this.clock;
+    const isLosing = lost || first >= LATE;
+    if (!isLosing && now >= this.heard[from].until)
+      this.heard[from] = { ...this.sent[from], until: now + first };
+    this.sent[from] = { good: isLosing ? this.sent[from].good : now, isLosing };
     if (lost) return [];
     return this.chance.is(this.repeat) ? [first, this.delay()] : [first];
   }

@@ -11,7 +11,9 @@ import type {
 import { SimChecks } from "./failover_checks.ts";
 import { NodeTime } from "./failover_clock.ts";
 import { DataPath } from "./failover_datapath.ts";
-import { Heartbeats, TIMEOUT } from "./failover_heartbeats.ts";
+import { Guardian } from "./failover_guardian.ts";
+import { Heartbeats } from "./failover_heartbeats.ts";
+import { Hooks } from "./failover_hooks.ts";
 import { Address, Part, WAKING } from "./failover_machine.ts";
 import { commandInWords, effectInWords } from "./failover_words.ts";
 import type { World } from "./failover_world.ts";
@@ -22,16 +24,13 @@ export interface Disk {
   copy: { ops: Set<number>; mixed: boolean; touched: boolean };
 }
 
-/** When the guardian fences a daemon that gives no sign, as parts of the heartbeat timeout (docs/architecture.md, "One clock for fencing"). */
-const FENCE = 0.72 * TIMEOUT;
-
 type Scope = "daemon" | "process";
 type EventBody = Event extends infer E ? (E extends unknown ? Omit<E, "now" | "wall"> : never) : never;
 
 /** A machine of the cluster. */
 export class SimNode {
   up = false;
-  private daemonUp = false;
+  daemonUp = false;
   disk: Disk = { record: blankRecord(), copy: { ops: new Set(), mixed: false, touched: false } };
   state: State;
   data: DataPath;
@@ -44,30 +43,28 @@ export class SimNode {
   stunned = { from: -1, to: -1, seen: true };
   /** A person asked for a full copy here. */
   commandedFull = false;
-  /** Hooks that fail now. */
-  failing = new Set<string>();
+  readonly hooks: Hooks;
+  readonly guardian: Guardian;
   writesFail = false;
   readonly heartbeats: Heartbeats;
   readonly checks: SimChecks;
-  private readonly parts: Record<Scope, Part>;
+  readonly parts: Record<Scope, Part>;
   private incarnation = "";
   private timers = new Map<string, number>();
   private diskFree = 0;
   /** Records on their way to the disk. */
   private writing: DurableRecord[] = [];
   private commands = 0;
-  private killed = 0;
-  private fences = 0;
+  /** How often everything was killed: what was begun before ends without an effect. */
+  fences = 0;
   /** Grows whenever the address is asked for, or given up. */
   private wishes = 0;
-  /** The last sign of a daemon that is stopped, by this node's clock. */
-  private lastSign = 0;
   private armed: { effects: number; then: () => void } | null = null;
 
   constructor(
     readonly name: string,
     readonly index: 0 | 1,
-    private readonly config: FailoverConfig,
+    readonly config: FailoverConfig,
     private readonly world: World,
   ) {
     this.time = new NodeTime(world.clock, index * 1e6);
@@ -75,6 +72,8 @@ export class SimNode {
     this.parts = { daemon: new Part(world.clock, this.time), process: new Part(world.clock, this.time) };
     this.state = initialState(config);
     this.data = new DataPath(this, world);
+    this.hooks = new Hooks(this, world);
+    this.guardian = new Guardian(this, world);
     this.checks = new SimChecks(this, world, config.watched);
     this.heartbeats = new Heartbeats(this, config.peer ?? "", world, view(this.state));
   }
@@ -88,7 +87,7 @@ export class SimNode {
   isFrozen(scope: Scope): boolean {
     return this.parts[scope].isFrozen;
   }
-  private get isStunned(): boolean {
+  get isStunned(): boolean {
     return this.stunned.to > this.world.clock.now;
   }
   /** Does anybody who asks this machine get an answer, from the application or from its address? */
@@ -102,17 +101,6 @@ export class SimNode {
   /** Runs later, if the same start of that part still lives then. */
   after(scope: Scope, ms: number, run: () => void, first = false): void {
     if (scope === "process" || this.daemonUp) this.parts[scope].after(ms, run, first);
-  }
-
-  /** What the guardian does later, by its own clock, unless the daemon or the machine begins anew first. */
-  private afterUnlessKilled(ms: number, run: () => void): void {
-    const kill = this.killed;
-    const attempt = () => {
-      if (!this.up || kill !== this.killed) return;
-      if (this.isStunned) this.world.clock.at(this.stunned.to, attempt);
-      else run();
-    };
-    this.world.clock.after(this.time.inTruth(ms), attempt);
   }
 
   boot(): void {
@@ -163,7 +151,7 @@ export class SimNode {
     this.writing = [];
     this.up = false;
     this.daemonUp = false;
-    this.killed++;
+    this.guardian.beginAnew();
     this.application = false;
     this.address.set(false);
     this.parts.daemon.beginAnew();
@@ -202,10 +190,7 @@ export class SimNode {
     const adopt = settled && isWhole && adopts && !stopped ? this.state : null;
     this.parts.daemon.beginAnew();
     this.daemonUp = false;
-    this.killed++;
-    // The guardian counts from the last sign of it.
-    const deadline = FENCE - (stopped ? this.time.now - this.lastSign : 0);
-    this.afterUnlessKilled(adopt ? this.world.chance.between(50, 400) : deadline, () => {
+    this.guardian.daemonDied(adopt === null ? null : this.world.chance.between(50, 400), stopped, () => {
       if (adopt === null) this.fenceNow();
       this.startDaemon(adopt);
     });
@@ -242,31 +227,7 @@ export class SimNode {
     const isFirst = !this.isFrozen("daemon");
     this.parts.daemon.freeze(until);
     if (!isFirst || !this.up || !this.daemonUp) return;
-    this.lastSign = this.time.now;
-    this.watchDaemon(FENCE);
-  }
-
-  /** The guardian looks at the gap between two signs of the daemon, even when it stood still together with it. */
-  private watchDaemon(ms: number): void {
-    const sign = this.lastSign;
-    this.afterUnlessKilled(ms, () => {
-      if (sign !== this.lastSign || this.parts.daemon.frozenUntil < this.world.clock.now) return;
-      const left = sign + FENCE - this.time.now;
-      if (left > 0.001) this.watchDaemon(left);
-      else this.fencedByGuardian();
-    });
-  }
-
-  /** The guardian fences on its own: it takes the daemon for late, or it is. */
-  fencedByGuardian(): void {
-    if (!this.up || !this.daemonUp) return;
-    this.world.tell(`the guardian of ${this.name} fences`);
-    const ran = this.data.role !== "idle";
-    this.fenceNow();
-    // A daemon that wakes asks its guardian before it acts on whatever else waited.
-    const wait = this.parts.daemon.frozenUntil >= this.world.clock.now ? 0 : 0.5;
-    this.after("daemon", wait, () => this.feed({ type: "fenced", cause: "the daemon was late" }), true);
-    if (ran) this.report({ kind: "died", detail: "killed by signal 9" });
+    this.guardian.watchStopped();
   }
 
   /** The replication process is killed, and with its mount the application is gone. */
@@ -286,7 +247,8 @@ export class SimNode {
     this.report({ kind: "diskFailed", detail });
   }
 
-  private fenceNow(): void {
+  /** Kills everything, as the guardian does. */
+  fenceNow(): void {
     if (this.world.isBroken("the guardian does not fence")) return;
     this.fences++;
     this.application = false;
@@ -335,7 +297,8 @@ export class SimNode {
     this.after("daemon", 0.5, () => this.feed({ type: "replication", report }));
   }
 
-  private done(id: number, ms: number, ok = true, detail = ""): void {
+  /** The effect with this number is done, in so many ms. */
+  done(id: number, ms: number, ok = true, detail = ""): void {
     this.after("daemon", ms, () => this.feed({ type: "done", effect: id, ok, detail }));
   }
 
@@ -351,7 +314,7 @@ export class SimNode {
         this.persist(effect.id, effect.record);
         return;
       case "hook":
-        this.hook(effect);
+        this.hooks.run(effect);
         return;
       case "virtualIp": {
         const wish = ++this.wishes;
@@ -437,55 +400,6 @@ export class SimNode {
       this.writing = this.writing.filter((written) => written !== record);
       if (!fails) this.disk.record = record;
       this.feed({ type: "done", effect: id, ok: !fails, detail: fails ? "no space left on device" : "" });
-    });
-  }
-
-  private hook(effect: Extract<Effect, { do: "hook" }>): void {
-    const takes = this.world.chance.between(1, 60);
-    const fails = this.failing.has(effect.hook) && !effect.force;
-    const starts = effect.hook === "start_prim";
-    const { fences } = this;
-    this.after("daemon", takes, () => {
-      // Fencing kills the hook that runs.
-      if (starts && fences !== this.fences) {
-        this.done(effect.id, 0, false, "killed");
-        return;
-      }
-      if (effect.hook === "stop_prim" && !fails) this.application = false;
-      if (starts && !fails) this.startApplication(effect.id);
-      else this.done(effect.id, 0, !fails, fails ? "exit status 1" : "");
-    });
-  }
-
-  /** The start hook writes and syncs, as a database does, before it is done. */
-  private startApplication(id: number): void {
-    this.world.check.runs(this);
-    this.application = true;
-    const { fences } = this;
-    let answered = false;
-    const finish = (ok: boolean) => {
-      // Fencing has killed the hook.
-      if (answered || fences !== this.fences) return;
-      answered = true;
-      if (!ok) this.application = false;
-      this.done(id, 0.1, ok, ok ? "" : "the database does not answer");
-      if (ok && this.config.replicated) this.work();
-    };
-    if (!this.config.replicated) finish(true);
-    else if (!this.data.write(this.world.newOperation(), () => finish(true))) finish(false);
-    this.after("daemon", 8000, () => finish(false));
-  }
-
-  private work(): void {
-    this.after("process", this.world.chance.between(40, 160), () => {
-      if (!this.application) return;
-      let continued = false;
-      const next = () => {
-        if (continued) return;
-        continued = true;
-        this.work();
-      };
-      if (!this.data.write(this.world.newOperation(), next)) this.application = this.data.role === "serving";
     });
   }
 

@@ -15,7 +15,7 @@ export function peace(world: World, downForAll: string | null = null): string | 
   world.tell("peace: no more faults");
   network.heal();
   for (const node of nodes) {
-    node.failing.clear();
+    node.hooks.failing.clear();
     node.writesFail = false;
     node.slowness = 1;
     node.disarm();

@@ -121,14 +121,14 @@ function act(node: SimNode, verb: string, words: readonly string[]): void {
       node.slowness = 1;
       return;
     case "fails":
-      node.failing.add(words[0] ?? "");
+      node.hooks.failing.add(words[0] ?? "");
       return;
     case "down":
     case "up":
       for (const word of words) if (word.includes(".")) node.checks.set(word, verb === "down");
       return;
     case "mends":
-      node.failing.clear();
+      node.hooks.failing.clear();
       return;
     case "prim":
       node.command({ name: "prim", force: words.includes("--force") }, "admin");

@@ -160,10 +160,10 @@ export class ModelFileSystem {
     });
   }
 
-  *search(ids: ReadonlySet<number>): Generator<Entry & { parent: number }> {
+  *allNames(): Generator<Entry & { parent: number }> {
     for (const { inode } of [...this.walk()]) {
       if (inode.type !== DT_DIR) continue;
-      for (const entry of this.list(inode.id)) if (ids.has(entry.id)) yield { ...entry, parent: inode.id };
+      for (const entry of this.list(inode.id)) yield { ...entry, parent: inode.id };
     }
   }
 

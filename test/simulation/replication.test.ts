@@ -4,9 +4,9 @@
  */
 import t from "tap";
 import { missingPairs } from "./coverage.ts";
+import type { Statistics } from "./replication_account.ts";
 import { REPLICATION_STEPS, run, shrunkRun } from "./replication_fate.ts";
 import type { Mutant } from "./replication_node.ts";
-import type { Statistics } from "./replication_world.ts";
 
 const SEEDS = 600;
 /** Longer lives than the ordinary ones: some mutants need several connections to do harm. */

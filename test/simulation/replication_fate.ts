@@ -5,9 +5,10 @@
  * the run be made short (shrink.ts).
  */
 import { DT_REG } from "./model_file_system.ts";
+import type { Statistics } from "./replication_account.ts";
 import { type Mutant, type Random, type SimNode, Violation } from "./replication_node.ts";
 import type { SourceRole } from "./replication_source.ts";
-import { type Statistics, World } from "./replication_world.ts";
+import { World } from "./replication_world.ts";
 import { shrink } from "./shrink.ts";
 
 /** How one run is set up. */

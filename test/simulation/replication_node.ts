@@ -7,7 +7,8 @@
 import type { DurableRecord } from "../../core/failover/types.ts";
 import { Marks, type MarksOptions } from "../../core/replication/marks.ts";
 import { recoverMarks } from "../../core/replication/marks_recovery.ts";
-import { ModelFileSystem } from "./model_file_system.ts";
+import { DT_DIR } from "../../core/replication/names.ts";
+import { DT_REG, ModelFileSystem } from "./model_file_system.ts";
 import type { SourceRole } from "./replication_source.ts";
 import type { TargetRole } from "./replication_target.ts";
 
@@ -132,6 +133,20 @@ export class SimNode {
       this.#log = joined(this.#log, at, bytes.subarray(0, this.random(bytes.length + 1)));
     }
     this.#writing = this.#rewriting = null;
+  }
+
+  /** Holds a small tree from before, as the other node does. */
+  populate(): void {
+    const { fs } = this;
+    let id = 2 ** 45 + 2;
+    let parent = id;
+    for (const name of ["b", "c", "d"]) {
+      fs.make(++id, DT_DIR, 0o600, parent, name);
+      parent = id;
+      fs.make(++id, DT_REG, 0o600, parent, "a");
+      fs.write(fs.find(id)!, 0, 3, id);
+    }
+    fs.syncAll();
   }
 
   /** Another disk: with nothing on it that anybody knows, or once a copy of this (`stale`), and nobody knows which blocks are right. */

@@ -206,7 +206,7 @@ export class TargetRole {
     this.#locations ??= new Locations([TOP], {
       list: (directory) => this.#fs.list(directory),
       lookup: (directory, name) => this.#fs.lookup(directory, name)?.id ?? 0,
-      search: (ids) => this.#fs.search(ids),
+      walk: () => this.#fs.allNames(),
     });
     return this.#locations;
   }

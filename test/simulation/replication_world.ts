@@ -4,8 +4,8 @@
  * Who moves is chance (replication_fate.ts) or a text (replication_scenario.ts). Every guarantee is checked as they move.
  */
 import { begin } from "../../core/replication/generations.ts";
-import { DT_DIR } from "../../core/replication/names.ts";
 import { DiskError, DT_REG } from "./model_file_system.ts";
+import { Account, type AccountSettings } from "./replication_account.ts";
 import { Application } from "./replication_application.ts";
 import { History } from "./replication_history.ts";
 import { type Mutant, type Random, SimNode, Violation } from "./replication_node.ts";
@@ -28,54 +28,20 @@ export interface Link {
   expected: Map<number, string>;
 }
 
-/** What a run saw, to know that it saw something. */
-export interface Statistics {
-  acknowledged: number;
-  reintegrations: number;
-  interrupted: number;
-  promotions: number;
-  crashes: number;
-  operations: number;
-  copiedBlocks: number;
-  fullCopies: number;
-  resumedCopies: number;
-  swaps: number;
-  diskErrors: number;
-}
-
 /** How a world is set up. */
-export interface WorldSettings {
+export interface WorldSettings extends AccountSettings {
   random: Random;
   mutant?: Mutant | null;
-  /** Keep the story in words. */
-  story?: boolean;
-  coverage?: Map<string, number>;
 }
 
 /** The simulated world. */
-export class World {
-  time = 0;
+export class World extends Account {
   readonly random: Random;
   readonly mutant: Mutant | null;
   readonly nodes: readonly [SimNode, SimNode];
   readonly application: Application;
-  readonly story: string[] = [];
-  readonly statistics: Statistics = {
-    acknowledged: 0,
-    reintegrations: 0,
-    interrupted: 0,
-    promotions: 0,
-    crashes: 0,
-    operations: 0,
-    copiedBlocks: 0,
-    fullCopies: 0,
-    resumedCopies: 0,
-    swaps: 0,
-    diskErrors: 0,
-  };
   link: Link | null = null;
   readonly history = new History();
-  readonly #settings: WorldSettings;
   #generation = 0;
   #crashedSince = true;
   /** Something moved since the copies were last found equal. */
@@ -83,7 +49,7 @@ export class World {
 
   /** n1 is primary and alone; n2 has been outdated by it, and was equal before. */
   constructor(settings: WorldSettings) {
-    this.#settings = settings;
+    super(settings);
     this.random = settings.random;
     this.mutant = settings.mutant ?? null;
     this.nodes = [
@@ -99,16 +65,9 @@ export class World {
 
   // ---- what is told ----------------------------------------------------------------------------------------------------
 
-  tell(text: () => string): void {
-    if (this.#settings.story === true) this.story.push(`${String(this.time).padStart(5)}  ${text()}`);
-  }
-
-  /** Something happened to the primary, in whatever phase it is. */
-  cover(event: string): void {
-    const { coverage } = this.#settings;
-    if (coverage === undefined) return;
-    const pair = `${this.source()?.phase ?? "no primary"} < ${event}`;
-    coverage.set(pair, (coverage.get(pair) ?? 0) + 1);
+  /** In which phase the primary is. */
+  protected phase(): string {
+    return this.source()?.phase ?? "no primary";
   }
 
   acknowledged(id: number, time: number, blocks: Map<number, number>): void {
@@ -403,17 +362,7 @@ export class World {
 
   /** Both copies hold a small tree from before, and are equal. */
   populate(): void {
-    for (const { fs } of this.nodes) {
-      let id = 2 ** 45 + 2;
-      let parent = id;
-      for (const name of ["b", "c", "d"]) {
-        fs.make(++id, DT_DIR, 0o600, parent, name);
-        parent = id;
-        fs.make(++id, DT_REG, 0o600, parent, "a");
-        fs.write(fs.find(id)!, 0, 3, id);
-      }
-      fs.syncAll();
-    }
+    for (const node of this.nodes) node.populate();
   }
 
   /** Another disk, with something on it that nobody knows; `stale`: with an old copy. */

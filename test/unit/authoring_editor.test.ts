@@ -20,6 +20,7 @@ import * as sdk from "../../hooks/sdk/mod.ts";
 import { writeEditorFiles } from "../../modules/mod.ts";
 import { TEMPLATES } from "../../templates/catalog.ts";
 
+t.setTimeout(110_000);
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const binary = process.env["HOLDFAST_BINARY"] ?? join(root, "dist/holdfast");
 const deno = join(root, "node_modules/.bin/deno");
@@ -32,9 +33,10 @@ const skip = !existsSync(binary)
 const work = realpathSync(mkdtempSync(join(tmpdir(), `holdfast-editor-${process.pid}-`)));
 t.teardown(() => rmSync(work, { recursive: true, force: true }));
 
+const ALL_TESTS = "all.test.ts";
 const EVERY_EXPORT = `import {
-  $, type CheckerContext, type CheckerResult, Command, CommandError, type CommandResult, defineChecker, defineHook, type HookCall,
-  type HookContext, log, retry, secret, type Service, service, type ServiceOptions, type WaitOptions, waitFor,
+  $, adopt, type CheckerContext, type CheckerResult, Command, CommandError, type CommandResult, defineChecker, defineHook, type HookCall,
+  type HookContext, log, powershell, retry, secret, secretFile, type Service, service, type ServiceOptions, type WaitOptions, waitFor,
 } from "holdfast";
 import { readFileSync } from "node:fs";
 const checker = defineChecker(async ({ vars, signal }: CheckerContext): Promise<CheckerResult> =>
@@ -53,8 +55,9 @@ export default defineHook(async (context: HookContext) => {
   await waitFor.file("/run/a", { gone: true });
   await waitFor.process(/^postgres/);
   const parsed: unknown = await retry(async (attempt) => attempt > 1 ? await $\`echo 1\`.json() : null, { attempts: 2, delay: "1ms" });
+  adopt(Number(await powershell\`Get-Process -Name \${call.module}\`.text()));
   try { await $\`false\`; } catch (error) { if (error instanceof CommandError) log.error(error.exitCode, error.stderr); }
-  log(result.exitCode, piped, parsed, secret("key"), readFileSync("/etc/hostname", "utf8"), checker);
+  log(result.exitCode, piped, parsed, secret("key"), secretFile("key"), readFileSync("/etc/hostname", "utf8"), checker);
   log.info(await Deno.readTextFile("/etc/hostname"), Deno.hostname(), process.pid);
   log.warning(import.meta.dirname, await (await fetch("http://127.0.0.1/")).text());
 });
@@ -93,11 +96,13 @@ t.test("editors find nothing wrong in a template, nor in what uses each export",
   const all: Record<string, string> = { "every/hooks/prestart.ts": EVERY_EXPORT };
   for (const { name, files } of TEMPLATES)
     for (const [path, text] of Object.entries(files)) all[`${name}/${path}`] = text;
+  const tests = Object.keys(all).filter((path) => path.endsWith(".test.ts"));
+  all[ALL_TESTS] = tests.map((path) => `import "./${path}";\n`).join("");
   const directory = await moduleOf("all", all);
   t.match(run([deno, "check", "."], directory), { status: 0 }, "deno check");
   t.match(run([tsc, "-p", "."], directory), { status: 0, stdout: "" }, "tsc");
-  // The templates' own tests, under Deno as well.
-  const tested = run([deno, "test", "-A", "--no-check", "--quiet"], directory);
+  // The templates' own tests, under Deno as well: as one file, since Deno starts anew for each.
+  const tested = run([deno, "test", "-A", "--no-check", "--quiet", ALL_TESTS], directory);
   t.match(tested, { status: 0, stdout: /\d\d? passed/ }, "deno test");
   const names = EVERY_EXPORT.slice(0, EVERY_EXPORT.indexOf("}"));
   for (const name of Object.keys(sdk)) t.ok(names.includes(`${name},`), `${name} is used`);

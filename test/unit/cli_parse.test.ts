@@ -111,7 +111,7 @@ t.test("every example can be parsed", async (t) => {
         ?.trim()
         .split(/\s+/)
         .slice(1)
-        .filter((word) => (word !== "<" && word !== "token") || name === "cluster token");
+        .filter((word, index, words) => word !== "<" && words[index - 1] !== "<");
       t.doesNotThrow(() => parseWords(typed ?? [], COMMANDS, {}), `${name}: ${example}`);
     }
 });
@@ -127,6 +127,13 @@ t.test("completion offers commands, arguments and options", async (t) => {
   t.strictSame(candidates(["boot", "db", "n"], COMMANDS, "/nowhere"), ["never"]);
   t.ok(candidates(["prim", "db", "--f"], COMMANDS, "/nowhere").includes("--force"));
   for (const shell of SHELLS) t.match(completionScript(shell), "holdfast __complete");
+  const varDir = t.testdir({
+    modules: { db: { "module.yaml": "kind: mirror\nsecrets: [password, tls_key]\n" } },
+  });
+  t.strictSame(candidates(["secret", "set", "d"], COMMANDS, varDir), ["db"]);
+  t.strictSame(candidates(["secret", "set", "db", ""], COMMANDS, varDir), ["password", "tls_key"]);
+  t.strictSame(candidates(["secret", "remove", "db", "p"], COMMANDS, varDir), ["password"]);
+  t.strictSame(candidates(["secret", "set", "none", ""], COMMANDS, varDir), []);
 });
 
 t.test("the commands reference of docs/ is the table's", async (t) => {

@@ -11,15 +11,11 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import t from "tap";
-import { runHook } from "../../hooks/runner.ts";
-import { readModule } from "../../modules/mod.ts";
-import { TEMPLATES } from "../../templates/catalog.ts";
-import { instantiate, parseSetting } from "../../templates/instantiate.ts";
+import { templateHooks } from "../fixtures/template_hooks.ts";
 
 const BIN = "/usr/lib/postgresql/15/bin";
-const HOOK_LIMIT_MS = 60_000;
 const skip =
   process.getuid?.() !== 0
     ? "needs root, to become user postgres"
@@ -49,41 +45,14 @@ t.test(
     Bun.spawnSync(["chmod", "755", scratch]);
     const data = join(scratch, "srv", "data");
     const port = String(20_000 + (process.pid % 10_000));
-    const template = TEMPLATES.find(({ name }) => name === "postgresql")!;
-    const settings = [
+    const call = templateHooks("postgresql", scratch, [
       `vars.data=${data}`,
       `vars.port=${port}`,
       `vars.sockets=${scratch}/sockets`,
       `vars.bin=${BIN}`,
-    ];
-    const module = join(scratch, "db");
-    for (const [path, content] of Object.entries(instantiate(template, settings.map(parseSetting)))) {
-      mkdirSync(dirname(join(module, path)), { recursive: true });
-      writeFileSync(join(module, path), content);
-    }
+    ]);
     // What an initdb left whose machine lost its power.
     mkdirSync(`${data}.new/base`, { recursive: true });
-    const { definition, problems } = readModule(module);
-    t.strictSame(problems, []);
-    const outputFile = join(scratch, "output");
-    writeFileSync(outputFile, "");
-
-    const call = async (hook: "start_prim" | "stop_prim", force = false) => {
-      const said: string[] = [];
-      const { file, kind } = definition!.hooks.get(hook)!;
-      const result = await runHook({
-        file,
-        kind,
-        timeoutMs: HOOK_LIMIT_MS,
-        outputFile,
-        onOutput: (line) => said.push(line),
-        context: {
-          ...{ module: "db", node: "n1", kind: "mirror", hook, action: "start", from: "WAIT", to: "PRIM" },
-          ...{ cause: "a test", force, attempt: 1, vars: definition!.config.vars, dir: module, peers: [] },
-        },
-      });
-      return { ...result, said: said.join("\n") };
-    };
     const query = (sql: string) => {
       const words = [
         "runuser",

@@ -21,6 +21,7 @@ import type { HookCall } from "../../hooks/context.ts";
 import { limitsOf, notEnforced, type Permissions } from "../../hooks/limits.ts";
 import { stopFollowing } from "../../hooks/output.ts";
 import { runHook } from "../../hooks/runner.ts";
+import { writeSecrets } from "../../hooks/secret_files.ts";
 
 const root = realpathSync(mkdtempSync(join(tmpdir(), `holdfast-permissions-${process.pid}-`)));
 const directory = join(root, "module");
@@ -284,13 +285,20 @@ echo "$HOLDFAST_SECRETS"`;
   t.same(lines.slice(1, 3), ["700", "400"]);
   t.same(lines.slice(3, 7), ["the key is ***", "***", "0", "0"]);
   t.notOk(existsSync(lines[7]!), "gone with the run");
+  const others = writeSecrets({ key: "of another run" });
   const typescript = await run(
     "secret.ts",
-    'import { secret } from "holdfast"; export default () => console.log(secret("key").length, "hunter2");',
+    `import { readFileSync } from "node:fs";
+     import { secret, secretFile } from "holdfast";
+     export default () => {
+       console.log(secret("key").length, readFileSync(secretFile("key")).length, "hunter2");
+       try { console.log(readFileSync(${JSON.stringify(join(others, "key"))}, "utf8")); } catch ({ code }) { console.log(code); }
+     };`,
     { ...all, read: [], write: [], run: [] },
-    { key: "hunter2" },
+    { key: "hunter2\n" },
   );
-  t.same(typescript.lines, ["7 ***"]);
+  rmSync(others, { recursive: true });
+  t.same(typescript.lines, ["7 8 ***", abi === 0 ? "of another run" : "EACCES"], "its own, and no other's");
   t.same(
     readdirSync("/run").filter((name) => name.startsWith(`holdfast-secrets-${process.pid}-`)),
     [],

@@ -8,6 +8,7 @@ import type {
   LogLine,
   ModuleCommand,
   RevisionOffer,
+  SecretCommands,
   StatusDocument,
 } from "../../core/daemon/engine.ts";
 import type { ModuleState } from "../../core/failover/types.ts";
@@ -39,7 +40,13 @@ export class MemoryEngine implements Engine {
   constructor(
     readonly node: string,
     readonly clusterName: string,
+    private readonly keeper: SecretCommands | null = null,
   ) {}
+
+  get secrets(): SecretCommands {
+    if (this.keeper === null) throw new Error("this test has no secrets");
+    return this.keeper;
+  }
 
   say(text: string): void {
     this.lines.push({ time: new Date().toISOString(), node: this.node, level: "info", text });

@@ -21,6 +21,10 @@ function source(name: string, files: Record<string, string>): string {
   return directory;
 }
 
+const SECRET_HOOK = `import { secret, secretFile } from "holdfast";
+export default () => [secret("known"), secretFile("unknown")];
+`;
+
 t.test("check warns of what will hurt, and refuses what does not work yet", async (t) => {
   const from = source("a directory with any name", {
     "module.yaml": yaml,
@@ -36,21 +40,22 @@ t.test("check warns of what will hurt, and refuses what does not work yet", asyn
     "hooks/stop_second.ts:1:1: there is no start_second hook: nothing starts what stop_second stops",
     "hooks/stop_second.ts:1:1: does nothing",
   ]);
-  const later: [string, string][] = [
-    ["services", "services: [postgresql]"],
-    ["secrets", "secrets: [password]"],
-  ];
-  for (const [key, line] of later)
-    t.match(checkModule(source(`later-${key}`, { "module.yaml": `${yaml}${line}\n` })).errors, [
-      new RegExp(`^module\\.yaml:3:\\d+: ${key}: .* not supported by this version: remove ${key}$`),
-    ]);
+  const asking = { "module.yaml": `${yaml}secrets: [known]\n`, "hooks/transition.ts": SECRET_HOOK };
+  t.match(checkModule(source("a secret that is not listed", asking)).warnings, [
+    "hooks/transition.ts:2:40: module.yaml does not list unknown under secrets",
+    /start_prim/,
+  ]);
   t.match(checkModule(source("later-config", { "module.yaml": yaml, "hooks/config.ts": hook })).errors, [
     /^hooks\/config\.ts:1:1: config hooks are not called by this version/,
   ]);
-  for (const kind of ["farm", "light"])
-    t.match(checkModule(source(`later-${kind}`, { "module.yaml": `kind: ${kind}\n` })).errors, [
-      /kind: modules of kind \w+ are not supported by this version/,
-    ]);
+  const farm = `kind: farm
+virtualIps: [{ address: 10.0.0.9/24 }]
+loadBalancing: { mode: invisible, rules: [{ protocol: tcp, ports: [80] }] }
+`;
+  t.match(checkModule(source("later-farm", { "module.yaml": farm })).errors, [
+    /^module\.yaml:2:13: virtualIps: a farm's own virtual IP is not supported by this version: .*mode: external/,
+    /^module\.yaml:3:24: loadBalancing\.mode: sharing clients out by mode: invisible is not supported by this version/,
+  ]);
 });
 
 t.test(
@@ -136,4 +141,46 @@ export default defineHook(async ({ vars, prot }) => {
   ];
   t.equal(problems.length, expected.length, problems.join("\n"));
   for (const [index, pattern] of expected.entries()) t.match(problems[index], pattern);
+});
+
+t.test("farms and light modules: what fits them, and what cannot work", async (t) => {
+  const cluster = { nodes: ["n1", "n2"], lans: ["lan"] };
+  const check = (text: string, files: Record<string, string> = {}) =>
+    checkModule(
+      source(`kinds-${crypto.randomUUID()}`, {
+        "module.yaml": text,
+        "hooks/start_both.ts": hook,
+        "hooks/stop_both.ts": hook,
+        ...files,
+      }),
+      cluster,
+    );
+  for (const fine of [
+    "kind: farm\n",
+    "kind: farm\nloadBalancing: { mode: external }\n",
+    "kind: light\n",
+    "kind: light\nnodes: [n1]\nvirtualIps: [{ address: 10.0.0.9/24 }]\n",
+  ])
+    t.match(check(fine), { errors: [], warnings: [] }, fine);
+  const refused: [string, RegExp][] = [
+    ["kind: farm\nnodes: [n1]\n", /:2:8: nodes: a farm has 2 to 32 nodes/],
+    [
+      "kind: farm\nloadBalancing: { mode: external, weights: { n1: 2 } }\n",
+      /loadBalancing\.weights: with mode: external/,
+    ],
+    [
+      "kind: farm\nloadBalancing: { mode: external, rules: [{ protocol: tcp, ports: [80] }] }\n",
+      /loadBalancing\.rules: with mode: external the load balancer outside decides/,
+    ],
+    [
+      "kind: light\nvirtualIps: [{ address: 10.0.0.9/24 }]\n",
+      /virtualIps: each node of a light module runs its own/,
+    ],
+    ["kind: light\nfailover: manual\n", /unknown key "failover"/],
+  ];
+  for (const [text, message] of refused) t.match(check(text).errors, [message], text);
+  t.match(check("kind: farm\n", { "hooks/start_prim.ts": hook, "hooks/stop_prim.ts": hook }).warnings, [
+    /^hooks\/start_prim\.ts:1:1: nothing calls start_prim in a farm/,
+    /^hooks\/stop_prim\.ts:1:1: nothing calls stop_prim in a farm/,
+  ]);
 });

@@ -153,7 +153,7 @@ t.test("every field of the schema, wrong in turn, is named with its exact path a
         );
         const accepted =
           (typeof wrong === "object" && wrong !== null && expected === "loadBalancing.weights") ||
-          (wrong === true && /(notEmpty|verify|^permissions\.\w+)$/.test(expected)) ||
+          (wrong === true && /(notEmpty|verify|write|^permissions\.\w+)$/.test(expected)) ||
           (wrong === "" && /(^|\.)(vars\.one|permissions\.\w+\[0\])$/.test(expected));
         if (accepted) continue;
         const line = text.split("\n").findIndex((row) => row.includes(keyOf(path))) + 1;
@@ -227,10 +227,7 @@ const wrong: [change: [string, string], expected: string | RegExp][] = [
   [["kind: mirror", "__proto__: { a: 1 }\nkind: mirror"], "1:1: __proto__ cannot be a key"],
   [["boot: always", "boot: always\nboot: never"], /22:1: not valid YAML: Map keys must be unique/],
   [["boot: always", "boot: [always"], /not valid YAML/],
-  [
-    ["boot: always", "boot: always\nsecrets: [password]"],
-    "22:10: secrets: secrets are not supported by this version: remove secrets",
-  ],
+  [["boot: always", "boot: always\nsecrets: [pass-word]"], /22:11: secrets\[0\]: expected a name/],
   [
     ["boot: always", "boot: always\ncheckers: { tcp: { db: { address: '127.0.0.1:5432', interval: 10 } } }"],
     /22:63: checkers\.tcp\.db\.interval: 10 has no unit/,

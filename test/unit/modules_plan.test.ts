@@ -25,6 +25,7 @@ t.test("what may change while the module runs, and what may not", async (t) => {
   const live = [
     "heartbeat: { interval: 100ms, timeout: 2s, lans: [lan] }",
     "boot: never",
+    "probe: { port: 9503 }",
     "maxLoop: { count: 5 }",
     'vars: { port: "80" }',
     "processes: { p: { regex: ^p } }",
@@ -67,7 +68,7 @@ t.test("every setting of a module is one or the other, by name", async (t) => {
     for (const key of Object.keys(schema.entries)) t.match(key, KNOWN, key);
 });
 const KNOWN =
-  /^(heartbeat|boot|maxLoop|timeouts|vars|secrets|permissions|processes|checkers|rules|failover|failback|kind|nodes|services|virtualIps|replicate|loadBalancing|onIsolation)$/;
+  /^(heartbeat|boot|probe|maxLoop|timeouts|vars|secrets|permissions|processes|checkers|rules|failover|failback|kind|nodes|services|virtualIps|replicate|loadBalancing|onIsolation)$/;
 
 t.test("values are told as people wrote them; a default that is written out changes nothing", async (t) => {
   t.same(

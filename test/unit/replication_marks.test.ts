@@ -1,4 +1,5 @@
 import t from "tap";
+import { crc32, putU32 } from "../../core/replication/binary.ts";
 import { objectFor } from "../../core/replication/marked_objects.ts";
 import {
   BLOCK_BYTES,
@@ -487,10 +488,18 @@ t.test("of very many large files with a block changed each, that block is copied
   t.ok(marks.objects.size < 10, `${marks.objects.size} objects have marks of their own`);
   const after = recovered(disk, { mostObjects: 10 }).marks;
   t.ok(after.objects.size < 10, "nor after a crash");
+  t.ok(disk.map.length < MANY * 16, `${disk.map.length} bytes are written at once`);
   const peer = fresh().marks;
+  peer.touchData(ids[6]!, 5 * MIB, 10, Level.DIRTY);
   for (const chunk of exportMarks(after)) t.ok(unionMarks(peer, chunk));
+  t.same(
+    copyObject(peer, ids[6]!, size, MIB),
+    [5 * MIB, BLOCK_BYTES, blockOf(6), BLOCK_BYTES],
+    "of both nodes",
+  );
+  peer.touchData(ids[6]!, blockOf(6), 10, Level.DIRTY);
   for (const side of [marks, after, peer]) {
-    t.same([...side.dirtyObjects()], ids);
+    t.same(new Set(side.dirtyObjects()), new Set(ids));
     t.equal(side.dirtyBytes(ids[7]!, size), BLOCK_BYTES);
     t.same(copyObject(side, ids[7]!, size, MIB), [blockOf(7), BLOCK_BYTES]);
     side.touchData(ids[8]!, 5 * MIB, 10, Level.DIRTY);
@@ -505,6 +514,27 @@ t.test("of very many large files with a block changed each, that block is copied
   const left = recovered(disk).marks;
   t.notOk(left.hasDirtyContent(ids[7]!), "copied and durable on both: a crash does not bring it back");
   t.ok(left.hasDirtyContent(ids[6]!));
+});
+
+t.test("a map of the former version is read, one of a later version is worth nothing", async (t) => {
+  const { marks, disk } = fresh();
+  marks.touchData(7, 0, 10, Level.DIRTY);
+  disk.map = marks.startRewrite();
+  disk.log = marks.rewritten() as Uint8Array<ArrayBuffer>;
+  for (const [version, isRead] of [
+    [2, true],
+    [3, true],
+    [4, false],
+  ] as const) {
+    for (const file of [disk.map, disk.log]) {
+      putU32(file, 4, version);
+      putU32(file, 20, crc32(file, 0, 20));
+    }
+    const { marks: after, fault } = recovered(disk);
+    t.equal(fault === null, isRead, `version ${version}`);
+    t.equal(after.everything, !isRead);
+    t.equal(after.isRangeDirty(7, 0, 10), isRead);
+  }
 });
 
 t.test(

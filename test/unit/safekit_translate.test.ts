@@ -118,6 +118,10 @@ t.test("a farm", async (t) => {
     boot: "never",
     maxLoop: { count: 0 },
     heartbeat: { interval: "100ms", timeout: "2s", lans: ["lan"] },
+    timeouts: { force: "5m" },
+    vars: { SERVICES: "nginx" },
+  });
+  t.strictSame(later, {
     loadBalancing: {
       mode: "directed",
       weights: { n1: 1, n2: 64 },
@@ -127,10 +131,6 @@ t.test("a farm", async (t) => {
       ],
     },
     virtualIps: [{ address: "10.77.0.100/24" }],
-    timeouts: { force: "5m" },
-    vars: { SERVICES: "nginx" },
-  });
-  t.strictSame(later, {
     checkers: { ip: { vip_10_77_0_100: { address: "10.77.0.100", when: "both", action: "stopstart" } } },
   });
 });

@@ -1,13 +1,28 @@
 /** SECOND's side of reintegration, fed frame by frame: what the source may send at any moment must find its object. */
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { Applier } from "../../core/filesystem/applier.ts";
+import { Intake } from "../../core/filesystem/intake.ts";
+import type { Link } from "../../core/filesystem/link.ts";
+import { monotonic } from "../../core/filesystem/poll_loop.ts";
 import { ReplicaRoots } from "../../core/filesystem/replica_identity.ts";
 import { ReplicaObjects } from "../../core/filesystem/replica_objects.ts";
-import { StreamWriter } from "../../core/filesystem/stream_buffers.ts";
+import { StreamReader, StreamWriter } from "../../core/filesystem/stream_buffers.ts";
 import { TargetCopy } from "../../core/filesystem/target_copy.ts";
+import { errnos } from "../../core/platform/linux/errno.ts";
 import { allocate } from "../../core/platform/linux/libc.ts";
 import { KEEPS_OTHERS, limboName } from "../../core/replication/names.ts";
 import { Frame, FrameType } from "../../core/replication/operation.ts";
@@ -46,10 +61,13 @@ function target(t: Test) {
     frame.data.set(memory.bytes, 0, data.length);
     applier.dataAddress = memory.address;
     if (!Applier.knows(type)) return copy.take(frame, answers);
-    copy.keep(frame);
-    const result = applier.apply(frame);
-    copy.follow(frame);
+    const kept = copy.keep(frame);
+    const result = kept < 0 ? kept : applier.apply(frame);
+    if (result >= 0) copy.follow(frame);
     return result;
+  };
+  const finish = (): void => {
+    while (copy.isBusy) t.equal(copy.goOn(Number.POSITIVE_INFINITY), 0);
   };
   /** The source's names of the top: this file and nothing else. */
   const names = (id: number, name: string): void => {
@@ -58,14 +76,15 @@ function target(t: Test) {
     send(FrameType.DIR_NAMES, { id: TOP });
     send(FrameType.DIR_NAMES, { id: TOP }, "", entries.subarray(0, end));
     t.equal(send(FrameType.DIR_END, { id: TOP }), 0);
-    while (copy.isBusy) t.equal(copy.goOn(Number.POSITIVE_INFINITY), 0);
+    finish();
   };
   const announce = (): void => {
     send(FrameType.PLACE, { id: TOP, flags: 1 }, "top");
     send(FrameType.PLACES_END, {});
+    finish();
   };
   t.equal(send(FrameType.ROOT, { id: TOP }), 0);
-  return { top, copy, answers, send, names, announce };
+  return { top, copy, answers, send, names, announce, finish };
 }
 
 t.test(
@@ -88,7 +107,7 @@ t.test(
 t.test(
   "an object that loses the one name it has here, but has others at the source, is not made anew",
   (t) => {
-    const { top, copy, send, names, announce } = target(t);
+    const { top, copy, send, names, announce, finish } = target(t);
     t.equal(send(FrameType.CREATE, { id: FILE, parent: TOP, mode: 0o100600 }, "first"), 0);
     t.equal(send(FrameType.WRITE, { id: FILE, offset: 0 }, "", bytes("kept")), 0);
     const { ino } = statSync(join(top, "first"));
@@ -99,11 +118,51 @@ t.test(
     t.equal(statSync(join(top, "other")).ino, ino);
     t.equal(send(FrameType.WRITE, { id: FILE, offset: 4 }, "", bytes(" and written")), 0);
     t.equal(copy.finish(), 0);
+    finish();
     t.equal(readFileSync(join(top, "other"), "utf8"), "kept and written");
     t.equal(statSync(join(top, "other")).nlink, 1, "limbo has let go of it");
     t.end();
   },
 );
+
+t.test("limbo that cannot be opened ends the copy with its path and the cause", (t) => {
+  const { top, copy, send, announce } = target(t);
+  t.equal(send(FrameType.CREATE, { id: FILE, parent: TOP, mode: 0o100600 }, "first"), 0);
+  announce();
+  rmdirSync(join(top, ".holdfast/limbo"));
+  writeFileSync(join(top, ".holdfast/limbo"), "no directory");
+  t.equal(send(FrameType.UNLINK, { id: FILE, parent: TOP, flags: KEEPS_OTHERS }, "first"), -errnos.ENOTDIR);
+  t.match(copy.failure, `cannot open ${top}/.holdfast/limbo: ENOTDIR`);
+  t.ok(existsSync(join(top, "first")), "nothing was removed");
+  t.end();
+});
+
+t.test("what was received is dealt with in a later turn: what goes wrong there ends the connection", (t) => {
+  const { copy } = target(t);
+  const reader = new StreamReader();
+  const closed: string[] = [];
+  const link = { isPaused: false, isClosed: false, heardAt: 0, close: (why: string) => closed.push(why) };
+  let takes = 0;
+  const taker = {
+    take: (): void => {
+      if (++takes === 2) throw new Error("cannot be kept");
+      for (const end = monotonic() + 20; monotonic() < end; );
+    },
+    made: (): void => {},
+  };
+  const frames = new Uint8Array(1024);
+  const frame = new Frame();
+  frame.type = FrameType.PING;
+  const end = frame.encode(frames, frame.encode(frames, 0));
+  const intake = new Intake(reader, copy, taker, 1000);
+  intake.take(link as unknown as Link, frames.subarray(0, end));
+  t.ok(link.isPaused, "the turn is over after the first");
+  intake.goOn(link as unknown as Link, 0);
+  t.equal(takes, 2);
+  t.same(closed, ["cannot be kept"]);
+  reader.close();
+  t.end();
+});
 
 t.test("what an interrupted reintegration left in limbo is found below its directories too", (t) => {
   const { top, answers, send, names, announce } = target(t);
@@ -116,5 +175,55 @@ t.test("what an interrupted reintegration left in limbo is found below its direc
   names(FILE, "here");
   t.equal(readFileSync(join(top, "here"), "utf8"), "kept");
   t.equal(answers.queued, 0, "nothing is asked for");
+  t.end();
+});
+
+/** Turns of the loop that end as early as they may. */
+function turns(t: Test, copy: TargetCopy): number {
+  let count = 0;
+  let failed = 0;
+  for (; copy.isBusy; count++) failed ||= copy.goOn(0);
+  t.equal(failed, 0);
+  return count;
+}
+
+t.test(
+  "a large directory is looked through in many turns, when it is announced and when nothing of it changed",
+  (t) => {
+    const { top, copy, send } = target(t);
+    const files = 2000;
+    const entries = new Uint8Array(files * 64);
+    let end = 0;
+    for (let file = 0; file < files; file++) {
+      const name = bytes(`file-${file}`);
+      t.equal(
+        send(FrameType.CREATE, { id: FILE + 10 + file, parent: TOP, mode: 0o100600 }, `file-${file}`),
+        0,
+      );
+      end = putEntry(entries, end, FILE + 10 + file, DT_REG, name);
+    }
+    send(FrameType.PLACE, { id: TOP, flags: 1 }, "top");
+    t.equal(send(FrameType.PLACES_END, {}), 0);
+    t.ok(turns(t, copy) >= files, "announced");
+    send(FrameType.DIR_NAMES, { id: TOP });
+    send(FrameType.DIR_NAMES, { id: TOP }, "", entries.subarray(0, end));
+    t.equal(send(FrameType.DIR_END, { id: TOP }), 0);
+    t.ok(turns(t, copy) >= files, "named");
+    t.equal(readdirSync(top).length, files + 1, "and what is ours");
+    t.end();
+  },
+);
+
+t.test("a tree that was deleted is removed in many turns", (t) => {
+  const { top, copy, send } = target(t);
+  send(FrameType.CREATE, { id: DIRECTORY, parent: TOP, mode: 0o040700 }, "gone");
+  const files = 1000;
+  for (let file = 0; file < files; file++)
+    send(FrameType.CREATE, { id: FILE + 10 + file, parent: DIRECTORY, mode: 0o100600 }, `file-${file}`);
+  mkdirSync(join(top, ".holdfast/limbo"));
+  renameSync(join(top, "gone"), join(top, ".holdfast/limbo", limboName(DIRECTORY)));
+  t.equal(copy.finish(), 0);
+  t.ok(turns(t, copy) >= files);
+  t.same(readdirSync(join(top, ".holdfast/limbo")), []);
   t.end();
 });

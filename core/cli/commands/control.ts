@@ -73,12 +73,12 @@ function parseTimeout(text: string): number {
 export const CONTROL_COMMANDS: readonly Command[] = [
   moduleCommand(
     "start",
-    "Start a module; which role it takes is decided from the data and the peer",
+    "Start a module; which role a mirror takes is decided from the data and the peer",
     "Runs the module's hooks; on the primary brings up the virtual IP and mounts the replicated directories.",
   ),
   moduleCommand(
     "stop",
-    "Stop a module on this node; the peer takes over if it can",
+    "Stop a module on this node; the peer of a mirror takes over if it can",
     "Runs the stop hooks, removes the virtual IP, unmounts, and says goodbye to the peer.",
   ),
   moduleCommand(

@@ -77,10 +77,14 @@ export const MODULE_COMMANDS: readonly Command[] = [
     changes: "Nothing.",
     examples: ["holdfast module templates"],
     run: ({ output }) => {
-      output.say(columns(TEMPLATES.map(({ name, kind, summary }) => [name, kind, summary])));
+      output.say(
+        columns(
+          TEMPLATES.map(({ name, kind, systems, summary }) => [name, kind, systems.join(", "), summary]),
+        ),
+      );
       output.give({
         version: 1,
-        templates: TEMPLATES.map(({ name, kind, summary }) => ({ name, kind, summary })),
+        templates: TEMPLATES.map(({ name, kind, systems, summary }) => ({ name, kind, systems, summary })),
       });
       return EXIT.done;
     },

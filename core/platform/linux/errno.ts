@@ -25,6 +25,18 @@ export function isAbsent(result: number): boolean {
   return result === -ENOENT || result === -ENOTDIR || result === -ELOOP || result === -ESTALE;
 }
 
+/** Does this result (-errno) of a change say something about the disk, rather than about what was to be changed? */
+export function isDiskFault(result: number): boolean {
+  const { EIO, ENOSPC, EROFS, EDQUOT, EBADMSG, EUCLEAN } = errnos;
+  return [EIO, ENOSPC, EROFS, EDQUOT, EBADMSG, EUCLEAN].some((known) => result === -known);
+}
+
+/** Does this result (-errno) of a change say that a copy is not what it should be? The disk is not at fault then. */
+export function isDisagreement(result: number): boolean {
+  const { ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY, ESTALE } = errnos;
+  return [ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY, ESTALE].some((known) => result === -known);
+}
+
 /** A system call failed and the caller cannot go on. `errno` is positive. */
 export class SystemError extends Error {
   constructor(

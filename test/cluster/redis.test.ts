@@ -1,0 +1,79 @@
+/**
+ * Redis under its template, through failure and back, while a client writes: a power cut, a server that crashes while it rewrites its
+ * append-only file, one that hangs, and a swap.
+ */
+import { chmodSync, existsSync } from "node:fs";
+import t from "tap";
+import { Ledger } from "../campaign/ledger.ts";
+import { comesBack, primary, verifyEqual } from "../campaign/power_cuts.ts";
+import { templateFiles } from "./from_template.ts";
+import { createMirror, VIRTUAL_IP } from "./mirror.ts";
+import { type Node, testbedImpossible } from "./testbed.ts";
+
+t.setTimeout(200_000);
+const skip =
+  testbedImpossible() ??
+  (existsSync("/usr/bin/redis-server") ? false : "needs Redis (apt-get install redis-server)");
+
+async function ask(node: Node, ...words: string[]): Promise<string> {
+  return (await node.exec(["redis-cli", "-s", "/run/redis/redis.sock", ...words])).stdout.trim();
+}
+
+/** What the client was told is written is there. */
+async function examine(ledger: Ledger, prim: Node): Promise<string> {
+  const seen = [...ledger.committed];
+  await ledger.moves();
+  return Ledger.check(seen, (await ask(prim, "SMEMBERS", "ledger")).split("\n").map(Number));
+}
+
+t.test("Redis keeps what was answered, whatever ends it", { skip }, async (t) => {
+  const files = templateFiles("redis", [
+    "replicate.paths.0.path=DATA",
+    "vars.data=DATA/data",
+    "vars.auth=none",
+    `virtualIps.0.address=${VIRTUAL_IP}/24`,
+    "timeouts.stop=3s",
+  ]);
+  const mirror = await createMirror({ files });
+  await using bed = mirror.bed;
+  chmodSync(bed.dir, 0o755);
+  const { n1, n2 } = mirror;
+  await mirror.start("60s");
+  const ledger = await Ledger.open(mirror.host, `redis://${VIRTUAL_IP}:6379`);
+  await ledger.moves(20);
+
+  await n1.powerCut();
+  await n2.holdfast(["wait", "db", "ALONE", "--timeout", "30s"]);
+  t.match(await examine(ledger, n2), /none missing/, "after the power cut");
+  await comesBack(mirror, n1, n2);
+  t.equal(await verifyEqual(n2), "verify: equal");
+
+  const server = (node: Node) =>
+    node.processes().find(({ command }) => command.startsWith("/usr/bin/redis-server"))!.pid;
+  const began = ledger.committed.length;
+  await ask(n2, "BGREWRITEAOF");
+  process.kill(server(n2), "SIGKILL");
+  t.match(
+    await examine(ledger, n2),
+    /none missing/,
+    "after a crash it is started again, with its socket left behind",
+  );
+  t.equal(await ask(n2, "CONFIG", "GET", "appendfsync"), "appendfsync\nalways");
+  process.kill(server(n2), "SIGSTOP");
+  await n2.holdfast(["swap", "db"]);
+  await mirror.settled("PRIM", "SECOND", "30s");
+  t.equal(await primary(mirror), n1);
+  t.match(
+    await examine(ledger, n1),
+    /none missing/,
+    "after a swap away from a server that hung, and was cut off",
+  );
+  t.match((await n2.holdfast(["log", "db"])).stdout, /Redis stopped \(cut off\)/);
+  t.ok(ledger.committed.length > began);
+  await ledger.close();
+  await n1.holdfast(["stop", "db"]);
+  t.notOk(
+    n1.processes().some(({ command }) => command.includes("redis-server ")),
+    "a stop stops it",
+  );
+});

@@ -1,0 +1,34 @@
+/** A lease ends by itself, and waking up does not bring it back. */
+import t from "tap";
+import { Lease } from "../../core/daemon/lease.ts";
+
+t.test("it is held as long as it is renewed, and not again after it has ended", async (t) => {
+  let now = 5000;
+  let timeoutMs = 1000;
+  const lease = new Lease(
+    () => timeoutMs,
+    () => now,
+  );
+  t.notOk(lease.isHeld, "before it was granted");
+  t.notOk(lease.renew());
+  lease.follow(true);
+  for (let n = 0; n < 5; n++) {
+    now += 790;
+    t.ok(lease.isHeld);
+    t.ok(lease.renew());
+  }
+  now += 810;
+  t.notOk(lease.isHeld, "0.8 T without a word");
+  t.notOk(lease.renew(), "too late");
+  lease.follow(true);
+  t.notOk(lease.isHeld, "the role was never given up meanwhile: nothing was decided anew");
+  lease.follow(false);
+  lease.follow(true);
+  t.ok(lease.isHeld, "taken anew");
+  now += 500;
+  timeoutMs = 600;
+  t.notOk(lease.isHeld, "a shorter timeout counts at once");
+  timeoutMs = 1000;
+  lease.follow(false);
+  t.notOk(lease.isHeld, "given up");
+});
