@@ -7,8 +7,6 @@ import { countThrough } from "../campaign/containers.ts";
 import { docker, engineImpossible, podman } from "./containers.ts";
 
 t.setTimeout(200_000);
-// Each waits for heartbeats most of the time.
-t.jobs = 2;
 
 for (const [engine, acts] of [
   [podman, ["swap", "kill"]],
@@ -16,7 +14,7 @@ for (const [engine, acts] of [
 ] as const)
   t.test(
     `containers of ${engine.name}: ${acts.join(", ")}`,
-    { skip: engineImpossible(engine) ?? false, buffered: true },
+    { skip: engineImpossible(engine) ?? false },
     async (t) => {
       t.pass(await countThrough(engine, acts, (line) => t.comment(line)));
     },

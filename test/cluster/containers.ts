@@ -93,6 +93,8 @@ export class CountingMirror {
     const mirror = await createMirror({
       files: templateFiles(engine.name, settings),
       prepare: (node) => CountingMirror.prepare(engine, node),
+      // Engines and a second test on the same processors: what a server without a witness has.
+      heartbeat: "{ interval: 200ms, timeout: 3s }",
     });
     const counting = new CountingMirror(engine, mirror);
     try {
