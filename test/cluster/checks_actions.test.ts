@@ -65,7 +65,7 @@ t.test(
       const { stdout } = await n1.holdfast(["log", "db", "--json", "--lines", "50"]);
       const decided = stdout
         .split("\n")
-        .findLast((line) => line.includes("restarted: process.sleeper is down"));
+        .findLast((line) => line.includes("Transient: restarted: process.sleeper is down"));
       t.comment(`from the death to the decision: ${Date.parse(JSON.parse(decided!).time) - killed} ms`);
     }
     t.same(starts(), ["n1 start", "n1 restart", "n1 restart", "n1 restart"]);
