@@ -147,8 +147,6 @@ t.test(
   async (t) => {
     const farm = await createMirror({
       files: templateFiles("nginx", [
-        "loadBalancing={ mode: external }",
-        "virtualIps=[]",
         "vars.config=DATA/nginx.conf",
         "vars.port=8080",
         "checkers.http.site.url=http://127.0.0.1:8080/",
