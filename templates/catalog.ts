@@ -5,8 +5,7 @@
  * stands in one part; what a user gets is plain files, his to change (see compose.ts).
  */
 import { compose } from "./compose.ts";
-import { readParts } from "./embed.ts" with { type: "macro" };
-import type { Parts } from "./embed.ts";
+import { allParts } from "./parts.ts";
 import { CLOUD_ROWS } from "./providers.ts";
 
 /** One service. */
@@ -224,13 +223,10 @@ const ROWS: readonly Row[] = [
   },
 ];
 
-let parts: Parts | null = null;
-
 /** All templates, in the order in which they are listed. Their files are made when they are asked for. */
 export const TEMPLATES: readonly Template[] = ROWS.map((row) => ({
   ...row,
   get files() {
-    parts ??= JSON.parse(readParts()) as Parts;
-    return compose(row, parts);
+    return compose(row, allParts());
   },
 }));

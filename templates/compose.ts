@@ -4,7 +4,9 @@
  * The same row and parts give the same bytes: `module upgrade` merges them as a newer commit of the template's branch.
  */
 import type { Row } from "./catalog.ts";
-import type { Parts } from "./embed.ts";
+
+/** A part's folder below templates/ (`postgresql`, `shared/mirror`), and its files: path to content. */
+export type Parts = Readonly<Record<string, Readonly<Record<string, string>>>>;
 
 /** `{{word}}`; what a tool means by braces of its own (`{{.State}}`) is none. */
 const WORD = /\{\{([a-z]\w*)\}\}/g;

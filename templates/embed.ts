@@ -5,9 +5,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { Glob } from "bun";
 
-/** A part's folder below templates/ (`postgresql`, `shared/mirror`), and its files: path to content. */
-export type Parts = Readonly<Record<string, Readonly<Record<string, string>>>>;
-
 const byName = (one: string, other: string) => (one < other ? -1 : 1);
 
 function folders(below: string): string[] {

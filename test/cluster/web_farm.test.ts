@@ -1,10 +1,15 @@
 /**
  * nginx and Apache under their templates' hooks: start, reload, stop, a crash, a pid file that outlived its server, and a configuration with
- * a fault.
+ * a fault. And a farm of nginx on two nodes.
  */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import t from "tap";
 import { templateHooks } from "../fixtures/template_hooks.ts";
+import { templateFiles } from "./from_template.ts";
+import { createMirror } from "./mirror.ts";
+import { type Node, testbedImpossible, until } from "./testbed.ts";
+
+t.setTimeout(200_000);
 
 /** What differs between the two. */
 interface WebServer {
@@ -135,3 +140,70 @@ function nonsense(place: string, server: WebServer, own: number): string {
 function groupOf(pid: number): number {
   return Number(readFileSync(`/proc/${pid}/stat`, "latin1").split(") ")[1]!.split(" ")[2]);
 }
+
+t.test(
+  "a farm of nginx: a crash is mended on its node, a fault is told there, and the other goes on",
+  { skip: testbedImpossible() ?? skip("nginx"), timeout: 120_000 },
+  async (t) => {
+    const farm = await createMirror({
+      files: templateFiles("nginx", [
+        "loadBalancing={ mode: external }",
+        "virtualIps=[]",
+        "vars.config=DATA/nginx.conf",
+        "vars.port=8080",
+        "checkers.http.site.url=http://127.0.0.1:8080/",
+      ]),
+    });
+    await using _bed = farm.bed;
+    const { n1, n2 } = farm;
+    const write = (node: Node, more = "") =>
+      writeFileSync(
+        node.on.path(`${farm.data}/nginx.conf`),
+        `user www-data; pid /run/nginx.pid; error_log /run/error.log; events {}
+http { access_log off; server { listen 8080; location / { return 200 "${node.name}"; } } }\n${more}`,
+      );
+    for (const node of [n1, n2]) write(node);
+    const answers = async () => {
+      const script = `for (const n of [1, 2]) console.log(await fetch("http://10.77.0." + n + ":8080/", { signal: AbortSignal.timeout(500) }).then((one) => one.text(), () => "-"))`;
+      const { stdout } = await farm.host.exec([process.execPath, "-e", script]);
+      return stdout.trim().split("\n");
+    };
+    const states = async () => await farm.states();
+
+    await n1.holdfast(["start", "db", "--all"]);
+    await farm.settled("UP", "UP");
+    await until("both serve", async () => Bun.deepEquals(await answers(), ["n1", "n2"]));
+    t.same(await states(), ["UP Ready", "UP Ready"]);
+
+    const master = n1.processes().find(({ command }) => command.startsWith("nginx: master"))!;
+    process.kill(-groupOf(master.pid), "SIGKILL");
+    await until(
+      "n1 has a new server",
+      async () =>
+        n1
+          .processes()
+          .some(({ command, pid }) => command.startsWith("nginx: master") && pid !== master.pid) &&
+        Bun.deepEquals(await answers(), ["n1", "n2"]),
+    );
+    t.match((await n1.holdfast(["log", "db"])).stdout, /process\.nginx/, "the log says what was missed");
+    await farm.settled("UP", "UP");
+
+    await n2.holdfast(["stop", "db"]);
+    t.same(await answers(), ["n1", "-"]);
+    write(n2, "nonsense on;\n");
+    await n2.holdfast(["start", "db"], { mayFail: true });
+    await until("n2 has told the fault", async () =>
+      /nginx cannot start with its configuration: .*unknown directive "nonsense"/.test(
+        (await n2.holdfast(["log", "db"])).stdout,
+      ),
+    );
+    t.match((await states())[0], "UP Ready");
+    t.same(await answers(), ["n1", "-"]);
+    write(n2);
+    await n2.holdfast(["start", "db"], { mayFail: true });
+    await farm.settled("UP", "UP");
+    await until("both serve again", async () => Bun.deepEquals(await answers(), ["n1", "n2"]));
+    await n1.holdfast(["stop", "db", "--all"]);
+    t.same(await answers(), ["-", "-"]);
+  },
+);
