@@ -109,7 +109,7 @@ export class CountingMirror {
 
   /** The engine and the image; after a power cut too. */
   static async prepare({ begin, program }: Engine, node: Node): Promise<void> {
-    await ownSystem(node, ["/etc"]);
+    await ownSystem(node, ["/etc", "/var/lib"]);
     await begin(node);
     const root = "/run/counter-image";
     const build = [
