@@ -7,6 +7,7 @@ import * as v from "valibot";
 import { replaceProcess } from "../core/platform/linux/exec.ts";
 import {
   closeInput,
+  dieWithParent,
   enterCgroup,
   giveBackPriority,
   giveInput,
@@ -158,6 +159,8 @@ export async function runHookChild(): Promise<void> {
   try {
     const order = await readOrder();
     const executable = order.kind === "executable";
+    // Nobody waits for the answer of a checker whose daemon is gone.
+    if (order.answerMark !== null) dieWithParent();
     if (!order.limited) {
       if (order.cgroup !== null) enterCgroup(order.cgroup);
       giveBackPriority();

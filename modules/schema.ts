@@ -88,10 +88,40 @@ const checkers = mapping({
     {},
   ),
   interface: v.optional(
-    named(resourceName, mapping({ name: text("an interface's name", /^[^\s/\0]+$/, 15), ...rhythm })),
+    named(
+      resourceName,
+      mapping({
+        name: text("an interface's name", /^[^\s/\0]+$/, 15),
+        address: v.optional(ipAddress),
+        ...rhythm,
+      }),
+    ),
     {},
   ),
   ip: v.optional(named(resourceName, mapping({ address: ipAddress, ...rhythm })), {}),
+  module: v.optional(
+    named(
+      resourceName,
+      mapping({
+        name: text("a module's name", /^[A-Za-z][A-Za-z0-9_-]*$/, 32),
+        on: v.optional(oneOf("here", "anywhere"), "here"),
+        ...rhythm,
+      }),
+    ),
+    {},
+  ),
+  disk: v.optional(
+    named(
+      resourceName,
+      mapping({
+        path: absolutePath,
+        minFree: v.optional(whole(0, 99), 1),
+        write: v.optional(truth, false),
+        ...rhythm,
+      }),
+    ),
+    {},
+  ),
   custom: v.optional(named(resourceName, mapping(rhythm)), {}),
 });
 

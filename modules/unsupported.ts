@@ -12,12 +12,6 @@ import type { Problem } from "./yaml_document.ts";
 export function unsupported(config: ModuleConfig): Finding[] {
   const findings: Finding[] = [];
   if (config.kind === "farm") findings.push(...ownBalancing(config));
-  for (const type of ["ping", "interface", "ip"] as const)
-    if (Object.keys(config.checkers[type]).length > 0)
-      findings.push({
-        path: ["checkers", type],
-        message: `${type} checkers are not supported by this version: remove checkers.${type}`,
-      });
   return findings;
 }
 

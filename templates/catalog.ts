@@ -168,8 +168,8 @@ const ROWS: readonly Row[] = [
     systems: LINUX,
     summary: "a virtual machine of KVM and libvirt, its disks replicated",
     parts: ["kvm", "shared/mirror"],
-    real: "libvirt 9.0 and QEMU 7.2 of Debian 12, without acceleration, through a swap, a restart of libvirtd, a fencing and a power cut",
-    standIn: "UEFI guests, the guest agent",
+    real: "libvirt 9.0 and QEMU 7.2 of Debian 12, without acceleration, while the guest counts: a swap, a restart of libvirtd, a fencing, a power cut, a paused guest",
+    standIn: "with KVM itself; guests that boot by UEFI; the guest agent",
   },
   {
     name: "hyperv",
@@ -178,7 +178,7 @@ const ROWS: readonly Row[] = [
     summary: "a virtual machine of Hyper-V, its disks replicated",
     parts: ["hyperv", "shared/mirror"],
     standIn:
-      "any of it: the hooks met a stand-in of PowerShell that answers as Microsoft documents, and Holdfast does not replicate on Windows yet",
+      "its hooks have met a recorded stand-in of Hyper-V's cmdlets, which answers as their pages say, and no Windows, where Holdfast does not replicate yet",
   },
   {
     name: "docker",
@@ -193,8 +193,8 @@ const ROWS: readonly Row[] = [
       storage: "`/var/lib/docker`",
       parent: "Docker's daemon",
     },
-    real: "Docker 20.10 of Debian 12 through a swap, a power cut and a fencing",
-    standIn: "compose files",
+    real: "Docker 20.10 of Debian 12 while a container counts: a swap, a fencing, a power cut, a container that is killed",
+    standIn: "compose files have met a recorded stand-in",
   },
   {
     name: "podman",
@@ -209,8 +209,8 @@ const ROWS: readonly Row[] = [
       storage: "`/var/lib/containers`",
       parent: "Podman's monitor (conmon)",
     },
-    real: "Podman 4.3 of Debian 12 through a swap, a power cut and a fencing",
-    standIn: "compose files",
+    real: "Podman 4.3 of Debian 12 while a container counts: a swap, a fencing, a power cut, a container that is killed",
+    standIn: "compose files have met a recorded stand-in",
   },
   ...CLOUD_ROWS,
   {

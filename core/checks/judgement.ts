@@ -18,6 +18,9 @@ export interface Rhythm {
   grace: number;
 }
 
+/** An application that is about to be there is looked for so often: only once it was seen is its end one. */
+const IMPATIENCE_MS = 500;
+
 /** What one look found. `unknown`: it could not look. */
 export interface Finding {
   state: "up" | "down" | "unknown";
@@ -56,8 +59,10 @@ export function judge(rhythm: Rhythm, judgement: Judgement, finding: Finding, no
     graceUntil: next === "up" ? now : judgement.graceUntil,
   });
   if (finding.state === "unknown" || finding.state === state) return settled(finding.state);
-  if (finding.state === "down" && now < judgement.graceUntil)
-    return { ...judgement, detail: finding.detail, against: 0 };
+  if (finding.state === "down" && now < judgement.graceUntil) {
+    const next = Math.min(judgement.next, now + IMPATIENCE_MS);
+    return { ...judgement, detail: finding.detail, against: 0, next };
+  }
   const needed = finding.state === "down" ? rhythm.failures : state === "down" ? rhythm.successes : 1;
   const against = judgement.against + 1;
   if (against >= needed) return settled(finding.state);

@@ -14,8 +14,10 @@ export type Subject =
   | { type: "tcp"; address: string }
   | ({ type: "http" } & Pick<Settings<"http">, "url" | "status" | "body" | "verify">)
   | { type: "ping"; address: string }
-  | { type: "interface"; name: string }
+  | { type: "interface"; name: string; address: string | undefined }
   | { type: "ip"; address: string }
+  | { type: "module"; name: string; on: "here" | "anywhere" }
+  | { type: "disk"; path: string; minFree: number; write: boolean }
   | { type: "custom"; name: string }
   | { type: "service"; name: string }
   | ({ type: "process" } & Pick<
@@ -48,6 +50,8 @@ const DEFAULTS: Record<Subject["type"], Defaults> = {
   ping: { when: "pre", action: "wait", rule: (name) => `p_${name}` },
   interface: { when: "pre", action: "wait", rule: (name) => `interface_failure_${name}` },
   ip: { when: "prim", action: "stopstart", rule: (name) => `ip_failure_${name}` },
+  module: { when: "pre", action: "wait", rule: (name) => `module_failure_${name}` },
+  disk: { when: "prim", action: "none", rule: (name) => `disk_failure_${name}` },
   custom: { when: "prim", action: "none", rule: (name) => `c_${name}` },
   process: { when: "prim", action: "restart", rule: (name) => `process_failure_${name}` },
   service: { when: "prim", action: "restart", rule: (name) => `service_failure_${name}` },
@@ -62,8 +66,8 @@ const TIMEOUT_MS = 5000;
 /** Between two looks at a service, ms: its death is noticed at once. */
 const SERVICE_MS = 10_000;
 
-/** Classes of resources that only checkers set. */
-export const CHECKED_CLASSES: readonly string[] = Object.keys(DEFAULTS);
+/** Classes of resources that only checkers set: custom.NAME may be set by hand. */
+export const CHECKED_CLASSES: readonly string[] = Object.keys(DEFAULTS).filter((type) => type !== "custom");
 
 /** Every check of a module, in the order of module.yaml's types. */
 export function checksOf(config: ModuleConfig): Check[] {
@@ -78,8 +82,10 @@ export function checksOf(config: ModuleConfig): Check[] {
       verify,
     })),
     ...each(checkers.ping, "ping", ({ address }) => ({ type: "ping", address })),
-    ...each(checkers.interface, "interface", ({ name }) => ({ type: "interface", name })),
+    ...each(checkers.interface, "interface", ({ name, address }) => ({ type: "interface", name, address })),
     ...each(checkers.ip, "ip", ({ address }) => ({ type: "ip", address })),
+    ...each(checkers.module, "module", ({ name, on }) => ({ type: "module", name, on })),
+    ...each(checkers.disk, "disk", ({ path, minFree, write }) => ({ type: "disk", path, minFree, write })),
     ...each(checkers.custom, "custom", (_, name) => ({ type: "custom", name })),
     ...each(processes, "process", ({ regex, argumentsRegex, pidFile, unit, min, max }) => ({
       type: "process",

@@ -31,6 +31,11 @@ switch (words[0]) {
     await runHookChild();
     break;
   }
+  case "__disk": {
+    const { runDiskChild } = await import("../checks/disk_child.ts");
+    runDiskChild(words[1]!, words[2] === "write");
+    break;
+  }
   case "__test": {
     const { runTestChild } = await import("../../hooks/test_child.ts");
     runTestChild(words[1]!, words[2]!, words[3] ?? "");

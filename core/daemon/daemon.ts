@@ -19,7 +19,7 @@ import { makeDirectoryDurably } from "../platform/durable_directory.ts";
 import type { Engine } from "./engine.ts";
 import { GuardianLink } from "./guardian_link.ts";
 import { Heartbeats } from "./heartbeats.ts";
-import type { ModuleRuntime } from "./module_runtime.ts";
+import type { ModuleRuntime, NodeParts } from "./module_runtime.ts";
 import { NodeEngine } from "./node_engine.ts";
 import { claimPriority } from "./priority.ts";
 import { ProbePorts } from "./probe_ports.ts";
@@ -120,8 +120,9 @@ class Daemon implements ApiHost {
     const { incarnation } = heartbeats;
     const publish = (): void => heartbeats.publish();
     const heard = (): ReadonlySet<string> => heartbeats.heard();
+    const statusOf: NodeParts["statusOf"] = (module) => engine?.status().modules[module]?.nodes ?? null;
     const member = new NodeEngine(
-      { varDir: this.varDir, cluster, guardian, welcome, incarnation, network, publish, heard },
+      { varDir: this.varDir, cluster, guardian, welcome, incarnation, network, publish, heard, statusOf },
       modules,
     );
     engine = member;

@@ -6,7 +6,11 @@ import type { ModuleDefinition } from "../../modules/load.ts";
 import { type Check, checksOf } from "../checks/module_checks.ts";
 import type { Probe } from "../checks/probe.ts";
 import { type CheckerOrder, customProbe } from "../checks/probes/custom.ts";
+import { diskProbe } from "../checks/probes/disk.ts";
 import { httpProbe } from "../checks/probes/http.ts";
+import { interfaceProbe, ipProbe } from "../checks/probes/link.ts";
+import { moduleProbe, type StatusOf } from "../checks/probes/module.ts";
+import { pingProbe } from "../checks/probes/ping.ts";
 import { processProbe } from "../checks/probes/process.ts";
 import { serviceProbe } from "../checks/probes/service.ts";
 import { tcpProbe } from "../checks/probes/tcp.ts";
@@ -28,6 +32,7 @@ export interface ModuleChecksParts {
   resources: ModuleResources;
   /** As it is at that moment. */
   definition(): ModuleDefinition;
+  statusOf: StatusOf;
   /** The module's state here, for what checkers are told. */
   state(): string;
   /** The module's secrets, for one look. Throws where there is no place in memory for them. */
@@ -42,16 +47,21 @@ const BY_HAND = /^custom\.[A-Za-z][A-Za-z0-9_-]{0,31}$/;
 /** See the top of the file. */
 export class ModuleChecks {
   readonly #runner: CheckRunner;
-  #checks: Check[];
+  #isBegun = false;
+  #checks: Check[] = [];
 
   constructor(private readonly parts: ModuleChecksParts) {
-    this.#checks = checksOf(parts.definition().config);
     this.#runner = new CheckRunner({
       probe: (check, notice) => this.#probe(check, notice),
       found: (resource, state, detail) => parts.resources.note(resource, state, detail),
       isOff: (resource) => this.#isOff(resource),
     });
-    this.#runner.configure(this.#checks);
+  }
+
+  /** The failover core has begun: from now on it is told what is found. */
+  begin(): void {
+    this.#isBegun = true;
+    this.reconfigure();
   }
 
   /** What the failover core asks for. */
@@ -61,6 +71,7 @@ export class ModuleChecks {
 
   /** Another revision works now. */
   reconfigure(): void {
+    if (!this.#isBegun) return;
     const before = this.#checks;
     this.#checks = checksOf(this.parts.definition().config);
     const names = new Set(this.#checks.map(({ resource }) => resource));
@@ -137,8 +148,16 @@ export class ModuleChecks {
         return serviceProbe(subject.name, notice);
       case "custom":
         return customProbe(() => this.#order(check, subject.name));
-      default:
-        throw new Error(`${check.resource}: this version cannot look at that`);
+      case "ping":
+        return pingProbe(subject.address, check.rhythm.timeout);
+      case "interface":
+        return interfaceProbe(subject.name, subject.address, notice);
+      case "ip":
+        return ipProbe(subject.address, notice);
+      case "module":
+        return moduleProbe(subject.name, subject.on, this.parts.cluster.node, this.parts.statusOf);
+      case "disk":
+        return diskProbe(subject);
     }
   }
 

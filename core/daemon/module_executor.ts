@@ -110,10 +110,7 @@ export class ModuleExecutor implements Executor {
         await record.write(effect.record);
         return done;
       case "hook":
-        if (effect.hook === "prestart") {
-          await this.lookAtCopy();
-          await this.lookAtServices();
-        }
+        if (effect.hook === "prestart") await this.lookAtCopy();
         return await this.#withServices(effect);
       case "virtualIp":
         return effect.up ? await addresses.up() : addresses.down();
@@ -195,6 +192,7 @@ export class ModuleExecutor implements Executor {
 
   async #changeServices(act: "start" | "stop", effect: HookEffect, timeoutMs: number): Promise<Outcome> {
     const { journal } = this.parts;
+    await this.lookAtServices();
     return await this.#services.change(act, this.#call(effect, 1), timeoutMs, {
       ...this.output.place(),
       onOutput: (line) => journal.line("script", line),

@@ -5,6 +5,7 @@ import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Commit } from "../../modules/history/history.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
+import type { StatusOf } from "../checks/probes/module.ts";
 import type { Cluster, ClusterNode } from "../cluster/cluster.ts";
 import type { Command, DurableRecord, ModuleState, PeerView } from "../failover/types.ts";
 import type { ReplicationCounters, VerifyResult } from "../filesystem/control.ts";
@@ -47,6 +48,8 @@ export interface NodeParts {
   publish(): void;
   /** Nodes whose heartbeats are heard now. */
   heard(): ReadonlySet<string>;
+  /** How a module is, by node; null where this node has no such module. */
+  statusOf: StatusOf;
   secrets: Pick<NodeSecrets, "lack" | "values">;
 }
 
@@ -150,6 +153,7 @@ export class ModuleRuntime {
       journal: this.journal,
       resources: this.#resources,
       definition: () => this.#definition,
+      statusOf: parts.statusOf,
       state: () => this.#supervisor.status().state,
       secrets: () => this.#executor.output.secrets(),
     });
@@ -200,6 +204,8 @@ export class ModuleRuntime {
     this.#revision = revision;
     this.#supervisor.reconfigure(decisionSettings(definition.config));
     this.#checks.reconfigure();
+    // What is decided by these settings is decided anew.
+    if (this.booted) this.#supervisor.tell({ type: "timer", name: "reconfigured" });
     this.#retime();
   }
 
@@ -322,6 +328,7 @@ export class ModuleRuntime {
       incarnation: this.parts.incarnation,
       ...(adopted ? { adopt: adopted } : {}),
     });
+    this.#checks.begin();
   }
 
   /** What still runs goes on; null: nothing of it can be used. */

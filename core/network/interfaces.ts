@@ -38,6 +38,7 @@ const ROUTE_HEADER_BYTES = 12;
 const RTPROT_KERNEL = 2;
 const ARPHRD_ETHER = 1;
 const IFF_UP = 1;
+const IFF_RUNNING = 0x40;
 const FOREVER = 0xffffffff;
 const family = (version: 4 | 6): number => (version === 4 ? 2 : 10);
 
@@ -47,6 +48,8 @@ export interface Link {
   name: string;
   mac: Uint8Array;
   up: boolean;
+  /** It has a carrier, or needs none. */
+  running: boolean;
   /** True where ARP and neighbour discovery frames can be made by hand. */
   ethernet: boolean;
 }
@@ -79,6 +82,7 @@ export class Interfaces {
           name: new TextDecoder().decode(found.get(IFLA_IFNAME)).replace(/\0.*$/s, ""),
           mac,
           up: (view.getUint32(8, true) & IFF_UP) !== 0,
+          running: (view.getUint32(8, true) & IFF_RUNNING) !== 0,
           ethernet: view.getUint16(2, true) === ARPHRD_ETHER && mac.length === 6,
         };
       });

@@ -37,7 +37,10 @@ export function listenForProbes(port: number, ask: Ask): { close(): void } {
     open(socket) {
       socket.data = { since: performance.now(), text: "", asked: false };
       const [oldest] = open;
-      if (oldest !== undefined && open.size >= MAX_CONNECTIONS) oldest.terminate();
+      if (oldest !== undefined && open.size >= MAX_CONNECTIONS) {
+        open.delete(oldest);
+        oldest.terminate();
+      }
       open.add(socket);
     },
     data: (socket, bytes) => hear(socket, bytes, ask),

@@ -133,11 +133,13 @@ Deno.test("a definition that would lose data or be another machine is refused, w
     (directory) =>
       definition(directory)
         .replace(/<nvram>.*<\/nvram>/, "")
-        .replace("vm1", "vm2"),
+        .replace("vm1", "vm2")
+        .replace(/<source file=[^>]*qcow2'/, "<source dev='/dev/vg/vm1'"),
     async (directory) => {
       const error = await assertRejects(() => libvirt(directory, null).node.run(startPrim));
       assertMatch(error.message, /it is of vm2, and vars.domain is vm1/);
       assertMatch(error.message, /a guest with UEFI needs <nvram>/);
+      assertMatch(error.message, /\/dev\/vg\/vm1 is not a file/);
     },
   );
 });
@@ -177,6 +179,21 @@ Deno.test("before the start: what is left of ours goes, what is another's stays"
   const defined = libvirt("/srv/vm1", "shut off", { ours: false });
   await defined.node.run(prestart, { hook: "prestart" });
   assertEquals(defined.asked("undefine"), []);
+});
+
+Deno.test("a libvirt that does not answer is no reason to restart a guest that lives", async () => {
+  const check = (alive: boolean) =>
+    new FakeNode({
+      vars: { domain: "vm1", directory: "/srv/vm1", agent: "no" },
+      commands: {
+        [`${VIRSH} *`]: { exitCode: 1, stderr: "error: failed to connect to the hypervisor" },
+        "cat /run/libvirt/qemu/vm1.pid": "4711",
+        "grep * guest=vm1, /proc/4711/cmdline": { exitCode: alive ? 0 : 2 },
+      },
+    }).check(checker);
+  assertEquals((await check(true)).state, "up");
+  assertMatch((await check(true)).detail, /its process lives.*failed to connect/);
+  assertEquals((await check(false)).state, "down");
 });
 
 Deno.test("the checker sees a guest that is gone, paused, or does not answer", async () => {

@@ -18,7 +18,8 @@ async function underneath(node: Node, directory: string): Promise<Map<string, st
   try {
     return await treeOf(node, directory.replace(disk, UNDERNEATH));
   } finally {
-    await node.exec(["umount", UNDERNEATH]);
+    // Lazily: what still reads there, after one of several readers failed, must not hide why.
+    await node.exec(["umount", "-l", UNDERNEATH]);
   }
 }
 

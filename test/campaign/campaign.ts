@@ -1,8 +1,10 @@
 /**
  * `npm run campaign -- NAME [--option value …]`: long runs with real nodes, and their figures.
  */
+import { docker, podman } from "../cluster/containers.ts";
 import { testbedImpossible } from "../cluster/testbed.ts";
 import { countFalseAlarms } from "./alarms.ts";
+import { ACTS, countThrough } from "./containers.ts";
 import { inWords, measureGaps } from "./gap.ts";
 import { measureLatency } from "./latency.ts";
 import { cutUnderOperations, type ModelCuts } from "./model.ts";
@@ -14,6 +16,7 @@ import { torture } from "./torture.ts";
 
 const USAGE = `npm run campaign -- postgresql [--cuts 20]
 npm run campaign -- sqlite [--cuts 20]
+npm run campaign -- containers [--rounds 3]
 npm run campaign -- model [--seeds 4] [--cuts 8] [--workers 3] [--durability fsync|write]
 npm run campaign -- gap [--runs 20] [--timeout 1s] [--replicate no]
 npm run campaign -- alarms [--minutes 60] [--replicate no]
@@ -38,6 +41,11 @@ const campaigns: Record<string, () => Promise<string>> = {
     const cuts = Number(option("cuts", "20"));
     const wal = await cutSqlite({ cuts, seed, tell, journal: "wal" });
     return `${wal}\n${await cutSqlite({ cuts, seed, tell, journal: "delete" })}`;
+  },
+  containers: async () => {
+    const all = Object.keys(ACTS) as (keyof typeof ACTS)[];
+    const acts = Array.from({ length: Number(option("rounds", "3")) }, () => all).flat();
+    return `${await countThrough(podman, acts, tell)}\n${await countThrough(docker, acts, tell)}`;
   },
   scale: () => measureScale({ files: Number(option("files", "1000000")), tell }),
   model: async () => {

@@ -1,7 +1,7 @@
 /**
  * A container engine on the nodes of a mirror, and a container that counts: each number is on both disks before it is told outside.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { lastWords } from "../campaign/power_cuts.ts";
 import { templateFiles } from "./from_template.ts";
 import { createMirror, type Mirror, VIRTUAL_IP } from "./mirror.ts";
@@ -60,13 +60,14 @@ export function engineImpossible({ name, program }: Engine): string | null {
   return null;
 }
 
-/** It goes on from the number on the disk; what it tells comes after both disks have it. */
+/** It goes on from the number on the disk; what it tells comes after both disks have it. Without its disk it lives on, as servers do. */
 const COUNTER = `trap 'exit 0' TERM
 n=$(cat /data/count 2>/dev/null || echo 0)
 while :; do
-  n=$((n + 1))
-  echo $n | dd of=/data/count conv=notrunc,fsync 2>/dev/null || exit 1
-  echo "$(hostname) $n" >> /told/numbers
+  if echo $((n + 1)) | dd of=/data/count conv=notrunc,fsync 2>/dev/null
+  then n=$((n + 1)); echo "$(hostname) $n" >> /told/numbers
+  fi
+  sleep 0.02
 done
 `;
 
@@ -87,11 +88,13 @@ export class CountingMirror {
       `vars.options=--network host --volume DATA:/data --volume RECORD:/told ${engine.options}`,
       "vars.command=/bin/busybox sh /counter.sh",
       "vars.patience=5",
-      "checkers.custom.containers.interval=1s",
+      "checkers.custom.containers.interval=2s",
     ];
     const mirror = await createMirror({
       files: templateFiles(engine.name, settings),
       prepare: (node) => CountingMirror.prepare(engine, node),
+      // Engines and a second test on the same processors: what a server without a witness has.
+      heartbeat: "{ interval: 200ms, timeout: 3s }",
     });
     const counting = new CountingMirror(engine, mirror);
     try {
@@ -144,6 +147,7 @@ export class CountingMirror {
       if (told[i]!.number <= told[i - 1]!.number)
         throw new Error(`after ${JSON.stringify(told[i - 1])} came ${JSON.stringify(told[i])}`);
     if (told.at(-1)!.node !== node.name) throw new Error(`${told.at(-1)!.node} counts, and not ${node.name}`);
+    if (this.counters(node).length === 0) throw new Error(`no process that counts is found on ${node.name}`);
   }
 
   /** Names and states of all containers that the engine knows on a node. */
@@ -158,12 +162,20 @@ export class CountingMirror {
     return stdout.split("\n").filter(Boolean);
   }
 
-  /** The processes that count on a node. */
+  /** The processes that count on a node, as seen from here: in a pid namespace of their own, but in the node's network. */
   counters(node: Node): number[] {
-    return node
-      .processes()
-      .filter(({ command }) => command.includes("/counter.sh"))
-      .filter(({ command }) => command.startsWith("/bin/busybox"))
-      .map(({ pid }) => pid);
+    const network = readlinkSync(`/proc/${node.on.pid}/ns/net`);
+    return readdirSync("/proc")
+      .filter((entry) => {
+        try {
+          return (
+            readFileSync(`/proc/${entry}/cmdline`, "latin1").startsWith("/bin/busybox\0sh\0/counter.sh") &&
+            readlinkSync(`/proc/${entry}/ns/net`) === network
+          );
+        } catch {
+          return false; // No process, or it ended while we looked.
+        }
+      })
+      .map(Number);
   }
 }

@@ -70,7 +70,8 @@ export async function countsOn(mirror: Mirror, node: Node, other: Node | null): 
 export async function createGuestMirror(): Promise<Mirror> {
   const settings = ["replicate.paths.0.path=DATA", "vars.directory=DATA", "vars.shutdown=20s"];
   const files = templateFiles("kvm", [...settings, "checkers.custom.guest.interval=1s"]);
-  const mirror = await createMirror({ files, prepare });
+  // An emulated processor beside it: what a server without a witness has.
+  const mirror = await createMirror({ files, prepare, heartbeat: "{ interval: 200ms, timeout: 3s }" });
   const { n1, bed } = mirror;
   try {
     const [disk, definition] = [`${mirror.data}/disk.raw`, `${bed.dir}/vm1.xml`];

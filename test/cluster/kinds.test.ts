@@ -5,7 +5,9 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { localApi } from "../../core/api/api.ts";
 import type { NodeStatus, StatusDocument } from "../../core/daemon/engine.ts";
+import { PORT } from "./probe_client.ts";
 import { createTestbed, type Node, type Testbed, testbedImpossible, until } from "./testbed.ts";
 
 t.setTimeout(180_000);
@@ -91,8 +93,8 @@ class Lab {
   }
 
   async told(by: Node, module = "web"): Promise<Record<string, NodeStatus>> {
-    const { modules } = await by.json<StatusDocument>(["status"]);
-    return modules[module]?.nodes ?? {};
+    const { body } = await localApi(by.on.path(by.varDir)).call("GET", "/status");
+    return (body as StatusDocument).modules[module]?.nodes ?? {};
   }
 
   /** Every node that is on tells the same of all: `state readiness`, by node. */
@@ -117,6 +119,14 @@ class Lab {
     return node.processes().find(({ command }) => command === "sleep 100000")?.pid;
   }
 
+  /** What each node answers to a load balancer that asks for a module. */
+  probed(module: string): Promise<string[]> {
+    const client = `${import.meta.dir}/probe_client.ts`;
+    const ask = (node: Node) =>
+      node.exec([process.execPath, client, "ask", node.addresses["lan"]!, `/probe/${module}`]);
+    return Promise.all(this.nodes.map(async (node) => (await ask(node)).stdout.trim()));
+  }
+
   daemon(node: Node): number {
     const found = node.processes().find(({ command }) => command.startsWith(`${this.bed.binary} daemon`));
     if (!found) throw new Error(`${node.name} runs no daemon`);
@@ -127,7 +137,7 @@ class Lab {
 const UP = "UP Ready";
 const ALL_UP = { n1: UP, n2: UP, n3: UP };
 const STOPPED = "STOP NotReady";
-const FARM = "kind: farm\n";
+const FARM = `kind: farm\nprobe: { port: ${PORT} }\n`;
 
 t.test("a farm and a light module on three nodes", { skip: testbedImpossible() ?? false }, async (t) => {
   const lab = await Lab.start(t);
@@ -149,6 +159,8 @@ t.test("a farm and a light module on three nodes", { skip: testbedImpossible() ?
       "heartbeat.repl.n3": { state: "up" },
     });
     t.equal((await lab.told(n1))["n2"]?.upToDate, null, "nor is another node's data in question");
+    t.same(await lab.probed("web"), ["200", "200", "200"], "a load balancer finds them all");
+    t.same(await lab.probed("one"), ["503", "503", "503"], "and no other module");
   });
 
   await t.test("what only a mirror knows is refused in words", async (t) => {
@@ -170,6 +182,7 @@ t.test("a farm and a light module on three nodes", { skip: testbedImpossible() ?
     t.same(lab.ran(n2), STOP);
     t.equal(lab.application(n2), undefined);
     await lab.comesTo("stopped on n2", { ...ALL_UP, n2: STOPPED });
+    t.same(await lab.probed("web"), ["200", "503", "200"], "a load balancer leaves it out");
     t.match(await lab.run(n2, "start", "web"), { status: 0, message: "n2 is UP: runs" });
     t.same(lab.ran(n2), START);
     t.match(await lab.run(n2, "restart", "web"), { status: 0 });

@@ -154,12 +154,14 @@ t.test("commands here, there and everywhere", async (t) => {
   t.equal(all.modules["db"]!.nodes["n1"]!.state, "ALONE");
   t.equal(all.modules["db"]!.nodes["n2"]!.state, "SECOND");
   const everywhere = await result(n1.api, "POST", "/modules/db/command", { command: "stop" }, { all: true });
-  t.equal(everywhere.status, 3, "n3 never joined");
-  t.match(everywhere.data, {
+  t.equal(everywhere.status, 0);
+  t.strictSame(everywhere.data, {
     n1: { status: 0, message: "db is STOP" },
     n2: { status: 0, message: "db is STOP" },
-    n3: { status: 3 },
   });
+  const shutdown = await result(n1.api, "POST", "/shutdown", undefined, { all: true });
+  t.equal(shutdown.status, 3, "n3, where db does not live, never joined");
+  t.match(shutdown.data, { n1: { status: 0 }, n2: { status: 0 }, n3: { status: 3 } });
   t.match(await result(n1.api, "GET", "/modules", undefined, { all: true }), {
     data: { n1: { data: [{ name: "db" }] } },
   });

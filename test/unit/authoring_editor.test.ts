@@ -35,8 +35,8 @@ t.teardown(() => rmSync(work, { recursive: true, force: true }));
 
 const ALL_TESTS = "all.test.ts";
 const EVERY_EXPORT = `import {
-  $, type CheckerContext, type CheckerResult, Command, CommandError, type CommandResult, defineChecker, defineHook, type HookCall,
-  type HookContext, log, retry, secret, secretFile, type Service, service, type ServiceOptions, type WaitOptions, waitFor,
+  $, adopt, type CheckerContext, type CheckerResult, Command, CommandError, type CommandResult, defineChecker, defineHook, type HookCall,
+  type HookContext, log, powershell, retry, secret, secretFile, type Service, service, type ServiceOptions, type WaitOptions, waitFor,
 } from "holdfast";
 import { readFileSync } from "node:fs";
 const checker = defineChecker(async ({ vars, signal }: CheckerContext): Promise<CheckerResult> =>
@@ -55,6 +55,7 @@ export default defineHook(async (context: HookContext) => {
   await waitFor.file("/run/a", { gone: true });
   await waitFor.process(/^postgres/);
   const parsed: unknown = await retry(async (attempt) => attempt > 1 ? await $\`echo 1\`.json() : null, { attempts: 2, delay: "1ms" });
+  adopt(Number(await powershell\`Get-Process -Name \${call.module}\`.text()));
   try { await $\`false\`; } catch (error) { if (error instanceof CommandError) log.error(error.exitCode, error.stderr); }
   log(result.exitCode, piped, parsed, secret("key"), secretFile("key"), readFileSync("/etc/hostname", "utf8"), checker);
   log.info(await Deno.readTextFile("/etc/hostname"), Deno.hostname(), process.pid);

@@ -48,4 +48,7 @@ t.test("it looks at once, then an interval after it last began to", async (t) =>
   judgement = looks(RHYTHM, judgement, 5003);
   judgement = judge(RHYTHM, judgement, { state: "down", detail: "refused" }, 5400);
   t.match(judgement, { next: 6003, detail: "refused" });
+  const patient = { ...RHYTHM, interval: 60_000, grace: 10_000 };
+  judgement = judge(patient, looks(patient, begin(patient, 0), 0), { state: "down", detail: "" }, 20);
+  t.match(judgement, { state: "init", next: 520 }, "soon again, as long as the grace lasts");
 });

@@ -7,9 +7,11 @@
 
 import { dlopen, FFIType } from "bun:ffi";
 import { readFileSync, writeFileSync, writeSync } from "node:fs";
-import { memfdCreate, setpriority } from "./libc.ts";
+import { memfdCreate, prctl, setpriority } from "./libc.ts";
 
 const { i32, u32, ptr } = FFIType;
+const PR_SET_PDEATHSIG = 1;
+const SIGKILL = 9;
 const SIGPIPE = 13;
 const SIGXFSZ = 25;
 const CLOSE_RANGE_CLOEXEC = 4;
@@ -39,6 +41,11 @@ export function giveBackPriority(): void {
 /** Moves this process into a cgroup (v2). Throws when it cannot: what runs outside it could not be fenced. */
 export function enterCgroup(path: string): void {
   writeFileSync(`${path}/cgroup.procs`, String(process.pid));
+}
+
+/** The kernel kills this process, whatever program it becomes, when the one that started it ends. See PR_SET_PDEATHSIG in prctl(2). */
+export function dieWithParent(): void {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 
 /** Standard input becomes /dev/null: nothing that a hook starts may wait for somebody to type. */

@@ -89,6 +89,7 @@ const symbols = {
   kill: { args: [i32, i32], returns: i32 },
   socket: { args: [i32, i32, i32], returns: i32 },
   bind: { args: [i32, address, u32], returns: i32 },
+  connect: { args: [i32, address, u32], returns: i32 },
   setsockopt: { args: [i32, i32, i32, address, u32], returns: i32 },
   syscall: { args: [i64, i64, i64, i64, i64, i64, i64], returns: i64 },
 } as const;
@@ -261,6 +262,7 @@ export const kill = (pid: number, signal: number): number => outcome(c.kill(pid,
 export const socket = (family: number, type: number, protocol: number): number =>
   outcome(c.socket(family, type, protocol));
 export const bind = (fd: number, to: number, length: number): number => outcome(c.bind(fd, to, length));
+export const connect = (fd: number, to: number, length: number): number => outcome(c.connect(fd, to, length));
 export const setsockopt = (fd: number, level: number, name: number, at: number, length: number): number =>
   outcome(c.setsockopt(fd, level, name, at, length));
 /** A call that the C library does not wrap. */

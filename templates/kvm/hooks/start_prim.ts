@@ -5,7 +5,6 @@ import { renameSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { $, adopt, defineHook, log } from "holdfast";
 import {
-  ask,
   define,
   definitionOf,
   destroy,
@@ -15,6 +14,7 @@ import {
   hasDefinition,
   isOurs,
   processOf,
+  start,
   stateOf,
 } from "../lib/guest.ts";
 
@@ -49,7 +49,7 @@ export default defineHook(async ({ module, vars }) => {
     checkDefinition(vars);
     if (isAlive) await destroy(vars);
     await define(vars, module);
-    await ask(vars, "start");
+    await start(vars);
   }
   // It is a child of libvirt's: fencing does not reach it unless it is named.
   adopt(await processOf(vars));

@@ -2,7 +2,7 @@
  * Shuts the guest down, as its power button does, and takes its definition away from this node. Forced, its plug is pulled.
  */
 import { defineHook, log, waitFor } from "holdfast";
-import { ask, destroy, exists, stateOf, undefine } from "../lib/guest.ts";
+import { destroy, exists, shutDown, stateOf, undefine } from "../lib/guest.ts";
 
 /** States in which a guest does not see its power button. */
 const DEAF = ["paused", "crashed", "pmsuspended"];
@@ -15,7 +15,7 @@ export default defineHook(async ({ vars, force }) => {
     if (!force) log.warning(`${vars.domain} is ${state} (${reason}): it cannot be shut down`);
     if (exists(state)) await destroy(vars);
   } else if (exists(state)) {
-    await ask(vars, "shutdown");
+    await shutDown(vars);
     const ended = async () => !exists((await stateOf(vars))?.state ?? "shut off");
     await waitFor(ended, { what: `${vars.domain} to shut down`, timeout: vars.shutdown!, interval: "500ms" });
   }

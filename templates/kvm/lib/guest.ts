@@ -32,6 +32,15 @@ export async function processOf({ domain }: Vars): Promise<number> {
   return Number(await $`cat /run/libvirt/qemu/${domain}.pid`.text());
 }
 
+/** Does the guest's process live, whatever libvirt says? */
+export async function lives(vars: Vars): Promise<boolean> {
+  const pid = await processOf(vars).catch(() => 0);
+  if (pid === 0) return false;
+  const named =
+    await $`grep --quiet --text --fixed-strings guest=${vars.domain}, /proc/${pid}/cmdline`.nothrow();
+  return named.exitCode === 0;
+}
+
 /** Was this module's hook the one to define the guest here? */
 export async function isOurs(vars: Vars, module: string): Promise<boolean> {
   const { exitCode, stdout } = await $`${virsh} metadata ${vars.domain} ${MARK} --config`.nothrow().quiet();
@@ -70,6 +79,8 @@ export function faultsOf(vars: Vars): { errors: string[]; warnings: string[] } {
     if (/<readonly\/>/.test(whole) || /device=['"](cdrom|floppy)/.test(attributes)) continue;
     const file = /<source\b[^>]*\bfile=['"]([^'"]+)/.exec(whole)?.[1];
     const cache = /<driver\b[^>]*\bcache=['"]([^'"]+)/.exec(whole)?.[1] ?? "default";
+    const other = /<source\b[^>]*\b(?:dev|pool)=['"]([^'"]+)/.exec(whole)?.[1];
+    if (other !== undefined) errors.push(`disk ${other} is not a file: it is not replicated`);
     if (file !== undefined && !inside(file)) errors.push(`disk ${file} is not in ${vars.directory}`);
     if (cache === "unsafe")
       errors.push(`disk ${file}: cache="unsafe" loses what the guest was told is on disk`);
@@ -93,15 +104,14 @@ export function faultsOf(vars: Vars): { errors: string[]; warnings: string[] } {
 /** Is the definition there? */
 export const hasDefinition = (vars: Vars) => existsSync(definitionOf(vars));
 
-/** Writes domain.xml from what libvirt knows, with the secrets in it. */
+/** What libvirt knows of it, with the secrets in it. */
 export const dump = (vars: Vars) => $`${virsh} dumpxml ${vars.domain} --inactive --security-info`.text();
 
-/** Asks the guest to do something, through libvirt. */
-export const ask = (vars: Vars, verb: "start" | "shutdown") =>
-  verb === "start"
-    ? // A state that was saved on this node belongs to older disks.
-      $`${virsh} start ${vars.domain} --force-boot`
-    : $`${virsh} shutdown ${vars.domain}`;
+/** Boots it. A state that was saved on this node belongs to older disks, and is dropped. */
+export const start = ({ domain }: Vars) => $`${virsh} start ${domain} --force-boot`;
+
+/** Presses its power button. */
+export const shutDown = ({ domain }: Vars) => $`${virsh} shutdown ${domain}`;
 
 /** Does libvirt answer? */
 export const answers = () => $`${virsh} version`.quiet();
