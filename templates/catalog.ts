@@ -127,7 +127,7 @@ const ROWS: readonly Row[] = [
       reloadByHand: "nginx -s reload",
       quit: "SIGQUIT",
     },
-    real: "nginx 1.22 of Debian 12: start, reload, stop, crash, a configuration with a fault",
+    real: "nginx 1.22 of Debian 12: start, reload, stop, crash, a configuration with a fault; two nodes behind a load balancer of one's own",
   },
   {
     name: "apache",
