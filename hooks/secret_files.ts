@@ -4,11 +4,11 @@
 import {
   accessSync,
   constants,
+  lstatSync,
   mkdirSync,
   readdirSync,
   rmSync,
   statfsSync,
-  statSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -39,11 +39,11 @@ export function placeInMemory(): string {
   );
 }
 
-/** Makes a directory in memory, for its owner alone; harmless when it is there. Throws when it is another user's. */
+/** Makes a directory in memory, for its owner alone; harmless when it is there. Throws when it is another user's, or only leads to one. */
 export function makePrivately(directory: string): void {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const { uid, mode } = statSync(directory);
-  if (uid !== process.getuid?.() || (mode & 0o077) !== 0)
+  const found = lstatSync(directory);
+  if (!found.isDirectory() || found.uid !== process.getuid?.() || (found.mode & 0o077) !== 0)
     throw new Error(`${directory} is not this user's alone: remove it`);
 }
 

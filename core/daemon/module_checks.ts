@@ -43,6 +43,8 @@ export interface ModuleChecksParts {
 const EVERY = "*";
 /** Whoever sets a resource by hand. */
 const BY_HAND = /^custom\.[A-Za-z][A-Za-z0-9_-]{0,31}$/;
+/** So many resources may be set by hand: every heartbeat names them all, and must not become too large to be sent. */
+const MOST_BY_HAND = 100;
 
 /** See the top of the file. */
 export class ModuleChecks {
@@ -130,6 +132,12 @@ export class ModuleChecks {
       return {
         status: 1,
         message: `a checker sets ${resource}: holdfast checker ${facts.name} off ${resource}, then set it`,
+      };
+    const isNew = resources.all[resource] === undefined;
+    if (isNew && Object.keys(resources.all).filter((known) => BY_HAND.test(known)).length >= MOST_BY_HAND)
+      return {
+        status: 2,
+        message: `${resource} cannot be set: ${facts.name} has ${MOST_BY_HAND} resources custom.NAME already, and they go when the daemon restarts`,
       };
     resources.note(resource, state, "set by hand");
     return { status: 0, message: `${resource} is ${state} on ${cluster.node}` };

@@ -58,6 +58,8 @@ export class NodeSecrets implements SecretCommands {
   readonly #fetching = new Map<string, Promise<void>>();
   /** By node: what it held, by its digest, when all that is newer was fetched. */
   readonly #seen = new Map<string, string>();
+  /** How often a module came back whose secrets are to come back too. */
+  #recalls = 0;
   /** By node: when to try again, and why it did not come. */
   readonly #failed = new Map<string, { until: number; why: string }>();
   readonly #waiting = new Set<() => void>();
@@ -76,9 +78,11 @@ export class NodeSecrets implements SecretCommands {
   onBeat(from: string, digest: string | undefined): void {
     if (digest === undefined || digest === this.#store.digest() || digest === this.#seen.get(from)) return;
     if (this.#fetching.has(from) || performance.now() < (this.#failed.get(from)?.until ?? 0)) return;
+    const recalls = this.#recalls;
     this.#fetch(from).then(
       () => {
-        this.#seen.set(from, digest);
+        // What came before a module was recalled left out that module's secrets.
+        if (recalls === this.#recalls) this.#seen.set(from, digest);
         this.#failed.delete(from);
       },
       (error: unknown) => {
@@ -179,7 +183,9 @@ export class NodeSecrets implements SecretCommands {
   /** The module is here (again): what other nodes hold for it comes back. */
   async recall(module: string): Promise<void> {
     try {
-      if (await this.#store.recall(module)) this.#seen.clear();
+      if (!(await this.#store.recall(module))) return;
+      this.#recalls++;
+      this.#seen.clear();
     } catch (error) {
       const { message } = error as Error;
       this.parts.journal(module).line("error", `its secrets do not come from other nodes: ${message}`);

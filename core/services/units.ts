@@ -35,6 +35,7 @@ async function systemctl(args: readonly string[], signal?: AbortSignal): Promise
     stderr: "pipe",
     env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LANG: "C.UTF-8" },
     timeout: ANSWER_MS,
+    killSignal: "SIGKILL",
     ...(signal ? { signal } : {}),
   });
   const [text, trouble, status] = await Promise.all([

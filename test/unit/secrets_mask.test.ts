@@ -1,5 +1,5 @@
 /** Secrets in what hooks print become stars, however the text is cut into pieces; and the file that it was printed to forgets it. */
-import { appendFileSync, chmodSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { appendFileSync, chmodSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
@@ -123,6 +123,10 @@ t.test("in memory, what was read is erased, and nothing printed meanwhile is los
   chmodSync(directory, 0o755);
   t.throws(() => makePrivately(directory), /is not this user's alone/);
   chmodSync(directory, 0o700);
+  const leading = `${directory}-link`;
+  symlinkSync(directory, leading);
+  t.teardown(() => rmSync(leading));
+  t.throws(() => makePrivately(leading), /is not this user's alone/, "what only leads to it");
   const path = join(directory, "db.log");
   const lines: string[] = [];
   const follower = new OutputFollower(path, (line) => lines.push(line), true);
