@@ -43,7 +43,7 @@ const ROWS: readonly Row[] = [
     summary: "any application: a service's name, or how it starts and stops",
     parts: ["mirror", "shared/mirror"],
     real: "as it stands, in the tests of the engine on Linux",
-    standIn: "on Windows",
+    standIn: "on Windows, where this version does not run yet",
   },
   {
     name: "farm",
@@ -53,7 +53,7 @@ const ROWS: readonly Row[] = [
     parts: ["farm", "shared/starts_both", "shared/farm"],
     words: { kind: "farm" },
     standIn:
-      "its hooks do nothing until you fill them in, and their own test runs them; nothing of it on Windows",
+      "its hooks do nothing until you fill them in, and their own test runs them; nothing of it on Windows, where this version does not run yet",
   },
   {
     name: "light",
@@ -63,7 +63,7 @@ const ROWS: readonly Row[] = [
     parts: ["light", "shared/starts_both", "shared/light"],
     words: { kind: "light" },
     standIn:
-      "its hooks do nothing until you fill them in, and their own test runs them; nothing of it on Windows",
+      "its hooks do nothing until you fill them in, and their own test runs them; nothing of it on Windows, where this version does not run yet",
   },
   {
     name: "postgresql",
@@ -160,7 +160,7 @@ const ROWS: readonly Row[] = [
     summary: "IIS on every node",
     parts: ["iis", "shared/farm"],
     standIn:
-      "its hooks have met recorded stand-ins of appcmd.exe and PowerShell, which answer as their manuals say, and no Windows",
+      "its hooks have met recorded stand-ins of appcmd.exe and PowerShell, which answer as their manuals say, and no Windows, where this version does not run yet",
   },
   {
     name: "kvm",
@@ -178,7 +178,7 @@ const ROWS: readonly Row[] = [
     summary: "a virtual machine of Hyper-V, its disks replicated",
     parts: ["hyperv", "shared/mirror"],
     standIn:
-      "its hooks have met a recorded stand-in of Hyper-V's cmdlets, which answers as their pages say, and no Windows, where Holdfast does not replicate yet",
+      "its hooks have met a recorded stand-in of Hyper-V's cmdlets, which answers as their pages say, and no Windows, where this version does not run yet",
   },
   {
     name: "docker",
