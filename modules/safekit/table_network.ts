@@ -95,12 +95,12 @@ export const NETWORK_ROWS: Readonly<Record<string, ElementRow>> = {
         cases: {
           "30000ms": {
             verdict: "approximated",
-            say: "SafeKit's default of 30 s is left out: Holdfast's own (1s with a recording witness, 3s without) finds a dead node sooner",
+            say: "SafeKit's default of 30 s is left out: Holdfast's own (3s) finds a dead node sooner",
           },
           "30s": {
             verdict: "translated",
             to: "heartbeat.timeout",
-            say: "long: Holdfast's default is 1s with a recording witness, 3s without",
+            say: "long: Holdfast's default is 3s",
           },
         },
       },
