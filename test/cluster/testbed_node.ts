@@ -71,12 +71,19 @@ export class Node extends Host {
 
   /** Starts the daemon and waits until its command socket answers. */
   async startDaemon(env: Record<string, string> = {}): Promise<MachineProcess> {
+    const socket = `${this.varDir}/run/api.sock`;
+    // One that was just killed accepts connections until the kernel has buried it, and the next would find it there.
+    await until(
+      `the former daemon of ${this.name} has ended`,
+      async () => !(await connects(this.on.path(socket))),
+      5000,
+      5,
+    );
     // In a session of its own, as a service manager starts it.
     const daemon = await this.spawn(["setsid", this.bed.binary, "daemon", "--var", this.varDir], {
       log: this.daemonLog,
       env,
     });
-    const socket = `${this.varDir}/run/api.sock`;
     let ended = false;
     void daemon.exited.then(() => (ended = true));
     try {

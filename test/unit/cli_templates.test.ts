@@ -64,7 +64,7 @@ t.test("one name is enough where there is a list of names", async (t) => {
   const yaml = (...settings: string[]) => instantiate(farm, settings.map(parseSetting))["module.yaml"]!;
   t.match(yaml("services=nginx"), /^services: \[ ?nginx ?\] # services of the system/m);
   t.match(yaml("services=[nginx, redis]"), /^services: \[ ?nginx, redis ?\]/m);
-  t.throws(() => yaml("virtualIps=10.0.0.1/24"), /holds a list or a mapping/);
+  t.throws(() => yaml("timeouts=5m"), /holds a list or a mapping/);
 });
 
 t.test("a row that does not fit its parts is refused", async (t) => {
