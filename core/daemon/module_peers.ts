@@ -105,6 +105,14 @@ export class ModulePeers {
     return hears;
   }
 
+  /** Why the module cannot go on with these lans alone, or "": who is heard on others only would be taken for dead. */
+  refusal(lans: readonly string[]): string {
+    const heard = Object.keys(this.hears());
+    if (heard.length === 0 || lans.some((lan) => heard.includes(lan))) return "";
+    const names = this.nodes.map(({ name }) => name).join(", ");
+    return `heartbeat.lans: ${names} would be taken for dead, heard on ${heard.join(", ")} only`;
+  }
+
   /** `heartbeat.LAN` and its state; `heartbeat.LAN.NODE` where there may be several. */
   resources(several: boolean): ReturnType<PeerWatch["resources"]> {
     const of = (peer: string) => (resource: ReturnType<PeerWatch["resources"]>[number]) =>

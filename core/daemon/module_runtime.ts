@@ -5,53 +5,31 @@ import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Commit } from "../../modules/history/history.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
-import type { StatusOf } from "../checks/probes/module.ts";
-import type { Cluster, ClusterNode } from "../cluster/cluster.ts";
-import type { Command, DurableRecord, ModuleState, PeerView } from "../failover/types.ts";
-import type { ReplicationCounters, VerifyResult } from "../filesystem/control.ts";
-import type { VirtualIp } from "../network/virtual_ip.ts";
-import { type Adopted, adopt } from "./adoption.ts";
+import type { ClusterNode } from "../cluster/cluster.ts";
+import type { Command, DurableRecord, PeerView } from "../failover/types.ts";
+import type { ReplicationCounters } from "../filesystem/control.ts";
 import { dissolve, processGroup } from "./cgroup.ts";
 import type { CommandResult, NodeStatus } from "./engine.ts";
 import { decisionSettings, failoverConfig } from "./failover_config.ts";
-import type { GuardianLink, Welcome } from "./guardian_link.ts";
 import { FENCE_BEGINS } from "./guardian_protocol.ts";
 import { rhythmOf, timeoutsOf } from "./heartbeat_timing.ts";
 import { Journal } from "./journal.ts";
-import { Lease } from "./lease.ts";
 import { ModuleChecks } from "./module_checks.ts";
 import { ModuleExecutor, replicationOf } from "./module_executor.ts";
 import type { ModuleFacts } from "./module_facts.ts";
+import { ModuleOpening } from "./module_opening.ts";
 import { ModulePeers } from "./module_peers.ts";
 import { ModuleResources } from "./module_resources.ts";
+import { ModuleRight } from "./module_right.ts";
 import { type Hold, ModuleWord } from "./module_word.ts";
-import type { NodeSecrets } from "./node_secrets.ts";
+import type { NodeParts } from "./node_parts.ts";
 import { RecordFile } from "./record.ts";
 import type { Replacement } from "./replacement.ts";
 import { ReplicationLink } from "./replication_link.ts";
 import { ReplicationReports } from "./replication_reports.ts";
 import { Supervisor } from "./supervisor.ts";
-import { verdictOf } from "./verdict.ts";
+import { verify } from "./verdict.ts";
 import { VirtualAddresses } from "./virtual_addresses.ts";
-
-/** What all modules of a node share. */
-export interface NodeParts {
-  varDir: string;
-  cluster: Cluster;
-  guardian: GuardianLink;
-  /** What the guardian had kept when this daemon came. */
-  welcome: Welcome;
-  /** This start of the daemon, hex. */
-  incarnation: string;
-  network: VirtualIp;
-  /** Tell the peers soon. */
-  publish(): void;
-  /** Nodes whose heartbeats are heard now. */
-  heard(): ReadonlySet<string>;
-  /** How a module is, by node; null where this node has no such module. */
-  statusOf: StatusOf;
-  secrets: Pick<NodeSecrets, "lack" | "values">;
-}
 
 /** Who wants to know how a module is. */
 export interface RuntimeListener {
@@ -61,9 +39,6 @@ export interface RuntimeListener {
   peerLost(peer: string): void;
 }
 
-/** States in which a node is the one, or one of those, that clients are for. */
-const SERVING: ReadonlySet<ModuleState> = new Set(["PRIM", "ALONE", "UP"]);
-
 /** A module of this node. */
 export class ModuleRuntime {
   readonly link = new ReplicationLink();
@@ -71,25 +46,23 @@ export class ModuleRuntime {
   readonly #recordFile: RecordFile;
   readonly #supervisor: Supervisor;
   readonly #executor: ModuleExecutor;
-  readonly #resources: ModuleResources;
-  readonly #checks: ModuleChecks;
+  /** What was found, and what it was before. */
+  readonly resources: ModuleResources;
+  /** Switches checkers of this node on or off. */
+  readonly checks: ModuleChecks;
   readonly #replication: ReplicationReports;
   readonly #word: ModuleWord;
   /** Until then the core knows nothing, and nothing is told to the peer: a blank view would look like a lost copy. */
   booted = false;
   readonly peers: ModulePeers;
   readonly #addresses: VirtualAddresses;
-  readonly #lease = new Lease(() => this.#timeouts.promised);
+  readonly #right: ModuleRight;
+  readonly #opening: ModuleOpening;
   readonly #peer: ClusterNode | null;
   /** The nodes that work with the same revision as this one; none where this node is not one of the module's. */
   readonly partners: readonly string[];
   #definition: ModuleDefinition;
   #revision: Commit;
-  /** The record, as found at the start, until the core has it. */
-  #found: { record: DurableRecord; adopted: Adopted | null } | null = null;
-  /** Resolves when it is known what survived. */
-  readonly opened: Promise<void>;
-  readonly #nowOpened: () => void;
 
   constructor(
     private readonly parts: NodeParts,
@@ -100,9 +73,6 @@ export class ModuleRuntime {
   ) {
     this.#definition = definition;
     this.#revision = revision;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.opened = promise;
-    this.#nowOpened = resolve;
     const { varDir, cluster, guardian, secrets } = parts;
     const { config, name } = definition;
     const logDir = join(varDir, "log", name);
@@ -132,35 +102,49 @@ export class ModuleRuntime {
       secrets,
       tellCopy: (word) => this.#supervisor.tell({ type: "copy", word }),
       publish: () => this.#changed(),
-      check: (scope) => this.#checks.look(scope),
+      check: (scope) => this.checks.look(scope),
     });
     this.#supervisor = new Supervisor(
       failoverConfig(definition, cluster.node, this.peer),
       parts.incarnation,
       this.#executor,
       this.journal,
-      () => parts.guardian.isAwake(),
+      () => guardian.isAwake(),
     );
+    this.#right = new ModuleRight(name, this.#supervisor, guardian, () => this.#timeouts.promised);
     this.peers = this.#watchPeers(others);
-    this.#resources = new ModuleResources(this.journal, (resource, state, detail) => {
+    this.resources = new ModuleResources(this.journal, (resource, state, detail) => {
       this.#supervisor.tell({ type: "resource", name: resource, state, detail });
       parts.publish();
     });
-    this.#checks = new ModuleChecks({
+    this.checks = new ModuleChecks({
       varDir,
       cluster,
       facts,
       journal: this.journal,
-      resources: this.#resources,
+      resources: this.resources,
       definition: () => this.#definition,
       statusOf: parts.statusOf,
       state: () => this.#supervisor.status().state,
       secrets: () => this.#executor.output.secrets(),
     });
     this.#replication = this.#reports();
+    this.#opening = new ModuleOpening({
+      facts,
+      welcome: parts.welcome,
+      guardian,
+      record: this.#recordFile,
+      executor: this.#executor,
+      addresses: this.#addresses,
+      peers: this.peers,
+      replication: this.#replication,
+      journal: this.journal,
+      definition: () => this.#definition,
+      replacement: () => this.#replacement(),
+    });
     this.#word = new ModuleWord({
       supervisor: this.#supervisor,
-      resources: this.#resources,
+      resources: this.resources,
       replication: this.#replication,
       peers: this.peers,
       peer: this.peer,
@@ -203,7 +187,7 @@ export class ModuleRuntime {
     this.#definition = definition;
     this.#revision = revision;
     this.#supervisor.reconfigure(decisionSettings(definition.config));
-    this.#checks.reconfigure();
+    this.checks.reconfigure();
     // What is decided by these settings is decided anew.
     if (this.booted) this.#supervisor.tell({ type: "timer", name: "reconfigured" });
     this.#retime();
@@ -230,17 +214,9 @@ export class ModuleRuntime {
 
   /** Why the module could not go on with this definition while it runs, or "". */
   refusal({ config }: ModuleDefinition): string {
-    const { state } = this.#supervisor.status();
-    const lans = config.heartbeat.lans;
-    const heard = Object.keys(this.peers.hears());
-    if (
-      state === "STOP" ||
-      lans === undefined ||
-      heard.length === 0 ||
-      lans.some((lan) => heard.includes(lan))
-    )
-      return "";
-    return `heartbeat.lans: ${this.partners.join(", ")} would be taken for dead, heard on ${heard.join(", ")} only`;
+    const { lans } = config.heartbeat;
+    if (lans === undefined || this.#supervisor.status().state === "STOP") return "";
+    return this.peers.refusal(lans);
   }
 
   /** The nodes that this module lives on. */
@@ -286,40 +262,25 @@ export class ModuleRuntime {
 
   /** Reads what survived, and adopts what still runs or clears it away. Returns whether the module is to start now, as after a boot. */
   async open(): Promise<boolean> {
-    const record = await this.#recordFile.read();
-    this.#executor.output.follow();
-    // Services that run, of a module that did not, are nobody's earlier life.
-    if (record.running) await this.#lookAtServices();
-    const adopted = await this.#adopt(record);
-    if (!adopted) await this.#clearAway();
-    // What the guardian had kept is of one life only: this module may be loaded anew.
-    delete this.parts.welcome.settled[this.definition.name];
-    const setting = this.facts.boot ?? this.definition.config.boot;
-    if (!adopted) await this.#executor.lookAtCopy();
-    this.#found = { record, adopted };
-    this.#nowOpened();
-    return adopted === null && (setting === "always" || (setting === "auto" && record.running));
+    return await this.#opening.open();
   }
 
-  /** A systemd that does not answer is no reason not to look at what runs: the start says it again. */
-  async #lookAtServices(): Promise<void> {
-    try {
-      await this.#executor.lookAtServices();
-    } catch (error) {
-      this.journal.line("warning", `services: ${(error as Error).message}`);
-    }
+  /** Resolves when it is known what survived. */
+  get opened(): Promise<void> {
+    return this.#opening.done;
   }
 
   /** Nothing of it runs: until the core has begun, since nothing was found that did. */
   get isAtRest(): boolean {
-    return this.#found ? this.#found.adopted === null : this.#supervisor.status().state === "STOP";
+    const { found } = this.#opening;
+    return found ? found.adopted === null : this.#supervisor.status().state === "STOP";
   }
 
   /** Starts the core, and with `start` the module. Until then the peer is told nothing. */
   begin(start: boolean): void {
-    if (this.#found === null || !this.isHere) return;
-    const { record, adopted } = this.#found;
-    this.#found = null;
+    const found = this.isHere ? this.#opening.take() : null;
+    if (found === null) return;
+    const { record, adopted } = found;
     this.booted = true;
     this.#supervisor.tell({
       type: "boot",
@@ -328,48 +289,12 @@ export class ModuleRuntime {
       incarnation: this.parts.incarnation,
       ...(adopted ? { adopt: adopted } : {}),
     });
-    this.#checks.begin();
-  }
-
-  /** What still runs goes on; null: nothing of it can be used. */
-  async #adopt({ generations }: DurableRecord): Promise<Adopted | null> {
-    const replicates = replicationOf(this.definition) !== null;
-    const warn = (text: string) => this.journal.line("warning", text);
-    const found = await adopt(
-      this.parts.welcome,
-      replicates,
-      { ...this.#replacement(), generations: () => generations },
-      warn,
-    );
-    if (found === null) return null;
-    const { state, inSync, tookOver } = found;
-    // Whether the peer can be asked must be known first.
-    if (tookOver) this.peers.onceContactKnown(() => this.#replication.streamEnded());
-    this.journal.line("event", `The daemon is back: ${state} goes on, nothing was restarted`);
-    if (state !== "SECOND") {
-      this.#executor.arm();
-      void this.#addresses.adopt();
-    }
-    return { state, inSync };
-  }
-
-  /** Nothing of an earlier life may run beside the new one. */
-  async #clearAway(): Promise<void> {
-    this.#executor.arm();
-    const { ok, detail } = await this.parts.guardian.fence(this.definition.name);
-    if (!ok) this.journal.line("warning", `what was left of an earlier run: ${detail}`);
-    this.#addresses.down();
+    this.checks.begin();
   }
 
   /** Something that people or the peer can see has changed. */
   #changed(): void {
-    const { state, readiness } = this.#supervisor.status();
-    const { guardian } = this.parts;
-    this.#lease.follow(SERVING.has(state));
-    guardian.settled(this.definition.name, readiness === "Ready" ? state : null);
-    // At rest there is nothing that a late daemon could endanger.
-    if (readiness === "NotReady" && (state === "STOP" || state === "WAIT"))
-      guardian.disarm(this.definition.name);
+    this.#right.follow();
     this.parts.publish();
     this.listener.changed();
   }
@@ -393,7 +318,7 @@ export class ModuleRuntime {
       this.journal.line("error", "the replication process did not run for 5 s: killed");
     if (!this.#heedsOthers) return;
     for (const { name, state, detail } of this.peers.resources(this.#peer === null))
-      this.#resources.note(name, state, detail);
+      this.resources.note(name, state, detail);
   }
 
   /** What the peers are told of this module. */
@@ -403,14 +328,13 @@ export class ModuleRuntime {
 
   /** Once a beat: this node may be heard for a while longer, if it still may; the kernel's deadline for the virtual addresses moves on. */
   renew(): void {
-    this.#lease.renew();
+    this.#right.renew();
     this.#addresses.hold();
   }
 
   /** May clients be sent here, this instant? A daemon that slept past its lease says no until the core has decided anew. */
   get serves(): boolean {
-    const { state, readiness } = this.#supervisor.status();
-    return readiness === "Ready" && SERVING.has(state) && this.#lease.isHeld;
+    return this.#right.serves;
   }
 
   /** The TCP port on which load balancers ask that; null where nobody does. */
@@ -448,32 +372,14 @@ export class ModuleRuntime {
     return await this.#supervisor.command(command, "human", cause);
   }
 
-  /** Switches checkers of this node on or off. */
-  get checks(): ModuleChecks {
-    return this.#checks;
-  }
-
-  /** What was found, and what it was before. */
-  get resources(): ModuleResources {
-    return this.#resources;
-  }
-
   when(settled: () => boolean, timeoutMs: number): Promise<boolean> {
     return this.#supervisor.when(settled, timeoutMs);
   }
 
   /** Compares both copies while the application runs. */
   async verify(): Promise<CommandResult> {
-    const { name, config } = this.definition;
-    const kind = config.kind === "mirror" ? "" : ` is a ${config.kind}: it`;
-    if (!replicationOf(this.definition)) return { status: 2, message: `${name}${kind} replicates nothing` };
-    const { state } = this.#supervisor.status();
-    if (state !== "PRIM")
-      return { status: 1, message: `${name} is ${state} here: verify runs on PRIM, with SECOND connected` };
-    const { ok, detail, result } = await this.link.request({ op: "verify" });
-    if (!ok) return { status: 1, message: detail };
     const nodes = { primary: this.parts.cluster.node, secondary: this.#peer?.name ?? "the secondary" };
-    return verdictOf(name, result as VerifyResult, nodes);
+    return await verify(this.definition, this.#supervisor.status().state, this.link, nodes);
   }
 
   /** It was stopped only because the node stops: `boot: auto` starts it again. */
@@ -483,7 +389,7 @@ export class ModuleRuntime {
 
   /** The module leaves this node's memory; what it runs must have been stopped before. */
   async dispose(): Promise<void> {
-    this.#checks.close();
+    this.checks.close();
     this.#supervisor.dispose();
     this.#executor.output.stop();
     this.link.removeAllListeners();

@@ -1,21 +1,9 @@
 /**
  * The node as its API sees it: finds the module, refuses what makes no sense, and says what a command did.
  */
-import { existsSync } from "node:fs";
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { ClusterNames } from "../../modules/cross_checks.ts";
-import {
-  ACTIVE,
-  type Commit,
-  pruneRevisions,
-  Repository,
-  revisionDirectory,
-} from "../../modules/history/history.ts";
-import { loadModule, type ModuleDefinition } from "../../modules/load.ts";
 import type { Cluster } from "../cluster/cluster.ts";
 import type { ModuleState } from "../failover/types.ts";
-import { manageServices } from "../services/units.ts";
 import type {
   CommandResult,
   Engine,
@@ -28,11 +16,12 @@ import type {
 import { explainDecisions } from "./explain.ts";
 import { handOver } from "./handover.ts";
 import { Journal } from "./journal.ts";
-import { factsOf, type ModuleFacts, moduleFacts, writeModuleFacts } from "./module_facts.ts";
+import { LoadedModules } from "./loaded_modules.ts";
+import { writeModuleFacts } from "./module_facts.ts";
 import { resourcesText } from "./module_resources.ts";
-import { ModuleRuntime, type NodeParts } from "./module_runtime.ts";
+import { ModuleRuntime } from "./module_runtime.ts";
+import type { NodeParts } from "./node_parts.ts";
 import { NodeSecrets } from "./node_secrets.ts";
-import { noteRemoved } from "./removed_modules.ts";
 import { RevisionStore } from "./revision_store.ts";
 import { short } from "./revision_switch.ts";
 import { Revisions } from "./revisions.ts";
@@ -50,6 +39,7 @@ export class NodeEngine implements Engine {
   readonly secrets: NodeSecrets;
   private readonly parts: NodeParts;
   readonly #gate: SecretGate;
+  readonly #loaded: LoadedModules;
 
   /** `modulesByName` is shared with the heartbeats. */
   constructor(
@@ -68,25 +58,27 @@ export class NodeEngine implements Engine {
     });
     this.#gate = new SecretGate(this.secrets);
     this.parts = { ...parts, secrets: this.secrets };
-    this.#store = new RevisionStore(parts.varDir, () => this.#names);
+    const names = { nodes: Object.keys(cluster.nodes), lans: cluster.lans };
+    this.#store = new RevisionStore(varDir, () => names);
     this.revisions = new Revisions({
-      varDir: parts.varDir,
-      cluster: parts.cluster,
+      varDir,
+      cluster,
       modules: modulesByName,
       store: this.#store,
       journal: this.#nodeJournal,
-      load: (facts, definition, revision, boot) => this.#load(facts, definition, revision, boot),
-      publish: () => parts.publish(),
+      load: (facts, definition, revision, boot) => this.#loaded.load(facts, definition, revision, boot),
+      publish,
     });
-  }
-
-  /** The names that a module's configuration may use. */
-  get #names(): ClusterNames {
-    return { nodes: this.#nodeNames, lans: this.#cluster.lans };
-  }
-
-  get #nodeNames(): string[] {
-    return Object.keys(this.#cluster.nodes);
+    this.#loaded = new LoadedModules({
+      node: this.parts,
+      names,
+      modules: modulesByName,
+      store: this.#store,
+      revisions: this.revisions,
+      secrets: this.secrets,
+      gate: this.#gate,
+      journal: this.#nodeJournal,
+    });
   }
 
   get #cluster(): Cluster {
@@ -95,73 +87,7 @@ export class NodeEngine implements Engine {
 
   /** Loads every module that this node has, and starts those that boot. */
   async loadAll(): Promise<void> {
-    for (const facts of moduleFacts(this.parts.varDir)) {
-      try {
-        const { commit, definition } = await this.#active(facts.name);
-        await this.#load(facts, definition, commit, true);
-        if (this.modulesByName.get(facts.name)!.isAtRest)
-          pruneRevisions(this.parts.varDir, facts.name, [commit]);
-      } catch (error) {
-        this.#nodeJournal.line("error", `module ${facts.name} was not loaded: ${(error as Error).message}`);
-      }
-    }
-  }
-
-  /** The revision that works here. Throws where there is none that can be used. */
-  async #active(name: string): Promise<{ commit: Commit; definition: ModuleDefinition }> {
-    const { varDir } = this.parts;
-    const commit = await Repository.at(this.#moduleDir(name))?.find(ACTIVE);
-    if (!commit) throw new Error(`${this.#moduleDir(name)} holds no revision of it: apply it again`);
-    const directory = revisionDirectory(varDir, name, commit);
-    // Its files are kept; where somebody removed them, they are laid down again.
-    if (existsSync(directory)) return { commit, definition: loadModule(directory, this.#names, name) };
-    const found = await this.#store.active(name);
-    if (found === null) throw new Error(`${this.#moduleDir(name)} holds no revision of it: apply it again`);
-    return found;
-  }
-
-  /** Puts a module in place of what was there. With `boot` it starts if it did before, once its peer has the same revision. */
-  async #load(
-    facts: ModuleFacts,
-    definition: ModuleDefinition,
-    revision: Commit,
-    boot: boolean,
-  ): Promise<string> {
-    const { name } = facts;
-    await this.modulesByName.get(name)?.dispose();
-    const runtime = new ModuleRuntime(this.parts, definition, facts, revision, {
-      changed: () => this.revisions.onState(name),
-      peerLost: (peer) => this.revisions.onPeerLost(name, peer),
-    });
-    this.modulesByName.set(name, runtime);
-    const services = await this.#manageServices(runtime, runtime.isHere ? definition.config.services : []);
-    await this.secrets.recall(name);
-    const starts = await runtime.open();
-    if (!boot || !starts) {
-      runtime.begin(false);
-      return services;
-    }
-    const isCurrent = (): boolean => this.modulesByName.get(name) === runtime;
-    void this.revisions.whenAgreed(runtime).then(() => this.#gate.start(runtime, isCurrent));
-    return services;
-  }
-
-  /** Keeps the machine's services in the module's hands, or gives them back. Returns what was done, in words. */
-  async #manageServices({ definition, journal }: ModuleRuntime, names: readonly string[]): Promise<string> {
-    const owner = { module: definition.name, varDir: this.parts.varDir };
-    try {
-      const said = await manageServices(owner, names);
-      for (const sentence of said) journal.line("event", sentence);
-      return said.join("; ");
-    } catch (error) {
-      const sentence = `services: ${(error as Error).message}`;
-      journal.line("error", sentence);
-      return sentence;
-    }
-  }
-
-  #moduleDir(name: string): string {
-    return join(this.parts.varDir, "modules", name);
+    await this.#loaded.loadAll();
   }
 
   #find(name: string): ModuleRuntime | CommandResult {
@@ -343,7 +269,7 @@ export class NodeEngine implements Engine {
     commit: string,
     options: { dryRun: boolean; by: string },
   ): Promise<CommandResult> {
-    const number = this.#numberOf(name);
+    const number = this.#loaded.numberOf(name);
     if (number > MOST_MODULES)
       return { status: 2, message: `a cluster has ${MOST_MODULES} modules at most; remove one first` };
     const { revisions, parts } = this;
@@ -390,14 +316,6 @@ export class NodeEngine implements Engine {
     return { status: 0, message: "", data: { commit, number: facts.number, pack } };
   }
 
-  /** A module keeps its number for life; a new one takes the lowest that is free. */
-  #numberOf(name: string): number {
-    const known = (this.modulesByName.get(name)?.facts ?? factsOf(this.parts.varDir, name))?.number;
-    if (known) return known;
-    const taken = new Set([...this.modulesByName.values()].map(({ facts }) => facts.number));
-    for (let number = 1; ; number++) if (!taken.has(number)) return number;
-  }
-
   async removeModule(name: string): Promise<CommandResult> {
     const runtime = this.#find(name);
     if (!(runtime instanceof ModuleRuntime)) return runtime;
@@ -406,14 +324,7 @@ export class NodeEngine implements Engine {
         status: 1,
         message: `${name} is ${runtime.status().state}: stop it first (holdfast stop ${name} --all)`,
       };
-    const services = await this.#manageServices(runtime, []);
-    await noteRemoved(this.parts.varDir, name, runtime.revision);
-    await this.secrets.forget(name);
-    this.revisions.leaveStopped(name);
-    await runtime.dispose();
-    this.modulesByName.delete(name);
-    await rm(this.#moduleDir(name), { recursive: true, force: true });
-    await rm(join(this.parts.varDir, "state", name), { recursive: true, force: true });
+    const services = await this.#loaded.remove(runtime);
     return {
       status: 0,
       message: `${name} is removed from ${this.#cluster.node}, with its secrets; its data and its log stay where they are${services && `; ${services}`}`,

@@ -1,6 +1,26 @@
-/** What `holdfast verify` found, in words, and as data for programs. */
+/** `holdfast verify`: where both copies can be compared, and what was found, in words, and as data for programs. */
+import type { ModuleDefinition } from "../../modules/load.ts";
+import type { ModuleState } from "../failover/types.ts";
 import type { VerifyResult } from "../filesystem/control.ts";
 import type { CommandResult } from "./engine.ts";
+import { replicationOf } from "./module_executor.ts";
+import type { ReplicationLink } from "./replication_link.ts";
+
+/** Has the replication process compare both copies while the application runs. `state`: the module's on this node; `nodes`: their names. */
+export async function verify(
+  definition: ModuleDefinition,
+  state: ModuleState,
+  link: ReplicationLink,
+  nodes: Readonly<Record<"primary" | "secondary", string>>,
+): Promise<CommandResult> {
+  const { name, config } = definition;
+  const kind = config.kind === "mirror" ? "" : ` is a ${config.kind}: it`;
+  if (!replicationOf(definition)) return { status: 2, message: `${name}${kind} replicates nothing` };
+  if (state !== "PRIM")
+    return { status: 1, message: `${name} is ${state} here: verify runs on PRIM, with SECOND connected` };
+  const { ok, detail, result } = await link.request({ op: "verify" });
+  return ok ? verdictOf(name, result as VerifyResult, nodes) : { status: 1, message: detail };
+}
 
 /** Status 0: equal; 4: not, or not all of it could be compared. `nodes`: their names. */
 export function verdictOf(

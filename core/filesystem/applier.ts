@@ -54,17 +54,10 @@ import {
   ATTR_SIZE,
   ATTR_UID,
 } from "../replication/replicator.ts";
+import { descriptorPath, emptyPath, kernelName, modeOf, openObject } from "./object_access.ts";
 import { scratch as attributes, STAT, STX_GID, STX_MODE, STX_UID } from "./places.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";
-import {
-  descriptorPath,
-  emptyPath,
-  kernelName,
-  modeOf,
-  openObject,
-  type ReplicaObject,
-  type ReplicaObjects,
-} from "./replica_objects.ts";
+import type { ReplicaObject, ReplicaObjects } from "./replica_objects.ts";
 
 const UNCHANGED = 0xffffffff;
 const TARGET_ROOM = 4096;

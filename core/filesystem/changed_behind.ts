@@ -24,9 +24,9 @@ import type { Host } from "./host.ts";
 import { PRIVATE_NAME } from "./identity.ts";
 import type { KnownPlaces } from "./known_places.ts";
 import type { MarksStore } from "./marks_store.ts";
+import { kernelName } from "./object_access.ts";
 import { emptyString, STAT, STX_INO, STX_MODE, scratch, statAddress } from "./places.ts";
 import { monotonic } from "./poll_loop.ts";
-import { kernelName } from "./replica_objects.ts";
 import type { TreeRoot } from "./source_tree.ts";
 import { changeTime, type FileTime, forgetStop, isLater, stopPoint, timeOf } from "./stop_point.ts";
 

@@ -6,7 +6,7 @@ import { nameBytes } from "../replication/name_text.ts";
 import { DT_DIR, type Entry } from "../replication/names.ts";
 import { type Identities, openPrivate } from "./identity.ts";
 import { Listing } from "./listing.ts";
-import { kernelName } from "./replica_objects.ts";
+import { kernelName } from "./object_access.ts";
 
 const limboName = cString("limbo").address;
 

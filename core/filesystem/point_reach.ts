@@ -9,8 +9,9 @@ import { errnos } from "../platform/linux/errno.ts";
 import { close } from "../platform/linux/libc.ts";
 import type { Marks } from "../replication/marks.ts";
 import type { KnownPlaces } from "./known_places.ts";
+import { modeOf } from "./object_access.ts";
 import type { Reach } from "./point_syncs.ts";
-import { modeOf, type ReplicaObjects } from "./replica_objects.ts";
+import type { ReplicaObjects } from "./replica_objects.ts";
 import { BackingTree, type TreeRoot } from "./source_tree.ts";
 
 /** PRIM: underneath the mount, where the file system last saw the object. Never by a walk through the tree. */

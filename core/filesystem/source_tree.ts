@@ -24,8 +24,8 @@ import type { NameFilter } from "./exclusion.ts";
 import type { Identities } from "./identity.ts";
 import type { KnownPlaces } from "./known_places.ts";
 import { Listing } from "./listing.ts";
+import { kernelName, modeOf, openObject } from "./object_access.ts";
 import { emptyString, STAT, STX_SIZE, scratch, statAddress } from "./places.ts";
-import { kernelName, modeOf, openObject } from "./replica_objects.ts";
 
 const DT_REG = 8;
 /** Directories kept open. */

@@ -30,17 +30,10 @@ import { XattrReader } from "../replication/packed.ts";
 import { ATTR_ATIME, ATTR_GID, ATTR_MODE, ATTR_MTIME, ATTR_UID } from "../replication/replicator.ts";
 import { type Applier, applyAttributes, writeAll, writeFlags, writeXattr } from "./applier.ts";
 import { readAttributes, readFlags, readTarget, readXattrs } from "./attributes.ts";
+import { descriptorPath, emptyPath, kernelName, modeOf, openObject } from "./object_access.ts";
 import { STAT, STX_NLINK, scratch } from "./places.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";
-import {
-  descriptorPath,
-  emptyPath,
-  kernelName,
-  modeOf,
-  openObject,
-  type ReplicaObject,
-  type ReplicaObjects,
-} from "./replica_objects.ts";
+import type { ReplicaObject, ReplicaObjects } from "./replica_objects.ts";
 import { sizeOf } from "./source_tree.ts";
 import type { TargetTree } from "./target_tree.ts";
 

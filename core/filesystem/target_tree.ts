@@ -13,8 +13,8 @@ import type { NameFilter } from "./exclusion.ts";
 import { PRIVATE_NAME } from "./identity.ts";
 import { openLimbo } from "./limbo.ts";
 import { Listing } from "./listing.ts";
+import { kernelName, modeOf, openObject } from "./object_access.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";
-import { kernelName, modeOf, openObject } from "./replica_objects.ts";
 
 const LIMBO_PATH = [PRIVATE_NAME, "limbo"];
 

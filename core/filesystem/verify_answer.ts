@@ -11,10 +11,11 @@ import type { Memory } from "../platform/linux/memory.ts";
 import { type Frame, FrameType } from "../replication/operation.ts";
 import type { NameFilter } from "./exclusion.ts";
 import { Listing } from "./listing.ts";
+import { modeOf } from "./object_access.ts";
 import { DirectoryDescription, describe, unreadable, unreadableParts } from "./object_description.ts";
 import { monotonic } from "./poll_loop.ts";
 import type { ReplicaRoots } from "./replica_identity.ts";
-import { modeOf, type ReplicaObject, type ReplicaObjects } from "./replica_objects.ts";
+import type { ReplicaObject, ReplicaObjects } from "./replica_objects.ts";
 import type { StreamWriter } from "./stream_buffers.ts";
 import { hashOf, LAST_TRY, readZone, ZONE, zoneName } from "./verify.ts";
 

@@ -1,0 +1,147 @@
+/**
+ * Which modules this node has: each comes out of its repository when the daemon starts, takes the place of what was there when its revision
+ * changes, and goes with all that was the node's of it. The machine's services are in its hands exactly as long as it is here.
+ */
+import { existsSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { ClusterNames } from "../../modules/cross_checks.ts";
+import {
+  ACTIVE,
+  type Commit,
+  pruneRevisions,
+  Repository,
+  revisionDirectory,
+} from "../../modules/history/history.ts";
+import { loadModule, type ModuleDefinition } from "../../modules/load.ts";
+import { manageServices } from "../services/units.ts";
+import type { Journal } from "./journal.ts";
+import { factsOf, type ModuleFacts, moduleFacts } from "./module_facts.ts";
+import { ModuleRuntime } from "./module_runtime.ts";
+import type { NodeParts } from "./node_parts.ts";
+import type { NodeSecrets } from "./node_secrets.ts";
+import { noteRemoved } from "./removed_modules.ts";
+import type { RevisionStore } from "./revision_store.ts";
+import type { Revisions } from "./revisions.ts";
+import type { SecretGate } from "./secret_gate.ts";
+
+/** What they are loaded with. */
+export interface LoadedModulesParts {
+  /** What they share. */
+  node: NodeParts;
+  /** The names that a module's configuration may use. */
+  names: ClusterNames;
+  modules: Map<string, ModuleRuntime>;
+  store: RevisionStore;
+  revisions: Revisions;
+  secrets: NodeSecrets;
+  gate: SecretGate;
+  /** For what belongs to no module that is here. */
+  journal: Journal;
+}
+
+/** See the top of the file. */
+export class LoadedModules {
+  readonly #varDir: string;
+
+  constructor(private readonly parts: LoadedModulesParts) {
+    this.#varDir = parts.node.varDir;
+  }
+
+  /** Loads every module that this node has, and starts those that boot. One that cannot be loaded does not keep the others. */
+  async loadAll(): Promise<void> {
+    for (const facts of moduleFacts(this.#varDir)) {
+      try {
+        const { commit, definition } = await this.#active(facts.name);
+        await this.load(facts, definition, commit, true);
+        if (this.parts.modules.get(facts.name)!.isAtRest) pruneRevisions(this.#varDir, facts.name, [commit]);
+      } catch (error) {
+        this.parts.journal.line("error", `module ${facts.name} was not loaded: ${(error as Error).message}`);
+      }
+    }
+  }
+
+  /** The revision that works here. Throws where there is none that can be used. */
+  async #active(name: string): Promise<{ commit: Commit; definition: ModuleDefinition }> {
+    const commit = await Repository.at(this.#moduleDir(name))?.find(ACTIVE);
+    if (!commit) throw new Error(`${this.#moduleDir(name)} holds no revision of it: apply it again`);
+    const directory = revisionDirectory(this.#varDir, name, commit);
+    // Its files are kept; where somebody removed them, they are laid down again.
+    if (existsSync(directory)) return { commit, definition: loadModule(directory, this.parts.names, name) };
+    const found = await this.parts.store.active(name);
+    if (found === null) throw new Error(`${this.#moduleDir(name)} holds no revision of it: apply it again`);
+    return found;
+  }
+
+  /**
+   * Puts a module in place of what was there. With `boot` it starts if it did before, once its peer has the same revision. Returns what was
+   * done to the machine's services, in words.
+   */
+  async load(
+    facts: ModuleFacts,
+    definition: ModuleDefinition,
+    revision: Commit,
+    boot: boolean,
+  ): Promise<string> {
+    const { name } = facts;
+    const { node, modules, revisions, secrets, gate } = this.parts;
+    await modules.get(name)?.dispose();
+    const runtime = new ModuleRuntime(node, definition, facts, revision, {
+      changed: () => revisions.onState(name),
+      peerLost: (peer) => revisions.onPeerLost(name, peer),
+    });
+    modules.set(name, runtime);
+    const services = await this.#manageServices(runtime, runtime.isHere ? definition.config.services : []);
+    await secrets.recall(name);
+    const starts = await runtime.open();
+    if (!boot || !starts) {
+      runtime.begin(false);
+      return services;
+    }
+    const isCurrent = (): boolean => modules.get(name) === runtime;
+    void revisions.whenAgreed(runtime).then(() => gate.start(runtime, isCurrent));
+    return services;
+  }
+
+  /** Keeps the machine's services in the module's hands, or gives them back. Returns what was done, in words. */
+  async #manageServices({ definition, journal }: ModuleRuntime, names: readonly string[]): Promise<string> {
+    const owner = { module: definition.name, varDir: this.#varDir };
+    try {
+      const said = await manageServices(owner, names);
+      for (const sentence of said) journal.line("event", sentence);
+      return said.join("; ");
+    } catch (error) {
+      const sentence = `services: ${(error as Error).message}`;
+      journal.line("error", sentence);
+      return sentence;
+    }
+  }
+
+  /** A module that is at rest goes, with its secrets; its data and its log stay. Returns as `load`. */
+  async remove(runtime: ModuleRuntime): Promise<string> {
+    const { modules, revisions, secrets } = this.parts;
+    const { name } = runtime.facts;
+    const services = await this.#manageServices(runtime, []);
+    await noteRemoved(this.#varDir, name, runtime.revision);
+    await secrets.forget(name);
+    revisions.leaveStopped(name);
+    await runtime.dispose();
+    modules.delete(name);
+    await rm(this.#moduleDir(name), { recursive: true, force: true });
+    await rm(join(this.#varDir, "state", name), { recursive: true, force: true });
+    return services;
+  }
+
+  /** A module's place in the cluster: it keeps its number for life; a new one takes the lowest that is free. */
+  numberOf(name: string): number {
+    const { modules } = this.parts;
+    const known = (modules.get(name)?.facts ?? factsOf(this.#varDir, name))?.number;
+    if (known) return known;
+    const taken = new Set([...modules.values()].map(({ facts }) => facts.number));
+    for (let number = 1; ; number++) if (!taken.has(number)) return number;
+  }
+
+  #moduleDir(name: string): string {
+    return join(this.#varDir, "modules", name);
+  }
+}
