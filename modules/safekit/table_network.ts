@@ -146,9 +146,11 @@ export const NETWORK_ROWS: Readonly<Record<string, ElementRow>> = {
   vip: {
     attributes: {
       tcpreset: {
-        verdict: "none",
-        say: "connections to the address are not reset when it leaves: clients find out when they send",
-        cases: { off: { verdict: "translated", say: "as Holdfast does: connections are not reset" } },
+        verdict: "translated",
+        say: "connections to the address are reset when it leaves",
+        cases: {
+          off: { verdict: "none", say: "connections to the address are reset when it leaves, always" },
+        },
       },
       scriptcontrol: {
         verdict: "none",
