@@ -157,7 +157,7 @@ export const CHECK_ROWS: Readonly<Record<string, ElementRow>> = {
     verdict: "approximated",
     to: "onIsolation",
     value: () => "wait",
-    say: "a node that loses its peer stops rather than run twice; it asks no witness",
+    say: "a secondary does not take over from a primary that falls silent; no witness is asked",
     attributes: {
       ident: { verdict: "none", say: "there is no resource of that name" },
       exec: { verdict: "none", say: WITNESS },
