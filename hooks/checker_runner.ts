@@ -34,8 +34,8 @@ export interface CheckerRun {
   signal: AbortSignal;
 }
 
-/** What is read of what a checker prints. */
-const OUTPUT_BYTES_MAX = 64 * 1024;
+/** What is kept of what a checker prints, its end. The answer is the last of it, and must fit: see ANSWER_DETAIL_MAX. */
+const PRINTED_MAX = 64 * 1024;
 const DETAIL_LENGTH_MAX = 300;
 const LAST_WORDS_MS = 50;
 
@@ -51,14 +51,16 @@ export async function runChecker(run: CheckerRun): Promise<{ state: "up" | "down
     const child = spawn(run, mark, directory);
     const kill = (): void => killFamily(child.pid, mark, true);
     run.signal.addEventListener("abort", kill, { once: true });
-    const printed: string[] = [];
-    const read = Promise.all([follow(child.stdout, printed), follow(child.stderr, printed)]);
+    const printed = new Printed();
+    const readers = [child.stdout.getReader(), child.stderr.getReader()];
+    const read = Promise.all(readers.map((reader) => follow(reader, printed)));
     await child.exited;
-    // What it left running may keep the pipes open: what it printed itself is here by then.
+    // What it left running may keep the pipes open, and with them two descriptors of the daemon: what it printed itself is here by then.
     await Promise.race([read, Bun.sleep(LAST_WORDS_MS)]);
+    await Promise.all(readers.map((reader) => reader.cancel()));
     run.signal.removeEventListener("abort", kill);
     run.signal.throwIfAborted();
-    const lines = printed.join("").split("\n");
+    const lines = printed.text.split("\n");
     const answer = lines.find((line) => line.startsWith(mark))?.slice(mark.length);
     const text = mask.push(lines.filter((line) => !line.startsWith(mark)).join("\n")) + mask.flush();
     const said = text.split("\n").filter((line) => line.trim() !== "");
@@ -101,13 +103,42 @@ function spawn(run: CheckerRun, mark: string, secrets: string | null) {
   });
 }
 
-async function follow(stream: ReadableStream<Uint8Array>, printed: string[]): Promise<void> {
+/** The end of a text that comes in pieces. */
+class Printed {
+  readonly #pieces: string[] = [];
+  #length = 0;
+  #isCut = false;
+
+  push(piece: string): void {
+    this.#pieces.push(piece);
+    this.#length += piece.length;
+    while (this.#length - this.#pieces[0]!.length >= PRINTED_MAX) {
+      this.#length -= this.#pieces.shift()!.length;
+      this.#isCut = true;
+    }
+  }
+
+  /** Whole lines: the first of what is left may be the end of a secret. */
+  get text(): string {
+    const text = this.#pieces.join("");
+    if (!this.#isCut) return text;
+    const end = text.indexOf("\n");
+    return end < 0 ? "" : text.slice(end + 1);
+  }
+}
+
+/** What a stream is read with, whichever of the runtime's. */
+interface Reader {
+  read(): Promise<{ done: boolean; value?: Uint8Array | undefined }>;
+}
+
+async function follow(reader: Reader, printed: Printed): Promise<void> {
   const decoder = new TextDecoder();
-  let length = 0;
-  for await (const part of stream) {
-    // Read on to the end: who prints too much must not wait for somebody to read it.
-    if (length < OUTPUT_BYTES_MAX) printed.push(decoder.decode(part, { stream: true }));
-    length += part.length;
+  // Read on to the end: who prints too much must not wait for somebody to read it.
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done || value === undefined) return;
+    printed.push(decoder.decode(value, { stream: true }));
   }
 }
 

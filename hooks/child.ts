@@ -15,6 +15,7 @@ import {
 } from "../core/platform/linux/inheritance.ts";
 import { selfCommand } from "../core/platform/self.ts";
 import {
+  ANSWER_DETAIL_MAX,
   type CheckerContext,
   type CheckerResult,
   checkerAnswerSchema,
@@ -85,7 +86,10 @@ function checkerContext(order: HookOrder): CheckerContext {
 function answerOf(result: unknown): Exclude<CheckerResult, boolean> {
   if (typeof result === "boolean") return { state: result ? "up" : "down" };
   const answer = v.safeParse(checkerAnswerSchema, result);
-  if (answer.success) return answer.output;
+  if (answer.success) {
+    const { state, detail } = answer.output;
+    return { state, ...(detail === undefined ? {} : { detail: detail.slice(0, ANSWER_DETAIL_MAX) }) };
+  }
   const what = JSON.stringify(result) ?? "nothing";
   return {
     state: "down",
@@ -148,7 +152,12 @@ async function runTypeScript(order: HookOrder): Promise<void> {
   const result: unknown = await loaded.default(
     order.answerMark === null ? hookContext(order) : checkerContext(order),
   );
-  if (order.answerMark !== null) writeSync(1, `\n${order.answerMark}${JSON.stringify(answerOf(result))}\n`);
+  if (order.answerMark !== null) {
+    const answer = answerOf(result);
+    writeSync(1, `\n${order.answerMark}${JSON.stringify(answer)}\n`);
+    // The exit status says the same: a daemon that does not come to read the answer must not take "down" for "up".
+    process.exit(answer.state === "up" ? 0 : 1);
+  }
   // What it left undone (a timer, an open socket) does not keep the transition waiting.
   process.exit(process.exitCode ?? 0);
 }

@@ -27,6 +27,9 @@ export const hookContextSchema: v.GenericSchema<HookCall> = v.object({
   peers: v.array(peer),
 });
 
+/** Most characters of a checker's words that its child passes on: with them the answer is a small part of what the runner keeps. */
+export const ANSWER_DETAIL_MAX = 4096;
+
 /** What a checker may answer, beside true and false. */
 export const checkerAnswerSchema = v.object({
   state: v.picklist(["up", "down"]),

@@ -54,8 +54,13 @@ export type SecretValues = Readonly<Record<string, Uint8Array | string>>;
 export function writeSecrets(secrets: SecretValues, parent = placeInMemory()): string {
   const directory = join(parent, `${PREFIX}${process.pid}-${crypto.randomUUID()}`);
   mkdirSync(directory, { mode: 0o700 });
-  for (const [name, value] of Object.entries(secrets))
-    writeFileSync(join(directory, name), value, { mode: 0o400, flag: "wx" });
+  try {
+    for (const [name, value] of Object.entries(secrets))
+      writeFileSync(join(directory, name), value, { mode: 0o400, flag: "wx" });
+  } catch (error) {
+    rmSync(directory, { recursive: true, force: true });
+    throw error;
+  }
   return directory;
 }
 

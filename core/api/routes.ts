@@ -165,8 +165,8 @@ function targetOf(c: Ctx, host: ApiHost): ForwardTarget | null {
 /** Where a module lives that is asked something: `--all` means those nodes. Null: every node keeps it, or is asked for itself. */
 function nodesOf(c: Ctx, host: ApiHost): string[] | null {
   const name = /\/modules\/([^/]+)\/./.exec(c.req.path)?.[1];
-  const module = name === undefined ? undefined : host.engine()?.status().modules[name];
-  return module === undefined ? null : Object.keys(module.nodes);
+  const modules = host.engine()?.status().modules ?? {};
+  return name !== undefined && Object.hasOwn(modules, name) ? Object.keys(modules[name]!.nodes) : null;
 }
 
 function moduleRoutes(app: Hono<Bindings>, engine: () => Engine): void {

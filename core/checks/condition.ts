@@ -4,6 +4,7 @@
 
 /** What a resource can be. `init`: not known yet; `unknown`: cannot be known (the checker is off, or could not look). */
 export type ResourceState = "init" | "up" | "down" | "unknown";
+/** All of them. */
 export const RESOURCE_STATES: readonly ResourceState[] = ["init", "up", "down", "unknown"];
 
 /** The states of resources by name: `tcp.db`. */

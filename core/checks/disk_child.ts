@@ -5,8 +5,8 @@ import {
   openSync,
   readFileSync,
   realpathSync,
+  rmSync,
   statfsSync,
-  unlinkSync,
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -36,13 +36,15 @@ export function runDiskChild(path: string, write: boolean): void {
 
 /** Room that is there, and bytes that reach the disk, are two things. */
 function writeProbe(file: string): void {
-  const fd = openSync(file, "w", 0o600);
+  // Never through a link that a user of that directory has put there: this process is root.
+  rmSync(file, { force: true });
+  const fd = openSync(file, "wx", 0o600);
   try {
     writeSync(fd, "holdfast looks whether this disk can be written\n");
     fsyncSync(fd);
   } finally {
     closeSync(fd);
-    unlinkSync(file);
+    rmSync(file, { force: true });
   }
 }
 

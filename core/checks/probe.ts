@@ -9,8 +9,11 @@ export interface Probe {
   close?(): void;
 }
 
+/** A look found what it should; `detail` for people. */
 export const up = (detail = ""): Finding => ({ state: "up", detail });
+/** It did not; `detail` says why. */
 export const down = (detail: string): Finding => ({ state: "down", detail });
+/** It could not look; `detail` says why. */
 export const unknown = (detail: string): Finding => ({ state: "unknown", detail });
 
 /** What an error says, in one line. */

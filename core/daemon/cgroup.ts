@@ -73,12 +73,13 @@ function marked(mark: string): number[] {
     .map(Number);
 }
 
-/** What `look` finds in a cgroup, [] when that has gone meanwhile. */
+/** What `look` finds in a cgroup; [] when that has gone meanwhile, or is one of threads, whose processes are listed further out. See cgroups(7). */
 function inCgroup<T>(look: () => T[]): T[] {
   try {
     return look();
   } catch (error) {
-    if (["ENOENT", "ENODEV"].includes((error as NodeJS.ErrnoException).code ?? "")) return [];
+    if (["ENOENT", "ENODEV", "EOPNOTSUPP", "ENOTSUP"].includes((error as NodeJS.ErrnoException).code ?? ""))
+      return [];
     throw error;
   }
 }
@@ -107,7 +108,12 @@ export function members({ path, mark, adopted: list }: ProcessGroup): number[] {
 /** Kills every process of the module. Harmless when there is none. */
 export function killAll({ path, mark, adopted: list }: ProcessGroup): void {
   if (path && existsSync(path)) writeFileSync(join(path, "cgroup.kill"), "1");
-  for (const pid of [...(path ? [] : marked(mark)), ...adopted(list)]) {
+  killEach([...(path ? [] : marked(mark)), ...adopted(list)]);
+}
+
+/** One that has ended meanwhile does not save the others. */
+function killEach(pids: readonly number[]): void {
+  for (const pid of pids) {
     try {
       process.kill(pid, "SIGKILL");
     } catch (error) {
@@ -136,7 +142,7 @@ export function killService(cgroup: string): void {
   const path = serviceDirectory(cgroup);
   if (path === null) return;
   if (existsSync(join(path, "cgroup.kill"))) writeFileSync(join(path, "cgroup.kill"), "1");
-  else for (const pid of livingIn(path)) process.kill(pid, "SIGKILL");
+  else killEach(livingIn(path));
 }
 
 /** Removes the empty cgroup of a module that is no longer configured. */

@@ -192,7 +192,14 @@ export class ModuleExecutor implements Executor {
 
   async #changeServices(act: "start" | "stop", effect: HookEffect, timeoutMs: number): Promise<Outcome> {
     const { journal } = this.parts;
-    await this.lookAtServices();
+    try {
+      await this.lookAtServices();
+    } catch (error) {
+      // A systemd that hangs must not keep a stop by force from its hook.
+      return { ok: false, detail: (error as Error).message };
+    }
+    // Units may have come since the last look, and are fenced like the others.
+    if (act === "start" && this.#services.targets.permits.length > 0) this.arm();
     return await this.#services.change(act, this.#call(effect, 1), timeoutMs, {
       ...this.output.place(),
       onOutput: (line) => journal.line("script", line),

@@ -56,6 +56,7 @@ export class ModuleResources {
 
   /** Nothing sets it any more. */
   forget(name: string): void {
+    if (this.#all[name] === undefined) return;
     this.changed(name, "unknown", "");
     delete this.#all[name];
     this.#history.delete(name);

@@ -48,16 +48,21 @@ export function openEcho(address: string, onReply: () => void): Echo {
     throw error;
   }
   const token = randomBytes(TOKEN_BYTES);
+  let isOpen = true;
   const stop = watchDescriptor(
     fd,
     (datagram) => {
       if (isReply(datagram, version, token)) onReply();
     },
-    () => undefined,
+    // The kernel refused (a router says that there is no way): the descriptor is closed, and its number may be another file's by now.
+    () => {
+      isOpen = false;
+    },
   );
   let sequence = 0;
   return {
     ask: () => {
+      if (!isOpen) throw new Error(`${what}: it cannot be reached`);
       const packet = echoRequest(version, ++sequence, token);
       scratch.bytes.set(packet);
       check(writeFd(fd, scratch.address, packet.length), what);

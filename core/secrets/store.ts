@@ -33,12 +33,12 @@ const BATCH_CHARACTERS = 4 << 20;
 const BATCH_ENTRIES = 100;
 
 const moduleName = v.pipe(v.string(), v.regex(/^[A-Za-z][A-Za-z0-9_-]{0,31}$/, "not a module's name"));
-/** A secret's key. */
+/** A secret's key. Two words are none: as keys of an object they are dropped when it is checked, and the value would be gone after a restart. */
 export const secretKeySchema = v.pipe(
   v.string(),
   v.regex(
-    /^[A-Za-z][A-Za-z0-9_]{0,63}$/,
-    "not a secret's name: letters, digits and _, starting with a letter",
+    /^(?!(?:constructor|prototype)$)[A-Za-z][A-Za-z0-9_]{0,63}$/,
+    "not a secret's name: letters, digits and _, starting with a letter, not constructor or prototype",
   ),
 );
 /** The year 144683: no clock gets there, and what is above it can still be counted. */
@@ -71,7 +71,9 @@ export const offerSchema = v.strictObject({
   ),
   more: v.boolean(),
 });
+/** See `askSchema`. */
 export type SecretAsk = v.InferOutput<typeof askSchema>;
+/** See `offerSchema`. */
 export type SecretOffer = v.InferOutput<typeof offerSchema>;
 
 /** A version that came from another node, and what it replaces. */

@@ -21,6 +21,12 @@ t.test("processes in cgroups that an application made itself are members, and di
   const child = Bun.spawn(["sleep", "100"]);
   writeFileSync(join(inner, "cgroup.procs"), String(child.pid));
   t.strictSame(members(group), [child.pid]);
+  // As a virtual machine has for its processors.
+  const threads = join(inner, "threads");
+  mkdirSync(threads);
+  writeFileSync(join(threads, "cgroup.type"), "threaded");
+  t.throws(() => readFileSync(join(threads, "cgroup.procs")), "it lists no processes");
+  t.strictSame(members(group), [child.pid], "they are found all the same");
   killAll(group);
   await child.exited;
   t.equal(child.signalCode, "SIGKILL");

@@ -3,8 +3,10 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import * as v from "valibot";
+import { writeDurably } from "../../core/daemon/record.ts";
 import { MAX_SECRET_BYTES, type SealedFor, SecretKey, seal } from "../../core/secrets/seal.ts";
-import { type SecretOffer, SecretStore } from "../../core/secrets/store.ts";
+import { type SecretOffer, SecretStore, secretKeySchema } from "../../core/secrets/store.ts";
 import {
   compareVersions,
   digestOf,
@@ -13,6 +15,7 @@ import {
   type SecretEntries,
   type SecretEntry,
 } from "../../core/secrets/versions.ts";
+import { writeSecrets } from "../../hooks/secret_files.ts";
 import { randomFrom } from "../campaign/random.ts";
 
 const folder = (t: Test): string => {
@@ -266,4 +269,27 @@ t.test("an offer of which a part is bad is refused whole", async (t) => {
   t.equal(b.digest(), before);
   t.same(b.list("db"), []);
   t.equal((await b.take(good)).length, 2);
+});
+
+t.test("no name of a secret is lost when its file is read again", async (t) => {
+  for (const name of ["constructor", "prototype", "1st", "a-b", ""])
+    t.notOk(v.safeParse(secretKeySchema, name).success, JSON.stringify(name));
+  const directory = varOf(t);
+  const names = ["toString", "hasOwnProperty", "constructors", "length"];
+  const store = new SecretStore(directory, "n1");
+  for (const name of names) await store.set("db", name, Buffer.from(name));
+  for (const name of names) t.equal(text(new SecretStore(directory, "n1"), "db", name), name);
+});
+
+t.test("secrets that cannot all be written for a run leave none behind", async (t) => {
+  const parent = folder(t);
+  t.throws(() => writeSecrets({ good: "hunter2", "no/place": "x" }, parent), /ENOENT/);
+  t.same(readdirSync(parent), []);
+});
+
+t.test("a file that is replaced by several at once holds what the last of them wrote, whole", async (t) => {
+  const file = join(folder(t), "facts.json");
+  const contents = Array.from({ length: 20 }, (_, index) => `${index} ${"x".repeat(1000 * (20 - index))}`);
+  await Promise.all(contents.map((content) => writeDurably(file, content)));
+  t.equal(readFileSync(file, "utf8"), contents.at(-1));
 });

@@ -18,8 +18,9 @@ const WATCHED_MAX = 256;
 export function processProbe(selection: Selection, notice: () => void): Probe {
   const deaths = new Map<number, () => void>();
   const find = finder(selection);
-  const watch = (pids: readonly number[]): boolean => {
-    let isGone = false;
+  /** Returns those that ended between being found and being watched. */
+  const watch = (pids: readonly number[]): Set<number> => {
+    const gone = new Set<number>();
     for (const [pid, stop] of deaths)
       if (!pids.includes(pid)) {
         stop();
@@ -31,18 +32,20 @@ export function processProbe(selection: Selection, notice: () => void): Probe {
         deaths.delete(pid);
         notice();
       });
-      if (stop === null) isGone = true;
+      if (stop === null) gone.add(pid);
       else deaths.set(pid, stop);
     }
-    return isGone;
+    return gone;
   };
   return {
     look: async (signal) => {
-      let pids = await find(signal);
+      const pids = await find(signal);
       if (typeof pids === "string") return unknown(pids);
-      // One ended between being found and being watched.
-      if (watch(pids)) pids = pids.filter((pid) => deaths.has(pid));
-      return counted(selection, pids);
+      const gone = watch(pids);
+      return counted(
+        selection,
+        pids.filter((pid) => !gone.has(pid)),
+      );
     },
     close: () => {
       for (const stop of deaths.values()) stop();

@@ -20,7 +20,8 @@ export function tcpProbe(address: string): Probe {
         };
         socket.once("connect", () => end(up()));
         socket.once("error", (error) => end(down(`${address}: ${error.message}`)));
-        signal.addEventListener("abort", () => socket.destroy(), { once: true });
+        // A socket that is destroyed says nothing, and the look would never end.
+        signal.addEventListener("abort", () => end(down(`${address} does not answer`)), { once: true });
       }),
   };
 }

@@ -1,0 +1,128 @@
+/** Single looks of checkers at their subjects: real sockets, files and processes. */
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import t from "tap";
+import { diskProbe } from "../../core/checks/probes/disk.ts";
+import { tcpProbe } from "../../core/checks/probes/tcp.ts";
+import { Journal } from "../../core/daemon/journal.ts";
+import { ModuleResources } from "../../core/daemon/module_resources.ts";
+import { watchDeath } from "../../core/platform/linux/process_death.ts";
+import { runChecker } from "../../hooks/checker_runner.ts";
+
+const directory = realpathSync(mkdtempSync(join(tmpdir(), `holdfast-looks-${process.pid}-`)));
+t.teardown(() => rmSync(directory, { recursive: true }));
+
+t.test("a look at a port ends when its time is over, so that the next one can begin", async (t) => {
+  const limit = new AbortController();
+  const look = tcpProbe("127.0.0.1:9").look(limit.signal);
+  limit.abort();
+  t.match(await look, { state: "down", detail: /does not answer/ });
+});
+
+t.test(
+  "a look that writes to a disk writes to its own file, whatever a user has put in its place",
+  async (t) => {
+    const other = join(directory, "other");
+    const probe = join(directory, ".holdfast-disk-check");
+    writeFileSync(other, "somebody else's");
+    symlinkSync(other, probe);
+    const look = diskProbe({ type: "disk", path: directory, minFree: 0, write: true });
+    t.match(await look.look(new AbortController().signal), { state: "up" });
+    t.equal(readFileSync(other, "utf8"), "somebody else's");
+    t.notOk(existsSync(probe), "nothing is left");
+  },
+);
+
+function check(name: string, kind: "typescript" | "executable", source: string) {
+  const file = join(directory, name);
+  writeFileSync(file, source, { mode: 0o755 });
+  return runChecker({
+    file,
+    kind,
+    context: {
+      module: "db",
+      node: "n1",
+      kind: "light",
+      hook: "custom.db",
+      action: "check",
+      from: "UP",
+      to: "UP",
+      cause: "",
+      force: false,
+      attempt: 1,
+      vars: {},
+      dir: directory,
+      peers: [],
+    },
+    timeoutMs: 20_000,
+    onOutput: () => undefined,
+    signal: new AbortController().signal,
+  });
+}
+
+t.test("a checker's answer counts, however much it has printed or says", async (t) => {
+  const loud =
+    'export default () => { console.log("x".repeat(300_000)); return { state: "down", detail: "sick" }; };';
+  t.same(await check("loud.ts", "typescript", loud), { state: "down", detail: "sick" });
+  const wordy = 'export default () => ({ state: "down", detail: "w".repeat(300_000) });';
+  t.match(await check("wordy.ts", "typescript", wordy), { state: "down", detail: /^w{300}$/ });
+});
+
+t.test("what a checker leaves running keeps no descriptor of the daemon open", async (t) => {
+  /** Pipes and sockets: what a child got on its standard input goes with the next collection of garbage. */
+  const open = (): number =>
+    readdirSync("/proc/self/fd").filter((fd) => {
+      try {
+        return /^(pipe|socket):/.test(readlinkSync(`/proc/self/fd/${fd}`));
+      } catch {
+        return false; // That with which the directory was read.
+      }
+    }).length;
+  const source = "#!/bin/sh\nsleep 30 &\necho $! >pid\necho fine\n";
+  const before = open();
+  t.same(await check("leaves.sh", "executable", source), { state: "up", detail: "fine" });
+  for (let tries = 0; tries < 100 && open() > before; tries++) await Bun.sleep(5);
+  const after = open();
+  process.kill(Number(readFileSync(join(directory, "pid"), "utf8")));
+  t.equal(after, before);
+});
+
+t.test("what lives and cannot be watched has not ended", async (t) => {
+  const thread = readdirSync("/proc/self/task")
+    .map(Number)
+    .find((id) => id !== process.pid)!;
+  t.not(
+    watchDeath(thread, () => undefined),
+    null,
+  );
+  const child = Bun.spawn(["true"]);
+  await child.exited;
+  t.equal(
+    watchDeath(child.pid, () => undefined),
+    null,
+  );
+});
+
+t.test("to forget a resource that nobody knows is no news", async (t) => {
+  const news: string[] = [];
+  const journal = new Journal(join(directory, "log"), "n1");
+  const resources = new ModuleResources(journal, (name, state) => void news.push(`${name} ${state}`));
+  resources.forget("probe.port");
+  t.same(news, []);
+  resources.note("probe.port", "up", "");
+  resources.forget("probe.port");
+  t.same(news, ["probe.port up", "probe.port unknown"]);
+  // The log is written behind our back, into a directory that is removed in the end.
+  for (const log = join(directory, "log", "module.log"); !existsSync(log); ) await Bun.sleep(5);
+});
