@@ -43,7 +43,7 @@ const ROWS: readonly Row[] = [
     summary: "any application: a service's name, or how it starts and stops",
     parts: ["mirror", "shared/mirror"],
     real: "as it stands, in the tests of the engine on Linux",
-    standIn: "on Windows",
+    standIn: "on Windows, where this version does not run yet",
   },
   {
     name: "farm",
@@ -53,7 +53,7 @@ const ROWS: readonly Row[] = [
     parts: ["farm", "shared/starts_both", "shared/farm"],
     words: { kind: "farm" },
     standIn:
-      "its hooks do nothing until you fill them in, and their own test runs them; nothing of it on Windows",
+      "its hooks do nothing until you fill them in, and their own test runs them; nothing of it on Windows, where this version does not run yet",
   },
   {
     name: "light",
@@ -63,7 +63,7 @@ const ROWS: readonly Row[] = [
     parts: ["light", "shared/starts_both", "shared/light"],
     words: { kind: "light" },
     standIn:
-      "its hooks do nothing until you fill them in, and their own test runs them; nothing of it on Windows",
+      "its hooks do nothing until you fill them in, and their own test runs them; nothing of it on Windows, where this version does not run yet",
   },
   {
     name: "postgresql",
@@ -160,7 +160,7 @@ const ROWS: readonly Row[] = [
     summary: "IIS on every node",
     parts: ["iis", "shared/farm"],
     standIn:
-      "its hooks have met recorded stand-ins of appcmd.exe and PowerShell, which answer as their manuals say, and no Windows",
+      "its hooks have met recorded stand-ins of appcmd.exe and PowerShell, which answer as their manuals say, and no Windows, where this version does not run yet",
   },
   {
     name: "kvm",
@@ -178,7 +178,7 @@ const ROWS: readonly Row[] = [
     summary: "a virtual machine of Hyper-V, its disks replicated",
     parts: ["hyperv", "shared/mirror"],
     standIn:
-      "its hooks have met a recorded stand-in of Hyper-V's cmdlets, which answers as their pages say, and no Windows, where Holdfast does not replicate yet",
+      "its hooks have met a recorded stand-in of Hyper-V's cmdlets, which answers as their pages say, and no Windows, where this version does not run yet",
   },
   {
     name: "docker",
@@ -191,6 +191,7 @@ const ROWS: readonly Row[] = [
       title: "Docker",
       install: "Debian: `apt-get install docker.io`",
       storage: "`/var/lib/docker`",
+      storageNote: "",
       parent: "Docker's daemon",
     },
     real: "Docker 20.10 of Debian 12 while a container counts: a swap, a fencing, a power cut, a container that is killed",
@@ -207,6 +208,7 @@ const ROWS: readonly Row[] = [
       title: "Podman",
       install: "Debian: `apt-get install podman`",
       storage: "`/var/lib/containers`",
+      storageNote: " Podman's overlay driver refuses to be there; its vfs driver works.",
       parent: "Podman's monitor (conmon)",
     },
     real: "Podman 4.3 of Debian 12 while a container counts: a swap, a fencing, a power cut, a container that is killed",

@@ -35,7 +35,7 @@ const CUSTOM =
   "a checker of Holdfast answers once for each call and does not loop: write checkers/NAME.ts; the program is kept in safekit/bin";
 const ELSEWHERE = "no checker of another module: a rule cannot name another module's resources";
 const WITNESS =
-  "the witness is the cluster's, not a module's: name the addresses under `witness: { ping: […] }` in cluster.yaml, or better a witness that records";
+  "this version has no witness: give the nodes a second network, so that both are rarely cut at once";
 
 export const CHECK_ROWS: Readonly<Record<string, ElementRow>> = {
   errd: { attributes: { polltimer: { verdict: "none", say: "there is no such setting" } } },
@@ -157,7 +157,7 @@ export const CHECK_ROWS: Readonly<Record<string, ElementRow>> = {
     verdict: "approximated",
     to: "onIsolation",
     value: () => "wait",
-    say: "a node that hears neither its peer nor a witness stops rather than run twice",
+    say: "a secondary does not take over from a primary that falls silent; no witness is asked",
     attributes: {
       ident: { verdict: "none", say: "there is no resource of that name" },
       exec: { verdict: "none", say: WITNESS },

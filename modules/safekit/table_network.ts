@@ -95,12 +95,12 @@ export const NETWORK_ROWS: Readonly<Record<string, ElementRow>> = {
         cases: {
           "30000ms": {
             verdict: "approximated",
-            say: "SafeKit's default of 30 s is left out: Holdfast's own (1s with a recording witness, 3s without) finds a dead node sooner",
+            say: "SafeKit's default of 30 s is left out: Holdfast's own (3s) finds a dead node sooner",
           },
           "30s": {
             verdict: "translated",
             to: "heartbeat.timeout",
-            say: "long: Holdfast's default is 1s with a recording witness, 3s without",
+            say: "long: Holdfast's default is 3s",
           },
         },
       },
@@ -146,9 +146,11 @@ export const NETWORK_ROWS: Readonly<Record<string, ElementRow>> = {
   vip: {
     attributes: {
       tcpreset: {
-        verdict: "none",
-        say: "connections to the address are not reset when it leaves: clients find out when they send",
-        cases: { off: { verdict: "translated", say: "as Holdfast does: connections are not reset" } },
+        verdict: "translated",
+        say: "connections to the address are reset when it leaves",
+        cases: {
+          off: { verdict: "none", say: "connections to the address are reset when it leaves, always" },
+        },
       },
       scriptcontrol: {
         verdict: "none",

@@ -32,7 +32,7 @@ Deno.test("what the machine called its own is undone after a stop, and after a c
   }
 });
 
-Deno.test("a start that cannot reach the provider fails, and says whom it asked", async () => {
+Deno.test("a start that cannot reach the provider fails, says why, and starts nothing", async () => {
   const nowhere = "http://127.0.0.1:1";
   const vars = {
     move: "address",
@@ -42,9 +42,12 @@ Deno.test("a start that cannot reach the provider fails, and says whom it asked"
     metadata: nowhere,
     route: "r",
   };
-  const node = new FakeNode({ vars, commands: {} });
-  await assertRejects(() => node.run(startPrim));
-  assert(!node.logged.some((line) => line.includes("start here")), "the application was not started");
+  const node = new FakeNode({ vars: { ...vars, port: "8080" }, commands: {} });
+  await assertRejects(
+    () => node.run(startPrim),
+    /no answer from 127\.0\.0\.1:1|lib\/provider\.ts does not say/,
+  );
+  assert(!node.logged.some((line) => line.includes("port")), "the application was not started");
 });
 
 Deno.test("what cannot be meant is refused", async () => {

@@ -95,7 +95,7 @@ Deno.test("before the start: ours is turned off, another's is not touched", asyn
   await left.node.run(prestart, { hook: "prestart" });
   assertEquals(left.told, ["turn off"]);
   const foreign = hyperV("Running", { path: "C:\\HyperV\\vm10" });
-  await assertRejects(() => foreign.node.run(prestart, { hook: "prestart" }), /shut it down first/);
+  await assertRejects(() => foreign.node.run(prestart, { hook: "prestart" }), /shut it down, then start/);
   assertEquals(foreign.told, []);
 });
 

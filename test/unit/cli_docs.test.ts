@@ -27,6 +27,21 @@ function commandsIn(line: string): string[][] {
   );
 }
 
+/** What a link may name behind `#`, as GitHub makes it of a heading. */
+function headingsOf(file: string): string[] {
+  return [...readFileSync(file, "utf8").matchAll(/^#+ (.*)$/gm)].map((match) =>
+    match[1]!
+      .toLowerCase()
+      .replace(/[^\w\- ]/g, "")
+      .replaceAll(" ", "-"),
+  );
+}
+
+t.test("README.md leads to every page", async (t) => {
+  const text = readFileSync(join(repository, "README.md"), "utf8");
+  for (const page of pages.slice(1)) t.ok(text.includes(`](${page})`), page);
+});
+
 for (const page of pages) {
   const text = readFileSync(join(repository, page), "utf8");
   t.test(`${page} shows commands that exist`, async (t) => {
@@ -39,9 +54,12 @@ for (const page of pages) {
       );
   });
 
-  t.test(`${page} links to what is there`, async (t) => {
-    for (const match of text.matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g))
-      t.ok(existsSync(join(repository, dirname(page), match[1]!)), match[0]);
+  t.test(`${page} links to what is there, headings too`, async (t) => {
+    for (const [link, path, heading] of text.matchAll(/\]\(([^)#:]*)(?:#([^)]*))?\)/g)) {
+      const file = path === "" ? join(repository, page) : join(repository, dirname(page), path!);
+      t.ok(existsSync(file), link);
+      if (heading) t.ok(headingsOf(file).includes(heading), link);
+    }
   });
 
   t.test(`${page} shows a cluster.yaml that is one`, async (t) => {

@@ -22,10 +22,10 @@ function write(name: string, files: Readonly<Record<string, string>>): string {
   return join(scratch, name);
 }
 
-/** What is wrong with a module, or will hurt; what this version does not do yet is not the template's fault. */
+/** What is wrong with a module, or will hurt. */
 function errorsOf(directory: string): string[] {
   const { errors, warnings } = checkModule(directory);
-  return [...errors, ...warnings].filter((error) => !error.includes("not supported by this version"));
+  return [...errors, ...warnings];
 }
 
 for (const template of TEMPLATES)
@@ -51,6 +51,13 @@ t.test("docs/templates.md lists each, as the catalogue has it", async (t) => {
     }),
   );
 });
+
+for (const template of TEMPLATES.filter(({ files }) => files["README.md"]!.includes("--set services=")))
+  t.test(`template ${template.name} takes a service, as its page says`, async (t) => {
+    const files = instantiate(template, [parseSetting("services=nginx")]);
+    t.match(files["module.yaml"], /^services: \[ ?nginx ?\]/m);
+    t.strictSame(errorsOf(write(`${template.name}-service`, files)), []);
+  });
 
 t.test("one name is enough where there is a list of names", async (t) => {
   const farm = TEMPLATES.find(({ name }) => name === "farm")!;

@@ -169,6 +169,14 @@ t.test("values at the edge", async (t) => {
     /heart> timeout="30000ms" \(not written: SafeKit's default\): SafeKit's default of 30 s is left out/,
   );
   t.match(
+    reportText(imported(mirror(`<vip tcpreset="on"/>`))),
+    /translated: <vip> tcpreset="on": connections to the address are reset when it leaves$/m,
+  );
+  t.match(
+    reportText(imported(mirror(`<vip tcpreset="off"/>`))),
+    /no equivalent: <vip> tcpreset="off": connections to the address are reset when it leaves, always$/m,
+  );
+  t.match(
     reportText(imported(mirror(`<heart pulse="3s" timeout="4s"/>`))),
     /timeout="4s": module\.yaml does not take it: 4s is less than two intervals/,
   );

@@ -10,7 +10,7 @@ export default defineHook(async ({ vars }) => {
   if (left === null || left.state === "Off" || left.state === "Saved") return;
   if (!isInside(vars, left.path))
     throw new Error(
-      `${vars.vm} runs on this node from ${left.path}, outside ${vars.directory}: shut it down first`,
+      `${vars.vm} runs on this node from ${left.path}, outside ${vars.directory}: shut it down, then start the module again`,
     );
   log.warning(`${vars.vm} was left over from when this node was cut off`);
   await turnOff(vars, left);

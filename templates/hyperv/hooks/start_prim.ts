@@ -19,7 +19,10 @@ export default defineHook(async ({ vars }) => {
   }
   await register(vars);
   const machine = await machineOf(vars);
-  if (!machine) throw new Error(`the configuration in ${vars.directory} is not that of ${vars.vm}`);
+  if (!machine)
+    throw new Error(
+      `the configuration in ${vars.directory} is not that of ${vars.vm}: fit vars.vm in module.yaml`,
+    );
   await fit(vars, machine);
   await start(machine);
   log(`${vars.vm} is started`);

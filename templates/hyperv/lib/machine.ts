@@ -82,7 +82,10 @@ export async function register(vars: Vars): Promise<void> {
 export async function fit(vars: Vars, { id }: Machine): Promise<void> {
   const disks = await powershell`Get-VM -Id ${id} | Get-VMHardDiskDrive | ForEach-Object Path`.lines();
   const outside = disks.map((line) => line.trim()).filter((path) => path !== "" && !isInside(vars, path));
-  if (outside.length > 0) throw new Error(`disks are not in ${vars.directory}: ${outside.join(", ")}`);
+  if (outside.length > 0)
+    throw new Error(
+      `disks are not in ${vars.directory}: ${outside.join(", ")}: move them there (Move-VMStorage)`,
+    );
   // Only this module starts it; and an address from the pool of this node would change on the other.
   await powershell`
     Get-VM -Id ${id} | Set-VM -AutomaticStartAction Nothing -AutomaticStopAction ShutDown

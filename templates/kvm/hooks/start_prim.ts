@@ -43,7 +43,9 @@ export default defineHook(async ({ module, vars }) => {
   const before = await stateOf(vars);
   const isAlive = before !== null && exists(before.state);
   if (isAlive && !(await isOurs(vars, module)))
-    throw new Error(`${vars.domain} was started here by somebody else: shut it down first`);
+    throw new Error(
+      `${vars.domain} was started here by somebody else: shut it down, then start the module again`,
+    );
   if (before?.state === "running") log(`${vars.domain} runs already`);
   else {
     checkDefinition(vars);

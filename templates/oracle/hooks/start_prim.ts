@@ -26,7 +26,7 @@ export default defineHook(async ({ vars }) => {
     refuseErrors("opening it", await sql(vars, "alter database end backup;", "alter database open;"));
   } else refuseErrors("opening it", opened);
   status = await instance(vars);
-  if (status !== "OPEN") throw new Error(`the database is ${status}, not OPEN`);
+  if (status !== "OPEN") throw new Error(`the database is ${status}, not OPEN: its alert log says why`);
   await sql(vars, "alter system register;");
   log("the database is open");
 });

@@ -16,7 +16,7 @@ export async function checkNode(needed: {
     if (!existsSync(program))
       throw new Error(`${program} is not on this node: install it, or fit vars in module.yaml`);
   if (user !== undefined && (await $`id -u ${user}`.nothrow().quiet()).exitCode !== 0)
-    throw new Error(`this node has no user ${user}`);
+    throw new Error(`this node has no user ${user}: make it, or fit vars in module.yaml`);
   if ((await $`test -d /run/systemd/system`.nothrow()).exitCode !== 0) return;
   const says = async (question: string) => (await $`systemctl ${question} ${unit}`.nothrow().text()).trim();
   if ((await says("is-enabled")) === "enabled") {
