@@ -93,8 +93,11 @@ export class Supervisor {
     this.#queue.push(happening);
     if (this.#stepping) return;
     this.#stepping = true;
-    for (let next = this.#queue.shift(); next; next = this.#queue.shift()) this.#step(next);
-    this.#stepping = false;
+    try {
+      for (let next = this.#queue.shift(); next; next = this.#queue.shift()) this.#step(next);
+    } finally {
+      this.#stepping = false;
+    }
     for (const watcher of this.#watchers) watcher();
   }
 

@@ -55,7 +55,10 @@ t.test(
     t.equal(stranger.exitCode, null, "the stranger lives");
     t.strictSame(members(group), []);
     adopt(stranger.pid);
-    t.equal(readFileSync(group.adopted, "utf8").split("\n").length, 2, "the dead are forgotten");
+    t.equal(readFileSync(group.adopted, "utf8").split("\n").length, 4, "appended: another may add at once");
+    writeFileSync(group.adopted, `${taken}\n`.repeat(256));
+    adopt(stranger.pid);
+    t.equal(readFileSync(group.adopted, "utf8").split("\n").length, 2, "of many, the dead are forgotten");
     stranger.kill();
     await stranger.exited;
     t.throws(() => adopt(stranger.pid), /does not live/);
