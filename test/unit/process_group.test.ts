@@ -1,17 +1,25 @@
 /**
  * What belongs to a module and dies with it: processes in cgroups of their own, and those that other daemons started for it.
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import t from "tap";
 import { dissolve, killAll, members, processGroup } from "../../core/daemon/cgroup.ts";
 import { ADOPTED_FILE } from "../../hooks/adopted.ts";
 import { adopt } from "../../hooks/sdk/mod.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "holdfast-group-"));
-t.teardown(() => rmSync(scratch, { recursive: true }));
 const group = processGroup(scratch, "db");
+t.teardown(() => {
+  rmSync(scratch, { recursive: true });
+  try {
+    if (group.path) rmdirSync(dirname(group.path));
+  } catch (error) {
+    // A node of this machine may have its own there.
+    if (!/EBUSY|ENOTEMPTY/.test(String(error))) throw error;
+  }
+});
 
 const skip = group.path ? false : "no cgroup can be made here";
 
