@@ -25,13 +25,13 @@ function identityOf(pid: number): string | null {
   }
 }
 
-function linesOf(file: string): string[] {
+function listedLines(file: string): string[] {
   return existsSync(file) ? readFileSync(file, "latin1").split("\n").filter(Boolean) : [];
 }
 
 /** The living ones among those that the file lists, as they are written there. */
 function livingLines(file: string): string[] {
-  return linesOf(file).filter((line) => identityOf(Number(line.split(" ")[1])) === line);
+  return listedLines(file).filter((line) => identityOf(Number(line.split(" ")[1])) === line);
 }
 
 /** Process ids of the living ones among those that the file lists. */
@@ -44,7 +44,7 @@ export function addAdopted(file: string, pid: number): void {
   const identity = identityOf(pid);
   if (identity === null) throw new Error(`process ${pid} cannot be adopted: it does not live`);
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  const lines = linesOf(file);
+  const lines = listedLines(file);
   if (lines.includes(identity)) return;
   if (lines.length < MANY) {
     appendFileSync(file, `${identity}\n`, { mode: 0o600 });
