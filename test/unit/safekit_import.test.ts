@@ -50,7 +50,8 @@ safekit printe "watch out"
 "$SAFE/safekit" -p | grep -c =
 [ "$SAFE" = "$HOLDFAST_DIR/safekit" ] && [ -d "$SAFEUSERVAR" ] && [ -f "$SAFEUSERCONF/userconfig.xml" ] && echo places
 safekit -r boundcmd 0.2 sleep 5; echo "bound $?"
-sleep 60 & safekit kill -name=sleep -argregex="^sleep 6[0]" -level=test && echo runs
+sleep 60 & until [ "$(cat /proc/$!/comm)" = sleep ]; do sleep 0.01; done
+safekit kill -name=sleep -argregex="^sleep 6[0]" -level=test && echo runs
 safekit kill -name=sleep -argregex="^sleep 60" -level=9
 wait
 safekit kill -name=sleep -argregex="^sleep 60" -level=test || echo gone
