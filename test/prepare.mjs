@@ -1,8 +1,9 @@
 /**
- * Makes a fresh clone on a fresh machine ready: `node test/prepare.mjs npm [apt]`.
+ * Makes a fresh clone on a fresh machine ready: `node test/prepare.mjs npm [apt] [guests]`.
  *
  * Plain Node 20 without any package, since it is what runs before there are any. `npm` installs what package-lock.json
- * names; `apt`, as root on Debian or Ubuntu, installs the programs that tests use, their services kept from starting.
+ * names; `apt`, as root on Debian or Ubuntu, installs the programs that tests use, their services kept from starting; `guests` those that run
+ * virtual machines and Docker's containers.
  */
 import { spawnSync } from "node:child_process";
 import {
@@ -50,6 +51,9 @@ const DEBIAN_PACKAGES = {
   apache2: "/usr/sbin/apache2",
   "busybox-static": "/usr/bin/busybox|/bin/busybox",
   podman: "/usr/bin/podman",
+};
+/** Large ones, for virtual machines and Docker's containers: the tests that need them are skipped elsewhere. */
+const GUEST_PACKAGES = {
   "docker.io": "/usr/sbin/dockerd",
   "qemu-system-x86": "/usr/bin/qemu-system-x86_64",
   "libvirt-daemon": "/usr/sbin/libvirtd",
@@ -101,9 +105,9 @@ function prepareNpm() {
   if (!works()) throw new Error("Bun does not run here: remove node_modules and try again");
 }
 
-function prepareDebian() {
+function prepareDebian(packages) {
   if (process.getuid?.() !== 0 || !existsSync("/etc/debian_version")) return;
-  const missing = Object.entries(DEBIAN_PACKAGES)
+  const missing = Object.entries(packages)
     .filter(([, path]) => !exists(path))
     .map(([name]) => name);
   if (missing.length === 0) return;
@@ -127,8 +131,9 @@ function prepareDebian() {
 try {
   for (const part of process.argv.slice(2)) {
     if (part === "npm") prepareNpm();
-    else if (part === "apt") prepareDebian();
-    else throw new Error(`what is "${part}"? usage: node test/prepare.mjs npm [apt]`);
+    else if (part === "apt") prepareDebian(DEBIAN_PACKAGES);
+    else if (part === "guests") prepareDebian(GUEST_PACKAGES);
+    else throw new Error(`what is "${part}"? usage: node test/prepare.mjs npm [apt] [guests]`);
   }
 } catch (error) {
   console.error(`prepare: ${error.message}`);

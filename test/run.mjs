@@ -13,9 +13,9 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const bin = join(root, "node_modules/.bin");
 /** Two processes without daemons: they wait for disks and for each other, and no heartbeat runs out. But one writes all the time, against a copy. */
 const PATHS = /\/replication_(?!traps)/;
-/** Applications on nodes whose heartbeats have the default, patient timeout. */
+/** Applications, and bad input, on nodes whose heartbeats have a patient timeout, or whose tests do not count it. */
 const APPLICATIONS =
-  /\/(containers|kinds|kvm|mariadb|postgresql|redis|revisions|safekit|secrets|services|sqlite|web_farm)\./;
+  /\/(bad_input|checks|checks_actions|containers|demo|kinds|kvm|mariadb|postgresql|programs|redis|revisions|safekit|secrets|services|sqlite|systemd|web_farm)\./;
 /** Folder, which of its files, how many at a time, and how long one may take, in seconds. */
 const SUITES = [
   { folder: "test/unit", jobs: 2, limit: 120 },
