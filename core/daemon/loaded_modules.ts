@@ -99,7 +99,12 @@ export class LoadedModules {
       return services;
     }
     const isCurrent = (): boolean => modules.get(name) === runtime;
-    void revisions.whenAgreed(runtime).then(() => gate.start(runtime, isCurrent));
+    void revisions
+      .whenAgreed(runtime)
+      .then(() => gate.start(runtime, isCurrent))
+      .catch((error: unknown) =>
+        runtime.journal.line("error", `not started with the daemon: ${String(error)}`),
+      );
     return services;
   }
 

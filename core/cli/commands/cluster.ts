@@ -54,7 +54,7 @@ function made(what: string, { name, node, fingerprint }: Cluster): CommandResult
   };
 }
 
-const START_IT = "Start the daemon: holdfast daemon";
+const START_IT = "Start the daemon: holdfast service install (in the foreground: holdfast daemon)";
 
 async function create({ arguments: { FILE }, values, varDir, output }: Invocation): Promise<ExitStatus> {
   const node = ownName(values);
