@@ -5,7 +5,7 @@
 import { chmodSync, existsSync } from "node:fs";
 import t from "tap";
 import { Ledger } from "../campaign/ledger.ts";
-import { comesBack, primary, verifyEqual } from "../campaign/power_cuts.ts";
+import { comesBack, primary, together, verifyEqual } from "../campaign/power_cuts.ts";
 import { templateFiles } from "./from_template.ts";
 import { createMirror, VIRTUAL_IP } from "./mirror.ts";
 import { type Node, testbedImpossible } from "./testbed.ts";
@@ -78,6 +78,7 @@ t.test("MariaDB keeps what was committed, whatever ends it", { skip }, async (t)
     /none missing/,
     "after a crash it is started again, with its socket and pid file left behind",
   );
+  await together(mirror, n2);
   process.kill(server(n2), "SIGSTOP");
   await n2.holdfast(["swap", "db"]);
   await mirror.settled("PRIM", "SECOND", "30s");

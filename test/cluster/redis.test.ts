@@ -5,7 +5,7 @@
 import { chmodSync, existsSync } from "node:fs";
 import t from "tap";
 import { Ledger } from "../campaign/ledger.ts";
-import { comesBack, primary, verifyEqual } from "../campaign/power_cuts.ts";
+import { comesBack, primary, together, verifyEqual } from "../campaign/power_cuts.ts";
 import { templateFiles } from "./from_template.ts";
 import { createMirror, VIRTUAL_IP } from "./mirror.ts";
 import { type Node, testbedImpossible } from "./testbed.ts";
@@ -67,6 +67,7 @@ t.test("Redis keeps what was answered, whatever ends it", { skip }, async (t) =>
     "after a crash it is started again, with its socket left behind",
   );
   t.equal(await ask(n2, "CONFIG", "GET", "appendfsync"), "appendfsync\nalways");
+  await together(mirror, n2);
   process.kill(server(n2), "SIGSTOP");
   await n2.holdfast(["swap", "db"]);
   await mirror.settled("PRIM", "SECOND", "30s");
