@@ -25,6 +25,7 @@ export const hookContextSchema: v.GenericSchema<HookCall> = v.object({
   vars: v.record(v.string(), v.string()),
   dir: v.string(),
   peers: v.array(peer),
+  process: v.exactOptional(v.string()),
 });
 
 /** Most characters of a checker's words that its child passes on: with them the answer is a small part of what the runner keeps. */
@@ -73,6 +74,7 @@ export function contextVariables(context: HookCall): Record<string, string> {
     HOLDFAST_DIR: context.dir,
     HOLDFAST_PEERS: JSON.stringify(context.peers),
   };
+  if (context.process !== undefined) variables["HOLDFAST_PROCESS"] = context.process;
   for (const [name, value] of Object.entries(context.vars)) variables[`HOLDFAST_VAR_${name}`] = value;
   return variables;
 }

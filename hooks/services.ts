@@ -11,7 +11,7 @@ import { $ } from "./sdk/shell.ts";
 
 /** One order: services in the order of module.yaml, each with the units that are started and stopped with it. */
 export const serviceOrderSchema = v.object({
-  act: v.picklist(["start", "stop"]),
+  act: v.picklist(["start", "stop", "restart"]),
   /** What does not stop in time is killed. */
   force: v.boolean(),
   services: v.array(v.object({ name: v.string(), units: v.array(v.string()) })),
@@ -26,11 +26,18 @@ const PATIENCE = 0.5;
 
 /** Carries an order out. Throws with the name of the service that did not do what it should. */
 export async function changeServices(order: ServiceOrder, timeoutMs: number): Promise<void> {
-  if (order.act === "start") for (const one of order.services) await start(one, timeoutMs);
+  if (order.act === "restart") for (const one of order.services) await restart(one, timeoutMs);
+  else if (order.act === "start") for (const one of order.services) await start(one, timeoutMs);
   else for (const one of order.services.toReversed()) await stop(one, order.force, timeoutMs);
 }
 
 type One = ServiceOrder["services"][number];
+
+async function restart(one: One, timeoutMs: number): Promise<void> {
+  const end = performance.now() + timeoutMs;
+  await stop(one, false, timeoutMs * PATIENCE);
+  await start(one, end - performance.now());
+}
 
 async function start({ name, units }: One, timeoutMs: number): Promise<void> {
   const unit = service(name, { timeout: `${Math.round(timeoutMs)}ms` });

@@ -27,6 +27,7 @@ export const HOOK_NAMES: readonly ModuleHook[] = [
   "stop_prim",
   "stop_both",
   "poststop",
+  "restart_process",
   "transition",
   "deconfig",
 ];

@@ -88,6 +88,17 @@ export function formatDuration(ms: number): string {
   return `${ms}ms`;
 }
 
+/** A duration in ms as people read it: "85 ms", "4.2 s", "3 min 5 s", "2 h 10 min". */
+export function durationText(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  const seconds = ms / 1000;
+  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} days`;
+}
+
 /** Bytes for people, with binary units and at most one decimal: `1.5 GiB`. */
 export function formatSize(bytes: number): string {
   let value = bytes;

@@ -57,6 +57,7 @@ const commandBody = v.strictObject({
   command: v.picklist(["prim", "second", "start", "stop", "restart", "stopstart", "swap", "forcestop"]),
   full: v.exactOptional(v.boolean()),
   force: v.exactOptional(v.boolean()),
+  part: v.exactOptional(v.pipe(v.string(), v.maxLength(80))),
 });
 const waitBody = v.strictObject({
   states: v.pipe(v.array(states), v.minLength(1)),
@@ -203,6 +204,10 @@ function moduleRoutes(app: Hono<Bindings>, engine: () => Engine): void {
     return resultResponse(await engine().wait(name(c), states, timeoutMs));
   });
   app.post("/modules/:name/verify", async (c) => resultResponse(await engine().verify(name(c))));
+  app.post("/modules/:name/maintenance", async (c) => {
+    const { on } = await readBody(c.req.raw, v.strictObject({ on: v.boolean() }));
+    return resultResponse(await engine().maintenance(name(c), on, byOf(c)));
+  });
   app.post("/modules/:name/boot", async (c) => {
     const { value } = await readBody(
       c.req.raw,
@@ -230,9 +235,13 @@ function moduleRoutes(app: Hono<Bindings>, engine: () => Engine): void {
   app.get("/modules/:name/explain", async (c) =>
     resultResponse(await engine().explain(name(c), c.req.query("at") ?? null)),
   );
+  app.get("/modules/:name/told", async (c) =>
+    resultResponse(await engine().told(name(c), c.req.query("at") ?? null)),
+  );
 }
 
 function nodeRoutes(app: Hono<Bindings>, engine: () => Engine): void {
+  app.get("/clock", (c) => c.json({ now: Date.now() }));
   app.get("/status", (c) => c.json(engine().status()));
   app.post("/shutdown", async (c) => resultResponse(await engine().shutdown(byOf(c))));
   app.get("/log", (c) => {

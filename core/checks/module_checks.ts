@@ -132,8 +132,20 @@ function each<Type extends Subject["type"], Setting extends Settings<"custom">>(
   });
 }
 
-/** What the failover core must know: the checks, the rules that they stand for, and those that are written out. */
-export function watchedOf(config: ModuleConfig): Watched {
+/** Can this one be started again without the others? A service can; a process where its unit or a hook says how. */
+export function canRestartAlone(
+  { subject }: Pick<Check, "subject">,
+  hooks: ReadonlyMap<string, unknown>,
+): boolean {
+  if (subject.type === "service") return true;
+  return subject.type === "process" && (subject.unit !== undefined || hooks.has("restart_process"));
+}
+
+/**
+ * What the failover core must know: the checks, the rules that they stand for, and those that are written out. `hooks` by name: what can be started
+ * again alone depends on them.
+ */
+export function watchedOf(config: ModuleConfig, hooks: ReadonlyMap<string, unknown>): Watched {
   const checks = checksOf(config);
   return {
     checks: Object.fromEntries(checks.map(({ resource, when }) => [resource, when])),
@@ -141,18 +153,13 @@ export function watchedOf(config: ModuleConfig): Watched {
       ...Object.entries(config.rules).map(([name, { if: words, then: action }]) =>
         ruleOf(name, words, words, action),
       ),
-      ...checks.flatMap(({ resource, subject, action, path }) =>
-        action === "none"
-          ? []
-          : [
-              ruleOf(
-                DEFAULTS[subject.type].rule(path.at(-1)!),
-                `${resource} is down`,
-                `${resource} == down`,
-                action,
-              ),
-            ],
-      ),
+      ...checks.flatMap(({ resource, subject, action, path }) => {
+        if (action === "none") return [];
+        const name = DEFAULTS[subject.type].rule(path.at(-1)!);
+        const rule = ruleOf(name, `${resource} is down`, `${resource} == down`, action);
+        const isAlone = action === "restart" && canRestartAlone({ subject }, hooks);
+        return [isAlone ? { ...rule, part: resource } : rule];
+      }),
     ],
   };
 }

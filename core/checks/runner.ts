@@ -26,6 +26,7 @@ export class CheckRunner {
   #checks: readonly Check[] = [];
   #scope: CheckScope = "none";
   readonly #watches = new Map<string, Watch>();
+  readonly #resting = new Set<string>();
 
   constructor(private readonly host: CheckHost) {}
 
@@ -52,6 +53,16 @@ export class CheckRunner {
     this.#attend();
   }
 
+  /** One does not look for a while: what it looks at is being started again. Then it begins anew. */
+  rest(resource: string, isResting: boolean): void {
+    if (isResting) this.#resting.add(resource);
+    else this.#resting.delete(resource);
+    if (!this.#checks.some((check) => check.resource === resource)) return;
+    this.#end(resource);
+    this.host.found(resource, "init", "");
+    this.#attend();
+  }
+
   /** A person switched some on or off. */
   switched(): void {
     for (const { resource } of this.#checks) if (this.host.isOff(resource)) this.#end(resource);
@@ -66,7 +77,8 @@ export class CheckRunner {
   #attend(): void {
     for (const check of this.#checks) {
       const { resource } = check;
-      if (!isLooking(check.when, this.#scope) || this.#watches.has(resource)) continue;
+      if (!isLooking(check.when, this.#scope) || this.#watches.has(resource) || this.#resting.has(resource))
+        continue;
       if (this.host.isOff(resource)) this.host.found(resource, "unknown", "its checker is off");
       else this.#watches.set(resource, new Watch(check, this.host));
     }

@@ -2,6 +2,10 @@
  * Where a command's words go: results on stdout, everything else on stderr; with --json one document, or one object a line.
  */
 
+import { durationText } from "../../modules/units.ts";
+
+export { durationText };
+
 /** Colours of states: the product's usual traffic light. */
 const CODES = { green: 32, red: 31, yellow: 33, blue: 34, grey: 90, bold: 1 } as const;
 export type Colour = keyof typeof CODES;
@@ -25,17 +29,6 @@ export function columns(rows: readonly (readonly string[])[]): string {
         .trimEnd(),
     )
     .join("\n");
-}
-
-/** A duration in ms as people read it: "85 ms", "4.2 s", "3 min 5 s", "2 h 10 min". */
-export function durationText(ms: number): string {
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  const seconds = ms / 1000;
-  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
-  const hours = Math.floor(minutes / 60);
-  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} days`;
 }
 
 /** A bar of `width` characters that is full at 1. */

@@ -55,6 +55,7 @@ const view = v.looseObject({
   ),
   leaving: v.boolean(),
   resources: v.record(text, text),
+  maintenance: v.exactOptional(v.object({ on: v.boolean(), stamp: v.number(), since: text, by: text })),
   note: v.exactOptional(
     v.looseObject({ reason: v.string(), since: v.string(), remedy: v.exactOptional(v.string()) }),
   ),

@@ -18,6 +18,8 @@ export interface NodeStatus {
   /** The command to type, when a human is needed. */
   remedy?: string;
   reintegration?: ReintegrationProgress | null;
+  /** People work on it, and nothing is done by itself. */
+  maintenance?: { since: string; by: string };
   resources: Record<string, { state: string; since: string; detail?: string }>;
   /** The module's revision on that node, abbreviated; absent while it is not known. */
   revision?: string;
@@ -96,7 +98,7 @@ export interface Engine {
   command(
     module: string,
     command: ModuleCommand,
-    options: { full?: boolean; force?: boolean; by: string },
+    options: { full?: boolean; force?: boolean; part?: string; by: string },
   ): Promise<CommandResult>;
   /** Stops every module of this node. */
   shutdown(by: string): Promise<CommandResult>;
@@ -113,6 +115,8 @@ export interface Engine {
   setResource(module: string, resource: string, state: "up" | "down"): Promise<CommandResult>;
   /** Switches one checker (null: all) on or off on this node; survives restarts. */
   switchChecker(module: string, resource: string | null, on: boolean): Promise<CommandResult>;
+  /** Switches a module's maintenance on or off, on every node that is heard; the others follow when they are. */
+  maintenance(module: string, on: boolean, by: string): Promise<CommandResult>;
   boot(module: string, value: "always" | "never" | "auto"): Promise<CommandResult>;
   /** Hands a revision, whose objects are in the repository of this node, to every node; all switch to it or none. */
   applyModule(name: string, commit: string, options: { dryRun: boolean; by: string }): Promise<CommandResult>;
@@ -125,6 +129,9 @@ export interface Engine {
   giveRevision(name: string, haves: readonly string[]): Promise<CommandResult>;
   removeModule(name: string): Promise<CommandResult>;
   modules(): { name: string; kind: string; revision: string; number: number }[];
+  /** The story around a time, in words that `parseWhen` reads (null: the last), of all its nodes. Data: `Explanation`. */
   explain(module: string, at: string | null): Promise<CommandResult>;
+  /** This node's side of it around an ISO time. Data: what `readTold` reads. */
+  told(module: string, at: string | null): Promise<CommandResult>;
   readonly secrets: SecretCommands;
 }

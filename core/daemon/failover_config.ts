@@ -2,21 +2,21 @@
  * What the failover core needs to know of a module's configuration.
  */
 import type { ModuleDefinition } from "../../modules/load.ts";
-import type { ModuleConfig } from "../../modules/schema.ts";
 import { watchedOf } from "../checks/module_checks.ts";
 import type { FailoverConfig } from "../failover/types.ts";
 import { replicationOf } from "./module_executor.ts";
 
 /** Settings that the core looks up when it decides: they may change while the module runs. */
-export function decisionSettings(
-  config: ModuleConfig,
-): Pick<FailoverConfig, "failover" | "failback" | "maxLoop" | "watched"> {
+export function decisionSettings({
+  config,
+  hooks,
+}: ModuleDefinition): Pick<FailoverConfig, "failover" | "failback" | "maxLoop" | "watched"> {
   const mirror = config.kind === "mirror" ? config : null;
   return {
     failover: mirror?.failover ?? "automatic",
     failback: mirror?.failback ?? null,
     maxLoop: { count: config.maxLoop.count, intervalMs: config.maxLoop.interval },
-    watched: watchedOf(config),
+    watched: watchedOf(config, hooks),
   };
 }
 
@@ -33,7 +33,7 @@ export function failoverConfig(
     node,
     peer,
     onIsolation: config.kind === "mirror" ? config.onIsolation : "continue",
-    ...decisionSettings(config),
+    ...decisionSettings(definition),
     replicated: replicationOf(definition) !== null,
     virtualIp: config.virtualIps.length > 0,
   };

@@ -6,22 +6,35 @@
  */
 import { EventEmitter } from "node:events";
 import { createReadStream } from "node:fs";
-import { appendFile, mkdir, rename, stat } from "node:fs/promises";
+import { appendFile, mkdir, open, rename, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import type { LogLine } from "./engine.ts";
 
 const FILE_BYTES_MAX = 8 << 20;
+/** Lines that wait for a disk that hangs, at most: what comes after them is lost, and counted. */
+const WAITING_MAX = 10_000;
+/** Each object begins with its time. */
+const TIME = /^\{"time":"([^"]+)"/;
+/** So many decisions, and lines of the log, are told on either side of a time. */
+const TOLD_DECISIONS = 1500;
+const TOLD_LINES = 3000;
+/** After every time. */
+const LAST = "~";
 
 /** A file of JSON lines that grows behind the caller's back. */
 class LineFile {
   #queue: string[] = [];
+  #lost = 0;
   #writing = false;
+  /** What was there before this start may end in the middle of a line. */
+  #isTorn = true;
 
   constructor(readonly path: string) {}
 
   append(object: unknown): void {
-    this.#queue.push(`${JSON.stringify(object)}\n`);
+    if (this.#queue.length >= WAITING_MAX) this.#lost++;
+    else this.#queue.push(`${JSON.stringify(object)}\n`);
     if (!this.#writing) void this.#write();
   }
 
@@ -30,11 +43,18 @@ class LineFile {
     while (this.#queue.length > 0) {
       const text = this.#queue.join("");
       this.#queue = [];
+      if (this.#lost > 0)
+        console.error(
+          `holdfast: ${this.path} could not be written for a while: ${this.#lost} lines are lost`,
+        );
+      this.#lost = 0;
       try {
         await mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
         const size = (await stat(this.path).catch(() => null))?.size ?? 0;
+        const end = this.#isTorn && size > 0 ? await this.#mend(size) : "";
         if (size + text.length > FILE_BYTES_MAX) await rename(this.path, `${this.path}.1`);
-        await appendFile(this.path, text, { mode: 0o600 });
+        await appendFile(this.path, end + text, { mode: 0o600 });
+        this.#isTorn = false;
       } catch (error) {
         console.error(
           `holdfast: ${this.path} cannot be written: ${(error as Error).message}; log lines are lost`,
@@ -43,23 +63,54 @@ class LineFile {
     }
     this.#writing = false;
   }
+
+  /** A line that a power cut tore would take the next one with it. Returns what ends it. */
+  async #mend(size: number): Promise<string> {
+    const file = await open(this.path, "r");
+    try {
+      const { buffer } = await file.read(Buffer.alloc(1), 0, 1, size - 1);
+      return buffer.toString() === "\n" ? "" : "\n";
+    } finally {
+      await file.close();
+    }
+  }
 }
 
-/** The last `count` objects of a file and of its older part. */
-async function tail(path: string, count: number): Promise<unknown[]> {
-  const kept: unknown[] = [];
+/** The objects of a file and of its older part, as they were written: the last `count` up to `until` (ISO time), and as many after it. */
+async function tail(path: string, count: number, until = LAST): Promise<Record<string, unknown>[]> {
+  const before: string[] = [];
+  const after: string[] = [];
   for (const part of [`${path}.1`, path]) {
     if (!(await stat(part).catch(() => null))) continue;
     for await (const line of createInterface({ input: createReadStream(part) })) {
-      try {
-        kept.push(JSON.parse(line));
-      } catch {
-        continue; // A power cut tears the last line; the rest still tells its story.
-      }
-      if (kept.length > count) kept.shift();
+      // Read whole only where it is wanted: a journal has tens of thousands.
+      const time = TIME.exec(line)?.[1];
+      if (time === undefined || time <= until) {
+        before.push(line);
+        if (before.length > count) before.shift();
+      } else if (after.length < count) after.push(line);
+      else break;
     }
   }
-  return kept;
+  return [...before, ...after].flatMap((line) => {
+    try {
+      return [JSON.parse(line) as Record<string, unknown>];
+    } catch {
+      return []; // A power cut tears the last line; the rest still tells its story.
+    }
+  });
+}
+
+/** When the oldest object of a file was written, or null. */
+async function beginning(path: string): Promise<string | null> {
+  for (const part of [`${path}.1`, path]) {
+    if (!(await stat(part).catch(() => null))) continue;
+    for await (const line of createInterface({ input: createReadStream(part) })) {
+      const time = TIME.exec(line)?.[1];
+      if (time !== undefined) return time;
+    }
+  }
+  return null;
 }
 
 /** The log and the decisions of one module (or of the node itself). */
@@ -89,9 +140,16 @@ export class Journal {
     this.#decisions.append({ time: new Date().toISOString(), node: this.node, ...entry });
   }
 
-  /** The last decisions, oldest first. */
-  async decisions(count: number): Promise<unknown[]> {
-    return await tail(this.#decisions.path, count);
+  /** What this node remembers around `at` (ISO time; null: of late), for `holdfast explain`. */
+  async told(at: string | null): Promise<{ since: string | null; decisions: unknown[]; lines: unknown[] }> {
+    const until = at ?? undefined;
+    const [since, decisions, lines] = await Promise.all([
+      beginning(this.#decisions.path),
+      tail(this.#decisions.path, TOLD_DECISIONS, until),
+      tail(this.#log.path, TOLD_LINES, until),
+    ]);
+    const telling = lines.filter(({ level }) => level !== "info" && level !== "event");
+    return { since, decisions, lines: telling };
   }
 
   /** The last `lines` lines, then, when `follow`, each new one until `signal` aborts. */
@@ -106,7 +164,7 @@ export class Journal {
     const onAbort = (): void => wake();
     signal?.addEventListener("abort", onAbort);
     try {
-      for (const line of await tail(this.#log.path, lines)) yield line as LogLine;
+      for (const line of await tail(this.#log.path, lines)) yield line as unknown as LogLine;
       while (follow && !signal?.aborted) {
         const next = fresh.shift();
         if (next) yield next;

@@ -71,6 +71,11 @@ export class ModuleChecks {
     this.#runner.look(scope);
   }
 
+  /** What is started again is not looked at meanwhile, and anew when that is over. */
+  rest(resource: string, isResting: boolean): void {
+    this.#runner.rest(resource, isResting);
+  }
+
   /** Another revision works now. */
   reconfigure(): void {
     if (!this.#isBegun) return;

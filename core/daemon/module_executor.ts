@@ -8,6 +8,7 @@ import type { HookCall } from "../../hooks/context.ts";
 import { runHook } from "../../hooks/runner.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
 import type { MirrorConfig } from "../../modules/schema.ts";
+import { checksOf } from "../checks/module_checks.ts";
 import type { Cluster, ClusterNode } from "../cluster/cluster.ts";
 import type { CheckScope, CopyWord, Effect } from "../failover/types.ts";
 import type { ReplicationConfig } from "../filesystem/control.ts";
@@ -51,6 +52,8 @@ export interface ExecutorParts {
   publish(): void;
   /** These checks look from now on. */
   check(scope: CheckScope): void;
+  /** This one does not, while what it looks at is started again. */
+  rest(resource: string, isResting: boolean): void;
 }
 
 type HookEffect = Extract<Effect, { do: "hook" }>;
@@ -110,6 +113,7 @@ export class ModuleExecutor implements Executor {
         await record.write(effect.record);
         return done;
       case "hook":
+        if (effect.hook === "restart_process") return await this.#restartPart(effect, effect.part ?? "");
         if (effect.hook === "prestart") await this.lookAtCopy();
         return await this.#withServices(effect);
       case "virtualIp":
@@ -187,7 +191,9 @@ export class ModuleExecutor implements Executor {
     if (hook === "stop_both" && !replicationOf(this.parts.definition))
       await this.#buryProcesses("when the module stopped");
     if (!ran.ok || !stopped.ok) return ran.ok ? stopped : ran;
-    return act === "start" ? await this.#changeServices("start", effect, end - performance.now()) : ran;
+    const services =
+      act === "start" ? await this.#changeServices("start", effect, end - performance.now()) : stopped;
+    return services.ok && ran.detail !== "" ? ran : services;
   }
 
   async #changeServices(act: "start" | "stop", effect: HookEffect, timeoutMs: number): Promise<Outcome> {
@@ -207,7 +213,38 @@ export class ModuleExecutor implements Executor {
     });
   }
 
-  #call(effect: HookEffect, attempt: number): HookCall {
+  /** One process or service is started again: a service and a unit by systemd, any other process by the module's own hook. */
+  async #restartPart(effect: HookEffect, part: string): Promise<Outcome> {
+    const { definition, rest, journal } = this.parts;
+    const { timeouts } = definition.config;
+    const subject = checksOf(definition.config).find(({ resource }) => resource === part)?.subject;
+    const limit = timeouts.stop + timeouts.start;
+    rest(part, true);
+    try {
+      if (subject?.type === "process" && subject.unit === undefined)
+        return await this.#runHook(effect, limit, part.slice("process.".length));
+      const name =
+        subject?.type === "service" ? subject.name : subject?.type === "process" ? subject.unit : undefined;
+      if (name === undefined) return { ok: false, detail: `there is no ${part} any more` };
+      await this.lookAtServices();
+      journal.line("script", `Restart of ${name}`);
+      return await this.#services.change(
+        "restart",
+        this.#call(effect, 1),
+        limit,
+        {
+          ...this.output.place(),
+          onOutput: (line) => journal.line("script", line),
+          signal: this.#hook.signal,
+        },
+        this.#services.one(name),
+      );
+    } finally {
+      rest(part, false);
+    }
+  }
+
+  #call(effect: HookEffect, attempt: number, process?: string): HookCall {
     const { definition, cluster, peers } = this.parts;
     const { hook, action, from, to, cause, force } = effect;
     return {
@@ -223,11 +260,12 @@ export class ModuleExecutor implements Executor {
       attempt,
       vars: definition.config.vars,
       dir: definition.directory,
+      ...(process === undefined ? {} : { process }),
       peers: peers.map((peer) => ({ name: peer.name, addresses: addressesOf(peer) })),
     };
   }
 
-  async #runHook(effect: HookEffect, timeoutMs: number): Promise<Outcome> {
+  async #runHook(effect: HookEffect, timeoutMs: number, process?: string): Promise<Outcome> {
     const { definition, group, journal, varDir, secrets } = this.parts;
     const hook = definition.hooks.get(effect.hook);
     if (effect.hook === "prestart" || (hook && effect.hook.startsWith("start_"))) {
@@ -242,7 +280,7 @@ export class ModuleExecutor implements Executor {
     const result = await runHook({
       file: hook.file,
       kind: hook.kind,
-      context: this.#call(effect, attempt),
+      context: this.#call(effect, attempt, process),
       timeoutMs: Math.max(1, timeoutMs),
       env: { [MARK]: group.mark, [ADOPTED_FILE]: group.adopted, HOLDFAST_VAR: varDir },
       permissions: definition.config.permissions,

@@ -6,6 +6,14 @@ import { join } from "node:path";
 import * as v from "valibot";
 import { writeDurably } from "./record.ts";
 
+/** A `MaintenanceWord`, as it is kept and as it is told. */
+export const maintenanceSchema = v.object({
+  on: v.boolean(),
+  stamp: v.number(),
+  since: v.pipe(v.string(), v.maxLength(64)),
+  by: v.pipe(v.string(), v.maxLength(256)),
+});
+
 const factsSchema = v.object({
   name: v.string(),
   /** Place in the cluster, from 1. */
@@ -14,6 +22,8 @@ const factsSchema = v.object({
   boot: v.nullable(v.picklist(["always", "never", "auto"])),
   /** Resources whose checkers a person has switched off on this node; `*` is every one. */
   checkersOff: v.exactOptional(v.array(v.string())),
+  /** What a person last said of its maintenance. */
+  maintenance: v.exactOptional(maintenanceSchema),
   /** Heartbeat timeouts, ms, that the peer may still go by, since it was not heard with the revision that works here. */
   formerTimeouts: v.exactOptional(v.object({ least: v.number(), most: v.number() })),
 });

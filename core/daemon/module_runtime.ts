@@ -5,6 +5,7 @@ import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Commit } from "../../modules/history/history.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
+import { canRestartAlone, checksOf } from "../checks/module_checks.ts";
 import type { ClusterNode } from "../cluster/cluster.ts";
 import type { Command, DurableRecord, PeerView } from "../failover/types.ts";
 import type { ReplicationCounters } from "../filesystem/control.ts";
@@ -17,6 +18,7 @@ import { Journal } from "./journal.ts";
 import { ModuleChecks } from "./module_checks.ts";
 import { ModuleExecutor, replicationOf } from "./module_executor.ts";
 import type { ModuleFacts } from "./module_facts.ts";
+import { ModuleMaintenance } from "./module_maintenance.ts";
 import { ModuleOpening } from "./module_opening.ts";
 import { ModulePeers } from "./module_peers.ts";
 import { ModuleResources } from "./module_resources.ts";
@@ -50,6 +52,8 @@ export class ModuleRuntime {
   readonly resources: ModuleResources;
   /** Switches checkers of this node on or off. */
   readonly checks: ModuleChecks;
+  /** People work on it. */
+  readonly maintenance: ModuleMaintenance;
   readonly #replication: ReplicationReports;
   readonly #word: ModuleWord;
   /** Until then the core knows nothing, and nothing is told to the peer: a blank view would look like a lost copy. */
@@ -103,14 +107,21 @@ export class ModuleRuntime {
       tellCopy: (word) => this.#supervisor.tell({ type: "copy", word }),
       publish: () => this.#changed(),
       check: (scope) => this.checks.look(scope),
+      rest: (resource, isResting) => this.checks.rest(resource, isResting),
     });
     this.#supervisor = new Supervisor(
-      failoverConfig(definition, cluster.node, this.peer),
+      { ...failoverConfig(definition, cluster.node, this.peer), maintenance: facts.maintenance?.on ?? false },
       parts.incarnation,
       this.#executor,
       this.journal,
       () => guardian.isAwake(),
     );
+    this.maintenance = new ModuleMaintenance({
+      varDir,
+      facts,
+      journal: this.journal,
+      changed: (maintenance) => this.#redecide({ maintenance }),
+    });
     this.#right = new ModuleRight(name, this.#supervisor, guardian, () => this.#timeouts.promised);
     this.peers = this.#watchPeers(others);
     this.resources = new ModuleResources(this.journal, (resource, state, detail) => {
@@ -144,6 +155,7 @@ export class ModuleRuntime {
     });
     this.#word = new ModuleWord({
       supervisor: this.#supervisor,
+      maintenance: this.maintenance,
       resources: this.resources,
       replication: this.#replication,
       peers: this.peers,
@@ -186,15 +198,25 @@ export class ModuleRuntime {
   reconfigure(definition: ModuleDefinition, revision: Commit): void {
     this.#definition = definition;
     this.#revision = revision;
-    this.#supervisor.reconfigure(decisionSettings(definition.config));
     this.checks.reconfigure();
-    // What is decided by these settings is decided anew.
-    if (this.booted) this.#supervisor.tell({ type: "timer", name: "reconfigured" });
+    this.#redecide(decisionSettings(definition));
     this.#retime();
+  }
+
+  /** What is decided by these settings is decided anew. */
+  #redecide(settings: Parameters<Supervisor["reconfigure"]>[0]): void {
+    this.#supervisor.reconfigure(settings);
+    if (this.booted) this.#supervisor.tell({ type: "timer", name: "reconfigured" });
+    this.#changed();
   }
 
   get #timeouts(): ReturnType<typeof timeoutsOf> {
     return timeoutsOf(this.#definition, this.parts.cluster, this.facts);
+  }
+
+  /** The heartbeat timeout that this node promises by, ms. */
+  get timeoutMs(): number {
+    return this.#timeouts.promised;
   }
 
   #retime(): void {
@@ -233,7 +255,8 @@ export class ModuleRuntime {
     const { cluster, incarnation } = this.parts;
     const timing = { ...rhythmOf(this.#definition, cluster), timeout: this.#timeouts.patient };
     return new ModulePeers(nodes, cluster, incarnation, timing, {
-      onView: (_peer, view) => {
+      onView: (peer, view) => {
+        this.maintenance.hear(view.maintenance, peer);
         if (this.#peer) this.#supervisor.tell({ type: "peer", view });
       },
       onLost: (peer, cause) => {
@@ -370,6 +393,15 @@ export class ModuleRuntime {
 
   async command(command: Command, cause: string): Promise<CommandResult> {
     return await this.#supervisor.command(command, "human", cause);
+  }
+
+  /** Why this one cannot be restarted without the others, or "". */
+  partRefusal(part: string): string {
+    const { config, hooks, name } = this.#definition;
+    const alone = checksOf(config).filter((check) => canRestartAlone(check, hooks));
+    if (alone.some(({ resource }) => resource === part)) return "";
+    const known = alone.map(({ resource }) => resource).join(", ");
+    return `${name} cannot restart ${part} without the rest: ${known === "" ? "a service can be, and a process with a unit or a hook restart_process" : `it can restart ${known}`}`;
   }
 
   when(settled: () => boolean, timeoutMs: number): Promise<boolean> {

@@ -24,6 +24,12 @@ export function actAround(
   return hook === `start_${role}` ? "start" : null;
 }
 
+/** What a child is to start or stop: with permits for these units. */
+interface One {
+  name: string;
+  units: string[];
+}
+
 /** What fencing needs: files that let units start, and cgroups to kill. */
 export interface ServiceTargets {
   permits: readonly string[];
@@ -46,16 +52,24 @@ export class ModuleServices {
     };
   }
 
-  /** In a child, within `timeoutMs`. */
+  /** A service with its units, or a unit that is not one of the module's services. */
+  one(name: string): One {
+    const known = this.#units.find((unit) => unit.name === name);
+    return { name, units: [...(known?.units ?? [])] };
+  }
+
+  /** In a child, within `timeoutMs`: all of them, or one. */
   async change(
-    act: "start" | "stop",
+    act: "start" | "stop" | "restart",
     context: HookCall,
     timeoutMs: number,
     run: Pick<Parameters<typeof runHook>[0], "outputFile" | "eraseOutput" | "onOutput"> & {
       signal: AbortSignal;
     },
+    one: One | null = null,
   ): Promise<Outcome> {
-    if (this.#units.length === 0) return done;
+    const services = one ? [one] : this.#units.map(({ name, units }) => ({ name, units: [...units] }));
+    if (services.length === 0) return done;
     let trouble = "";
     const result = await runHook({
       ...run,
@@ -64,7 +78,7 @@ export class ModuleServices {
       services: {
         act,
         force: context.force,
-        services: this.#units.map(({ name, units }) => ({ name, units: [...units] })),
+        services,
       },
       context: { ...context, hook: `services (${act})` },
       timeoutMs: Math.max(1, timeoutMs),

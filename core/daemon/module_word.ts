@@ -4,6 +4,7 @@
 import type { PeerView } from "../failover/types.ts";
 import type { ReintegrationProgress } from "../filesystem/control.ts";
 import type { NodeStatus } from "./engine.ts";
+import type { ModuleMaintenance } from "./module_maintenance.ts";
 import type { ModulePeers } from "./module_peers.ts";
 import type { ModuleResources } from "./module_resources.ts";
 import type { ReplicationReports } from "./replication_reports.ts";
@@ -18,6 +19,7 @@ export interface Hold {
 /** What it is made of. */
 export interface WordParts {
   supervisor: Supervisor;
+  maintenance: ModuleMaintenance;
   resources: ModuleResources;
   replication: ReplicationReports;
   peers: ModulePeers;
@@ -42,11 +44,12 @@ export class ModuleWord {
 
   /** For the peers. */
   view(): PeerView {
-    const { supervisor, resources, replication } = this.parts;
+    const { supervisor, resources, replication, maintenance } = this.parts;
     const { reintegration } = replication;
     const { reason, since, remedy } = this.#explained();
     return {
       ...supervisor.view(resources.states),
+      ...(maintenance.word === undefined ? {} : { maintenance: maintenance.word }),
       note: {
         reason: reason.slice(0, LONGEST_REASON),
         since,
@@ -72,12 +75,13 @@ export class ModuleWord {
 
   /** For people. */
   status(): NodeStatus {
-    const { resources, replication, replicates } = this.parts;
+    const { resources, replication, replicates, maintenance } = this.parts;
     const own = this.#explained();
+    const work = maintenance.current === null ? {} : { maintenance: maintenance.current };
     const mirror = replicates()
       ? { reintegration: own.state === "SECOND" ? this.#copying : replication.reintegration }
       : {};
-    return { ...own, ...mirror, resources: resources.all };
+    return { ...own, ...work, ...mirror, resources: resources.all };
   }
 
   /** The reintegration under way, whichever end counts it: only the source knows how much there is to do. */

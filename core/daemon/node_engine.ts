@@ -13,7 +13,7 @@ import type {
   RevisionOffer,
   StatusDocument,
 } from "./engine.ts";
-import { explainDecisions } from "./explain.ts";
+import { explanationOf } from "./explanation.ts";
 import { handOver } from "./handover.ts";
 import { Journal } from "./journal.ts";
 import { LoadedModules } from "./loaded_modules.ts";
@@ -30,6 +30,8 @@ import { SecretGate } from "./secret_gate.ts";
 
 /** Each has a port of its own behind the cluster's. */
 const MOST_MODULES = 32;
+/** How long the other nodes may take to say that they have heard something, ms. */
+const TOLD_MS = 2000;
 
 /** Implements `Engine` over the modules of this node. */
 export class NodeEngine implements Engine {
@@ -127,7 +129,7 @@ export class NodeEngine implements Engine {
   async command(
     name: string,
     command: ModuleCommand,
-    options: { full?: boolean; force?: boolean; by: string },
+    options: { full?: boolean; force?: boolean; part?: string; by: string },
   ): Promise<CommandResult> {
     const named = this.#findHere(name);
     if (!(named instanceof ModuleRuntime)) return named;
@@ -148,15 +150,19 @@ export class NodeEngine implements Engine {
     // It may have been loaded anew meanwhile.
     const runtime = this.#findHere(name);
     if (!(runtime instanceof ModuleRuntime)) return runtime;
-    const cause = `${options.by}: holdfast ${command}${options.force ? " --force" : ""}${options.full ? " --full" : ""}`;
+    const { force = false, full = false, part } = options;
+    const refusal = part === undefined ? "" : runtime.partRefusal(part);
+    if (refusal !== "") return { status: 2, message: refusal };
+    const cause = `${options.by}: holdfast ${command}${part === undefined ? "" : ` ${part}`}${options.force ? " --force" : ""}${options.full ? " --full" : ""}`;
     runtime.journal.line("event", `Action ${command} called by ${options.by}`);
-    const { force = false, full = false } = options;
     const result = await runtime.command(
       command === "prim"
         ? { name: command, force }
         : command === "second"
           ? { name: command, full }
-          : { name: command },
+          : command === "restart" && part !== undefined
+            ? { name: command, part }
+            : { name: command },
       cause,
     );
     return runtime.definition.config.kind === "mirror" ? result : withoutRoles(command, result, runtime);
@@ -251,6 +257,22 @@ export class NodeEngine implements Engine {
     return runtime instanceof ModuleRuntime ? await runtime.checks.switch(resource, on) : runtime;
   }
 
+  async maintenance(name: string, on: boolean, by: string): Promise<CommandResult> {
+    const runtime = this.#findHere(name);
+    if (!(runtime instanceof ModuleRuntime)) return runtime;
+    await runtime.maintenance.set(on, by);
+    const hasTold = (node: string): boolean =>
+      (runtime.peerStatus(node).maintenance !== undefined) === on &&
+      runtime.peerStatus(node).state !== "UNKNOWN";
+    await runtime.when(() => runtime.partners.every(hasTold), TOLD_MS);
+    const away = runtime.partners.filter((node) => !hasTold(node));
+    const rest = away.length === 0 ? "" : `; ${away.join(", ")} is not heard, and takes it over when it is`;
+    const what = on
+      ? `on: checkers look, but nothing is restarted, failed over or stopped by itself until: holdfast maintenance ${name} off`
+      : "off: what checkers and rules ask for is done again from now on";
+    return { status: 0, message: `maintenance of ${name} is ${what}${rest}`, data: { on, away } };
+  }
+
   async boot(name: string, value: "always" | "never" | "auto"): Promise<CommandResult> {
     const runtime = this.#findHere(name);
     if (!(runtime instanceof ModuleRuntime)) return runtime;
@@ -343,12 +365,14 @@ export class NodeEngine implements Engine {
   async explain(name: string, at: string | null): Promise<CommandResult> {
     const runtime = this.#find(name);
     if (!(runtime instanceof ModuleRuntime)) return runtime;
-    const entries = await runtime.journal.decisions(2000);
-    return {
-      status: 0,
-      message: explainDecisions(entries, at, 60) || `nothing has happened to ${name} yet`,
-      data: entries,
-    };
+    return await explanationOf(this.#cluster, runtime, this.status().modules[name]!.nodes, at);
+  }
+
+  async told(name: string, at: string | null): Promise<CommandResult> {
+    const runtime = this.#find(name);
+    if (!(runtime instanceof ModuleRuntime)) return runtime;
+    const data = { node: this.#cluster.node, ...(await runtime.journal.told(at)) };
+    return { status: 0, message: "", data };
   }
 }
 

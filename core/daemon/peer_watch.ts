@@ -126,6 +126,7 @@ export class PeerWatch {
     const view = this.#view;
     if (!view) return silentStatus(this.#lostSince);
     const { reason = "", since = "", remedy, reintegration } = view.note ?? {};
+    const { on, ...work } = view.maintenance ?? { on: false, since: "", by: "" };
     return {
       state: view.state,
       readiness: view.readiness,
@@ -133,6 +134,7 @@ export class PeerWatch {
       reason,
       since,
       ...(remedy ? { remedy } : {}),
+      ...(on ? { maintenance: { since: work.since, by: work.by } } : {}),
       reintegration: (reintegration as ReintegrationProgress | undefined) ?? null,
       resources: Object.fromEntries(
         Object.entries(view.resources).map(([name, state]) => [name, { state, since: "" }]),

@@ -5,6 +5,7 @@
  * written to the module's journal, which is what `holdfast explain` reads.
  */
 import { randomUUID } from "node:crypto";
+import { effectInWords } from "../explain/words.ts";
 import { describe, initialState, step, view } from "../failover/step.ts";
 import type {
   CheckScope,
@@ -48,6 +49,9 @@ export class Supervisor {
   readonly #timers = new Map<string, ReturnType<typeof setTimeout>>();
   readonly #commands = new Map<string, (result: CommandResult) => void>();
   readonly #watchers = new Set<() => void>();
+  /** What was begun and has not ended, by the number of its effect. */
+  readonly #running = new Map<number, { what: string; since: number }>();
+  #viewShown = "";
   #shown = "";
   #since = new Date().toISOString();
 
@@ -63,7 +67,9 @@ export class Supervisor {
   }
 
   /** Settings that the core looks up whenever it decides count from the next event on. */
-  reconfigure(settings: Pick<FailoverConfig, "failover" | "failback" | "maxLoop" | "watched">): void {
+  reconfigure(
+    settings: Partial<Pick<FailoverConfig, "failover" | "failback" | "maxLoop" | "watched" | "maintenance">>,
+  ): void {
     this.#state = { ...this.#state, config: { ...this.#state.config, ...settings } };
   }
 
@@ -155,10 +161,15 @@ export class Supervisor {
   }
 
   async #persistThen(persist: Effect, rest: readonly Effect[]): Promise<void> {
+    this.#begins(persist);
     const outcome = await this.executor.execute(persist);
     if (outcome.ok) this.#carryOutAll(rest);
     else this.journal.line("error", `the record was not written: ${outcome.detail}`);
     this.#report(persist, outcome);
+  }
+
+  #begins(effect: Effect): void {
+    this.#running.set(effect.id, { what: effectInWords({ ...effect }), since: performance.now() });
   }
 
   #report(effect: Effect, { ok, detail }: Outcome): void {
@@ -169,13 +180,14 @@ export class Supervisor {
   /** Writes down what was decided, and says so when people can see the difference. */
   #remember(happening: Happening, effects: readonly Effect[], why: string): void {
     const { state, readiness, reason } = describe(this.#state);
-    if (effects.length > 0 || why !== "") {
+    if (effects.length > 0 || why !== "" || this.#isNews(happening)) {
       this.journal.decision({
-        event: happening,
+        event: withoutResources(happening),
         why,
         effects: effects.map(({ do: what, ...rest }) => ({ do: what, ...rest })),
         state,
         readiness,
+        ...this.#ended(happening),
       });
     }
     const shown = `${state} ${readiness}`;
@@ -185,6 +197,25 @@ export class Supervisor {
       this.journal.line("event", `Local state ${shown}: ${why || reason}`);
       this.executor.publish();
     } else if (why !== "" && effects.length > 0) this.journal.line("info", why);
+  }
+
+  /** Is it worth being remembered though nothing was decided? */
+  #isNews(happening: Happening): boolean {
+    if (happening.type === "peerLost") this.#viewShown = "";
+    if (happening.type !== "peer") return happening.type !== "timer" && happening.type !== "copy";
+    const { state, readiness } = happening.view;
+    const isNews = `${state} ${readiness}` !== this.#viewShown;
+    this.#viewShown = `${state} ${readiness}`;
+    return isNews;
+  }
+
+  /** What has ended with this event, and how long it took. */
+  #ended(happening: Happening): { step?: { what: string; tookMs: number } } {
+    if (happening.type !== "done") return {};
+    const begun = this.#running.get(happening.effect);
+    this.#running.delete(happening.effect);
+    if (begun === undefined) return {};
+    return { step: { what: begun.what, tookMs: Math.round(performance.now() - begun.since) } };
   }
 
   #carryOut(effect: Effect): void {
@@ -216,6 +247,7 @@ export class Supervisor {
         this.#commands.delete(effect.command);
         return;
       default:
+        this.#begins(effect);
         void this.executor.execute(effect).then((outcome) => this.#report(effect, outcome));
     }
   }
@@ -227,4 +259,9 @@ export class Supervisor {
     this.#timers.clear();
     this.#commands.clear();
   }
+}
+
+/** A peer's resources are its own journal's business, and the largest part of what it says. */
+function withoutResources(happening: Happening): Happening {
+  return happening.type === "peer" ? { ...happening, view: { ...happening.view, resources: {} } } : happening;
 }

@@ -4,7 +4,7 @@ import { effect, emit, plan } from "./plan.ts";
 import { awaited } from "./rules.ts";
 import { primRefused } from "./start.ts";
 import { type Draft, heardPeer, isBusy, isServing, command as line, peerName, say } from "./state.ts";
-import { forceStop, giveUp, restart } from "./stop.ts";
+import { forceStop, giveUp, restart, restartPart } from "./stop.ts";
 import { askSwap, canSwapOut, newSwapId, swapOut } from "./swap.ts";
 import type { Command, Event, ModuleState } from "./types.ts";
 
@@ -65,7 +65,8 @@ function act(draft: Draft, command: Command, cause: string): void {
       forceStop(draft, `stopped by force (${cause})`);
       return;
     case "restart":
-      restart(draft, `restarted (${cause})`);
+      if (command.part === undefined) restart(draft, `restarted (${cause})`);
+      else restartPart(draft, command.part, `${command.part} alone is restarted (${cause})`);
       return;
     case "swap":
       if (draft.state === "PRIM") swapOut(draft, newSwapId(draft), `swap (${cause})`);

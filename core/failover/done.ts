@@ -1,7 +1,7 @@
 /** An effect was done, or failed: what its step says about failures. */
 import { emit, isCommitted, resetStream, type Step } from "./plan.ts";
 import type { Draft, Lane } from "./state.ts";
-import { fence, giveUp } from "./stop.ts";
+import { fence, giveUp, restart } from "./stop.ts";
 import { rollBack, takeBack } from "./swap.ts";
 
 /** Takes the result of an effect in. Results of effects that were given up only count for what is on disk. */
@@ -60,6 +60,9 @@ function failed(draft: Draft, which: "main" | "data", waiting: Waiting, detail: 
       return;
     case "roll back":
       rollBack(draft, cause);
+      return;
+    case "restart all":
+      restart(draft, `${cause}: everything is restarted`);
       return;
     case "give up":
       giveUp(draft, cause);

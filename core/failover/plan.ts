@@ -10,7 +10,14 @@ type WithoutId<T> = T extends unknown ? Omit<T, "id"> : never;
 export type Body = WithoutId<Effect>;
 
 /** What a failed step leads to. `stop again`: a stop hook, called again with force, then fenced. */
-export type OnFailure = "go on" | "stop again" | "give up" | "take back" | "roll back" | "fence";
+export type OnFailure =
+  | "go on"
+  | "stop again"
+  | "give up"
+  | "take back"
+  | "roll back"
+  | "fence"
+  | "restart all";
 
 /** What a step may change in the state at once. */
 export type Change = Partial<
@@ -132,6 +139,7 @@ export type Purpose =
   | "follow"
   | "up"
   | "restart"
+  | "restart part"
   | "stop"
   | "wait"
   | "fence"

@@ -16,6 +16,7 @@ export interface Right {
 export function rightToTakeOver(state: State, clean: boolean): Right {
   const copy = promotable(state);
   if (copy !== null) return { granted: false, why: copy };
+  if (state.config.maintenance) return { granted: false, why: "maintenance is on" };
   if (state.config.failover === "manual") return { granted: false, why: "failover is manual" };
   if (!clean && state.config.onIsolation === "wait")
     return {

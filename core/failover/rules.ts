@@ -9,7 +9,7 @@ import { isRestored, peerCandidate, relation } from "./generations.ts";
 import { countLoop } from "./loops.ts";
 import { emit } from "./plan.ts";
 import { candidate, type Draft, heardPeer, isBusy, isServing, peerName, type State, say } from "./state.ts";
-import { giveUp, restart, stopModule, toWait } from "./stop.ts";
+import { giveUp, restart, restartPart, stopModule, toWait } from "./stop.ts";
 import { canSwapOut, newSwapId, swapOut } from "./swap.ts";
 import type { CheckScope, CheckWhen, Event, PeerView, Rule, RuleAction } from "./types.ts";
 
@@ -52,7 +52,7 @@ export function attendChecks(draft: Draft): void {
 
 function scopeOf({ booted, state, main, wanted }: State): CheckScope {
   if (!booted || state === "STOP") return "none";
-  if (isBusy(main) && main.purpose !== "tell")
+  if (isBusy(main) && main.purpose !== "tell" && main.purpose !== "restart part")
     return main.purpose === "start" || main.purpose === "stop" ? "none" : "pre";
   if (state === "WAIT") return wanted ? "pre" : "none";
   return state === "SECOND" ? "second" : "prim";
@@ -109,6 +109,11 @@ export function isPeerWaiting(draft: State, peer: PeerView): boolean {
 /** A node that runs does what the strongest of its rules says. Returns true when it began something. */
 export function obey(draft: Draft): boolean {
   const due = rules(draft).filter((rule) => doesHold(draft, rule) && !draft.obeyed.includes(rule.name));
+  const [first] = due;
+  if (draft.config.maintenance && first !== undefined) {
+    shout(draft, `maintenance is on: NO ${first.then}, though ${causeOf(draft, first)}`);
+    return false;
+  }
   for (const action of STRENGTH)
     for (const rule of due) if (rule.then === action && act(draft, rule)) return true;
   if (waitRule(draft) === undefined) draft.held = "";
@@ -133,14 +138,15 @@ function act(draft: Draft, rule: Rule): boolean {
     giveUp(draft, `stopped by maxLoop: ${cause} asked for ${rule.then} once more than allowed`);
     return true;
   }
-  begin(draft, rule.then, cause);
+  begin(draft, rule, cause);
   return true;
 }
 
-function begin(draft: Draft, action: RuleAction, cause: string): void {
+function begin(draft: Draft, { then: action, part }: Rule, cause: string): void {
   switch (action) {
     case "restart":
-      restart(draft, `restarted: ${cause}`);
+      if (part === undefined) restart(draft, `restarted: ${cause}`);
+      else restartPart(draft, part, `${part} alone is restarted: ${cause}`);
       return;
     case "swap":
       swapOut(draft, newSwapId(draft), `swap: ${cause}`);
@@ -190,7 +196,11 @@ function couldStart(draft: Draft, peer: PeerView): boolean {
 
 /** A `wait` that would leave no node serving is not obeyed, and said aloud. */
 function hold(draft: Draft, rule: Rule, why: string): void {
-  const text = `NOT waiting, though ${causeOf(draft, rule)}: ${why}`;
+  shout(draft, `NOT waiting, though ${causeOf(draft, rule)}: ${why}`);
+}
+
+/** Says aloud what is not done, once. */
+function shout(draft: Draft, text: string): void {
   if (draft.held === text) return;
   draft.held = text;
   draft.why.push(text);

@@ -111,6 +111,11 @@ function withIdlePeer(draft: Draft, peer: PeerView): void {
   const election = elect(candidate(draft), peerCandidate(peer), draft.config.node, name);
   const isAway = (peer.state === "STOP" && !peer.leaving) || isPeerWaiting(draft, peer);
   const unopposed = isAway && isEqualAndWhole(draft, peer);
+  if (draft.config.maintenance && peer.state === "STOP") {
+    draft.outdating = null;
+    say(draft, `${name} is stopped, and maintenance is on: no takeover`, primCommand(draft));
+    return;
+  }
   if (election.winner === "me" || unopposed) {
     startAsPrimary(draft, true, election.winner === "me" ? election.why : "");
     return;

@@ -236,7 +236,8 @@ function whileServing(draft: Draft): void {
   }
   if (!canSwapOut(draft)) return;
   const name = peerName(draft);
-  if (draft.record.consistency === "suspect" && peer.readiness === "Ready") {
+  const isFree = draft.config.maintenance !== true;
+  if (isFree && draft.record.consistency === "suspect" && peer.readiness === "Ready") {
     toWait(draft, `the disk of ${draft.config.node} failed: ${name} takes over`);
   } else if (
     peer.swap?.phase === "asked" &&
@@ -244,7 +245,7 @@ function whileServing(draft: Draft): void {
     peer.swap.id !== draft.swap?.id
   ) {
     swapOut(draft, peer.swap.id, `swap (asked on ${name})`);
-  } else if (draft.reintegrated && draft.config.failback === name && peer.readiness === "Ready") {
+  } else if (isFree && draft.reintegrated && draft.config.failback === name && peer.readiness === "Ready") {
     draft.reintegrated = false;
     if (countLoop(draft)) swapOut(draft, newSwapId(draft), `failback to ${name}`);
     else say(draft, `no failback to ${name}: it came back too often (maxLoop)`);

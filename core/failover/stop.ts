@@ -82,6 +82,23 @@ export function giveUp(draft: Draft, cause: string): void {
   stopModule(draft, "stop", cause);
 }
 
+/** One process or service is started again, and the rest of the application goes on. Where that fails, everything is. */
+export function restartPart(draft: Draft, part: string, cause: string): void {
+  const at = draft.state;
+  const hook = {
+    hook: "restart_process",
+    from: at,
+    to: at,
+    action: "restart",
+    force: false,
+    cause,
+    part,
+  } as const;
+  plan(draft, "restart part", [effect({ do: "hook", ...hook }, "restart all")]);
+  emit(draft, { do: "publish" });
+  say(draft, cause);
+}
+
 /** `restart`: stop and start hooks, nothing else moves. */
 export function restart(draft: Draft, cause: string): void {
   const at = draft.state;

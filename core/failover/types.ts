@@ -86,6 +86,18 @@ export interface PeerView {
   resources: Readonly<Record<string, string>>;
   /** For people only, nothing is decided from it. */
   note?: PeerNote;
+  /** Each node keeps the newest. */
+  maintenance?: MaintenanceWord;
+}
+
+/** What a person last said of a module's maintenance. */
+export interface MaintenanceWord {
+  on: boolean;
+  /** The higher counts. */
+  stamp: number;
+  /** ISO time. */
+  since: string;
+  by: string;
 }
 
 /** What `status` on one node shows of the other. */
@@ -112,11 +124,15 @@ export interface FailoverConfig {
   virtualIp: boolean;
   /** Without: nothing is checked. */
   watched?: Watched;
+  /** People work on it: nothing is restarted, stopped or handed over without their word. */
+  maintenance?: boolean;
 }
 
 /** Commands of people (and of the module's rules). */
 export type Command =
-  | { name: "start" | "stop" | "restart" | "stopstart" | "swap" | "forcestop" }
+  | { name: "start" | "stop" | "stopstart" | "swap" | "forcestop" }
+  /** `part`: the resource of the one process or service that it is about; without it, everything. */
+  | { name: "restart"; part?: string }
   | { name: "prim"; force: boolean }
   | { name: "second"; full: boolean };
 
@@ -185,7 +201,9 @@ export type HookName =
   | "start_both"
   | "stop_both"
   | "poststop"
-  | "transition";
+  | "transition"
+  /** One process or service is started again, and the rest goes on. */
+  | "restart_process";
 
 /**
  * What the core asks for. `id` numbers an effect; each is harmless when done twice; those without a `done` event are marked.
@@ -204,6 +222,8 @@ export type Effect = { id: number } /** Write the record atomically and fsync it
       action: string;
       force: boolean;
       cause: string;
+      /** Of restart_process: the resource of what is started again. */
+      part?: string;
     }
   | { do: "virtualIp"; up: boolean }
   /** Mount and serve as primary; `alone` writes without a peer (its generation is already durable), else waits for a peer to join. */
@@ -251,6 +271,8 @@ export interface Rule {
   words: string;
   if: Condition;
   then: RuleAction;
+  /** The resource of the one process or service that a restart is about; without it, everything. */
+  part?: string;
 }
 
 /** What the core must know of a module's checkers. */

@@ -22,6 +22,8 @@ export interface HookCall {
   /** The module's directory. */
   dir: string;
   peers: { name: string; addresses: Record<string, string> }[];
+  /** Of restart_process: which of module.yaml's `processes`. */
+  process?: string;
 }
 
 /** What a hook's function gets. */

@@ -201,20 +201,34 @@ t.test("services of a module", { skip }, async (t) => {
     },
   );
 
-  await t.test("a service that dies is noticed, and the module is restarted", async (t) => {
+  await t.test("a service that dies is started again, without the others", async (t) => {
     await lab.does("start");
     lab.said();
     const seen = async () => (await lab.resource("service.db")) === "up";
     await until("it was seen alive", seen);
-    const pid = await lab.pid("db");
+    const [pid, app] = [await lab.pid("db"), await lab.pid("app")];
     await systemd.exec(["kill", "-9", pid]);
     await until("it runs again", async () => {
       const isBack = (await lab.active("db")) && (await lab.pid("db")) !== pid;
       return isBack && (await lab.state()) === "UP Ready";
     });
-    t.same(lab.said(), ["stop db", "stop app", "stop_both", "start_both", "start db", "start app"]);
+    t.same(lab.said(), ["stop db", "start db"]);
+    t.equal(await lab.pid("app"), app, "the other one goes on");
     const { message } = await lab.holdfast("explain", "web");
-    t.match(message, /restarted: service\.db is down: db is \w+ \(rule service_failure_db\)/);
+    t.match(
+      message,
+      /service\.db alone is restarted: service\.db is down: db is \w+\s+\(rule\s+service_failure_db\)/,
+    );
+    await until("it was seen alive again", seen);
+    const first = await lab.pid("db");
+    t.match(await lab.holdfast("restart", "web", "service.app"), { status: 0 });
+    t.same(lab.said(), ["stop app", "start app"]);
+    t.equal(await lab.pid("db"), first);
+    t.match(await lab.holdfast("restart", "web", "tcp.db"), {
+      status: 2,
+      message: /cannot restart tcp\.db without the rest: it can restart service\.db, service\.app/,
+    });
+    await until("that one, too", seen);
     await lab.does("stop");
     lab.said();
   });

@@ -171,3 +171,53 @@ t.test("a module without a peer waits before its start, and is not stopped once 
 function restarts(node: Driver): number {
   return node.since().filter((act) => act === "stop_prim").length;
 }
+
+t.test("one process or service is started again without the others", async (t) => {
+  const one = { ...rule("service_failure_db", "tcp.db == down", "restart"), part: "service.db" };
+  const n1 = primary(watched(one));
+  n1.since();
+  n1.hold = /^restart_process$/;
+  n1.resource("tcp.db", "up").resource("tcp.db", "down", "it ended");
+  t.same(
+    n1.since().filter((act) => /_|prestart/.test(act)),
+    ["restart_process"],
+    "no other hook",
+  );
+  t.equal(n1.scope, "prim", "the other checks go on looking");
+  t.match(n1.told, {
+    state: "PRIM",
+    reason: /^service\.db alone is restarted: tcp\.db == down: it ended \(rule service_failure_db\)/,
+  });
+  n1.hold = null;
+  n1.release();
+  t.equal(n1.state.record.loops.length, 1, "it counts for maxLoop");
+  n1.fail = /^restart_process$/;
+  n1.resource("tcp.db", "init").resource("tcp.db", "down");
+  t.ok(n1.since().includes("stop_prim"), "what cannot be done so is done to all");
+  t.match(n1.told.reason, /everything is restarted/);
+});
+
+t.test("maintenance: nothing is restarted, stopped or handed over by itself", async (t) => {
+  const all = ["restart", "stopstart", "stop", "swap"] as const;
+  const rules = all.map((action) => rule(`r_${action}`, "tcp.db == down", action));
+  const n1 = primary({ ...watched(...rules, WAIT), maintenance: true, failback: "n2" });
+  n1.since();
+  n1.peer({ ...secondView(), resources: { "ping.gateway": "up" } });
+  n1.resource("tcp.db", "down", "no answer").resource("ping.gateway", "down");
+  n1.report({ kind: "diskFailed", detail: "EIO" });
+  t.equal(n1.told.state, "PRIM");
+  t.notMatch(n1.since().join(), /stop_prim/);
+  t.match(n1.shouts, [
+    /^maintenance is on: NO restart, though tcp\.db == down: no answer \(rule r_restart\)/,
+  ]);
+  t.match(n1.told.reason, /maintenance is on: NO restart/);
+
+  const n2 = secondary({ maintenance: true });
+  n2.lost();
+  t.match(n2.told, { state: "WAIT", remedy: "holdfast prim db" }, "it does not take over");
+  n2.peer(viewOf("STOP", recordOf({ role: "PRIM" }), { readiness: "NotReady", leaving: true }));
+  n2.peer(viewOf("STOP", recordOf({ role: "PRIM" }), { readiness: "NotReady" }));
+  t.match(n2.told, { state: "WAIT", remedy: "holdfast prim db" });
+  n2.command({ name: "prim", force: false });
+  t.match(n2.told.state, /ALONE|WAIT/, "a person may");
+});

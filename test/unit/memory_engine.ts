@@ -197,4 +197,12 @@ export class MemoryEngine implements Engine {
   async explain(name: string, at: string | null): Promise<CommandResult> {
     return this.#with(name, () => `explained at ${at}`);
   }
+
+  async maintenance(name: string, on: boolean): Promise<CommandResult> {
+    return this.#with(name, () => `maintenance is ${on ? "on" : "off"}`);
+  }
+
+  async told(name: string, at: string | null): Promise<CommandResult> {
+    return this.#with(name, () => `told at ${at}`);
+  }
 }

@@ -21,6 +21,7 @@ function moduleCommand(
   summary: string,
   changes: string,
   options: Record<string, OptionSpec> = {},
+  part: ArgumentSpec | null = null,
 ): Command {
   const extra = Object.keys(options)
     .map((option) => ` --${option}`)
@@ -28,11 +29,12 @@ function moduleCommand(
   return {
     name,
     summary,
-    arguments: [MODULE],
+    arguments: part === null ? [MODULE] : [MODULE, part],
     options,
     changes,
     examples: [
       `holdfast ${name} db`,
+      ...(part === null ? [] : [`holdfast ${name} db service.nginx`]),
       ...(extra ? [`holdfast ${name} db${extra}`] : []),
       `holdfast ${name} db --node n2`,
     ],
@@ -42,6 +44,7 @@ function moduleCommand(
       const chosen = {
         ...(invocation.flags.has("full") ? { full: true } : {}),
         ...(invocation.flags.has("force") ? { force: true } : {}),
+        ...(invocation.arguments["ID"] === undefined ? {} : { part: invocation.arguments["ID"] }),
       };
       return ask(invocation, `${name} ${module}`, "POST", `${at(module)}/command`, {
         command: name,
@@ -83,8 +86,10 @@ export const CONTROL_COMMANDS: readonly Command[] = [
   ),
   moduleCommand(
     "restart",
-    "Stop and start the application in place, without failover",
-    "Runs the stop hooks and the start hooks; role and virtual IP stay.",
+    "Stop and start the application in place, or one process or service of it, without failover",
+    "Runs the stop hooks and the start hooks; role and virtual IP stay. With ID, that one alone: the rest goes on.",
+    {},
+    { name: "ID", help: "one resource, such as service.nginx or process.worker", optional: true },
   ),
   moduleCommand(
     "stopstart",
@@ -176,19 +181,5 @@ export const CONTROL_COMMANDS: readonly Command[] = [
     remote: true,
     run: (invocation) =>
       ask(invocation, "comparing the replicas", "POST", `${at(invocation.arguments["NAME"]!)}/verify`),
-  },
-  {
-    name: "explain",
-    summary: "Tell why a module is in its state: the decisions and the events behind them",
-    arguments: [MODULE],
-    options: { at: { value: "TIME", help: "the state at that time (ISO 8601) instead of now" } },
-    changes: "Nothing.",
-    examples: ["holdfast explain db", "holdfast explain db --at 2026-11-23T02:10:00Z"],
-    remote: true,
-    run: (invocation) => {
-      const time = invocation.values["at"];
-      const query = time === undefined ? "" : `?at=${encodeURIComponent(time)}`;
-      return ask(invocation, "explain", "GET", `${at(invocation.arguments["NAME"]!)}/explain${query}`);
-    },
   },
 ];

@@ -53,6 +53,21 @@ export const RESOURCE_COMMANDS: readonly Command[] = [
     },
   },
   {
+    name: "maintenance",
+    summary: "Work on a module: while it is on, nothing is restarted, failed over or stopped by itself",
+    arguments: [MODULE, { name: "SWITCH", help: "on or off", choices: ["on", "off"] }],
+    changes:
+      "The module's setting, on all its nodes; one that is away takes it over when it is back. It survives restarts of daemons and machines.",
+    details:
+      "Checkers go on looking, heartbeats and replication go on, commands of people work. A node that dies is not replaced: holdfast prim on the other one is a person's decision.",
+    examples: ["holdfast maintenance db on", "holdfast maintenance db off"],
+    remote: true,
+    run: (invocation) => {
+      const { NAME, SWITCH } = invocation.arguments;
+      return ask(invocation, "maintenance", "POST", `${at(NAME!)}/maintenance`, { on: SWITCH === "on" });
+    },
+  },
+  {
     name: "checker",
     summary: "Switch the checkers of a module on or off, or one of them",
     arguments: [

@@ -46,6 +46,8 @@ export function statusText(document: StatusDocument, output: Output, now: number
     ["MODULE", "NODE", "STATE", "READINESS", "DATA", "SINCE"].map((title) => output.paint("bold", title)),
   ];
   const remarks: string[] = [];
+  const banners: string[] = [];
+  for (const name of names) banners.push(...maintenanceOn(name, document.modules[name]!.nodes, output, now));
   for (const name of names)
     for (const [node, status] of Object.entries(document.modules[name]!.nodes)) {
       const colour = READINESS_COLOURS[status.readiness] ?? "grey";
@@ -65,9 +67,38 @@ export function statusText(document: StatusDocument, output: Output, now: number
       ]);
       remarks.push(...remarksOn(name, node, status, output));
     }
-  return [`cluster ${document.cluster}`, "", columns(rows), ...(remarks.length ? ["", ...remarks] : [])].join(
-    "\n",
+  return [
+    `cluster ${document.cluster}`,
+    "",
+    ...banners,
+    columns(rows),
+    ...(remarks.length ? ["", ...remarks] : []),
+  ].join("\n");
+}
+
+/** Nobody should be able to overlook it, nor forget it. */
+function maintenanceOn(
+  module: string,
+  nodes: StatusDocument["modules"][string]["nodes"],
+  output: Output,
+  now: number,
+): string[] {
+  const on = Object.entries(nodes).flatMap(([node, { maintenance }]) =>
+    maintenance === undefined ? [] : [{ node, ...maintenance }],
   );
+  const [first] = on;
+  if (first === undefined) return [];
+  const known = Object.entries(nodes).filter(([, { state }]) => state !== "UNKNOWN");
+  const where = on.length === known.length ? "" : ` on ${on.map(({ node }) => node).join(", ")} only`;
+  const age = durationText(Math.max(0, now - Date.parse(first.since)));
+  return [
+    output.paint(
+      "red",
+      `*** MAINTENANCE of ${module}${where}, for ${age}, by ${first.by}: nothing is restarted, failed over or stopped by itself ***`,
+    ),
+    output.paint("red", `*** to end it: holdfast maintenance ${module} off ***`),
+    "",
+  ];
 }
 
 function remarksOn(module: string, node: string, status: NodeStatus, output: Output): string[] {

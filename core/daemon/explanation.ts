@@ -1,0 +1,79 @@
+/**
+ * `holdfast explain`, asked of one node: its own side, what the others tell of theirs, and how their clocks differ from its own.
+ */
+import { callNode, fetchFromNode } from "../api/node_client.ts";
+import { checksOf } from "../checks/module_checks.ts";
+import type { Cluster } from "../cluster/cluster.ts";
+import { type ClockOffset, explain, type Source } from "../explain/explain.ts";
+import { explanationText, PLAIN } from "../explain/text.ts";
+import { readTold } from "../explain/told.ts";
+import { parseWhen, type When } from "../explain/when.ts";
+import type { CommandResult, NodeStatus } from "./engine.ts";
+import type { ModuleRuntime } from "./module_runtime.ts";
+
+/** A node that does not tell its side in this time, ms, is named as missing. */
+const TELL_MS = 5000;
+
+/** Tells the story of a module around a time, in words that `parseWhen` reads; null: the last that happened. */
+export async function explanationOf(
+  cluster: Cluster,
+  runtime: ModuleRuntime,
+  states: Readonly<Record<string, NodeStatus>>,
+  at: string | null,
+): Promise<CommandResult> {
+  let when: When | null;
+  try {
+    when = at === null ? null : parseWhen(at, Date.now());
+  } catch (error) {
+    return { status: 2, message: `--at: ${(error as Error).message}` };
+  }
+  const { config, name } = runtime.definition;
+  const around = when === null ? null : new Date(when.to).toISOString();
+  const sources = await Promise.all(
+    runtime.nodes.map(async (node): Promise<[string, Source]> => {
+      if (node !== cluster.node) return [node, await sideOf(cluster, node, name, around)];
+      return [node, { told: readTold({ node, ...(await runtime.journal.told(around)) }), clock: null }];
+    }),
+  );
+  const about = {
+    kind: config.kind,
+    lans: config.heartbeat.lans ?? cluster.lans,
+    timeoutMs: runtime.timeoutMs,
+    onIsolation: config.kind === "mirror" ? config.onIsolation : "",
+    maxLoop: config.maxLoop.count,
+    checks: checksOf(config),
+  };
+  const now = Object.fromEntries(
+    Object.entries(states).map(([node, { state, readiness, reason, remedy }]) => [
+      node,
+      { state, readiness, reason, ...(remedy === undefined ? {} : { remedy }) },
+    ]),
+  );
+  const told = explain(name, cluster.node, Object.fromEntries(sources), about, now, when);
+  return { status: 0, message: explanationText(told, PLAIN), data: told };
+}
+
+async function sideOf(cluster: Cluster, node: string, module: string, at: string | null): Promise<Source> {
+  const query = at === null ? "" : `?at=${encodeURIComponent(at)}`;
+  const options = { timeoutMs: TELL_MS };
+  const [answer, clock] = await Promise.all([
+    callNode(cluster, node, "GET", `/modules/${module}/told${query}`, undefined, options),
+    offsetOf(() => fetchFromNode(cluster, node, "/clock", options)),
+  ]);
+  return { told: answer.status === 0 ? readTold(answer.data) : null, clock };
+}
+
+/** Asks another clock twice, and takes the answer that came sooner: half of its way is what is uncertain. */
+export async function offsetOf(ask: () => Promise<unknown>): Promise<ClockOffset | null> {
+  let best: ClockOffset | null = null;
+  for (let time = 0; time < 2; time++) {
+    const sent = Date.now();
+    const since = performance.now();
+    const { now } = ((await ask()) ?? {}) as { now?: unknown };
+    const way = performance.now() - since;
+    if (typeof now !== "number") return best;
+    const offset = { aheadMs: Math.round(now - (sent + way / 2)), uncertainMs: Math.ceil(way / 2) };
+    if (best === null || offset.uncertainMs < best.uncertainMs) best = offset;
+  }
+  return best;
+}

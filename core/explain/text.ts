@@ -1,0 +1,186 @@
+/** An explanation as people read it: what it is about, the picture, the story in order, what would have prevented it. Pure. */
+import { durationText as span } from "../../modules/units.ts";
+import type { Explanation, ToldMoment } from "./explain.ts";
+import { type Paint, timelineText } from "./timeline.ts";
+
+/** How it is written: the width of the terminal, and its colours. */
+export interface Style {
+  width: number;
+  paint: Paint;
+}
+
+/** Without colours, for a log or a file. */
+export const PLAIN: Style = { width: 100, paint: (_, text) => text };
+
+/** The text. Times are of the reader's zone. */
+export function explanationText(told: Explanation, { width, paint }: Style): string {
+  const { incident } = told;
+  const lines =
+    incident === null
+      ? [`nothing has happened to ${told.module} yet, as far as is remembered`, ...sources(told, paint)]
+      : [
+          paint("bold", `${told.module}: ${incident.title}`),
+          `${dateOf(incident.from)} to ${clockOf(incident.to)} (${span(Date.parse(incident.to) - Date.parse(incident.from))}), ${ZONE()}, by the clock of ${told.node}`,
+          ...sources(told, paint),
+          "",
+          ...timelineText(spansOf(told), width, (at) => clockOf(new Date(at).toISOString()), paint),
+          "",
+          paint("bold", "What happened, in order"),
+          ...story(incident.moments, width, paint),
+          "",
+          paint("bold", "What would have prevented it"),
+          ...(incident.prevention.length > 0
+            ? incident.prevention.flatMap((sentence) => wrap(sentence, width, "  - ", "    "))
+            : ["  nothing needed to be: nothing failed"]),
+        ];
+  return [...lines, ...neighbours(told), ...now(told, paint)].join("\n");
+}
+
+function spansOf({ timeline }: Explanation): Parameters<typeof timelineText>[0] {
+  return Object.fromEntries(
+    Object.entries(timeline).map(([node, spans]) => [
+      node,
+      spans.map((one) => ({ ...one, from: Date.parse(one.from), to: Date.parse(one.to) })),
+    ]),
+  );
+}
+
+/** Whose word this is, and whose is missing. */
+function sources(told: Explanation, paint: Paint): string[] {
+  return Object.entries(told.sources).flatMap(([node, { answered, clock, since }]) => {
+    if (!answered)
+      return [
+        paint("red", `${node} does not answer: its side of the story is missing, ask again when it is back`),
+      ];
+    const late =
+      told.incident !== null && since !== null && since > told.incident.from
+        ? [paint("yellow", `${node} remembers nothing from before ${dateOf(since)}`)]
+        : [];
+    if (clock === null) return late;
+    const { aheadMs, uncertainMs } = clock;
+    const isSame = Math.abs(aheadMs) <= uncertainMs;
+    const offset = isSame
+      ? `the clock of ${node} is the same, within ${span(uncertainMs)}`
+      : `the clock of ${node} is ${span(Math.abs(aheadMs))} ${aheadMs > 0 ? "ahead" : "behind"} (± ${span(uncertainMs)}, measured now): its times are put right here`;
+    return [isSame ? offset : paint("yellow", offset), ...late];
+  });
+}
+
+/** Resources that are up again, or begin, are told in one line each. */
+function story(moments: readonly ToldMoment[], width: number, paint: Paint): string[] {
+  const lines: string[] = [];
+  for (let index = 0; index < moments.length; index++) {
+    const moment = moments[index]!;
+    const group = [moment];
+    if (isPlain(moment))
+      while (moments[index + 1] && isPlain(moments[index + 1]!) && moments[index + 1]!.node === moment.node)
+        group.push(moments[++index]!);
+    if (group.every(({ saw }) => / is init$/.test(saw))) continue;
+    lines.push(...(group.length > 1 ? several(group, width) : one(moment, width, paint)));
+  }
+  return lines;
+}
+
+/** A resource that is not down, and about which nothing was decided. */
+function isPlain({ cause, decided, ran, became, saw }: ToldMoment): boolean {
+  return (
+    cause === "resource" && decided === "" && ran.length === 0 && became.length === 0 && !/ is down/.test(saw)
+  );
+}
+
+const WHEN = 12;
+
+function several(group: readonly ToldMoment[], width: number): string[] {
+  const { time, node } = group[0]!;
+  const up = [...new Set(group.map(({ saw }) => saw.split(":")[0]!))].filter((saw) => !/ is init$/.test(saw));
+  const lead = `  ${clockOf(time)}  ${node}  `;
+  return wrap(`sees ${up.join(", ")}`, width, lead, " ".repeat(lead.length));
+}
+
+function one(moment: ToldMoment, width: number, paint: Paint): string[] {
+  const { time, node, saw, decided, ran, became } = moment;
+  const lead = `  ${clockOf(time)}  ${node}  `;
+  const indent = " ".repeat(lead.length);
+  const parts: [string, string][] = [];
+  if (saw !== "") parts.push([moment.cause === "command" ? "told" : "sees", saw]);
+  if (decided !== "") parts.push(["decides", decided]);
+  if (ran.length > 0) parts.push(["runs", ran.map(ranText).join(", ")]);
+  const last = became.at(-1);
+  if (last !== undefined) {
+    const took = Date.parse(last.time) - Date.parse(time);
+    const after = took > 0 ? ` after ${span(took)}` : "";
+    parts.push(["is", `${last.state} ${last.readiness}${after}`]);
+  }
+  const lines = parts.flatMap(([verb, words], index) =>
+    wrap(words, width, `${index === 0 ? lead : indent}${verb.padEnd(8)}`, `${indent}        `),
+  );
+  const printed = ran.flatMap((step) => (step.printed ?? []).map((line) => `${indent}        | ${line}`));
+  const isBad =
+    moment.cause === "lost" || moment.cause === "fenced" || ran.some(({ trouble }) => trouble !== "");
+  const [first = "", ...rest] = lines;
+  return [
+    isBad ? paint("red", first) : first,
+    ...rest.map((line) => (decided !== "" && line.includes("decides ") ? paint("bold", line) : line)),
+    ...printed.map((line) => paint("grey", line)),
+  ];
+}
+
+function ranText({ what, tookMs, trouble }: ToldMoment["ran"][number]): string {
+  return trouble === "" ? `${what} (${span(tookMs)})` : `${what} (${span(tookMs)}): ${trouble}`;
+}
+
+function neighbours({ before, after, module }: Explanation): string[] {
+  if (before.length + after.length === 0) return [];
+  const line = ({ at, title }: Explanation["before"][number]): string => `  ${dateOf(at)}  ${title}`;
+  return [
+    "",
+    `Before and after it (holdfast explain ${module} --at "TIME")`,
+    ...before.map(line),
+    ...after.map(line),
+  ];
+}
+
+function now({ now: nodes }: Explanation, paint: Paint): string[] {
+  return [
+    "",
+    paint("bold", "Now"),
+    ...Object.entries(nodes).flatMap(([node, { state, readiness, reason, remedy }]) => [
+      `  ${node}  ${state} ${readiness}${reason === "" ? "" : `: ${reason}`}`,
+      ...(remedy === undefined ? [] : [paint("yellow", `      to do: ${remedy}`)]),
+    ]),
+  ];
+}
+
+const pad = (value: number, digits = 2): string => `${value}`.padStart(digits, "0");
+
+/** 03:10:14.120 */
+function clockOf(time: string): string {
+  const at = new Date(time);
+  return `${pad(at.getHours())}:${pad(at.getMinutes())}:${pad(at.getSeconds())}.${pad(at.getMilliseconds(), 3)}`.padEnd(
+    WHEN,
+  );
+}
+
+function dateOf(time: string): string {
+  const at = new Date(time);
+  return `${at.getFullYear()}-${pad(at.getMonth() + 1)}-${pad(at.getDate())} ${clockOf(time)}`;
+}
+
+const ZONE = (): string => Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+/** Breaks a sentence between words. */
+function wrap(text: string, width: number, lead: string, indent: string): string[] {
+  const lines: string[] = [];
+  let line = lead;
+  let isEmpty = true;
+  for (const word of text.split(/\s+/)) {
+    if (!isEmpty && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = indent;
+      isEmpty = true;
+    }
+    line += isEmpty ? word : ` ${word}`;
+    isEmpty = false;
+  }
+  return [...lines, line];
+}

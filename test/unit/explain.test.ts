@@ -1,0 +1,270 @@
+/** `holdfast explain`: times as people type them, two journals put together, the picture, and what would have prevented it. */
+import t from "tap";
+import { offsetOf } from "../../core/daemon/explanation.ts";
+import { type Explanation, explain, type Source } from "../../core/explain/explain.ts";
+import { explanationText, PLAIN } from "../../core/explain/text.ts";
+import { readTold } from "../../core/explain/told.ts";
+import { parseWhen } from "../../core/explain/when.ts";
+
+const NOON = new Date(2026, 10, 27, 12, 0, 0).getTime();
+const local = (...parts: [number, number, number, number, number, number?]): number =>
+  new Date(...(parts as [number, number, number, number, number])).getTime();
+
+t.test("times", async (t) => {
+  const at = (text: string) => parseWhen(text, NOON).from;
+  const length = (text: string): number => parseWhen(text, NOON).to - parseWhen(text, NOON).from + 1;
+  t.equal(at("11:05"), local(2026, 10, 27, 11, 5));
+  t.equal(length("11:05"), 60_000, "a whole minute");
+  t.equal(at("14:05"), local(2026, 10, 26, 14, 5), "what has not come yet today was yesterday");
+  t.equal(at("03:10:14"), local(2026, 10, 27, 3, 10, 14));
+  t.equal(length("03:10:14"), 1000);
+  t.equal(at("yesterday 03:10"), local(2026, 10, 26, 3, 10));
+  t.equal(at("2026-11-25 03:10"), local(2026, 10, 25, 3, 10));
+  t.equal(at("2026-11-25"), local(2026, 10, 25, 0, 0));
+  t.equal(length("2026-11-25"), 86_400_000);
+  t.equal(at("2026-11-27T03:10:00Z"), Date.UTC(2026, 10, 27, 3, 10));
+  t.equal(at("2026-11-27T03:10:00+01:00"), Date.UTC(2026, 10, 27, 2, 10));
+  t.equal(at("2026-11-27T03:10:00Z/2026-11-27T03:11:00Z"), Date.UTC(2026, 10, 27, 3, 10));
+  t.equal(at("10m ago"), NOON - 600_000);
+  t.equal(at("1h 30m ago"), NOON - 5_400_000);
+  t.equal(at("90s ago"), NOON - 90_000);
+  for (const wrong of ["25:00", "2026-02-30", "soon", "ago", "10 ago", "12:61", "", "2026-13-01 10:00"])
+    t.throws(() => parseWhen(wrong, NOON), /is no time: 14:05/, wrong);
+});
+
+t.test("how far another clock is ahead", async (t) => {
+  const other = await offsetOf(async () => ({ now: Date.now() + 5000 }));
+  t.ok(Math.abs(other!.aheadMs - 5000) <= other!.uncertainMs + 1, JSON.stringify(other));
+  t.equal(await offsetOf(async () => null), null, "a node that does not answer");
+  t.equal(await offsetOf(async () => ({ no: 1 })), null);
+});
+
+/** One entry of a journal, `ms` after the beginning of the story. */
+type Entry = [
+  ms: number,
+  state: string,
+  event: Record<string, unknown>,
+  why?: string,
+  effects?: Effect[],
+  step?: Step,
+];
+type Effect = { id: number; do: string } & Record<string, unknown>;
+type Step = { what: string; tookMs: number };
+
+function side(node: string, entries: readonly Entry[], clockMs = 0, lines: unknown[] = []): Source {
+  const decisions = entries.map(([ms, shown, event, why = "", effects = [], step]) => {
+    const [state, readiness] = shown.split(" ");
+    const time = new Date(NOON + clockMs + ms).toISOString();
+    return { time, node, event, why, effects, state, readiness, ...(step ? { step } : {}) };
+  });
+  const told = readTold({ node, since: decisions[0]?.time ?? null, decisions, lines });
+  return { told, clock: clockMs === 0 ? null : { aheadMs: clockMs, uncertainMs: 2 } };
+}
+
+const ABOUT = {
+  kind: "mirror",
+  lans: ["lan"],
+  timeoutMs: 1000,
+  onIsolation: "continue",
+  maxLoop: 3,
+  checks: [],
+};
+const view = (state: string) => ({ type: "peer", view: { state, readiness: "Ready", outdate: null } });
+const hook = (id: number, name: string): Effect => ({ id, do: "hook", hook: name, force: false });
+const done = (effect: number, detail = "done") => ({ type: "done", effect, ok: true, detail });
+const tell = (sources: Record<string, Source>, at: string | null = null): Explanation =>
+  explain("db", "n2", sources, ABOUT, {}, at === null ? null : parseWhen(at, NOON));
+const text = (told: Explanation): string => explanationText(told, PLAIN).replace(/\s+/g, " ");
+
+/** n2's side of a takeover. */
+const TAKEOVER: Entry[] = [
+  [-60_000, "SECOND Ready", view("PRIM")],
+  [
+    0,
+    "SECOND Transient",
+    { type: "peerLost", cause: "n1 is silent on lan" },
+    "n1 is silent: n2 takes over",
+    [{ id: 1, do: "persist", record: { role: "ALONE", consistency: "uptodate" } }],
+  ],
+  [
+    10,
+    "ALONE Transient",
+    done(1, ""),
+    "",
+    [hook(2, "stop_second")],
+    { what: "record on disk (ALONE, uptodate)", tookMs: 9 },
+  ],
+  [20, "ALONE Transient", done(2, ""), "", [hook(3, "start_prim")], { what: "stop_second", tookMs: 0 }],
+  [420, "ALONE Ready", done(3), "", [], { what: "start_prim", tookMs: 400 }],
+];
+
+t.test("a takeover: one node's side is missing", async (t) => {
+  const told = tell({ n1: { told: null, clock: null }, n2: side("n2", TAKEOVER) });
+  t.equal(told.incident!.title, "n2: n1 is silent: n2 takes over");
+  const [moment] = told.incident!.moments;
+  t.match(moment, { node: "n2", cause: "lost", saw: "n1 is silent on lan" });
+  t.same(
+    moment!.ran.map(({ what, tookMs }) => `${what} ${tookMs}`),
+    ["record on disk (ALONE, uptodate) 9", "start_prim 400"],
+    "in order, with how long each took; a hook that the module does not have did not run",
+  );
+  t.match(moment!.became.at(-1), { state: "ALONE", readiness: "Ready" });
+  t.match(told.incident!.prevention, [
+    /^n1 crashed, lost its power or its network.* n1 does not answer now either/,
+  ]);
+  t.same(
+    told.timeline["n1"]!.map(({ state }) => state),
+    ["PRIM", ""],
+    "what n2 heard of it: PRIM, then silence",
+  );
+  t.match(text(told), "n1 does not answer: its side of the story is missing");
+});
+
+t.test("both sides, by one clock", async (t) => {
+  // n1's clock is 5 s ahead; it was cut off, went on alone, and lost n2 20 ms before n2 lost it.
+  const n1 = side(
+    "n1",
+    [
+      [-60_000, "PRIM Ready", view("SECOND")],
+      [
+        -20,
+        "PRIM Ready",
+        { type: "peerLost", cause: "n2 is silent on lan" },
+        "n2 is silent: n1 goes on alone",
+        [{ id: 1, do: "goAlone" }],
+      ],
+      [5, "ALONE Ready", done(1, ""), "", [], { what: "let writes go on without the peer", tookMs: 25 }],
+    ],
+    5000,
+  );
+  const told = tell({ n1, n2: side("n2", TAKEOVER) });
+  t.same(
+    told.incident!.moments.map(({ node, saw }) => `${node}: ${saw}`),
+    ["n1: n2 is silent on lan", "n2: n1 is silent on lan"],
+  );
+  t.equal(told.incident!.from, new Date(NOON - 20).toISOString(), "on n2's clock");
+  t.match(text(told), "the clock of n1 is 5.0 s ahead (± 2 ms, measured now): its times are put right here");
+  t.match(told.incident!.prevention, [
+    /did not hear each other.* A second network would have carried the heartbeats.*onIsolation: wait/,
+  ]);
+  t.same(
+    told.timeline["n1"]!.map(({ state }) => state),
+    ["PRIM", "ALONE"],
+    "its own side counts",
+  );
+});
+
+t.test("which incident is meant", async (t) => {
+  const hour = 3_600_000;
+  const restart = (ms: number, name: string): Entry[] => [
+    [
+      ms,
+      "PRIM Transient",
+      { type: "resource", name, state: "down", detail: "gone" },
+      `restarted: ${name} is down: gone (rule t_db)`,
+      [hook(7, "stop_prim")],
+    ],
+    [ms + 50, "PRIM Ready", done(7), "", [], { what: "stop_prim", tookMs: 50 }],
+  ];
+  const entries: Entry[] = [
+    [
+      -9 * hour,
+      "PRIM Ready",
+      { type: "command", cause: "alice: holdfast start" },
+      "start (alice)",
+      [hook(1, "start_prim")],
+    ],
+    ...restart(-8 * hour, "tcp.first"),
+    [-7 * hour, "PRIM Ready", { type: "resource", name: "ping.gw", state: "down", detail: "" }],
+    ...restart(-2 * hour, "tcp.second"),
+  ];
+  const sources = { n2: side("n2", entries), n1: side("n1", []) };
+  const titles = (at: string | null): string => tell(sources, at).incident!.title;
+  t.match(titles(null), /tcp\.second/, "the last one");
+  t.match(titles("04:00"), /tcp\.first/);
+  t.match(titles("04:30"), /tcp\.first/, "the nearest that people felt");
+  t.match(titles("05:00"), /ping\.gw/, "what happened right then, though it changed nothing");
+  t.match(titles("10:03"), /tcp\.second/);
+  const first = tell(sources, "04:00");
+  t.equal(first.incident!.moments[0]!.rule, "t_db");
+  t.match([first.before.length, first.after.map(({ title }) => title).join()], [1, /tcp\.second/]);
+  t.equal(tell({ n2: side("n2", []), n1: side("n1", []) }).incident, null);
+});
+
+t.test(
+  "a hook that fails tells what it printed; a warning of the log is told where no decision says it",
+  async (t) => {
+    const line = (ms: number, level: string, words: string) => ({
+      time: new Date(NOON + ms).toISOString(),
+      node: "n2",
+      level,
+      text: words,
+    });
+    const failure = { type: "done", effect: 3, ok: false, detail: "start_prim failed with exit status 1" };
+    const told = tell({
+      n1: side("n1", []),
+      n2: side(
+        "n2",
+        [
+          [
+            0,
+            "ALONE Transient",
+            { type: "command", cause: "alice: holdfast prim" },
+            "prim (alice)",
+            [hook(3, "start_prim")],
+          ],
+          [
+            300,
+            "WAIT Transient",
+            failure,
+            "start_prim failed on n2: exit status 1",
+            [],
+            { what: "start_prim", tookMs: 300 },
+          ],
+        ],
+        0,
+        [
+          line(5, "script", "Script start_prim"),
+          line(250, "script", "FATAL: no space left on device"),
+          line(301, "warning", "hook: start_prim failed with exit status 1"),
+          line(400, "warning", "lan: this daemon did not run for 700 ms"),
+        ],
+      ),
+    });
+    const { moments, prevention } = told.incident!;
+    t.same(moments[0]!.ran[0]!.printed, ["FATAL: no space left on device"]);
+    t.match(text(told), "| FATAL: no space left on device");
+    t.same(
+      moments.filter(({ cause }) => cause === "warning").map(({ saw }) => saw),
+      ["lan: this daemon did not run for 700 ms"],
+    );
+    t.match(prevention.join("\n"), /start_prim failed: mend it, try it with holdfast module test db/);
+  },
+);
+
+t.test("the picture fits its width, whatever happened", async (t) => {
+  const many: Entry[] = Array.from({ length: 60 }, (_, index) => [
+    index * 900,
+    index % 2 === 0 ? "PRIM Transient" : "PRIM Ready",
+    { type: "command", cause: "alice: holdfast restart" },
+    `restart ${index}`,
+    [hook(index + 1, "stop_prim")],
+  ]);
+  const told = tell({ n1: side("n1", []), n2: side("n2", many) });
+  for (const width of [40, 80, 132]) {
+    const lines = explanationText(told, { ...PLAIN, width }).split("\n");
+    const picture = lines.filter((line) => /^ +n[12] {2}.*[═╌]/.test(line));
+    t.equal(picture.length, 1, "the node that is known");
+    t.ok(
+      picture.every((line) => line.length <= width),
+      `${width} columns`,
+    );
+  }
+  const colours: string[] = [];
+  const paint = (colour: string, words: string): string => {
+    colours.push(colour);
+    return words;
+  };
+  explanationText(told, { width: 80, paint });
+  t.ok(colours.includes("green") && colours.includes("yellow"));
+});
