@@ -68,13 +68,50 @@ const beat = v.object({
   secrets: v.exactOptional(v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/))),
 });
 
-/** Cuts a beat into bodies of at most `room` bytes. `number` grows with each beat of an incarnation. Throws RangeError when it is hopelessly large. */
-export function encodeBeat(content: Beat, number: number, room: number): Uint8Array[] {
-  const bytes = deflateRawSync(Buffer.from(JSON.stringify(content)), { level: 1 });
+/** What a beat that is too large for its pieces is sent without: what is for people first, then what only remote rules ask for. */
+const SHORTER: readonly { lacks: string; of(view: PeerView): PeerView }[] = [
+  { lacks: "", of: (view) => view },
+  {
+    lacks: "reasons",
+    of: (view) => {
+      const { note: _, ...rest } = view;
+      return rest;
+    },
+  },
+  {
+    lacks:
+      "reasons and resources: name fewer checkers, or set fewer resources by hand; remote rules find them unknown",
+    of: (view) => {
+      const { note: _, ...rest } = view;
+      return { ...rest, resources: {} };
+    },
+  },
+];
+
+/** A beat as it goes out. `lacks`: what had no room, in words; "" for nothing. */
+export interface EncodedBeat {
+  pieces: Uint8Array[];
+  lacks: string;
+}
+
+/**
+ * Cuts a beat into pieces of at most `room` bytes; what does not fit is left out, since a node that says nothing is taken for dead. `number` grows with
+ * each beat of an incarnation. Throws RangeError when even the rest does not fit.
+ */
+export function encodeBeat(content: Beat, number: number, room: number): EncodedBeat {
   const share = room - PIECE_HEADER_BYTES;
+  for (const { lacks, of } of SHORTER) {
+    const views = Object.fromEntries(Object.entries(content.views).map(([name, view]) => [name, of(view)]));
+    const text = Buffer.from(JSON.stringify({ ...content, views }));
+    if (text.length > MAX_BEAT_BYTES) continue;
+    const bytes = deflateRawSync(text, { level: 1 });
+    if (bytes.length <= share * MAX_PIECES) return { pieces: cut(bytes, number, share), lacks };
+  }
+  throw new RangeError("a heartbeat is too large: this node has too many modules");
+}
+
+function cut(bytes: Uint8Array, number: number, share: number): Uint8Array[] {
   const count = Math.max(1, Math.ceil(bytes.length / share));
-  if (count > MAX_PIECES)
-    throw new RangeError(`a heartbeat of ${bytes.length} bytes is too large: name fewer resources`);
   return Array.from({ length: count }, (_, piece) => {
     const header = Buffer.alloc(PIECE_HEADER_BYTES);
     header.writeUInt32BE(number >>> 0);

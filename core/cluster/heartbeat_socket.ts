@@ -119,11 +119,13 @@ export class HeartbeatSockets {
       this.#retry = setTimeout(() => void this.open(), BIND_AGAIN_MS);
   }
 
-  /** Tells every peer on every lan, now. Throws RangeError when the beat is hopelessly large. */
-  send(beat: Beat): void {
-    this.#pieces = encodeBeat(beat, ++this.#number, this.#room);
+  /** Tells every peer on every lan, now. Returns what had no room in it, in words, or "". */
+  send(beat: Beat): string {
+    const { pieces, lacks } = encodeBeat(beat, ++this.#number, this.#room);
+    this.#pieces = pieces;
     for (const lan of this.#sockets.keys())
       for (const peer of this.#cluster.peers) this.#sendTo(peer.name, lan);
+    return lacks;
   }
 
   /** Closes all sockets; nothing is sent or heard any more. */

@@ -216,8 +216,7 @@ class Guardian {
     if (armament) {
       for (const address of armament.addresses) attempt(address, () => silence(address));
       for (const permit of armament.services.permits) attempt(permit, () => rmSync(permit, { force: true }));
-      for (const cgroup of armament.services.cgroups) attempt(cgroup, () => killService(cgroup));
-      attempt("application", () => killAll(armament.group));
+      this.#kill(armament, failures);
     }
     if (child && !child.fenced) {
       child.fenced = true;
@@ -229,6 +228,16 @@ class Guardian {
     return failures.join("; ");
   }
 
+  #kill({ group, services }: Armament, failures: string[]): void {
+    try {
+      killAll(group);
+      for (const cgroup of services.cgroups) killService(cgroup);
+    } catch (error) {
+      const failure = `application: ${(error as Error).message}`;
+      if (!failures.includes(failure)) failures.push(failure);
+    }
+  }
+
   /** Waits until the kernel has buried the processes, then unmounts what they held. */
   async #settle(armament: Armament, failures: string[]): Promise<void> {
     const { unmountDead } = await import("../filesystem/dead_mounts.ts");
@@ -237,7 +246,11 @@ class Guardian {
       ...members(armament.group),
       ...armament.services.cgroups.flatMap(serviceMembers),
     ];
-    while (living().length > 0 && performance.now() < deadline) await Bun.sleep(2);
+    while (living().length > 0 && performance.now() < deadline) {
+      await Bun.sleep(2);
+      // Without cgroup.kill, what is begotten while the others are being killed is not among them.
+      this.#kill(armament, failures);
+    }
     const left = living();
     if (left.length > 0) failures.push(`processes ${left.join(", ")} survived SIGKILL (state D?)`);
     for (const mount of armament.mounts) {

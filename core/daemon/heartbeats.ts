@@ -20,6 +20,8 @@ export class Heartbeats {
   readonly #sockets: HeartbeatSockets;
   readonly #timers: ReturnType<typeof setInterval>[] = [];
   readonly #lateness: Lateness;
+  /** What had no room in the last beat. */
+  #lacks = "";
   #publishing = false;
   #leaving = false;
 
@@ -122,7 +124,11 @@ export class Heartbeats {
     const own = this.holdings();
     const held = own === null ? {} : { secrets: own.secrets.digest() };
     const revisions = own?.revisions.own() ?? {};
-    this.#sockets.send({ hears: this.hears(), leaving: this.#leaving, views, revisions, ...held });
+    const beat = { hears: this.hears(), leaving: this.#leaving, views, revisions, ...held };
+    const lacks = this.#sockets.send(beat);
+    if (lacks !== this.#lacks && lacks !== "")
+      console.error(`holdfast: heartbeats are too large, and are sent without ${lacks}`);
+    this.#lacks = lacks;
     this.#lateness.mark();
   }
 

@@ -126,8 +126,9 @@ export class LoadedModules {
   async remove(runtime: ModuleRuntime): Promise<string> {
     const { modules, revisions, secrets } = this.parts;
     const { name } = runtime.facts;
-    const services = await this.#manageServices(runtime, []);
+    // While it is not on record, nothing has gone; and as long as its state is here, its services are given back at a later start.
     await noteRemoved(this.#varDir, name, runtime.revision);
+    const services = await this.#manageServices(runtime, []);
     await secrets.forget(name);
     revisions.leaveStopped(name);
     await runtime.dispose();

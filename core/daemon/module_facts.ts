@@ -4,7 +4,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as v from "valibot";
-import { writeDurably } from "./record.ts";
+import { writeDurably } from "../platform/durable_file.ts";
 
 /** A `MaintenanceWord`, as it is kept and as it is told. */
 export const maintenanceSchema = v.object({

@@ -9,6 +9,8 @@ import type { GuardianLink } from "./guardian_link.ts";
 import type { ModuleRuntime } from "./module_runtime.ts";
 
 const LOOK_MS = 1000;
+/** So many wait at most; whoever asks beyond that is told that this node does not serve: it cannot be known now. */
+const WAITING_MAX = 256;
 /** The resource that says whether load balancers can ask. */
 const PORT = "probe.port";
 
@@ -71,6 +73,7 @@ export class ProbePorts {
         answer(runtime?.probePort === port && runtime.serves);
       };
       if (this.guardian.isAwake()) decide();
+      else if (this.#waiting.length >= WAITING_MAX) answer(false);
       else this.#waiting.push(decide);
     };
   }

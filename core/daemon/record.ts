@@ -2,11 +2,11 @@
  * What must survive a crash, on disk: one small JSON file, replaced whole, fsynced with its directory before anyone acts
  * on it. A file that cannot be read is never taken for "nothing was there": that would forget a promise (G3).
  */
-import { open, readFile, rename } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import * as v from "valibot";
 import type { DurableRecord } from "../failover/types.ts";
-import { makeDirectoryDurably } from "../platform/durable_directory.ts";
+import { writeDurably } from "../platform/durable_file.ts";
 
 const generation = v.pipe(v.string(), v.maxLength(64));
 const recordSchema = v.object({
@@ -37,44 +37,6 @@ export const blankRecord: DurableRecord = {
   running: false,
   loops: [],
 };
-
-/** By file, the last write of it: two at once would share the temporary file, and leave a mixture of both. */
-const writing = new Map<string, Promise<void>>();
-
-/**
- * Replaces `file` by `content` so that a crash leaves either the old or the new, and the new is on stable storage. Mode 0600. Of several calls the last
- * one's content stays.
- */
-export async function writeDurably(file: string, content: string): Promise<void> {
-  const before = writing.get(file) ?? Promise.resolve();
-  const work = before.catch(() => undefined).then(() => replace(file, content));
-  writing.set(file, work);
-  try {
-    await work;
-  } finally {
-    if (writing.get(file) === work) writing.delete(file);
-  }
-}
-
-async function replace(file: string, content: string): Promise<void> {
-  const directory = dirname(file);
-  makeDirectoryDurably(directory);
-  const temporary = `${file}.new`;
-  const handle = await open(temporary, "w", 0o600);
-  try {
-    await handle.writeFile(content);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  await rename(temporary, file);
-  const parent = await open(directory, "r");
-  try {
-    await parent.sync();
-  } finally {
-    await parent.close();
-  }
-}
 
 /** The record file of one module. Writes are serialised: the last one asked for is the last one on disk. */
 export class RecordFile {

@@ -4,7 +4,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as v from "valibot";
-import { writeDurably } from "./record.ts";
+import { writeDurably } from "../platform/durable_file.ts";
 
 const removedSchema = v.record(v.string(), v.string());
 

@@ -11,9 +11,12 @@ export interface Incident {
   moments: Moment[];
 }
 
-/** After so long without anything new, ms, the next moment begins another incident; longer where a node is still on its way. */
-const QUIET_MS = 15_000;
+/** Where every node has come to rest, what follows after so long, ms, is something else; where one is on its way, it may belong to that for long. */
+const RESTING_MS = 1000;
 const MOVING_MS = 120_000;
+/** What changed nothing is the end of what came before it, or the beginning of what comes next, ms. */
+const TAIL_MS = 15_000;
+const LEAD_MS = 3000;
 /** Something that changed no state counts as so much further away. */
 const MINOR = 6;
 
@@ -21,19 +24,33 @@ const MINOR = 6;
 export function incidentsOf(sides: readonly Side[]): Incident[] {
   const moments = sides.flatMap((side) => side.moments).sort((a, b) => a.at - b.at || byName(a.node, b.node));
   const incidents: Incident[] = [];
+  for (const piece of pieces(moments)) {
+    const last = incidents.at(-1);
+    const gap = last === undefined ? Number.POSITIVE_INFINITY : piece.from - last.to;
+    const belongs = isMajor(piece) ? last !== undefined && !isMajor(last) && gap <= LEAD_MS : gap <= TAIL_MS;
+    if (last === undefined || !belongs) incidents.push(piece);
+    else {
+      last.moments.push(...piece.moments);
+      last.to = Math.max(last.to, piece.to);
+    }
+  }
+  return incidents;
+}
+
+function pieces(moments: readonly Moment[]): Incident[] {
+  const found: Incident[] = [];
   const moving = new Map<string, boolean>();
   for (const moment of moments) {
-    const last = incidents.at(-1);
-    const patience = [...moving.values()].includes(true) ? MOVING_MS : QUIET_MS;
-    const end = endOf(moment);
+    const last = found.at(-1);
+    const patience = [...moving.values()].includes(true) ? MOVING_MS : RESTING_MS;
     if (last !== undefined && moment.at - last.to <= patience) {
       last.moments.push(moment);
-      last.to = Math.max(last.to, end);
-    } else incidents.push({ from: moment.at, to: end, moments: [moment] });
+      last.to = Math.max(last.to, endOf(moment));
+    } else found.push({ from: moment.at, to: endOf(moment), moments: [moment] });
     const now = moment.became.at(-1);
     if (now !== undefined) moving.set(moment.node, now.readiness === "Transient");
   }
-  return incidents;
+  return found;
 }
 
 function endOf({ at, ran, became }: Moment): number {
@@ -89,7 +106,8 @@ export function titleOf({ moments }: Incident): string {
   const from = felt.length > 0 ? felt : moments;
   const [main] = from.toSorted((a, b) => WEIGHT[b.cause] - WEIGHT[a.cause] || a.at - b.at);
   if (main === undefined) return "";
-  return `${main.node}: ${firstSentence(main.decided || main.saw)}`;
+  const words = main.cause === "command" ? main.saw : main.decided || main.saw;
+  return `${main.node}: ${firstSentence(words)}`;
 }
 
 /** The core puts several sentences behind each other. */
@@ -98,7 +116,10 @@ function firstSentence(text: string): string {
   return sentence.length > 160 ? `${sentence.slice(0, 157)}…` : sentence;
 }
 
-/** A span of one node's timeline. State "": nothing is known of it, or it was silent. */
+/** What is said of a node of which nothing is remembered. */
+export const UNKNOWN = "?";
+
+/** A span of one node's timeline. State "": it was silent. */
 export interface Span extends Omit<Change, "at"> {
   from: number;
   to: number;
@@ -117,7 +138,7 @@ export function spansOf(changes: readonly Change[], from: number, to: number): S
     else spans.push({ from: start, to: end, state, readiness });
   }
   const first = spans[0]?.from ?? to;
-  return first > from ? [{ from, to: first, state: "", readiness: "" }, ...spans] : spans;
+  return first > from ? [{ from, to: first, state: UNKNOWN, readiness: "" }, ...spans] : spans;
 }
 
 /**

@@ -147,7 +147,7 @@ class Reader {
     const rule = RULE.exec(why)?.[1] ?? null;
     const cause = rule !== null ? "rule" : isFailure ? "failed" : (CAUSES[event.type] ?? "other");
     const saw = eventInWords(event, this.peer ?? "the other node");
-    const decided = why === saw ? "" : why;
+    const decided = withoutEcho(why, saw, event);
     return { at: Date.parse(time), node: this.told.node, cause, saw, decided, rule, ran: [], became: [] };
   }
 
@@ -194,4 +194,12 @@ class Reader {
     const bare = text.replace(/^\w+: /, "");
     return this.#said.some((one) => Math.abs(at - one.at) <= SAME_MS && one.text.includes(bare));
   }
+}
+
+/** The core says first what it was told. */
+function withoutEcho(why: string, saw: string, event: Decision["event"]): string {
+  const name = (event["command"] as { name?: string } | undefined)?.name;
+  const echo = name === undefined ? saw : `${name} (${saw})`;
+  if (echo === "" || !why.startsWith(echo)) return why;
+  return why.slice(echo.length).replace(/^; /, "");
 }

@@ -27,7 +27,8 @@ export interface Circumstances {
 /** The sentences, each once, in the order of the moments. */
 export function preventions(incident: Incident, circumstances: Circumstances): string[] {
   const said = incident.moments.flatMap((moment) => ofMoment(moment, incident, circumstances));
-  return [...new Set(said)];
+  const isAsked = said.length === 0 && incident.moments.some(isByPerson);
+  return isAsked ? ["It was asked for by a person: nothing failed."] : [...new Set(said)];
 }
 
 function ofMoment(moment: Moment, incident: Incident, about: Circumstances): string[] {
@@ -42,8 +43,6 @@ function ofMoment(moment: Moment, incident: Incident, about: Circumstances): str
         `The daemon of ${moment.node} did not run for too long, so its application was stopped before another node could start it. More processor time and memory for that machine (a snapshot or a live migration of a virtual machine stops it, too), or more patience: heartbeat: { timeout: ${formatDuration(about.timeoutMs * 3)} }.`,
         ...failed,
       ];
-    case "command":
-      return isByPerson(moment) ? ["It was asked for by a person: nothing failed.", ...failed] : failed;
     case "replication":
       return [...ofReplication(moment), ...failed];
     default:
@@ -51,8 +50,8 @@ function ofMoment(moment: Moment, incident: Incident, about: Circumstances): str
   }
 }
 
-function isByPerson({ saw }: Moment): boolean {
-  return / holdfast \w+/.test(` ${saw}`);
+function isByPerson({ cause, saw }: Moment): boolean {
+  return cause === "command" && / holdfast \w+/.test(` ${saw}`);
 }
 
 function ofSilence(moment: Moment, incident: Incident, about: Circumstances): string[] {

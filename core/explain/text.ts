@@ -26,7 +26,7 @@ export function explanationText(told: Explanation, { width, paint }: Style): str
           ...timelineText(spansOf(told), width, (at) => clockOf(new Date(at).toISOString()), paint),
           "",
           paint("bold", "What happened, in order"),
-          ...story(incident.moments, width, paint),
+          ...story(told, incident.moments, width, paint),
           "",
           paint("bold", "What would have prevented it"),
           ...(incident.prevention.length > 0
@@ -66,36 +66,40 @@ function sources(told: Explanation, paint: Paint): string[] {
   });
 }
 
-/** Resources that are up again, or begin, are told in one line each. */
-function story(moments: readonly ToldMoment[], width: number, paint: Paint): string[] {
+/** Resources that were found the same way at once are told in one line; what a node told of itself is not repeated as the other heard it. */
+function story(told: Explanation, moments: readonly ToldMoment[], width: number, paint: Paint): string[] {
+  const missing = Object.values(told.sources).some(({ answered }) => !answered);
+  const shown = moments.filter((moment) => {
+    if (!isBare(moment)) return true;
+    return moment.cause === "resource" ? !/ is init$/.test(moment.saw) : missing || moment.cause !== "peer";
+  });
   const lines: string[] = [];
-  for (let index = 0; index < moments.length; index++) {
-    const moment = moments[index]!;
-    const group = [moment];
-    if (isPlain(moment))
-      while (moments[index + 1] && isPlain(moments[index + 1]!) && moments[index + 1]!.node === moment.node)
-        group.push(moments[++index]!);
-    if (group.every(({ saw }) => / is init$/.test(saw))) continue;
-    lines.push(...(group.length > 1 ? several(group, width) : one(moment, width, paint)));
+  for (let index = 0; index < shown.length; index++) {
+    const moment = shown[index]!;
+    const [, name, found] = RESOURCE.exec(moment.saw) ?? [];
+    const names = [name];
+    while (isBare(moment) && name !== undefined && isSame(moment, found, shown[index + 1]))
+      names.push(RESOURCE.exec(shown[++index]!.saw)?.[1]);
+    const saw = names.length === 1 ? moment.saw : `${names.join(", ")} are ${found}`;
+    lines.push(...one({ ...moment, saw }, width, paint));
   }
   return lines;
 }
 
-/** A resource that is not down, and about which nothing was decided. */
-function isPlain({ cause, decided, ran, became, saw }: ToldMoment): boolean {
-  return (
-    cause === "resource" && decided === "" && ran.length === 0 && became.length === 0 && !/ is down/.test(saw)
-  );
+const RESOURCE = /^(\S+) is (.*)$/s;
+
+function isSame({ node }: ToldMoment, found: string | undefined, next: ToldMoment | undefined): boolean {
+  if (next === undefined || next.node !== node || next.cause !== "resource" || !isBare(next)) return false;
+  const [, , also = ""] = RESOURCE.exec(next.saw) ?? [];
+  return also === found || (/^up\b/.test(also) && /^up\b/.test(found ?? ""));
+}
+
+/** Nothing was decided, and nothing came of it. */
+function isBare({ decided, ran, became }: ToldMoment): boolean {
+  return decided === "" && ran.length === 0 && became.length === 0;
 }
 
 const WHEN = 12;
-
-function several(group: readonly ToldMoment[], width: number): string[] {
-  const { time, node } = group[0]!;
-  const up = [...new Set(group.map(({ saw }) => saw.split(":")[0]!))].filter((saw) => !/ is init$/.test(saw));
-  const lead = `  ${clockOf(time)}  ${node}  `;
-  return wrap(`sees ${up.join(", ")}`, width, lead, " ".repeat(lead.length));
-}
 
 function one(moment: ToldMoment, width: number, paint: Paint): string[] {
   const { time, node, saw, decided, ran, became } = moment;

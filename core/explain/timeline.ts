@@ -3,13 +3,13 @@
  *
  * Time runs by what happened and not by the clock: a takeover of a second beside an hour of quiet would be a single column.
  */
-import type { Span } from "./incidents.ts";
+import { type Span, UNKNOWN } from "./incidents.ts";
 
 /** Colours as a terminal has them; without one, the text as it is. */
 export type Paint = (colour: "green" | "red" | "yellow" | "grey" | "bold" | "blue", text: string) => string;
 
 /** Fewer columns than this for a name and its bar are no picture. */
-const CELL_MIN = 7;
+const CELL_MIN = 9;
 const FILL: Readonly<Record<string, string>> = { Ready: "═", Transient: "╌", NotReady: "·" };
 const COLOUR: Readonly<Record<string, "green" | "yellow" | "red">> = {
   Ready: "green",
@@ -82,7 +82,9 @@ function stateIn(spans: readonly Span[], { from, to }: Cell): Span | undefined {
 function draw(span: Span | undefined, before: Span | undefined, width: number, paint: Paint): string {
   const { state = "", readiness = "" } = span ?? {};
   const isSame = before !== undefined && before.state === state && before.readiness === readiness;
-  const name = isSame ? "" : `${state === "" ? "silent" : state} `.slice(0, width);
+  const name = isSame
+    ? ""
+    : `${state === "" ? "silent" : state === UNKNOWN ? "unknown" : state} `.slice(0, width);
   const bar = name + (FILL[readiness] ?? " ").repeat(width - name.length);
   return paint(COLOUR[readiness] ?? "grey", bar);
 }
@@ -90,7 +92,7 @@ function draw(span: Span | undefined, before: Span | undefined, width: number, p
 /** A span of time in few characters: 0.4 s as `0.4s`. */
 function elapsed(ms: number): string {
   const seconds = ms / 1000;
-  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)}s`;
+  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 2 : 1)}s`;
   const minutes = seconds / 60;
   return minutes < 60 ? `${minutes.toFixed(0)}min` : `${(minutes / 60).toFixed(1)}h`;
 }

@@ -52,8 +52,8 @@ function listen(): (() => void) | null {
       if (NEWS.has(type)) for (const notice of [...listeners]) notice();
     },
     // Too much happened at once (ENOBUFS): look, and listen again.
-    () => {
-      stop = listeners.size > 0 ? listen() : null;
+    (isRefused) => {
+      stop = listeners.size > 0 && !isRefused ? listen() : null;
       for (const notice of [...listeners]) notice();
     },
   );

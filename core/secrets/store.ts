@@ -12,8 +12,8 @@ import { existsSync, readdirSync, readFileSync, renameSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import * as v from "valibot";
-import { writeDurably } from "../daemon/record.ts";
 import { syncDirectory } from "../platform/durable_directory.ts";
+import { writeDurably } from "../platform/durable_file.ts";
 import { MAX_SEALED_CHARACTERS, MAX_SECRET_BYTES, type SealedFor, SecretKey, seal } from "./seal.ts";
 import {
   compareVersions,

@@ -19,6 +19,8 @@ export interface Unit {
   cgroups: readonly string[];
   isActive: boolean;
   isInstalled: boolean;
+  /** What systemd goes by is older than what lies on disk. */
+  isStale: boolean;
 }
 
 const PLACE = "/etc/systemd/system";
@@ -48,7 +50,7 @@ async function systemctl(args: readonly string[], signal?: AbortSignal): Promise
 }
 
 type Properties = Readonly<Record<string, string>>;
-const ASKED = "Id,LoadState,ActiveState,MainPID,ControlGroup,Slice,ConsistsOf";
+const ASKED = "Id,LoadState,ActiveState,MainPID,ControlGroup,Slice,ConsistsOf,NeedDaemonReload";
 
 /** What systemd says of each, in the order asked. */
 async function show(names: readonly string[], signal?: AbortSignal): Promise<Properties[]> {
@@ -89,6 +91,7 @@ export async function lookAtUnits(names: readonly string[]): Promise<Unit[]> {
         cgroups: all.map(cgroupOf),
         isActive: all.some(({ ActiveState }) => ActiveState === "active" || ActiveState === "activating"),
         isInstalled: own["LoadState"] === "loaded",
+        isStale: all.some(({ NeedDaemonReload }) => NeedDaemonReload === "yes"),
       };
     }),
   );
@@ -106,7 +109,7 @@ export async function stateOf(
 
 function bare(name: string): Unit {
   const unit = /\.(service|socket|timer|target|mount|path)$/.test(name) ? name : `${name}.service`;
-  return { name, units: [unit], cgroups: [], isActive: false, isInstalled: false };
+  return { name, units: [unit], cgroups: [], isActive: false, isInstalled: false, isStale: false };
 }
 
 /** Whose drop-ins: two nodes on one machine differ by their var directory. */
@@ -147,7 +150,8 @@ export async function manageServices(owner: Owner, names: readonly string[]): Pr
   const before = dropIns(owner);
   const wanted = await lookAtUnits(names);
   const said: string[] = [];
-  let changed = false;
+  // A crash between a drop-in and systemd's look at it is made good.
+  let changed = wanted.some(({ isStale }) => isStale);
   for (const { name, units, isActive, isInstalled } of wanted) {
     const missing = units.filter((unit) => !before.has(unit));
     for (const unit of missing) write(owner, unit, isActive);
@@ -158,13 +162,15 @@ export async function manageServices(owner: Owner, names: readonly string[]): Pr
       `${name} starts with the module only, not at boot${isInstalled ? "" : " (it is not installed yet)"}${isActive ? "; it runs now, and is left alone until the module starts or stops here" : ""}`,
     );
   }
+  // First without effect, so that one which is gone can never be in force.
+  for (const file of before.values()) writeFileSync(file, `${firstLine(owner)} it was given back.\n`);
+  if (changed || before.size > 0) await systemctl(["daemon-reload"]);
   for (const [unit, file] of before) {
-    changed = true;
     rmSync(file);
     removeIfEmpty(dirname(file));
     said.push(`${unit} starts by itself again, as it did before`);
   }
-  if (changed) await systemctl(["daemon-reload"]);
+  if (before.size > 0) await systemctl(["daemon-reload"]);
   return said;
 }
 

@@ -2,6 +2,10 @@
  * Checkers on real causes, with real nodes: a killed process, a closed port, a server that is stopped and accepts but never answers, a checker that
  * throws or hangs; then the cause removed. What each leads to, and what `status` and `resources` tell.
  */
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import t, { type Test } from "tap";
 import type { NodeStatus, StatusDocument } from "../../core/daemon/engine.ts";
 import { createMirror, type Mirror } from "./mirror.ts";
@@ -10,7 +14,10 @@ import { type Node, testbedImpossible, until } from "./testbed.ts";
 const skip = testbedImpossible() ?? false;
 t.setTimeout(300_000);
 
-const SERVER = `Bun.serve({ port: 8080, hostname: "127.0.0.1", fetch: () => new Response("all is well") });`;
+const SERVER = `const fetch = () => new Response("all is well");
+Bun.serve({ port: 8080, hostname: "127.0.0.1", fetch });
+const tls = { cert: Bun.file(import.meta.dir + "/tls.crt"), key: Bun.file(import.meta.dir + "/tls.key") };
+Bun.serve({ port: 8443, hostname: "127.0.0.1", fetch, tls });`;
 /** Serves until it is killed. Its start hook writes its name down, so that restarts can be counted. */
 const FILES = {
   "server.ts": SERVER,
@@ -36,7 +43,10 @@ processes:
   server: { argumentsRegex: "^checked-server", interval: 30s, action: none }
 checkers:
   tcp: { port: { address: "127.0.0.1:8080", interval: 300ms, timeout: 1s, action: none } }
-  http: { page: { url: "http://127.0.0.1:8080/", body: "all is well", interval: 300ms, timeout: 500ms, failures: 2, action: none } }
+  http:
+    page: { url: "http://127.0.0.1:8080/", body: "all is well", interval: 300ms, timeout: 500ms, failures: 2, action: none }
+    tls: { url: "https://127.0.0.1:8443/", body: "^all is well$", verify: false, interval: 300ms, action: none }
+    strict: { url: "https://127.0.0.1:8443/", interval: 300ms, grace: 0ms, action: none }
   custom:
     orders: { interval: 300ms, timeout: 1s, action: none }
     plain: { interval: 300ms, when: both, action: none }
@@ -65,12 +75,27 @@ const ALL_UP = {
   "process.server": "up",
   "tcp.port": "up",
   "http.page": "up",
+  "http.tls": "up",
   "custom.orders": "up",
   "custom.plain": "up",
 };
 
+/** A certificate that its server has signed itself. */
+function certificate(): Record<string, string> {
+  const dir = mkdtempSync(join(tmpdir(), "holdfast-tls-"));
+  const files = { "tls.crt": join(dir, "crt"), "tls.key": join(dir, "key") };
+  const subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"];
+  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", files["tls.key"]];
+  execFileSync("openssl", ["req", "-x509", ...key, ...subject, "-out", files["tls.crt"]], {
+    stdio: "ignore",
+  });
+  const read = Object.entries(files).map(([name, file]) => [name, readFileSync(file, "utf8")]);
+  rmSync(dir, { recursive: true });
+  return Object.fromEntries(read) as Record<string, string>;
+}
+
 async function started(t: Test, yaml: string): Promise<Mirror> {
-  const mirror = await createMirror({ yaml, files: FILES, replicate: false });
+  const mirror = await createMirror({ yaml, files: { ...FILES, ...certificate() }, replicate: false });
   t.teardown(() => mirror.bed.destroy());
   await mirror.start();
   return mirror;
@@ -79,6 +104,11 @@ async function started(t: Test, yaml: string): Promise<Mirror> {
 t.test("what each checker finds, and finds again once the cause is gone", { skip }, async (t) => {
   const { n1, n2 } = await started(t, YAML);
   t.match(await comeTo(n1, ALL_UP), { "custom.plain": { detail: "looks at custom.plain" } });
+  t.match(
+    await comeTo(n1, { "http.strict": "down" }),
+    { "http.strict": { detail: /self.signed|certificate/i } },
+    "a certificate that nobody vouches for is no answer, unless the checker says so",
+  );
   t.match(
     await comeTo(n2, { "custom.plain": "up" }),
     { "tcp.port": { state: "init" } },

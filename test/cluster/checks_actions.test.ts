@@ -84,7 +84,9 @@ t.test(
 const NETWORK = `
 checkers:
   interface: { lan: { name: lan, interval: 60s } }
-  ping: { host: { address: 10.77.0.201, interval: 400ms } }
+  ping:
+    host: { address: 10.77.0.201, interval: 400ms }
+    host6: { address: "fd77::201", interval: 400ms, action: none }
   ip: { address: { address: ${VIRTUAL_IP}, interval: 500ms, action: none } }
   disk: { small: { path: /run/small, minFree: 20, write: true, interval: 400ms } }
 rules:
@@ -97,7 +99,8 @@ t.test("networks, addresses and disks", { skip }, async (t) => {
   for (const node of [n1, n2])
     await node.exec(["sh", "-c", "mkdir -p /run/small && mount -t tmpfs -o size=1m none /run/small"]);
   await mirror.start();
-  for (const name of ["interface.lan", "ping.host", "ip.address", "disk.small"]) await comes(n1, name, "up");
+  for (const name of ["interface.lan", "ping.host", "ping.host6", "ip.address", "disk.small"])
+    await comes(n1, name, "up");
 
   await n1.exec(["ip", "link", "set", "lan", "down"]);
   await mirror.settled("WAIT", "ALONE");
@@ -114,6 +117,7 @@ t.test("networks, addresses and disks", { skip }, async (t) => {
   await host.exec(["ip", "link", "set", "lan", "down"]);
   await comes(n1, "ping.host", "down", /no answer|does not answer/);
   await comes(n2, "ping.host", "down");
+  await comes(n2, "ping.host6", "down", /fd77::201 does not answer|no answer/);
   await until("one serves, one follows, and both say that they do not wait", async () => {
     const all = await Promise.all([n1, n2].map(statusOf));
     const states = all
@@ -127,6 +131,7 @@ t.test("networks, addresses and disks", { skip }, async (t) => {
   await host.exec(["ip", "link", "set", "lan", "up"]);
   await comes(n1, "ping.host", "up");
   await comes(n2, "ping.host", "up");
+  await comes(n2, "ping.host6", "up", /ms$/);
 
   const all = await Promise.all([n1, n2].map(statusOf));
   const [prim, second] = all[0]!.state === "PRIM" ? [n1, n2] : [n2, n1];
@@ -149,4 +154,57 @@ t.test("networks, addresses and disks", { skip }, async (t) => {
   await prim.holdfast(["set", "db", "custom.obey", "up"]);
   await second.holdfast(["wait", "db", "PRIM"]);
   t.match((await statusOf(prim)).state, "SECOND", "the written rule exchanged the roles");
+});
+
+/** Two processes; the worker writes its pid down, and a hook starts it alone. */
+const TWO = {
+  "hooks/start_prim": `#!/bin/bash
+echo "start_prim" >> RECORD/starts
+exec -a checked-web sleep 100000 > /dev/null 2>&1 < /dev/null &
+$HOLDFAST_DIR/lib/worker
+`,
+  "lib/worker": `#!/bin/bash
+exec -a checked-worker sleep 100001 > /dev/null 2>&1 < /dev/null &
+echo $! > /run/checked-worker.pid
+`,
+  "hooks/restart_process": `#!/bin/bash
+echo "restart_process $HOLDFAST_PROCESS" >> RECORD/starts
+test ! -e /run/no-worker && exec $HOLDFAST_DIR/lib/worker
+`,
+  "hooks/stop_prim": "#!/bin/bash\npkill -KILL -f '^checked-(web|worker)'; exit 0\n",
+};
+
+t.test("one process, known by its pid file, is started again without the other", { skip }, async (t) => {
+  const yaml = `processes:
+  web: { argumentsRegex: "^checked-web", interval: 60s }
+  worker: { pidFile: /run/checked-worker.pid, interval: 60s }
+`;
+  const mirror = await createMirror({ yaml, files: TWO, replicate: false });
+  t.teardown(() => mirror.bed.destroy());
+  const { n1, bed } = mirror;
+  await mirror.start();
+  const starts = (): string[] => readFileSync(`${bed.dir}/starts`, "utf8").trim().split("\n");
+  const pid = (word: string): number | undefined =>
+    n1.processes().find(({ command }) => command.startsWith(`checked-${word}`))?.pid;
+  const [web, worker] = [pid("web"), pid("worker")];
+  await comes(n1, "process.web", "up");
+  await comes(n1, "process.worker", "up", /^pid \d+$/);
+  process.kill(worker!, "SIGKILL");
+  await until("the worker runs again", () => pid("worker") !== undefined);
+  await comes(n1, "process.worker", "up");
+  await mirror.settled("PRIM", "SECOND");
+  t.same(starts(), ["start_prim", "restart_process worker"]);
+  t.equal(pid("web"), web, "the other one goes on");
+
+  t.match(
+    (await n1.holdfast(["restart", "db", "process.worker"])).stdout,
+    /process\.worker alone is restarted/,
+  );
+  t.equal(starts().at(-1), "restart_process worker");
+  await comes(n1, "process.worker", "up");
+  await n1.exec(["touch", "/run/no-worker"]);
+  process.kill(pid("worker")!, "SIGKILL");
+  await until("where its hook fails, everything is restarted", () => starts().at(-1) === "start_prim");
+  await mirror.settled("PRIM", "SECOND");
+  t.not(pid("web"), web);
 });

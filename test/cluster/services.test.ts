@@ -18,6 +18,7 @@ const UNITS: Readonly<Record<string, string>> = {
   db: "ExecStart=/bin/sleep 100001",
   app: "ExecStart=/bin/sleep 100002\nRestart=always\nRestartSec=50ms",
   deaf: `ExecStart=/bin/sh -c 'trap "" TERM; while :; do sleep 0.1; done'\nTimeoutStopSec=infinity`,
+  helper: "ExecStart=/bin/sleep 100003",
   broken: "Type=oneshot\nRemainAfterExit=yes\nExecStart=/bin/false",
 };
 
@@ -233,6 +234,25 @@ t.test("services of a module", { skip }, async (t) => {
     lab.said();
   });
 
+  await t.test("a process that is a unit of systemd: watched, and started again alone", async (t) => {
+    await lab.apply("db, app", "processes: { helper: { unit: helper } }\n");
+    await systemd.exec(["systemctl", "start", "helper"]);
+    await lab.does("start");
+    const seen = async () => (await lab.resource("process.helper")) === "up";
+    await until("it was seen alive", seen);
+    lab.said();
+    const [helper, db] = [await lab.pid("helper"), await lab.pid("db")];
+    await systemd.exec(["kill", "-9", helper]);
+    const isBack = async () => (await lab.active("helper")) && (await lab.pid("helper")) !== helper;
+    await until("it runs again", isBack);
+    await until("it was seen alive again", seen);
+    t.equal(await lab.pid("db"), db);
+    t.same(lab.said(), ["stop helper", "start helper"]);
+    await lab.does("stop");
+    await systemd.exec(["systemctl", "stop", "helper"]);
+    lab.said();
+  });
+
   await t.test("a service that does not start fails the start", async (t) => {
     const applied = await lab.apply("db, broken");
     t.match(applied, { status: 0, message: /app\.service starts by itself again, as it did before/ });
@@ -250,6 +270,26 @@ t.test("services of a module", { skip }, async (t) => {
     await lab.does("stop");
     t.notOk(await lab.active("deaf"));
     t.same(lab.said(), ["start_both", "start deaf", "stop deaf", "stop_both"]);
+  });
+
+  await t.test("a drop-in that systemd has not seen, after a crash between the two", async (t) => {
+    const file = "/etc/systemd/system/deaf.service.d/50-holdfast-web.conf";
+    const move = `mv ${file} /root/kept; systemctl daemon-reload; mv /root/kept ${file}`;
+    await systemd.exec(["sh", "-ec", move]);
+    t.equal(await systemd.show("deaf", "NeedDaemonReload"), "yes");
+    await lab.apply("deaf", "timeouts: { stop: 2s, force: 4s }\n");
+    t.equal(await systemd.show("deaf", "NeedDaemonReload"), "no");
+    await systemd.exec(["systemctl", "start", "deaf"]);
+    t.notOk(await lab.active("deaf"), "it is in force");
+  });
+
+  await t.test("a module that cannot be removed keeps its services", async (t) => {
+    const held = `${lab.node.varDir}/state/removed.json.new`;
+    const units = await lab.units();
+    await systemd.exec(["mkdir", held]);
+    t.match(await lab.holdfast("module", "remove", "web"), { status: 1 });
+    t.equal(await lab.units(), units);
+    await systemd.exec(["rmdir", held]);
   });
 
   await t.test("when the module is removed, everything is as it was", async (t) => {

@@ -1,5 +1,7 @@
 /** Sealed heartbeats: only members make them, each counts once, and a restart of the receiver does not make old ones new. */
+
 import { randomBytes } from "node:crypto";
+import { deflateRawSync } from "node:zlib";
 import t, { type Test as Tap } from "tap";
 import { type Beat, BeatAssembler, encodeBeat } from "../../core/cluster/beat.ts";
 import { deriveKeys, newClusterKey } from "../../core/cluster/membership_keys.ts";
@@ -32,6 +34,8 @@ function meet(t: Tap, a: SealedChannel, aName: string, b: SealedChannel, bName: 
   t.equal(reasonOf(answer), "ok", `${aName} knows ${bName}`);
   t.equal(reasonOf(b.open(a.seal(bName, "lan", body("")), "lan")), "ok", `${bName} knows ${aName}`);
 }
+
+const piecesOf = (beat: Beat, number: number): Uint8Array[] => encodeBeat(beat, number, 1200).pieces;
 
 t.test("members hear each other after one exchange", async (t) => {
   const a = channel("n1");
@@ -181,7 +185,7 @@ t.test("a beat of many modules is cut and put together, in any order, newest onl
       ]),
     ),
   };
-  const pieces = encodeBeat(beat, 1, 1200);
+  const pieces = piecesOf(beat, 1);
   t.ok(pieces.length > 3, `${pieces.length} pieces`);
   t.ok(pieces.every((piece) => piece.length <= 1200));
   const assembler = new BeatAssembler();
@@ -189,15 +193,15 @@ t.test("a beat of many modules is cut and put together, in any order, newest onl
   t.same(found.pop(), beat);
   t.ok(found.every((one) => one === null));
   t.equal(assembler.add("i", pieces[0]!), null, "the other lan's copy");
-  const newer = encodeBeat({ ...beat, leaving: true }, 3, 1200);
-  const older = encodeBeat(beat, 2, 1200);
+  const newer = piecesOf({ ...beat, leaving: true }, 3);
+  const older = piecesOf(beat, 2);
   t.ok(newer.map((piece) => assembler.add("i", piece)).at(-1)?.leaving);
   t.ok(
     older.every((piece) => assembler.add("i", piece) === null),
     "an older beat comes late",
   );
   t.ok(
-    encodeBeat(beat, 1, 1200)
+    piecesOf(beat, 1)
       .map((piece) => assembler.add("j", piece))
       .at(-1),
     "a new incarnation counts from one again",
@@ -208,7 +212,7 @@ t.test("bytes that make no beat are refused, and the next beat is read", async (
   const beat: Beat = { hears: {}, leaving: false, views: { db: view({}) } };
   const assembler = new BeatAssembler();
   const bad = (change: (piece: Buffer) => Uint8Array, number: number) =>
-    t.throws(() => assembler.add("i", change(Buffer.from(encodeBeat(beat, number, 1200)[0]!))));
+    t.throws(() => assembler.add("i", change(Buffer.from(piecesOf(beat, number)[0]!))));
   bad((piece) => piece.subarray(0, 3), 1);
   bad((piece) => {
     piece[4] = 9;
@@ -229,16 +233,45 @@ t.test("bytes that make no beat are refused, and the next beat is read", async (
   t.throws(() =>
     assembler.add(
       "i",
-      encodeBeat(
-        { ...beat, views: { db: { ...view({}), state: "KING" } as unknown as PeerView } },
-        3,
-        1200,
-      )[0]!,
+      piecesOf({ ...beat, views: { db: { ...view({}), state: "KING" } as unknown as PeerView } }, 3)[0]!,
     ),
   );
-  t.same(assembler.add("i", encodeBeat(beat, 4, 1200)[0]!), beat);
-  const bomb = encodeBeat({ ...beat, views: { db: view({ a: "x".repeat(4 << 20) }) } }, 5, 1200);
+  t.same(assembler.add("i", piecesOf(beat, 4)[0]!), beat);
+  const inflated = JSON.stringify({ ...beat, views: { db: view({ a: "x".repeat(4 << 20) }) } });
+  const bytes = deflateRawSync(inflated);
+  const count = Math.ceil(bytes.length / 1194);
+  const bomb = Array.from({ length: count }, (_, piece) =>
+    Buffer.concat([
+      Buffer.from([0, 0, 0, 5, piece, count]),
+      bytes.subarray(piece * 1194, (piece + 1) * 1194),
+    ]),
+  );
   t.throws(() => {
     for (const piece of bomb) assembler.add("i", piece);
   }, "too large when inflated");
+});
+
+t.test("a beat that is too large says what matters, and what it lacks", async (t) => {
+  const many = (count: number): Record<string, string> =>
+    Object.fromEntries(Array.from({ length: count }, () => [`tcp.${randomBytes(40).toString("hex")}`, "up"]));
+  const note = { reason: randomBytes(20_000).toString("hex"), since: "" };
+  const beatOf = (resources: Record<string, string>): Beat => ({
+    hears: {},
+    leaving: false,
+    views: { db: { ...view(resources), note } },
+  });
+  const heard = (beat: Beat): { db: PeerView; lacks: string } => {
+    const { pieces, lacks } = encodeBeat(beat, 1, 1200);
+    t.ok(pieces.length <= 64, `${pieces.length} pieces`);
+    const assembler = new BeatAssembler();
+    return { db: pieces.map((piece) => assembler.add("i", piece)).at(-1)!.views["db"]!, lacks };
+  };
+  const some = many(900);
+  t.match(heard(beatOf(some)), { db: { resources: some, note: undefined }, lacks: "reasons" });
+  t.match(heard(beatOf(many(5000))), {
+    db: { state: "PRIM", resources: {} },
+    lacks: /resources: name fewer/,
+  });
+  const { note: _, ...bare } = beatOf({}).views["db"]!;
+  t.equal(heard({ hears: {}, leaving: false, views: { db: bare } }).lacks, "");
 });

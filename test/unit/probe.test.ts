@@ -1,8 +1,11 @@
 /**
  * What load balancers ask, and what strangers try on the same port: nothing but one question is answered, and nobody keeps the others out.
  */
+import { EventEmitter } from "node:events";
 import { connect, type Socket } from "node:net";
 import t, { type Test } from "tap";
+import type { GuardianLink } from "../../core/daemon/guardian_link.ts";
+import { ProbePorts } from "../../core/daemon/probe_ports.ts";
 import { listenForProbes } from "../../core/probe/listener.ts";
 import { MAX_REQUEST_BYTES, readQuestion } from "../../core/probe/question.ts";
 
@@ -144,4 +147,21 @@ t.test("a flood of noise", async (t) => {
   for (const answer of new Set(answers)) t.match(answer, /^($|HTTP\/1\.1 4(00|04|31) )/);
   t.same(asked, []);
   t.match(await answerTo(QUESTION), / 200 /);
+});
+
+t.test("while it is not known whether this node serves, so many wait and no more", async (t) => {
+  const guardian = Object.assign(new EventEmitter(), { isAwake: () => false });
+  const resources = { note: () => undefined, forget: () => undefined };
+  const modules = new Map([["db", { probePort: port, serves: true, resources }]]);
+  const ports = new ProbePorts(
+    modules as unknown as ConstructorParameters<typeof ProbePorts>[0],
+    guardian as unknown as GuardianLink,
+  );
+  t.teardown(() => ports.close());
+  ports.look();
+  // Each puts the oldest out of its connection, but not out of what waits.
+  void crowd(t, 600, QUESTION);
+  let answer = "";
+  while (answer === "") answer = await answerTo(QUESTION);
+  t.equal(answer, NOT_SERVED, "a no at once, in the place of a place in the queue");
 });

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import * as v from "valibot";
-import { writeDurably } from "../../core/daemon/record.ts";
+import { writeDurably } from "../../core/platform/durable_file.ts";
 import { MAX_SECRET_BYTES, type SealedFor, SecretKey, seal } from "../../core/secrets/seal.ts";
 import { type SecretOffer, SecretStore, secretKeySchema } from "../../core/secrets/store.ts";
 import {

@@ -12,25 +12,30 @@ type Adopt = (options: {
   socket: { data(socket: unknown, bytes: Uint8Array): void; close(): void; error(): void };
 }) => Promise<{ terminate(): void }>;
 
-/** Watches `fd`, which belongs to this watch from now on. `onEnd` is not called after the returned function was, which stops it. */
+/**
+ * Watches `fd`, which belongs to this watch from now on. `onEnd` is not called after the returned function was, which stops it. `isRefused`: the
+ * runtime does not take this descriptor, and would not take the next one: nothing has ended.
+ */
 export function watchDescriptor(
   fd: number,
   onData: (bytes: Uint8Array) => void,
-  onEnd: () => void,
+  onEnd: (isRefused: boolean) => void,
 ): () => void {
   let isOver = false;
-  const end = (): void => {
+  const end = (isRefused: boolean): void => {
     if (isOver) return;
     isOver = true;
-    onEnd();
+    onEnd(isRefused);
   };
+  const ended = (): void => end(false);
   const data = (_: unknown, bytes: Uint8Array): void => {
     if (!isOver) onData(bytes);
   };
-  const connected = (Bun.connect as unknown as Adopt)({ fd, socket: { data, close: end, error: end } });
+  const adopt = Bun.connect as unknown as Adopt;
+  const connected = (async () => await adopt({ fd, socket: { data, close: ended, error: ended } }))();
   connected.catch(() => {
     close(fd);
-    end();
+    end(true);
   });
   return () => {
     isOver = true;

@@ -8,10 +8,13 @@ const SYS_pidfd_open = 434;
 
 /**
  * Calls `onDeath` once when the process has ended (a zombie has). Null when there is no such process. Returns what stops the watch. One that lives and
- * cannot be watched (no descriptor is left) is not: its end must be found by looking.
+ * cannot be watched (no descriptor is left, or the runtime refuses it) is not: its end must be found by looking.
  */
 export function watchDeath(pid: number, onDeath: () => void): (() => void) | null {
   const fd = syscall(SYS_pidfd_open, pid);
   if (fd === -errnos.ESRCH) return null;
-  return fd < 0 ? () => undefined : watchDescriptor(fd, onDeath, onDeath);
+  if (fd < 0) return () => undefined;
+  return watchDescriptor(fd, onDeath, (isRefused) => {
+    if (!isRefused) onDeath();
+  });
 }
