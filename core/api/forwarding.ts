@@ -79,8 +79,8 @@ function mergeStatus(bodies: readonly (readonly [string, boolean, unknown])[]): 
     .map(([node, , body]) => [node, body as StatusDocument] as const);
   const merged: StatusDocument = { version: 1, cluster: documents[0]?.[1].cluster ?? "", modules: {} };
   for (const [asked, { modules }] of documents)
-    for (const [name, { kind, nodes }] of Object.entries(modules)) {
-      merged.modules[name] ??= { kind, nodes: {} };
+    for (const [name, { nodes, ...module }] of Object.entries(modules)) {
+      merged.modules[name] ??= { ...module, nodes: {} };
       const known = merged.modules[name].nodes;
       for (const [node, status] of Object.entries(nodes))
         if (node === asked || !(node in known)) known[node] = status;

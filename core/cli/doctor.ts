@@ -5,6 +5,7 @@ import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { release } from "node:os";
 import { join } from "node:path";
 import { loadCluster } from "../cluster/cluster.ts";
+import type { IsolationPromise } from "../daemon/isolation.ts";
 import { fetchStatus, loadedModules } from "./node.ts";
 
 /** One thing examined. */
@@ -14,7 +15,7 @@ export interface Finding {
   detail: string;
 }
 
-type Examination = (varDir: string) => Finding | Promise<Finding>;
+type Examination = (varDir: string) => Finding | Promise<Finding | Finding[]>;
 
 /** Kernels from which things work, and what older ones lack. */
 const KERNELS: readonly { version: readonly [number, number]; lacking: string; level: Finding["level"] }[] = [
@@ -151,6 +152,26 @@ async function probes(varDir: string): Promise<Finding> {
   return { what, level: "good", detail };
 }
 
+/** Which promise holds in a cut network, and what people have switched off. */
+async function promises(varDir: string): Promise<Finding[]> {
+  const what = "isolation";
+  if (!loadCluster(varDir) || !(await daemonAnswers(varDir)))
+    return [{ what, level: "good", detail: "this node's daemon does not run" }];
+  const { modules } = await fetchStatus({ varDir, target: { node: null, all: false } });
+  return Object.entries(modules).flatMap(([name, { isolation, nodes }]): Finding[] => {
+    const isOn = Object.values(nodes).some(({ maintenance }) => maintenance !== undefined);
+    const detail = `${name} is in maintenance: nothing is failed over by itself; holdfast maintenance ${name} off`;
+    return [
+      ...(isolation === undefined ? [] : [promiseOf(name, isolation)]),
+      ...(isOn ? [{ what: "maintenance", level: "warning" as const, detail }] : []),
+    ];
+  });
+}
+
+function promiseOf(name: string, { isExclusive, words }: IsolationPromise): Finding {
+  return { what: "isolation", level: isExclusive ? "good" : "warning", detail: `${name}: ${words}` };
+}
+
 function memory(): Finding {
   const available = readFileSync("/proc/meminfo", "utf8").match(/MemAvailable:\s+(\d+)/);
   const mebibytes = Number(available?.[1] ?? 0) / 1024;
@@ -170,6 +191,7 @@ const EXAMINATIONS: readonly Examination[] = [
   clock,
   ports,
   probes,
+  promises,
   memory,
 ];
 
@@ -180,7 +202,7 @@ export async function examine(varDir: string): Promise<Finding[]> {
   const findings: Finding[] = [];
   for (const examination of EXAMINATIONS)
     try {
-      findings.push(await examination(varDir));
+      findings.push(...[await examination(varDir)].flat());
     } catch (error) {
       findings.push({
         what: examination.name || "examination",

@@ -6,6 +6,7 @@
 import type { ModuleState, Readiness } from "../failover/types.ts";
 import type { ReintegrationProgress } from "../filesystem/control.ts";
 import type { SecretAsk } from "../secrets/secrets.ts";
+import type { IsolationPromise } from "./isolation.ts";
 
 /** One module on one node, as `status --json` shows it. */
 export interface NodeStatus {
@@ -25,11 +26,19 @@ export interface NodeStatus {
   revision?: string;
 }
 
+/** One module on all its nodes. */
+export interface ModuleStatus {
+  kind: "mirror" | "farm" | "light";
+  nodes: Record<string, NodeStatus>;
+  /** Of a mirror: which promise holds when its nodes cannot hear each other. */
+  isolation?: IsolationPromise;
+}
+
 /** The document of `status --json`. */
 export interface StatusDocument {
   version: 1;
   cluster: string;
-  modules: Record<string, { kind: "mirror" | "farm" | "light"; nodes: Record<string, NodeStatus> }>;
+  modules: Record<string, ModuleStatus>;
 }
 
 /** What a command did and what follows from it. `status` is the exit status of the command line. */

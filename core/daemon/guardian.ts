@@ -216,7 +216,8 @@ class Guardian {
     if (armament) {
       for (const address of armament.addresses) attempt(address, () => silence(address));
       for (const permit of armament.services.permits) attempt(permit, () => rmSync(permit, { force: true }));
-      this.#kill(armament, failures);
+      for (const cgroup of armament.services.cgroups) attempt(cgroup, () => killService(cgroup));
+      attempt("application", () => killAll(armament.group));
     }
     if (child && !child.fenced) {
       child.fenced = true;
@@ -226,16 +227,6 @@ class Guardian {
     }
     if (armament) await this.#settle(armament, failures);
     return failures.join("; ");
-  }
-
-  #kill({ group, services }: Armament, failures: string[]): void {
-    try {
-      killAll(group);
-      for (const cgroup of services.cgroups) killService(cgroup);
-    } catch (error) {
-      const failure = `application: ${(error as Error).message}`;
-      if (!failures.includes(failure)) failures.push(failure);
-    }
   }
 
   /** Waits until the kernel has buried the processes, then unmounts what they held. */
@@ -248,8 +239,8 @@ class Guardian {
     ];
     while (living().length > 0 && performance.now() < deadline) {
       await Bun.sleep(2);
-      // Without cgroup.kill, what is begotten while the others are being killed is not among them.
-      this.#kill(armament, failures);
+      // What is born while the others are being killed is not among them. A unit's own last commands are left alone: they start nothing.
+      if (armament.group.path === null) killAgain(armament.group);
     }
     const left = living();
     if (left.length > 0) failures.push(`processes ${left.join(", ")} survived SIGKILL (state D?)`);
@@ -260,6 +251,14 @@ class Guardian {
         failures.push(`${mount}: ${(error as Error).message}`);
       }
     }
+  }
+}
+
+function killAgain(group: Armament["group"]): void {
+  try {
+    killAll(group);
+  } catch {
+    // The first attempt has told why.
   }
 }
 

@@ -15,6 +15,7 @@ import type {
 } from "./engine.ts";
 import { explanationOf } from "./explanation.ts";
 import { handOver } from "./handover.ts";
+import { isolationPromise } from "./isolation.ts";
 import { Journal } from "./journal.ts";
 import { LoadedModules } from "./loaded_modules.ts";
 import { writeModuleFacts } from "./module_facts.ts";
@@ -121,7 +122,9 @@ export class NodeEngine implements Engine {
           node === this.#cluster.node
             ? runtime.status()
             : { ...runtime.peerStatus(node), ...this.revisions.toldBy(node, name) };
-      modules[name] = { kind: runtime.definition.config.kind, nodes };
+      const { config } = runtime.definition;
+      const isolation = isolationPromise(config);
+      modules[name] = { kind: config.kind, nodes, ...(isolation === null ? {} : { isolation }) };
     }
     return { version: 1, cluster: this.#cluster.name, modules };
   }

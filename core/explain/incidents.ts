@@ -47,6 +47,9 @@ function pieces(moments: readonly Moment[]): Incident[] {
       last.moments.push(moment);
       last.to = Math.max(last.to, endOf(moment));
     } else found.push({ from: moment.at, to: endOf(moment), moments: [moment] });
+    // Whoever is gone will not arrive: the end of its journal may have gone with its power.
+    if (moment.cause === "lost")
+      for (const node of moving.keys()) if (node !== moment.node) moving.delete(node);
     const now = moment.became.at(-1);
     if (now !== undefined) moving.set(moment.node, now.readiness === "Transient");
   }

@@ -129,6 +129,8 @@ t.test("networks, addresses and disks", { skip }, async (t) => {
     );
   });
   await host.exec(["ip", "link", "set", "lan", "up"]);
+  // The kernel takes IPv6 addresses away with the link.
+  await host.exec(["ip", "address", "replace", "fd77::201/64", "dev", "lan", "nodad"]);
   await comes(n1, "ping.host", "up");
   await comes(n2, "ping.host", "up");
   await comes(n2, "ping.host6", "up", /ms$/);
@@ -169,6 +171,7 @@ echo $! > /run/checked-worker.pid
 `,
   "hooks/restart_process": `#!/bin/bash
 echo "restart_process $HOLDFAST_PROCESS" >> RECORD/starts
+pkill -KILL -f ^checked-worker
 test ! -e /run/no-worker && exec $HOLDFAST_DIR/lib/worker
 `,
   "hooks/stop_prim": "#!/bin/bash\npkill -KILL -f '^checked-(web|worker)'; exit 0\n",

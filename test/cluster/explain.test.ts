@@ -1,7 +1,7 @@
 /** `holdfast explain` on real nodes: a takeover told by the survivor alone, by both, after a restart of a daemon; and a cut network. */
 import t from "tap";
 import type { Explanation } from "../../core/explain/explain.ts";
-import { onRealNodes, startLife } from "./life.ts";
+import { createLife, onRealNodes } from "./life.ts";
 import type { Node } from "./testbed.ts";
 
 t.setTimeout(120_000);
@@ -19,10 +19,11 @@ const flat = (lines: string): string => lines.replace(/\s+/g, " ");
 const at = (incident: NonNullable<Explanation["incident"]>): string => `${incident.from}/${incident.to}`;
 
 t.test("what happened, from the journals of both nodes", onRealNodes, async (t) => {
-  const life = await startLife(t);
-  const { n1, n2 } = life;
+  const life = await createLife(t);
+  const { n1, n2, mirror } = life;
+  await mirror.start();
   await n1.powerCut();
-  await life.comesTo("power cut of n1", "off", "ALONE Ready", n2);
+  await n2.holdfast(["wait", "db", "ALONE"]);
 
   const alone = await told(n2);
   const takeover = alone.incident!;
@@ -46,7 +47,7 @@ t.test("what happened, from the journals of both nodes", onRealNodes, async (t) 
   t.notMatch(page, "\x1b", "no colours in a file");
 
   await life.boot(n1);
-  await life.comesTo("n1 is back", "SECOND Ready", "PRIM Ready", n2);
+  await mirror.settled("SECOND", "PRIM");
   const back = await told(n1);
   t.match(back.sources, { n1: { answered: true, clock: null }, n2: { answered: true, clock: {} } });
   t.ok(
@@ -60,19 +61,19 @@ t.test("what happened, from the journals of both nodes", onRealNodes, async (t) 
 
   process.kill(life.pidOf(n2, "daemon"), "SIGKILL");
   await n2.startDaemon();
-  await life.comesTo("n2's daemon is back", "SECOND Ready", "PRIM Ready", n2);
+  await mirror.settled("SECOND", "PRIM");
   t.equal(
     (await told(n2, "--at", at(takeover))).incident!.title,
     takeover.title,
     "the journal outlives its daemon",
   );
 
-  await life.mirror.bed.isolate(n2);
+  await mirror.bed.isolate(n2);
   await life.comesToApart("isolated", "ALONE Ready", "ALONE Ready");
   const cut = await told(n1);
   t.match(cut.sources, { n2: { answered: false } });
-  await life.mirror.bed.heal();
-  await life.comesTo("healed", "SECOND Ready", "PRIM Ready", n2);
+  await mirror.bed.heal();
+  await mirror.settled("SECOND", "PRIM");
   const both = await told(n2, "--at", at(cut.incident!));
   const losses = both.incident!.moments.filter(({ cause }) => cause === "lost").map(({ node }) => node);
   t.same(new Set(losses), new Set(["n1", "n2"]), "both sides, each with its own silence");

@@ -47,7 +47,12 @@ t.test("maintenance", { skip }, async (t) => {
 
   t.match((await n2.holdfast(["maintenance", "db", "on"])).stdout, /maintenance of db is on: checkers look/);
   t.match((await statusOf(n1)).maintenance, { by: /.+ \(from n2\)|.+/ }, "told by n2, kept by n1");
-  t.match((await n1.holdfast(["status"])).stdout, /\*\*\* MAINTENANCE of db, for .*nothing is restarted/);
+  const status = (await n1.holdfast(["status"])).stdout;
+  t.match(status, /\*\*\* MAINTENANCE of db, for .*nothing is restarted/);
+  t.match(status, /db: cut off from each other, both nodes run \(onIsolation: continue, no witness\)/);
+  const doctor = (await n1.holdfast(["doctor"], { mayFail: true })).stdout;
+  t.match(doctor, /db: cut off from each other, both nodes run/);
+  t.match(doctor, /db is in maintenance/);
 
   process.kill(sleeper()!, "SIGKILL");
   await until("the checker sees that it died", isDown);

@@ -47,7 +47,11 @@ export const EXPLAIN_COMMANDS: readonly Command[] = [
     changes: "Nothing.",
     details:
       "The journals of all nodes are put together, by the clock of the node that is asked; a node that does not answer is named. Journals keep the last 8 to 16 MiB of each module.",
-    examples: ["holdfast explain db", "holdfast explain db --at 03:10", `holdfast explain db --at "10m ago"`],
+    examples: [
+      "holdfast explain db",
+      "holdfast explain db --at 03:10",
+      "holdfast explain db --at 2026-11-27T03:10:00Z",
+    ],
     remote: true,
     run: explain,
   },

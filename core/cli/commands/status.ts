@@ -67,6 +67,10 @@ export function statusText(document: StatusDocument, output: Output, now: number
       ]);
       remarks.push(...remarksOn(name, node, status, output));
     }
+  for (const name of names) {
+    const { isolation } = document.modules[name]!;
+    if (isolation !== undefined) remarks.push(output.paint("grey", `${name}: ${isolation.words}`));
+  }
   return [
     `cluster ${document.cluster}`,
     "",
