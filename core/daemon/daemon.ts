@@ -76,7 +76,12 @@ class Daemon implements ApiHost {
         return await api.handle(request, caller);
       },
     });
-    await this.clusterChanged();
+    try {
+      await this.clusterChanged();
+    } catch (error) {
+      local.close();
+      throw error;
+    }
     becomeWhole();
     if (!this.#member)
       console.log(
@@ -99,10 +104,17 @@ class Daemon implements ApiHost {
     console.log(`holdfast: ${cluster.node} of cluster ${cluster.name}`);
   }
 
+  /** Starts everything that a member has; where a part cannot be, those before it are closed again. */
   async #join(cluster: Cluster): Promise<Member> {
+    // What is opened is closed in reverse.
+    await using opened = new AsyncDisposableStack();
     const modules = new Map<string, ModuleRuntime>();
     const guardian = new GuardianLink(this.varDir);
     const welcome = await guardian.open();
+    opened.defer(() => {
+      guardian.removeAllListeners();
+      guardian.farewell();
+    });
     guardian.on("lost", () => {
       console.error("holdfast: the guardian is gone; starting another");
       void guardian.open();
@@ -111,13 +123,13 @@ class Daemon implements ApiHost {
     guardian.on("awake", () => {
       for (const runtime of modules.values()) runtime.awake();
     });
-    const probes = new ProbePorts(modules, guardian);
     let engine: NodeEngine | null = null;
     const heartbeats = new Heartbeats(cluster, guardian, modules, () => engine);
     const own = cluster.nodes[cluster.node]!;
     const lans = Object.fromEntries(Object.entries(own.addresses).map(([lan, { bind }]) => [lan, bind]));
     const network = openNetwork(lans);
     const announcing = setInterval(() => network.announce(), ANNOUNCE_MS);
+    opened.defer(() => clearInterval(announcing));
     const { incarnation } = heartbeats;
     const publish = (): void => heartbeats.publish();
     const heard = (): ReadonlySet<string> => heartbeats.heard();
@@ -127,25 +139,25 @@ class Daemon implements ApiHost {
       modules,
     );
     engine = member;
-    const stopListening = listenForReplication(this.varDir, (module) => modules.get(module)?.link);
+    opened.defer(listenForReplication(this.varDir, (module) => modules.get(module)?.link));
     const server = serveMembers(cluster, this.#api!, (address, error) =>
       console.error(`holdfast: ${address}: ${error.message}`),
     );
+    opened.defer(() => server.close());
+    opened.defer(() => heartbeats.close());
     await heartbeats.open();
+    const probes = new ProbePorts(modules, guardian);
+    opened.defer(() => probes.close());
     await member.loadAll();
     probes.look();
+    const parts = opened.move();
     return {
       cluster,
       engine: member,
       heartbeats,
       close: async () => {
         await member.standDown();
-        probes.close();
-        await heartbeats.close();
-        server.close();
-        stopListening();
-        clearInterval(announcing);
-        guardian.farewell();
+        await parts.disposeAsync();
       },
     };
   }

@@ -78,7 +78,9 @@ export const CHECK_ROWS: Readonly<Record<string, ElementRow>> = {
         convert: choice(ACTIONS),
         absent: "stopstart",
       },
-      restart_services: byHand("a restart starts the whole application again"),
+      restart_services: byHand(
+        "what is under `services:` is started again alone; so is a process, with a hook restart_process",
+      ),
       start_after: byHand("watched from the end of the start script on"),
       atleast: { verdict: "translated", to: "processes.{}.min", convert: (text) => Math.max(0, whole(text)) },
       atmax: {
