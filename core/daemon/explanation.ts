@@ -11,8 +11,9 @@ import { parseWhen, type When } from "../explain/when.ts";
 import type { CommandResult, NodeStatus } from "./engine.ts";
 import type { ModuleRuntime } from "./module_runtime.ts";
 
-/** A node that does not tell its side in this time, ms, is named as missing. */
+/** A node that does not tell its side in this time, ms, is named as missing: one that is not heard is not waited for so long. */
 const TELL_MS = 5000;
+const SILENT_TELL_MS = 1500;
 
 /** Tells the story of a module around a time, in words that `parseWhen` reads; null: the last that happened. */
 export async function explanationOf(
@@ -31,7 +32,8 @@ export async function explanationOf(
   const around = when === null ? null : new Date(when.to).toISOString();
   const sources = await Promise.all(
     runtime.nodes.map(async (node): Promise<[string, Source]> => {
-      if (node !== cluster.node) return [node, await sideOf(cluster, node, name, around)];
+      const timeoutMs = states[node]?.state === "UNKNOWN" ? SILENT_TELL_MS : TELL_MS;
+      if (node !== cluster.node) return [node, await sideOf(cluster, node, name, around, timeoutMs)];
       return [node, { told: readTold({ node, ...(await runtime.journal.told(around)) }), clock: null }];
     }),
   );
@@ -53,9 +55,15 @@ export async function explanationOf(
   return { status: 0, message: explanationText(told, PLAIN), data: told };
 }
 
-async function sideOf(cluster: Cluster, node: string, module: string, at: string | null): Promise<Source> {
+async function sideOf(
+  cluster: Cluster,
+  node: string,
+  module: string,
+  at: string | null,
+  timeoutMs: number,
+): Promise<Source> {
   const query = at === null ? "" : `?at=${encodeURIComponent(at)}`;
-  const options = { timeoutMs: TELL_MS };
+  const options = { timeoutMs };
   const [answer, clock] = await Promise.all([
     callNode(cluster, node, "GET", `/modules/${module}/told${query}`, undefined, options),
     offsetOf(() => fetchFromNode(cluster, node, "/clock", options)),

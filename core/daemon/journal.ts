@@ -76,21 +76,31 @@ class LineFile {
   }
 }
 
+/** The lines of a file and of its older part. */
+async function* linesOf(path: string): AsyncGenerator<string> {
+  for (const part of [`${path}.1`, path]) {
+    if (!(await stat(part).catch(() => null))) continue;
+    const input = createReadStream(part);
+    try {
+      yield* createInterface({ input });
+    } finally {
+      input.destroy();
+    }
+  }
+}
+
 /** The objects of a file and of its older part, as they were written: the last `count` up to `until` (ISO time), and as many after it. */
 async function tail(path: string, count: number, until = LAST): Promise<Record<string, unknown>[]> {
   const before: string[] = [];
   const after: string[] = [];
-  for (const part of [`${path}.1`, path]) {
-    if (!(await stat(part).catch(() => null))) continue;
-    for await (const line of createInterface({ input: createReadStream(part) })) {
-      // Read whole only where it is wanted: a journal has tens of thousands.
-      const time = TIME.exec(line)?.[1];
-      if (time === undefined || time <= until) {
-        before.push(line);
-        if (before.length > count) before.shift();
-      } else if (after.length < count) after.push(line);
-      else break;
-    }
+  for await (const line of linesOf(path)) {
+    // Read whole only where it is wanted: a journal has tens of thousands.
+    const time = TIME.exec(line)?.[1];
+    if (time === undefined || time <= until) {
+      before.push(line);
+      if (before.length > count) before.shift();
+    } else if (after.length < count) after.push(line);
+    else break;
   }
   return [...before, ...after].flatMap((line) => {
     try {
@@ -103,12 +113,9 @@ async function tail(path: string, count: number, until = LAST): Promise<Record<s
 
 /** When the oldest object of a file was written, or null. */
 async function beginning(path: string): Promise<string | null> {
-  for (const part of [`${path}.1`, path]) {
-    if (!(await stat(part).catch(() => null))) continue;
-    for await (const line of createInterface({ input: createReadStream(part) })) {
-      const time = TIME.exec(line)?.[1];
-      if (time !== undefined) return time;
-    }
+  for await (const line of linesOf(path)) {
+    const time = TIME.exec(line)?.[1];
+    if (time !== undefined) return time;
   }
   return null;
 }

@@ -3,7 +3,7 @@
  */
 import { ADOPTED_FILE } from "../../hooks/adopted.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
-import { type Check, checksOf } from "../checks/module_checks.ts";
+import { type Check, canRestartAlone, checksOf } from "../checks/module_checks.ts";
 import type { Probe } from "../checks/probe.ts";
 import { type CheckerOrder, customProbe } from "../checks/probes/custom.ts";
 import { diskProbe } from "../checks/probes/disk.ts";
@@ -74,6 +74,19 @@ export class ModuleChecks {
   /** What is started again is not looked at meanwhile, and anew when that is over. */
   rest(resource: string, isResting: boolean): void {
     this.#runner.rest(resource, isResting);
+  }
+
+  /** Why this one cannot be restarted without the others, or "". */
+  partRefusal(part: string): string {
+    const { config, hooks, name } = this.parts.definition();
+    const alone = checksOf(config).filter((check) => canRestartAlone(check, hooks));
+    if (alone.some(({ resource }) => resource === part)) return "";
+    const known = alone.map(({ resource }) => resource).join(", ");
+    const can =
+      known === ""
+        ? "a service can be, and a process that has a unit or a hook restart_process"
+        : `it can restart ${known}`;
+    return `${name} cannot restart ${part} without the rest: ${can}`;
   }
 
   /** Another revision works now. */

@@ -5,7 +5,6 @@ import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Commit } from "../../modules/history/history.ts";
 import type { ModuleDefinition } from "../../modules/load.ts";
-import { canRestartAlone, checksOf } from "../checks/module_checks.ts";
 import type { ClusterNode } from "../cluster/cluster.ts";
 import type { Command, DurableRecord, PeerView } from "../failover/types.ts";
 import type { ReplicationCounters } from "../filesystem/control.ts";
@@ -393,15 +392,6 @@ export class ModuleRuntime {
 
   async command(command: Command, cause: string): Promise<CommandResult> {
     return await this.#supervisor.command(command, "human", cause);
-  }
-
-  /** Why this one cannot be restarted without the others, or "". */
-  partRefusal(part: string): string {
-    const { config, hooks, name } = this.#definition;
-    const alone = checksOf(config).filter((check) => canRestartAlone(check, hooks));
-    if (alone.some(({ resource }) => resource === part)) return "";
-    const known = alone.map(({ resource }) => resource).join(", ");
-    return `${name} cannot restart ${part} without the rest: ${known === "" ? "a service can be, and a process with a unit or a hook restart_process" : `it can restart ${known}`}`;
   }
 
   when(settled: () => boolean, timeoutMs: number): Promise<boolean> {

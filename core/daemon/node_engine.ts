@@ -154,7 +154,7 @@ export class NodeEngine implements Engine {
     const runtime = this.#findHere(name);
     if (!(runtime instanceof ModuleRuntime)) return runtime;
     const { force = false, full = false, part } = options;
-    const refusal = part === undefined ? "" : runtime.partRefusal(part);
+    const refusal = part === undefined ? "" : runtime.checks.partRefusal(part);
     if (refusal !== "") return { status: 2, message: refusal };
     const cause = `${options.by}: holdfast ${command}${part === undefined ? "" : ` ${part}`}${options.force ? " --force" : ""}${options.full ? " --full" : ""}`;
     runtime.journal.line("event", `Action ${command} called by ${options.by}`);

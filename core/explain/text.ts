@@ -100,6 +100,8 @@ function isBare({ decided, ran, became }: ToldMoment): boolean {
 }
 
 const WHEN = 12;
+/** What programs print may move the cursor of whoever reads it. */
+const CONTROL = /\p{Cc}/gu;
 
 function one(moment: ToldMoment, width: number, paint: Paint): string[] {
   const { time, node, saw, decided, ran, became } = moment;
@@ -118,7 +120,9 @@ function one(moment: ToldMoment, width: number, paint: Paint): string[] {
   const lines = parts.flatMap(([verb, words], index) =>
     wrap(words, width, `${index === 0 ? lead : indent}${verb.padEnd(8)}`, `${indent}        `),
   );
-  const printed = ran.flatMap((step) => (step.printed ?? []).map((line) => `${indent}        | ${line}`));
+  const printed = ran.flatMap((step) =>
+    (step.printed ?? []).map((line) => `${indent}        | ${line.replace(CONTROL, " ")}`),
+  );
   const isBad =
     moment.cause === "lost" || moment.cause === "fenced" || ran.some(({ trouble }) => trouble !== "");
   const [first = "", ...rest] = lines;
@@ -177,7 +181,7 @@ function wrap(text: string, width: number, lead: string, indent: string): string
   const lines: string[] = [];
   let line = lead;
   let isEmpty = true;
-  for (const word of text.split(/\s+/)) {
+  for (const word of text.replace(CONTROL, " ").split(/\s+/)) {
     if (!isEmpty && line.length + 1 + word.length > width) {
       lines.push(line);
       line = indent;

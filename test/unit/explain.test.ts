@@ -225,15 +225,19 @@ t.test(
         0,
         [
           line(5, "script", "Script start_prim"),
-          line(250, "script", "FATAL: no space left on device"),
+          line(250, "script", "\x1b[2JFATAL: no space left on device"),
           line(301, "warning", "hook: start_prim failed with exit status 1"),
           line(400, "warning", "lan: this daemon did not run for 700 ms"),
         ],
       ),
     });
     const { moments, prevention } = told.incident!;
-    t.same(moments[0]!.ran[0]!.printed, ["FATAL: no space left on device"]);
-    t.match(text(told), "| FATAL: no space left on device");
+    t.same(moments[0]!.ran[0]!.printed, ["\x1b[2JFATAL: no space left on device"]);
+    t.match(
+      text(told),
+      "| [2JFATAL: no space left on device",
+      "what it printed does not move the reader's cursor",
+    );
     t.same(
       moments.filter(({ cause }) => cause === "warning").map(({ saw }) => saw),
       ["lan: this daemon did not run for 700 ms"],

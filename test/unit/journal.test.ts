@@ -1,6 +1,6 @@
 /** A node's journal: bounded in memory and on disk, whole after a crash in the middle of a line. */
 import { spawnSync } from "node:child_process";
-import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -43,6 +43,11 @@ t.test("what is told around a time", async (t) => {
   const told = await journal.told("2026-11-27T03:10:00.000Z");
   t.equal(told.since, "2026-11-27T03:00:00.000Z", "how far it reaches");
   t.equal(numbers(told.decisions).length, 40, "all of it, while it is short");
+  const open = (): number => readdirSync("/proc/self/fd").length;
+  const before = open();
+  for (let time = 0; time < 50; time++) await journal.told("2026-11-27T03:10:00.000Z");
+  await until(async () => open() <= before + 2);
+  t.pass("no file stays open");
 });
 
 t.test("a disk that hangs costs lines, not memory", async (t) => {
