@@ -41,7 +41,7 @@ export class ModuleMaintenance {
 
   /** A peer's word. */
   hear(word: MaintenanceWord | undefined, peer: string): void {
-    if (word === undefined || word.stamp <= (this.word?.stamp ?? 0)) return;
+    if (word === undefined || !isNewer(word, this.word)) return;
     void this.#take(word).catch((error: unknown) =>
       this.parts.journal.line("error", `maintenance, as ${peer} has it, is not kept: ${String(error)}`),
     );
@@ -54,4 +54,10 @@ export class ModuleMaintenance {
     journal.line("event", `Maintenance is switched ${word.on ? "on" : "off"} by ${word.by}`);
     await writeModuleFacts(varDir, facts);
   }
+}
+
+/** Of two that were given at once, the one that leaves everything as it is. */
+function isNewer(word: MaintenanceWord, known: MaintenanceWord | undefined): boolean {
+  if (known === undefined || word.stamp !== known.stamp) return word.stamp > (known?.stamp ?? 0);
+  return word.on && !known.on;
 }

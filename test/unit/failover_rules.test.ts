@@ -218,6 +218,10 @@ t.test("maintenance: nothing is restarted, stopped or handed over by itself", as
   n2.peer(viewOf("STOP", recordOf({ role: "PRIM" }), { readiness: "NotReady", leaving: true }));
   n2.peer(viewOf("STOP", recordOf({ role: "PRIM" }), { readiness: "NotReady" }));
   t.match(n2.told, { state: "WAIT", remedy: "holdfast prim db" });
-  n2.command({ name: "prim", force: false });
-  t.match(n2.told.state, /ALONE|WAIT/, "a person may");
+  n2.lost().command({ name: "prim", force: false });
+  t.equal(n2.told.state, "ALONE", "a person may");
+
+  const swapping = primary({ maintenance: true });
+  swapping.command({ name: "swap" });
+  t.match([swapping.told.state, swapping.state.swap?.phase], ["SECOND", "drained"], "and exchange the roles");
 });
