@@ -51,7 +51,7 @@ export class ModuleMaintenance {
     const { facts, varDir, journal, changed } = this.parts;
     facts.maintenance = word;
     changed(word.on);
-    journal.line("event", `Maintenance is switched ${word.on ? "on" : "off"} by ${word.by}`);
+    journal.line("warning", `Maintenance is switched ${word.on ? "on" : "off"} by ${word.by}`);
     await writeModuleFacts(varDir, facts);
   }
 }

@@ -85,7 +85,7 @@ export function explain(
     about.kind === "mirror" ? (names.find((other) => other !== one) ?? null) : null;
   const sides = new Map<string, Side>();
   for (const [name, { told, clock }] of Object.entries(sources))
-    if (told !== null) sides.set(name, momentsOf(onOurClock(told, clock?.aheadMs ?? 0), peerOf(name)));
+    if (told !== null) sides.set(name, momentsOf(onOurClock(told, shiftOf(clock)), peerOf(name)));
   const incidents = incidentsOf([...sides.values()]);
   const incident = incidentAround(incidents, at);
   const others = (list: readonly Incident[]) =>
@@ -107,6 +107,11 @@ export function explain(
     after: others(incidents.slice(index + 1)).slice(0, NEIGHBOURS),
     now,
   };
+}
+
+/** What may be nothing is taken for nothing. */
+function shiftOf(clock: ClockOffset | null): number {
+  return clock === null || Math.abs(clock.aheadMs) <= clock.uncertainMs ? 0 : clock.aheadMs;
 }
 
 const iso = (at: number): string => new Date(at).toISOString();

@@ -61,11 +61,13 @@ function endOf({ at, ran, became }: Moment): number {
   return Math.max(at + took, became.at(-1)?.at ?? at);
 }
 
+/** Also where nothing came of it. */
+const FELT: ReadonlySet<Moment["cause"]> = new Set(["lost", "fenced", "rule"]);
+
 /** Did anything happen that people feel: a decision with steps, another state, a failure? */
 export function isMajor({ moments }: Incident): boolean {
   return moments.some(
-    ({ became, cause, ran }) =>
-      ran.length > 0 || cause === "lost" || cause === "fenced" || (cause !== "boot" && became.length > 0),
+    ({ became, cause, ran }) => ran.length > 0 || FELT.has(cause) || (cause !== "boot" && became.length > 0),
   );
 }
 
@@ -92,8 +94,8 @@ export function incidentAround(
 const WEIGHT: Readonly<Record<Moment["cause"], number>> = {
   fenced: 9,
   lost: 8,
-  rule: 7,
-  failed: 6,
+  failed: 7,
+  rule: 6,
   replication: 3,
   command: 5,
   warning: 2,

@@ -26,7 +26,15 @@ export interface Circumstances {
 
 /** The sentences, each once, in the order of the moments. */
 export function preventions(incident: Incident, circumstances: Circumstances): string[] {
-  const said = incident.moments.flatMap((moment) => ofMoment(moment, incident, circumstances));
+  const isHeld = incident.moments.some(({ decided }) => decided.includes("maintenance is on"));
+  const said = [
+    ...(isHeld
+      ? [
+          `Maintenance was on, so nothing was done by itself: holdfast maintenance ${circumstances.module} off.`,
+        ]
+      : []),
+    ...incident.moments.flatMap((moment) => ofMoment(moment, incident, circumstances)),
+  ];
   const isAsked = said.length === 0 && incident.moments.some(isByPerson);
   return isAsked ? ["It was asked for by a person: nothing failed."] : [...new Set(said)];
 }

@@ -131,6 +131,8 @@ function act(draft: Draft, rule: Rule): boolean {
   }
   const cause = causeOf(draft, rule);
   draft.obeyed = [...draft.obeyed, rule.name];
+  // What it does is said again, though the same was said the last time.
+  draft.reason = "";
   draft.held = "";
   // A secondary that waits takes nothing down.
   const isFree = rule.then === "stop" || (rule.then === "wait" && draft.state === "SECOND");

@@ -64,6 +64,8 @@ t.test("maintenance", { skip }, async (t) => {
     /maintenance is on: NO restart, though process\.sleeper is down/.test((await statusOf(n1)).reason),
   );
   t.same(starts(), ["n1 start"], "nothing was restarted");
+  const story = (await n1.holdfast(["explain", "db"])).stdout.replace(/\s+/g, " ");
+  t.match(story, /Maintenance was on, so nothing was done by itself/, "explain says so, too");
   await n1.exec(["sh", "-c", `echo goes on > ${mirror.data}/file`]);
   t.match((await n1.holdfast(["verify", "db"])).stdout, /equal|no difference|same/i, "replication goes on");
 

@@ -70,8 +70,10 @@ t.test("a rule acts once for each time that it comes to hold", async (t) => {
 t.test("the fourth failure stops the module; a person begins the count anew", async (t) => {
   const n1 = primary(watched(RESTART));
   for (const time of [1, 2, 3]) {
+    n1.why = "";
     n1.resource("tcp.db", "down");
     t.same([restarts(n1), n1.told.state], [1, "PRIM"], `failure ${time}`);
+    t.match(n1.why, "restarted: tcp.db == down (rule t_db)", "and each time it is said why");
   }
   n1.resource("tcp.db", "down", "connection refused");
   t.match(n1.told, {
