@@ -26,7 +26,7 @@ import { ReplicaObjects } from "./replica_objects.ts";
 import { saveChanges } from "./saved_copy.ts";
 import { rememberPlaces, touch } from "./second_marks.ts";
 import { SecondPoints } from "./second_points.ts";
-import { noteUnsynced, SecondSyncs } from "./second_syncs.ts";
+import { SecondSyncs } from "./second_syncs.ts";
 import { SourceGreeting } from "./source_greeting.ts";
 import { StreamReader } from "./stream_buffers.ts";
 import { TargetCopy } from "./target_copy.ts";
@@ -310,7 +310,7 @@ export class Second implements LinkOwner, FrameTaker {
     this.#applied = frame.sequence;
     this.#host.counters.operations++;
     this.#touched.note(frame);
-    noteUnsynced(this.#objects, frame);
+    this.#syncs.applied(frame);
     touch(this.#store.marks, frame);
   }
 
