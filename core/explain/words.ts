@@ -103,6 +103,6 @@ export function effectInWords(effect: Asked): string {
 }
 
 function hookInWords(effect: Asked): string {
-  const only = effect["only"] ? ` of ${String(effect["only"])}` : "";
-  return `${String(effect["hook"])}${only}${effect["force"] ? " with force" : ""}`;
+  if (effect["part"]) return `restart of ${String(effect["part"])} alone`;
+  return `${String(effect["hook"])}${effect["force"] ? " with force" : ""}`;
 }

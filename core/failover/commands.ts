@@ -1,7 +1,7 @@
 /** What people and rules may ask for, and the answers they get. */
 import { countLoop, resetLoops } from "./loops.ts";
 import { effect, emit, plan } from "./plan.ts";
-import { awaited } from "./rules.ts";
+import { awaited, isLooking } from "./rules.ts";
 import { primRefused } from "./start.ts";
 import { type Draft, heardPeer, isBusy, isServing, command as line, peerName, say } from "./state.ts";
 import { forceStop, giveUp, restart, restartPart } from "./stop.ts";
@@ -117,12 +117,20 @@ function refused(draft: Draft, command: Command): string | null {
       return swapRefused(draft);
     case "restart":
       if (settledDown) return `the module is in state ${state}: there is nothing to restart`;
+      if (command.part !== undefined && !runsHere(draft, command.part))
+        return `${command.part} does not run on this node while it is ${state}`;
       return isBusy(draft.main) ? busy(draft) : null;
     case "stopstart":
       return state === "STOP" ? "the module is stopped" : null;
     default:
       return null;
   }
+}
+
+/** What is looked at now is what runs now. */
+function runsHere(draft: Draft, part: string): boolean {
+  const when = draft.config.watched?.checks[part];
+  return when !== undefined && (isBusy(draft.main) || isLooking(when, draft.scope));
 }
 
 function swapRefused(draft: Draft): string | null {

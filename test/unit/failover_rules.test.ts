@@ -199,6 +199,20 @@ t.test("one process or service is started again without the others", async (t) =
   t.match(n1.told.reason, /everything is restarted/);
 });
 
+t.test("what runs on the primary is not started on a secondary, whoever asks", async (t) => {
+  const n2 = secondary(watched(RESTART));
+  n2.since();
+  n2.command({ name: "restart", part: "tcp.db" });
+  t.notOk(n2.since().includes("restart_process"));
+  t.match(n2.answers.at(-1), { ok: false, message: "tcp.db does not run on this node while it is SECOND" });
+  n2.command({ name: "restart", part: "custom.copy" });
+  t.ok(n2.since().includes("restart_process"), "what runs there is");
+  const n1 = primary(watched(RESTART));
+  n1.since();
+  n1.command({ name: "restart", part: "tcp.db" });
+  t.ok(n1.since().includes("restart_process"));
+});
+
 t.test("maintenance: nothing is restarted, stopped or handed over by itself", async (t) => {
   const all = ["restart", "stopstart", "stop", "swap"] as const;
   const rules = all.map((action) => rule(`r_${action}`, "tcp.db == down", action));
