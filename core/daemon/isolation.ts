@@ -10,9 +10,14 @@ export interface IsolationPromise {
   words: string;
 }
 
-/** The promise of a module; null where there is no other node that could take over. */
-export function isolationPromise(config: ModuleConfig): IsolationPromise | null {
+/** The promise of a module; null where there is no other node that could take over. `isWitnessed`: a witness records who goes on alone. */
+export function isolationPromise(config: ModuleConfig, isWitnessed = false): IsolationPromise | null {
   if (config.kind !== "mirror") return null;
+  if (isWitnessed && config.failover !== "manual")
+    return {
+      isExclusive: true,
+      words: "cut off from each other, the node that the witness records runs, and no other",
+    };
   const only = (why: string): IsolationPromise => ({
     isExclusive: true,
     words: `cut off from each other, only the primary runs (${why})`,

@@ -39,6 +39,17 @@ export interface Executor {
   publish(): void;
 }
 
+/** What is remembered though nothing was decided: what a node saw, and how long its steps took. */
+const NEWS: ReadonlySet<Happening["type"]> = new Set([
+  "boot",
+  "command",
+  "peerLost",
+  "done",
+  "replication",
+  "fenced",
+  "resource",
+]);
+
 /** One supervised module. */
 export class Supervisor {
   #state: ReturnType<typeof initialState>;
@@ -202,7 +213,7 @@ export class Supervisor {
   /** Is it worth being remembered though nothing was decided? */
   #isNews(happening: Happening): boolean {
     if (happening.type === "peerLost") this.#viewShown = "";
-    if (happening.type !== "peer") return happening.type !== "timer" && happening.type !== "copy";
+    if (happening.type !== "peer") return NEWS.has(happening.type);
     const { state, readiness } = happening.view;
     const isNews = `${state} ${readiness}` !== this.#viewShown;
     this.#viewShown = `${state} ${readiness}`;

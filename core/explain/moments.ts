@@ -140,10 +140,9 @@ class Reader {
 
   #momentOf({ time, event, why, effects }: Decision): Moment | undefined {
     const acts = effects.filter((effect) => effectInWords(effect) !== "");
-    const isNews =
-      event.type === "peer" ? this.#isNews(event) : event.type !== "timer" && event.type !== "copy";
-    if (why === "" && acts.length === 0 && !isNews) return undefined;
     const isFailure = event.type === "done" && event["ok"] === false;
+    const isNews = event.type === "peer" ? this.#isNews(event) : event.type in CAUSES || isFailure;
+    if (why === "" && acts.length === 0 && !isNews) return undefined;
     const rule = RULE.exec(why)?.[1] ?? null;
     const cause = rule !== null ? "rule" : isFailure ? "failed" : (CAUSES[event.type] ?? "other");
     const saw = eventInWords(event, this.peer ?? "the other node");

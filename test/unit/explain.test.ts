@@ -154,6 +154,12 @@ t.test("both sides, by one clock", async (t) => {
   );
 });
 
+t.test("a journal that begins in the middle", async (t) => {
+  const told = tell({ n1: side("n1", []), n2: side("n2", TAKEOVER.slice(2)) });
+  t.match(told.incident!.moments, [{ saw: "", ran: [{ what: "start_prim" }] }]);
+  t.notMatch(explanationText(told, PLAIN), /in order\n\n/, "no moment of which nothing is known");
+});
+
 t.test("which incident is meant", async (t) => {
   const hour = 3_600_000;
   const restart = (ms: number, name: string): Entry[] => [

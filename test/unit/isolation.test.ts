@@ -17,5 +17,10 @@ t.test("by kind and settings", async (t) => {
     words: /only the primary runs \(onIsolation: wait/,
   });
   t.match(of({ failover: "manual" }), { isExclusive: true, words: /failover: manual/ });
+  const witnessed = isolationPromise(
+    { kind: "mirror", failover: "automatic", onIsolation: "continue" } as ModuleConfig,
+    true,
+  );
+  t.match(witnessed, { isExclusive: true, words: /the witness records/ });
   t.equal(isolationPromise({ kind: "farm" } as ModuleConfig), null, "a farm's nodes all run");
 });
