@@ -67,11 +67,13 @@ async function create({ arguments: { FILE }, values, varDir, output }: Invocatio
     );
   const answered = await requestIfReachable(varDir, "POST", "/cluster/create", { yaml, node, file: FILE! });
   const result = answered ?? made("created", await createCluster(varDir, yaml, node, FILE!));
-  return tell(
-    output,
-    result,
-    `${answered ? "" : `${START_IT}. `}For each other node: holdfast cluster token`,
-  );
+  const others = Object.keys(nodes).filter((name) => name !== node);
+  // A token is given by a daemon that runs.
+  const next =
+    others.length === 0
+      ? "Then a module: holdfast module templates"
+      : `Then, for each of ${others.join(", ")}: holdfast cluster token`;
+  return tell(output, result, `${answered ? "" : `${START_IT}. `}${next}`);
 }
 
 async function join({ arguments: { TOKEN }, values, varDir, output }: Invocation): Promise<ExitStatus> {
