@@ -12,7 +12,11 @@ t.test("what is on disk cannot be trusted", { skip: testbedImpossible() ?? false
   const file = `${bed.dir}/cluster.yaml`;
   writeFileSync(file, "name: test\nnodes:\n  n1: { addresses: { lan: 10.77.0.1, repl: 10.78.0.1 } }\n");
   const created = await node.holdfast(["cluster", "create", file, "--as", "n1"]);
-  t.match(created.stdout, /Then a module: holdfast module templates/, "no token where there is no other node");
+  t.match(
+    created.stdout,
+    /Then a module: holdfast module templates/,
+    "no token where there is no other node",
+  );
   const facts = `${node.varDir}/state/db/module.json`;
   await node.exec(["sh", "-ec", `mkdir -p $(dirname ${facts}); printf '{' > ${facts}`]);
   const command = [bed.binary, "daemon", "--var", node.varDir];
