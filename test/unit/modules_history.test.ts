@@ -11,7 +11,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir, userInfo } from "node:os";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import t, { type Test } from "tap";
 import {
@@ -502,7 +502,8 @@ t.test("a template over ssh, by the system's git", { skip: noSshd }, async (t) =
     );
   for (let tries = 0; tries < 100 && (await isUp()) === null; tries++) await Bun.sleep(20);
   const module = await Repository.make(join(root, "from-ssh"));
-  const url = `ssh://${userInfo().username}@127.0.0.1:${port}${join(root, "over-ssh.git")}`;
+  const user = spawnSync("id", ["-un"], { encoding: "utf8" }).stdout.trim();
+  const url = `ssh://${user}@127.0.0.1:${port}${join(root, "over-ssh.git")}`;
   await upgraded(t, module, url, first, join(root, "over-ssh.git"));
 });
 
