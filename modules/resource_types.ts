@@ -11,14 +11,23 @@ import { readYaml, validateYaml } from "./yaml_document.ts";
 // biome-ignore lint/suspicious/noTemplateCurlyInString: TypeScript, as text.
 const OTHERS = ["`heartbeat.${string}`", "`custom.${string}`", '"probe.port"'];
 
-/** The text of `.holdfast/resources.ts`. Any name will do where module.yaml cannot be read. */
-export function resourceTypes(directory: string): string {
+/** The type, as text. Any name will do where module.yaml cannot be read. */
+export function resourceType(directory: string): string {
   const file = join(directory, "module.yaml");
   const text = existsSync(file) ? readFileSync(file, "utf8") : "";
   const { output } = validateYaml(readYaml(text, "module.yaml"), moduleSchema);
-  const names =
-    output === null
-      ? ["string"]
-      : [...checksOf(output).map(({ resource }) => JSON.stringify(resource)), ...OTHERS];
-  return `// Written by holdfast from module.yaml: what its rules can ask about.\nexport type ModuleResource =\n  | ${names.join("\n  | ")};\n`;
+  if (output === null) return "string";
+  return [...checksOf(output).map(({ resource }) => JSON.stringify(resource)), ...OTHERS].join(" | ");
+}
+
+/** The SDK's source, for this module. */
+export function withResources(
+  sdk: Readonly<Record<string, string>>,
+  directory: string,
+): Record<string, string> {
+  const mod = sdk["mod.ts"]!.replace(
+    /^type ModuleResource = string;$/m,
+    () => `type ModuleResource = ${resourceType(directory)};`,
+  );
+  return { ...sdk, "mod.ts": mod };
 }

@@ -14,6 +14,7 @@ const FILES = [
   "hooks/adopted.ts",
   "hooks/sdk/context.ts",
   "hooks/sdk/define.ts",
+  "hooks/sdk/resources.ts",
   "hooks/sdk/rules.ts",
   "hooks/sdk/stand_in.ts",
   "hooks/sdk/adopt.ts",
@@ -23,8 +24,6 @@ const FILES = [
   "hooks/sdk/wait.ts",
   "hooks/sdk/service.ts",
 ];
-/** A module's own: it stays a file. */
-const RESOURCES = "hooks/sdk/resources.ts";
 const IMPORT = /^import (?:type )?[^;]*? from "([^"]+)";\n/gm;
 
 function read(name: string): string {
@@ -77,9 +76,5 @@ function oneFile(files: readonly string[], names: ReadonlySet<string>, also: rea
 export function sdkFiles(): Record<string, string> {
   const own = [...read(TESTING[1]!).matchAll(/^export (?:async )?\w+ (\w+)/gm)].map(([, name = ""]) => name);
   const types = [`import type { ${TESTING_TYPES} } from "./mod.ts";`];
-  return {
-    "mod.ts": oneFile(FILES, given(), ['import type { ModuleResource } from "./resources.ts";']),
-    "resources.ts": `${HEAD}${read(RESOURCES)}`,
-    "testing.ts": oneFile(TESTING, new Set(own), types),
-  };
+  return { "mod.ts": oneFile(FILES, given()), "testing.ts": oneFile(TESTING, new Set(own), types) };
 }
