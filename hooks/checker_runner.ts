@@ -1,5 +1,5 @@
 /**
- * Runs one checker once, in a process of its own, and ends it with all its children at the time limit or when nobody wants to know any more.
+ * Runs one checker (or the module's rules.ts) once, in a process of its own, and ends it with all its children at the time limit or when nobody wants to know any more.
  *
  * A child for each look, not one that stays: it costs about 50 ms of one processor and nothing between two looks, where a child that stays costs its
  * memory all the time; and a look can neither be spoilt by the last one nor outlive a new revision of the module.
@@ -39,8 +39,33 @@ const PRINTED_MAX = 64 * 1024;
 const DETAIL_LENGTH_MAX = 300;
 const LAST_WORDS_MS = 50;
 
+/** A child that has ended, and what it told and printed. */
+interface Ended {
+  /** Null where it told nothing. */
+  answer: string | null;
+  child: { exitCode: number | null; signalCode: unknown };
+  /** Lines, secrets masked. */
+  said: readonly string[];
+  mask: Mask;
+}
+
 /** What a checker found. Rejects when it could not be run. */
 export async function runChecker(run: CheckerRun): Promise<{ state: "up" | "down"; detail: string }> {
+  const { answer, child, said, mask } = await ask(run, false);
+  if (answer === null) return byStatus(run, child, said);
+  for (const line of said) run.onOutput(line);
+  const { state, detail = "" } = v.parse(checkerAnswerSchema, JSON.parse(answer));
+  return { state, detail: mask.whole(detail).slice(0, DETAIL_LENGTH_MAX) };
+}
+
+/** What the default export of a module's rules.ts comes to, as JSON has it. Throws with what it printed where it comes to nothing. */
+export async function runRules(run: CheckerRun): Promise<unknown> {
+  const { answer, said } = await ask(run, true);
+  if (answer !== null) return JSON.parse(answer) as unknown;
+  throw new Error(said.join("\n") || `says nothing that can be read, or more than ${PRINTED_MAX / 1024} KiB`);
+}
+
+async function ask(run: CheckerRun, rules: boolean): Promise<Ended> {
   run.signal.throwIfAborted();
   const mark = randomUUID();
   const secrets = run.secrets ?? {};
@@ -48,7 +73,7 @@ export async function runChecker(run: CheckerRun): Promise<{ state: "up" | "down
   const mask = new Mask();
   mask.hide(Object.values(secrets));
   try {
-    const child = spawn(run, mark, directory);
+    const child = spawn(run, mark, directory, rules);
     const kill = (): void => killFamily(child.pid, mark, true);
     run.signal.addEventListener("abort", kill, { once: true });
     const printed = new Printed();
@@ -64,16 +89,13 @@ export async function runChecker(run: CheckerRun): Promise<{ state: "up" | "down
     const answer = lines.find((line) => line.startsWith(mark))?.slice(mark.length);
     const text = mask.push(lines.filter((line) => !line.startsWith(mark)).join("\n")) + mask.flush();
     const said = text.split("\n").filter((line) => line.trim() !== "");
-    if (answer === undefined) return byStatus(run, child, said);
-    for (const line of said) run.onOutput(line);
-    const { state, detail = "" } = v.parse(checkerAnswerSchema, JSON.parse(answer));
-    return { state, detail: mask.whole(detail).slice(0, DETAIL_LENGTH_MAX) };
+    return { answer: answer ?? null, child, said, mask };
   } finally {
     if (directory !== null) rmSync(directory, { recursive: true, force: true });
   }
 }
 
-function spawn(run: CheckerRun, mark: string, secrets: string | null) {
+function spawn(run: CheckerRun, mark: string, secrets: string | null, rules: boolean) {
   const limits = run.permissions === undefined ? null : limitsOf(run.permissions, run.context.dir);
   const order: HookOrder = {
     file: run.file,
@@ -85,6 +107,7 @@ function spawn(run: CheckerRun, mark: string, secrets: string | null) {
     limited: false,
     services: null,
     answerMark: mark,
+    rules,
   };
   const whole = hookEnvironment({
     ...run.env,

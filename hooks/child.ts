@@ -1,7 +1,7 @@
 /**
  * The two ways in which this binary becomes a script: as the child of the hook runner, and as `holdfast run`.
  */
-import { realpathSync, writeSync } from "node:fs";
+import { realpathSync } from "node:fs";
 import { resolve } from "node:path";
 import * as v from "valibot";
 import { replaceProcess } from "../core/platform/linux/exec.ts";
@@ -23,6 +23,7 @@ import {
   type HookOrder,
   hookOrderSchema,
 } from "./context.ts";
+import { writeAllSync } from "./deno/descriptor.ts";
 import { limitSelf, setGranted } from "./limits.ts";
 import { fail, installRuntime } from "./runtime.ts";
 import { changeServices } from "./services.ts";
@@ -132,6 +133,11 @@ function endsWith(file: string, work: Promise<void>): void {
   }, fail);
 }
 
+/** Tells the runner, on a line of its own. */
+function tellAnswer(mark: string, answer: unknown): void {
+  writeAllSync(1, Buffer.from(`\n${mark}${JSON.stringify(answer)}\n`));
+}
+
 async function runTypeScript(order: HookOrder): Promise<void> {
   if (order.services !== null) {
     await changeServices(order.services, order.timeoutMs);
@@ -139,6 +145,11 @@ async function runTypeScript(order: HookOrder): Promise<void> {
   }
   installRuntime(order.file, []);
   const loaded: object = await import(order.file);
+  if (order.rules) {
+    if (!("default" in loaded)) throw new Error("has no default export: export default defineRules({ … })");
+    tellAnswer(order.answerMark!, loaded.default ?? null);
+    process.exit(0);
+  }
   if (!("default" in loaded)) {
     if (Object.keys(loaded).length > 0)
       throw new Error(
@@ -154,7 +165,7 @@ async function runTypeScript(order: HookOrder): Promise<void> {
   );
   if (order.answerMark !== null) {
     const answer = answerOf(result);
-    writeSync(1, `\n${order.answerMark}${JSON.stringify(answer)}\n`);
+    tellAnswer(order.answerMark, answer);
     // The exit status says the same: a daemon that does not come to read the answer must not take "down" for "up".
     process.exit(answer.state === "up" ? 0 : 1);
   }

@@ -53,6 +53,8 @@ export const hookOrderSchema = v.object({
   services: v.optional(v.nullable(serviceOrderSchema), null),
   /** A checker: what marks the line of its answer among what it prints. Null: a hook. */
   answerMark: v.optional(v.nullable(v.string()), null),
+  /** The answer asked for is what rules.ts comes to. */
+  rules: v.optional(v.boolean(), false),
 });
 
 /** One order of the runner to its child. */

@@ -95,6 +95,7 @@ function spawn(run: HookRun, secrets: string | null, mark: string) {
     limited: false,
     services: run.services ?? null,
     answerMark: null,
+    rules: false,
   };
   const variables = { ...run.env, ...contextVariables(run.context), [RUN_MARK]: mark };
   const whole = hookEnvironment(

@@ -5,9 +5,13 @@ import { readFileSync } from "node:fs";
 import { checksOf } from "../core/checks/module_checks.ts";
 import { limitsOf, notEnforced } from "../hooks/limits.ts";
 import type { ClusterNames } from "./cross_checks.ts";
+import { readFiles } from "./history/module_files.ts";
 import { HOOK_NAMES, type HookFile, type ModuleHook } from "./hook_files.ts";
-import { type ModuleDefinition, readModule } from "./load.ts";
+import { type ModuleDefinition, ModuleInvalid, readModule } from "./load.ts";
+import { makeRules } from "./rules_file.ts";
+import { writeSdk } from "./sdk_files.ts";
 import { problemAt } from "./source_place.ts";
+import { typeProblems } from "./type_check.ts";
 import { formatDuration } from "./units.ts";
 import { formatProblem, inOrder, type Problem } from "./yaml_document.ts";
 
@@ -29,6 +33,38 @@ export function checkModule(directory: string, cluster: ClusterNames | null = nu
     errorPlaces: problems,
     warningPlaces: warnings,
   };
+}
+
+/**
+ * All that keeps a module from being applied: makes what its rules.ts comes to, and checks the types in its code too, unless `types` is false. Brings
+ * the SDK in its `.holdfast/` up to date.
+ */
+export async function examineModule(
+  directory: string,
+  cluster: ClusterNames | null,
+  types: boolean,
+): Promise<CheckReport> {
+  const rules = await makeRules(directory);
+  const report = checkModule(directory, cluster);
+  const told = report.errorPlaces.filter(({ file }) => rules.length === 0 || file !== "rules.ts");
+  const misplaced = misplacedFiles(directory);
+  const errorPlaces = [...rules, ...told, ...misplaced];
+  if (errorPlaces.length === 0) await writeSdk(directory);
+  const known = new Set(errorPlaces.map(({ file }) => file));
+  if (types && misplaced.length === 0)
+    errorPlaces.push(...(await typeProblems(directory)).filter(({ file }) => !known.has(file)));
+  return { ...report, errors: errorPlaces.map(formatProblem), errorPlaces };
+}
+
+/** Links, special files, too much: what no revision holds. */
+function misplacedFiles(directory: string): readonly Problem[] {
+  try {
+    readFiles(directory);
+    return [];
+  } catch (error) {
+    if (error instanceof ModuleInvalid) return error.problems;
+    throw error;
+  }
 }
 
 /** A heartbeat timeout below this makes failovers out of a busy moment. */

@@ -3,10 +3,11 @@
  */
 import { readFileSync, statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
-import { type ClusterNames, crossChecks } from "./cross_checks.ts";
+import { type ClusterNames, crossChecks, type Finding } from "./cross_checks.ts";
 import { checkImports, type HookFile, type ModuleHook, scanCheckers, scanHooks } from "./hook_files.ts";
+import { type MadeRules, readRules } from "./rules_file.ts";
 import { type ModuleConfig, moduleSchema } from "./schema.ts";
-import { unsupported, unsupportedHooks } from "./unsupported.ts";
+import { unsupported } from "./unsupported.ts";
 import {
   formatProblem,
   inOrder,
@@ -72,10 +73,14 @@ export function readModule(
   const { output: config, problems } = validateYaml(yaml, moduleSchema);
   try {
     const { hooks, problems: hookProblems } = scanHooks(root);
-    problems.push(...hookProblems, ...unsupportedHooks(hooks, root), ...checkImports(root));
+    problems.push(...hookProblems, ...checkImports(root));
     if (config === null) return { definition: null, problems: inOrder(problems) };
+    const made = readRules(root);
+    problems.push(...(made?.problems ?? []), ...addRules(config, made));
+    const isMade = ({ path: [key, name] }: Finding) =>
+      key === "rules" && Object.hasOwn(made?.rules ?? {}, name ?? "");
     for (const finding of [...crossChecks(config, cluster), ...unsupported(config)])
-      problems.push(yaml.locate(finding));
+      problems.push(isMade(finding) ? made!.locate(finding.path, finding.message) : yaml.locate(finding));
     const { checkers, problems: checkerProblems } = scanCheckers(root, Object.keys(config.checkers.custom));
     problems.push(...checkerProblems);
     for (const checker of Object.keys(config.checkers.custom))
@@ -92,6 +97,14 @@ export function readModule(
     const message = `cannot be read: ${error instanceof Error ? error.message : String(error)}`;
     return { definition: null, problems: [...problems, whole(root, message)] };
   }
+}
+
+/** Puts the rules of rules.ts to those of module.yaml. */
+function addRules(config: ModuleConfig, made: MadeRules | null): Problem[] {
+  if (made === null) return [];
+  const twice = Object.keys(made.rules).filter((name) => Object.hasOwn(config.rules, name));
+  config.rules = { ...config.rules, ...made.rules };
+  return twice.map((name) => made.locate(["rules", name], "module.yaml has a rule of that name too"));
 }
 
 /** The parsed file, or a sentence why there is none. */

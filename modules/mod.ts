@@ -1,6 +1,6 @@
 /** The door of modules/: what a module is, how it is read, checked, packed and unpacked. */
 
-export { type CheckReport, checkModule } from "./check.ts";
+export { type CheckReport, checkModule, examineModule } from "./check.ts";
 export type { ClusterNames } from "./cross_checks.ts";
 export { HOOK_NAMES, type HookFile, type ModuleHook } from "./hook_files.ts";
 export { loadModule, type ModuleDefinition, ModuleInvalid, moduleNameProblem, readModule } from "./load.ts";

@@ -153,6 +153,9 @@ const rule = mapping({
   then: oneOf("swap", "stop", "stopstart", "restart", "wait"),
 });
 
+/** Rules by name, of module.yaml or of what rules.ts comes to. */
+export const rulesSchema = named(resourceName, rule);
+
 const port = whole(1, 65_535);
 
 /** What every kind of module has. */
@@ -182,7 +185,7 @@ const common = {
   permissions: v.optional(permissions),
   processes: v.optional(named(resourceName, watchedProcess), {}),
   checkers: v.optional(checkers, {}),
-  rules: v.optional(named(resourceName, rule), {}),
+  rules: v.optional(rulesSchema, {}),
 };
 
 const mirror = mapping({

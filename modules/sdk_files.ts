@@ -4,6 +4,7 @@
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { withResources } from "./resource_types.ts";
 import { sdkSources, typeFiles } from "./type_files/type_files.ts";
 
 export { sdkSources };
@@ -34,7 +35,7 @@ export function writeSdkSources(directory: string, sources: Readonly<Record<stri
 
 /** As `writeSdkSources`, and adds the types of node: and of the Deno namespace, which an editor needs. */
 export async function writeSdk(directory: string): Promise<void> {
-  writeSdkSources(directory, await sdkSources());
+  writeSdkSources(directory, withResources(await sdkSources(), directory));
   await writeTypes(join(directory, ".holdfast", "types"));
 }
 

@@ -7,6 +7,8 @@ import { join, relative } from "node:path";
 import type ts from "typescript";
 import { sourceFiles } from "./hook_files.ts";
 import { readImportMap } from "./import_map.ts";
+import { areKnownGood, noteGood, typesDigest } from "./known_types.ts";
+import { withResources } from "./resource_types.ts";
 import { sdkSources, typeFiles, typeScript } from "./type_files/type_files.ts";
 import { inOrder, type Problem } from "./yaml_document.ts";
 
@@ -20,12 +22,15 @@ const UNKNOWN = new Set([2304, 2307, 2867, 2868, 2882]);
 /** Packed files as the compiler has read them: the same for each module. */
 const parsed = new Map<string, ts.SourceFile>();
 
-/** The packed files, by the path that the compiler asks for. */
-async function packedFiles(): Promise<Map<string, string>> {
+/** Of each module another, with the names of its resources. */
+const SDK = `${PACKED}/sdk/mod.ts`;
+
+/** The packed files, by the path that the compiler asks for, and what is made for the module. */
+async function packedFiles(directory: string): Promise<Map<string, string>> {
   const [{ files }, sdk] = await Promise.all([typeFiles(), sdkSources()]);
   const under = (folder: string, texts: Readonly<Record<string, string>>) =>
     Object.entries(texts).map(([path, text]) => [join(PACKED, folder, path), text] as const);
-  return new Map([...under("", files), ...under("sdk", sdk)]);
+  return new Map([...under("", files), ...under("sdk", withResources(sdk, directory))]);
 }
 
 /** As the module's tsconfig.json when it was made: one that the author has changed is the editor's business. */
@@ -54,7 +59,7 @@ function hostOf(compiler: Compiler, directory: string, packed: ReadonlyMap<strin
     path.startsWith(PACKED) ? packed.get(path) : isFile(path) ? readFileSync(path, "utf8") : undefined;
   const targetOf = (name: string) =>
     name === "holdfast"
-      ? `${PACKED}/sdk/mod.ts`
+      ? SDK
       : name === "holdfast/testing"
         ? `${PACKED}/sdk/testing.ts`
         : (map.resolve(name) ?? name);
@@ -68,7 +73,7 @@ function hostOf(compiler: Compiler, directory: string, packed: ReadonlyMap<strin
       const text = readFile(path);
       if (text === undefined) return undefined;
       const source = compiler.createSourceFile(path, text, options);
-      if (path.startsWith(PACKED)) parsed.set(path, source);
+      if (path.startsWith(PACKED) && path !== SDK) parsed.set(path, source);
       return source;
     },
     getDefaultLibFileName: () => `${PACKED}/lib/lib.esnext.full.d.ts`,
@@ -94,7 +99,9 @@ export async function typeProblems(place: string): Promise<Problem[]> {
   const directory = realpathSync(place);
   const files = sourceFiles(directory).filter((file) => /\.m?ts$/.test(file));
   if (files.length === 0) return [];
-  const [compiler, packed] = await Promise.all([typeScript(), packedFiles()]);
+  const digest = await typesDigest(directory);
+  if (areKnownGood(directory, digest)) return [];
+  const [compiler, packed] = await Promise.all([typeScript(), packedFiles(directory)]);
   const program = compiler.createProgram(files, optionsOf(compiler), hostOf(compiler, directory, packed));
   const problems = files.flatMap((file) => {
     const source = program.getSourceFile(file);
@@ -110,5 +117,6 @@ export async function typeProblems(place: string): Promise<Problem[]> {
       ];
     });
   });
+  if (problems.length === 0) noteGood(directory, digest);
   return inOrder(problems);
 }

@@ -142,7 +142,7 @@ function badKeys(document: Document.Parsed): { offset: number; message: string }
 }
 
 /** The path of a valibot issue. */
-function issuePath(issue: v.BaseIssue<unknown>): (string | number)[] {
+export function issuePath(issue: v.BaseIssue<unknown>): (string | number)[] {
   return (issue.path ?? []).map((item) => (typeof item.key === "number" ? item.key : String(item.key)));
 }
 

@@ -15,7 +15,8 @@ import {
 } from "../../modules/history/history.ts";
 import { loadModule, type ModuleDefinition } from "../../modules/load.ts";
 import { manageServices } from "../services/units.ts";
-import type { Journal } from "./journal.ts";
+import { Journal } from "./journal.ts";
+import { prepareNode } from "./module_config.ts";
 import { factsOf, type ModuleFacts, moduleFacts } from "./module_facts.ts";
 import { ModuleRuntime } from "./module_runtime.ts";
 import type { NodeParts } from "./node_parts.ts";
@@ -122,20 +123,38 @@ export class LoadedModules {
     }
   }
 
+  /** Runs the module's config or deconfig hook on this node. Returns "" or why it failed. */
+  async prepareNode(
+    definition: ModuleDefinition,
+    hook: "config" | "deconfig",
+    cause: string,
+  ): Promise<string> {
+    const { node, modules } = this.parts;
+    const runtime = modules.get(definition.name);
+    const journal =
+      runtime?.journal ?? new Journal(join(this.#varDir, "log", definition.name), node.cluster.node);
+    return await prepareNode(node, journal, definition, {
+      hook,
+      cause,
+      state: runtime?.status().state ?? "STOP",
+    });
+  }
+
   /** A module that is at rest goes, with its secrets; its data and its log stay. Returns as `load`. */
   async remove(runtime: ModuleRuntime): Promise<string> {
     const { modules, revisions, secrets } = this.parts;
     const { name } = runtime.facts;
     // While it is not on record, nothing has gone; and as long as its state is here, its services are given back at a later start.
     await noteRemoved(this.#varDir, name, runtime.revision);
+    const trouble = await this.prepareNode(runtime.definition, "deconfig", "the module is removed");
     const services = await this.#manageServices(runtime, []);
     await secrets.forget(name);
-    revisions.leaveStopped(name);
+    revisions.forget(name);
     await runtime.dispose();
     modules.delete(name);
     await rm(this.#moduleDir(name), { recursive: true, force: true });
     await rm(join(this.#varDir, "state", name), { recursive: true, force: true });
-    return services;
+    return [services, trouble].filter((said) => said !== "").join("; ");
   }
 
   /** A module's place in the cluster: it keeps its number for life; a new one takes the lowest that is free. */

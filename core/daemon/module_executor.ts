@@ -63,7 +63,8 @@ export function replicationOf({ config }: ModuleDefinition): MirrorConfig["repli
   return config.kind === "mirror" ? (config.replicate ?? null) : null;
 }
 
-function addressesOf(node: ClusterNode): Record<string, string> {
+/** As hooks get it: lan to address. */
+export function addressesOf(node: ClusterNode): Record<string, string> {
   return Object.fromEntries(Object.entries(node.addresses).map(([lan, { address }]) => [lan, address]));
 }
 

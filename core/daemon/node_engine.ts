@@ -70,6 +70,7 @@ export class NodeEngine implements Engine {
       store: this.#store,
       journal: this.#nodeJournal,
       load: (facts, definition, revision, boot) => this.#loaded.load(facts, definition, revision, boot),
+      configure: (definition, cause) => this.#loaded.prepareNode(definition, "config", cause),
       publish,
     });
     this.#loaded = new LoadedModules({

@@ -25,6 +25,8 @@ export interface RevisionHost {
   readonly journal: Journal;
   /** Puts a module that is new or at rest in place; with `boot` it starts if it did before. Returns what else was done, in words. */
   load(facts: ModuleFacts, definition: ModuleDefinition, revision: Commit, boot: boolean): Promise<string>;
+  /** Runs the revision's config hook on this node. Returns "" or why it failed. */
+  configure(definition: ModuleDefinition, cause: string): Promise<string>;
   /** Tell the peers soon. */
   publish(): void;
 }
@@ -45,6 +47,9 @@ export const short = (commit: Commit): string => commit.slice(0, 12);
 /** See the top of the file. */
 export class RevisionSwitch {
   readonly #promised = new Map<string, Promised>();
+  /** By module: the revision whose config hook was the last to run here, as far as this daemon knows. */
+  readonly #configured = new Map<string, Commit>();
+  readonly #configuring = new Map<string, Promise<string>>();
   /** Modules that this node hands over at this moment. */
   readonly #handing = new Set<string>();
   /** Modules whose revision is being changed. */
@@ -104,6 +109,8 @@ export class RevisionSwitch {
       const problem = this.problem(name, ready);
       const { relation, active, changes } = ready;
       if (problem !== "") return refuse(1, problem, { relation, active, changes });
+      const trouble = dryRun ? "" : await this.#configure(name, ready);
+      if (trouble !== "") return refuse(1, trouble, { relation, active, changes });
       promised.ready = ready;
       isKept = !dryRun && this.#promised.get(name) === promised;
       const { secrets } = ready.definition.config;
@@ -126,12 +133,30 @@ export class RevisionSwitch {
     const { node } = this.host.cluster;
     if (relation === "older" || relation === "apart")
       return `${node} has moved on to revision ${short(active!)}, which ${short(commit)} is not based on: get it into your files with "holdfast module upgrade ${name} --applied", then apply again`;
+    const taken = this.#takenService(name, definition);
+    if (taken !== "") return taken;
     const runtime = this.host.modules.get(name);
     const state = runtime?.status().state ?? "STOP";
     const stops = needsStop(changes);
     if (state !== "STOP" && stops.length > 0)
       return `${name} is ${state} on ${node}, and this needs it stopped on every node (holdfast stop ${name} --all):\n${lines(stops)}`;
     return runtime?.refusal(definition) ?? "";
+  }
+
+  /** Two modules that start and stop one service would fight over it. Returns a sentence that names both, or "". */
+  #takenService(name: string, { config }: ModuleDefinition): string {
+    const { node, nodes } = this.host.cluster;
+    const isHere = ({ nodes: own = Object.keys(nodes) }: ModuleDefinition["config"]): boolean =>
+      own.includes(node);
+    const unit = (service: string): string => service.replace(/\.service$/, "");
+    const own = isHere(config) ? config.services.map(unit) : [];
+    for (const { definition } of this.host.modules.values()) {
+      const other = definition.name === name || !isHere(definition.config) ? [] : definition.config.services;
+      const both = other.map(unit).find((service) => own.includes(service));
+      if (both !== undefined)
+        return `the service ${both} belongs to ${definition.name} on ${node}: ${name} cannot start and stop it too; remove it from services of one of them`;
+    }
+    return "";
   }
 
   /** Switches to a revision that was kept ready. */
@@ -163,9 +188,48 @@ export class RevisionSwitch {
     return { status: 0, message: "" };
   }
 
+  /** Prepares the node for a revision, once. Returns "" or why it cannot be taken. */
+  async #configure(
+    name: string,
+    { commit, definition }: Pick<Ready, "commit" | "definition">,
+  ): Promise<string> {
+    if ((this.#configured.get(name) ?? this.host.modules.get(name)?.revision) === commit) return "";
+    const trouble = await this.#runConfig(name, definition, `revision ${short(commit)} is applied`);
+    this.#configured.set(name, commit);
+    if (trouble === "") return "";
+    await this.#putBack(name);
+    return `${this.host.cluster.node} refuses revision ${short(commit)} of ${name}: ${trouble}`;
+  }
+
+  /** The module was removed: what its config hook did is undone. */
+  deconfigured(name: string): void {
+    this.#configured.delete(name);
+  }
+
+  /** One at a time. */
+  async #runConfig(name: string, definition: ModuleDefinition, cause: string): Promise<string> {
+    const before = this.#configuring.get(name) ?? Promise.resolve("");
+    const work = before.then(() => this.host.configure(definition, cause));
+    this.#configuring.set(name, work);
+    return await work;
+  }
+
+  /** A config hook has run for a revision that is not taken: that of the one that stays runs again. */
+  async #putBack(name: string): Promise<void> {
+    const configured = this.#configured.get(name);
+    const runtime = this.host.modules.get(name);
+    if (configured === undefined || configured === runtime?.revision) return;
+    this.#configured.delete(name);
+    if (!runtime) return;
+    const cause = `revision ${short(configured)} was not taken`;
+    const trouble = await this.#runConfig(name, runtime.definition, cause);
+    if (trouble !== "") runtime.journal.line("error", trouble);
+  }
+
   #forget(name: string): void {
     clearTimeout(this.#promised.get(name)?.timer);
     this.#promised.delete(name);
+    if (!this.#switching.has(name)) void this.#putBack(name);
     this.settled(name);
   }
 
@@ -202,6 +266,8 @@ export class RevisionSwitch {
     // A module that could not be loaded is mended by a revision that can.
     if (runtime && runtime.revision !== ready.active)
       return refuse(1, `${node} has another revision of ${name} since it was asked`);
+    const trouble = await this.#configure(name, ready);
+    if (trouble !== "") return refuse(1, trouble);
     const problem = this.problem(name, ready);
     if (problem !== "") return refuse(1, problem);
     const facts: ModuleFacts = runtime?.facts ?? factsOf(host.varDir, name) ?? { name, number, boot: null };

@@ -274,7 +274,13 @@ export class Revisions {
     return `${hold.reason}${hold.remedy ? `; type: ${hold.remedy}` : ""}`;
   }
 
-  /** Somebody stopped it, or removed it: it does not start again by itself. */
+  /** It was removed. */
+  forget(name: string): void {
+    this.leaveStopped(name);
+    this.switch.deconfigured(name);
+  }
+
+  /** Somebody stopped it: it does not start again by itself. */
   leaveStopped(name: string): void {
     this.#resume.delete(name);
   }

@@ -21,7 +21,6 @@ export const Op = {
 export const IN_OPCODE = 4;
 export const IN_UID = 24;
 export const IN_GID = 28;
-export const REQUEST_HEADER = 40;
 export const REPLY_HEADER = 16;
 /** Index of the low word of `unique` and of the node in the request, as 32-bit words. */
 export const IN_UNIQUE_WORD = 2;
@@ -48,8 +47,7 @@ export const FSYNC_DATA_ONLY = 1;
 export const SETXATTR_ACL_KILL_SGID = 1;
 export const NOTIFY_RESEND = 7;
 
-/** Where a reply's 88-byte `fuse_attr` lies: in an entry (LOOKUP and creations), in an answer to GETATTR. */
-export const ENTRY_ATTR = 40;
+/** Sizes of replies, and where an answer to GETATTR has its 88-byte `fuse_attr`. */
 export const ENTRY_SIZE = 128;
 export const ATTR_ATTR = 16;
 export const ATTR_SIZE = 104;

@@ -97,14 +97,18 @@ export async function lookAtUnits(names: readonly string[]): Promise<Unit[]> {
   );
 }
 
-/** What systemd says of a service now; null where there is no systemd. Throws when it does not answer. */
+/** What systemd says of a service now (`controlGroup` below the hierarchy's root, "" where it has none); null where there is no systemd. Throws when it does not answer. */
 export async function stateOf(
   name: string,
   signal: AbortSignal,
-): Promise<{ activeState: string; mainPid: number } | null> {
+): Promise<{ activeState: string; mainPid: number; controlGroup: string } | null> {
   if (!hasSystemd()) return null;
   const [own = {}] = await show([name], signal);
-  return { activeState: own["ActiveState"] ?? "unknown", mainPid: Number(own["MainPID"] ?? 0) };
+  return {
+    activeState: own["ActiveState"] ?? "unknown",
+    mainPid: Number(own["MainPID"] ?? 0),
+    controlGroup: own["ControlGroup"] ?? "",
+  };
 }
 
 function bare(name: string): Unit {

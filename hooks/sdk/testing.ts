@@ -4,6 +4,9 @@
  * While one of them runs, commands (`$`), `service`, `secret`, `log` and the waits for ports, addresses and processes are
  * answered by the test. Files are real, and so is what a hook does without the SDK (fetch, node:child_process, Deno.Command).
  */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
 import type { CheckerContext, CheckerResult, HookContext } from "./context.ts";
 import { setStandIn, standIn } from "./stand_in.ts";
@@ -186,4 +189,14 @@ export async function assertRejects(work: () => unknown, pattern = /(?:)/): Prom
     return failure;
   }
   throw new Error("it did not fail");
+}
+
+/** Gives `work` a new directory, which is removed when it has ended. */
+export async function inScratch<Result>(work: (directory: string) => Promise<Result>): Promise<Result> {
+  const directory = await mkdtemp(join(tmpdir(), "holdfast-test-"));
+  try {
+    return await work(directory);
+  } finally {
+    await rm(directory, { recursive: true });
+  }
 }

@@ -22,6 +22,8 @@ export interface Contents {
   config: ModuleConfig;
   /** The text of module.yaml. */
   yaml: string;
+  /** What rules.ts comes to. */
+  rules?: ModuleConfig["rules"];
   /** Path to an identity of the content (and of whether it may be run). */
   files: ReadonlyMap<string, string>;
 }
@@ -56,8 +58,8 @@ export function needsStop(changes: readonly Change[]): Change[] {
 }
 
 function settingChanges(before: Contents, after: Contents): Change[] {
-  const old = leaves(parse(before.yaml));
-  const next = leaves(parse(after.yaml));
+  const old = written(before);
+  const next = written(after);
   const changes: Change[] = [];
   for (const path of new Set([...old.keys(), ...next.keys()])) {
     const from = old.get(path) ?? "not set";
@@ -72,6 +74,11 @@ function settingChanges(before: Contents, after: Contents): Change[] {
     else changes.push({ what: path, how: "stop", words: `${words}: only while the module is stopped` });
   }
   return changes;
+}
+
+/** Every setting as it is written, with the rules of rules.ts among those of module.yaml. */
+function written({ yaml, rules }: Contents): Map<string, string> {
+  return new Map([...leaves(parse(yaml)), ...(rules === undefined ? [] : leaves(rules, "rules"))]);
 }
 
 /** What a setting comes to, with its default. */
@@ -109,6 +116,7 @@ function fileChanges(before: ReadonlyMap<string, string>, after: ReadonlyMap<str
 }
 
 function consequence(file: string): string {
+  if (/^rules\.(ts|json)$/.test(file)) return "counts by the rules that it comes to";
   if (/^(hooks|checkers)\//.test(file)) return "counts from its next run on; what runs is not started again";
   if (/(^|\/)README\.md$|\.test\.ts$|^(deno|tsconfig)\.json$/.test(file)) return "no effect on what runs";
   return "seen by the scripts that use it, from their next run on";

@@ -6,6 +6,7 @@ import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { ClusterNames } from "../cross_checks.ts";
 import { type ModuleDefinition, ModuleInvalid, readModule } from "../load.ts";
+import { readRules } from "../rules_file.ts";
 import { sdkSources, writeSdkSources } from "../sdk_files.ts";
 import { blobId, readFiles, writeFiles } from "./module_files.ts";
 import { type Change, type Contents, planChange } from "./plan.ts";
@@ -118,7 +119,9 @@ function contentsAt(directory: string, config: Contents["config"]): Contents {
     path,
     `${blobId(content)}${executable ? " executable" : ""}`,
   ]);
-  return { config, yaml: readFileSync(join(directory, "module.yaml"), "utf8"), files: new Map(files) };
+  const rules = readRules(directory)?.rules;
+  const yaml = readFileSync(join(directory, "module.yaml"), "utf8");
+  return { config, yaml, files: new Map(files), ...(rules === undefined ? {} : { rules }) };
 }
 
 /** Removes the files of revisions that nothing can have been started from. Their history stays. */

@@ -7,7 +7,7 @@ import fs, { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import * as git from "isomorphic-git";
-import http from "isomorphic-git/http/node";
+import * as http from "./git_http.ts";
 import { readFiles } from "./module_files.ts";
 import { type Commit, Repository, type Signature } from "./repository.ts";
 import { copyHistory } from "./working_tree.ts";

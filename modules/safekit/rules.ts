@@ -1,5 +1,6 @@
-/** Rules of SafeKit's failover machine as rules of module.yaml: those of one condition and one action, in its own grammar. */
+/** Rules of SafeKit's failover machine as rules of module.yaml: those of one condition and one action, in its own grammar, class.* (all) and class.? (any) too. */
 import type { Verdict } from "./table.ts";
+import { resourceName } from "./values.ts";
 
 /** One line of the rule section. `line` counts from 1, as in the file. */
 export interface Rule {
@@ -14,7 +15,10 @@ export interface Rule {
 }
 
 const RULE = /^([A-Za-z_][\w-]{0,60})\s*:\s*if\s*\((.*)\)\s*then\s+([^;]+);?$/;
-const COMPARISON = /^(?:local\.|remote\.)?[A-Za-z]\w*\.[\w.-]+\s*(?:==|!=)\s*(?:init|down|up|unknown)$/;
+const OPERAND = /(?:local\.)?(remote\.)?([A-Za-z]\w*)\.([*?]|[\w.-]+)/;
+const COMPARISON = new RegExp(`^${OPERAND.source}\\s*(?:==|!=)\\s*(?:init|down|up|unknown)$`);
+/** Classes of resources that are called otherwise here. */
+const CLASSES: Readonly<Record<string, string>> = { intf: "interface", proc: "process" };
 
 function none(line: number, source: string, say: string): Rule {
   return { line, source, verdict: "none", say };
@@ -44,14 +48,15 @@ function readRule(line: number, source: string): Rule {
   const [, action] = /^(stop|stopstart|wait|restart|swap)\s*\(\s*\)$/.exec(then.trim()) ?? [];
   if (action === undefined)
     return none(line, source, "its action has no equivalent: rules swap, stop, stopstart, restart or wait");
-  if (/\.\*|\.\?/.test(inside))
-    return none(line, source, "class.* and class.? have no equivalent: name the resources");
   if (/\w\s*\(/.test(inside)) return none(line, source, "functions in conditions have no equivalent");
   const comparisons = inside.split(/&&|\|\||[!()](?!=)/).map((part) => part.trim());
   if (comparisons.some((part) => part !== "" && !COMPARISON.test(part)))
     return none(line, source, "its condition is not made of comparisons such as tcp.db == down");
   const condition = inside
-    .replace(/\blocal\./g, "")
+    .replace(new RegExp(OPERAND, "g"), (_, remote: string | undefined, family: string, name: string) => {
+      const ours = Object.hasOwn(CLASSES, family) ? CLASSES[family] : family;
+      return `${remote ?? ""}${ours}.${/[*?]/.test(name) ? name : resourceName(name)}`;
+    })
     .replace(/\s+/g, " ")
     .trim();
   return {

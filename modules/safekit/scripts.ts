@@ -1,6 +1,5 @@
 /** The scripts of a package as hooks: each hook is a few lines of sh that run the script as it came, in the surroundings that it knows. */
 import { HOOK_NAMES, type ModuleHook, startsLikeProgram } from "../hook_files.ts";
-import { unsupportedHooks } from "../unsupported.ts";
 import type { ReportLine } from "./report.ts";
 import runText from "./run.txt" with { type: "text" };
 import safekitText from "./safekit.txt" with { type: "text" };
@@ -21,7 +20,7 @@ export const CONFIGURATION = "conf/userconfig.xml";
 const WINDOWS = /\.(cmd|bat|ps1|vbs|exe|psm1)$/i;
 /** Scripts that SafeKit calls and Holdfast does not, each with what to do. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
-  postconfig: "there is no such hook: do once by hand what it does, or in prestart",
+  postconfig: "there is no such hook: call it at the end of hooks/config",
   confcheck: "there is no such hook: `holdfast module check` checks the module",
   update: "there is no such hook: the next start sees the new configuration",
   state: "there is no such hook",
@@ -34,14 +33,6 @@ const SEC = new Set(["start_sec", "stop_sec"]);
 export interface Scripts {
   files: Map<string, MadeFile>;
   report: ReportLine[];
-}
-
-/** True when nothing of this version calls the hook. */
-function neverCalled(hook: ModuleHook): boolean {
-  return (
-    unsupportedHooks(new Map([[hook, { file: `/m/hooks/${hook}`, kind: "executable", script: true }]]), "/m")
-      .length > 0
-  );
 }
 
 function hookText(hook: string): string {
@@ -134,7 +125,6 @@ function fateOf(name: string, content: Buffer, run: boolean): Fate {
     };
   if (hook === undefined)
     return { verdict: "translated", say: "no hook: there for the scripts that use it, in $SAFEUSERBIN" };
-  if (neverCalled(hook)) return none("no equivalent yet: this version does not call it");
   return { hook, ...hookFate(hook, content) };
 }
 
@@ -148,6 +138,11 @@ function hookFate(hook: ModuleHook, content: Buffer): Fate {
     return {
       verdict: "approximated",
       say: `its exit status is said and does not count, as in SafeKit; \`safekit stop\` or \`stopstart\` in it lets the peer take over${caution}`,
+    };
+  if (hook === "config" || hook === "deconfig")
+    return {
+      verdict: "approximated",
+      say: `called when ${hook === "config" ? "a revision is applied, before it counts; its failure refuses it" : "the module is removed"}, for 10 s at most${caution}`,
     };
   const say = hook.startsWith("stop_")
     ? "called twice, the second time with force, as in SafeKit"

@@ -31,9 +31,14 @@ const ident: AttributeRow = {
 };
 const byHand = (say: string): AttributeRow => ({ verdict: "none", say });
 
+const ofProcess = (text: string, place: Place): string => {
+  if (place.get("service") === "yes") throw new RangeError("a service is watched by its name alone");
+  return expression(text);
+};
+
 const CUSTOM =
   "a checker of Holdfast answers once for each call and does not loop: write checkers/NAME.ts; the program is kept in safekit/bin";
-const ELSEWHERE = "no checker of another module: a rule cannot name another module's resources";
+const ELSEWHERE = "the nodes of this cluster are asked over their own connections";
 const WITNESS =
   "this version has no witness: give the nodes a second network, so that both are rarely cut at once";
 
@@ -41,31 +46,24 @@ export const CHECK_ROWS: Readonly<Record<string, ElementRow>> = {
   errd: { attributes: { polltimer: { verdict: "none", say: "there is no such setting" } } },
   "errd/proc": {
     key: ({ get }) =>
-      get("service") !== "yes" &&
-      Object.hasOwn(CLASSES, get("class") ?? "") &&
-      Object.hasOwn(ACTIONS, get("action") ?? "stopstart")
+      Object.hasOwn(CLASSES, get("class") ?? "") && Object.hasOwn(ACTIONS, get("action") ?? "stopstart")
         ? resourceName(get("name") ?? "")
         : "",
     unique: true,
     attributes: {
       name: {
         verdict: "translated",
-        to: "processes.{}.regex",
-        convert: (text, { get }) => {
-          if (get("service") === "yes")
-            throw new RangeError(
-              "a service is watched where it stands under `services:`, which also starts and stops it: take that from the scripts then",
-            );
-          return get("nameregex") === undefined ? exactly(text) : undefined;
-        },
+        to: ({ get }) => `processes.{}.${get("service") === "yes" ? "unit" : "regex"}`,
+        convert: (text, { get }) =>
+          get("service") === "yes" ? text : get("nameregex") === undefined ? exactly(text) : undefined,
       },
       service: {
-        verdict: "none",
-        say: "name it under `services:`, which starts, stops and watches it",
+        verdict: "translated",
+        say: "watched as a unit of systemd; `services:` would start and stop it too, in the place of the scripts",
         cases: { no: { verdict: "translated", say: "a process" } },
       },
-      nameregex: { verdict: "translated", to: "processes.{}.regex", convert: expression },
-      argregex: { verdict: "translated", to: "processes.{}.argumentsRegex", convert: expression },
+      nameregex: { verdict: "translated", to: "processes.{}.regex", convert: ofProcess },
+      argregex: { verdict: "translated", to: "processes.{}.argumentsRegex", convert: ofProcess },
       class: {
         verdict: "translated",
         to: "processes.{}.when",
@@ -149,11 +147,29 @@ export const CHECK_ROWS: Readonly<Record<string, ElementRow>> = {
       action: byHand("say it under checkers.custom.NAME"),
     },
   },
-  module: { attributes: { name: byHand(ELSEWHERE), ident: byHand(ELSEWHERE), action: byHand(ELSEWHERE) } },
+  module: {
+    key: ({ get }) => resourceName(get("ident") ?? get("name") ?? ""),
+    unique: true,
+    verdict: "approximated",
+    say: "when the other module is started again, this one is not",
+    attributes: {
+      name: { verdict: "translated", to: "checkers.module.{}.name" },
+      ident,
+      action: action("checkers.module", "wait"),
+    },
+  },
   "module/to": {
-    attributes: Object.fromEntries(
-      ["addr", "port", "interval", "timeout", "secure"].map((name) => [name, byHand(ELSEWHERE)]),
-    ),
+    attributes: {
+      addr: {
+        verdict: "approximated",
+        to: "checkers.module.{-1}.on",
+        convert: () => "anywhere",
+        say: "asked of every node of this cluster, wherever it serves; a module of another cluster cannot be asked",
+      },
+      port: byHand(ELSEWHERE),
+      secure: byHand(ELSEWHERE),
+      ...rhythm("checkers.module"),
+    },
   },
   splitbrain: {
     verdict: "approximated",

@@ -216,9 +216,8 @@ class Walk {
       });
       if (rule.label === undefined) continue;
       const label = this.#unique("rule", rule.label);
-      this.#set(`rules.${label}.if`, rule.condition, [], entry);
-      this.#set(`rules.${label}.then`, rule.action, [], entry);
-      entry.to = ["rules", label];
+      // biome-ignore lint/suspicious/noThenProperty: the contract's own word for what a rule does.
+      this.#set(`rules.${label}`, { if: rule.condition, then: rule.action }, [], entry);
     }
   }
 }

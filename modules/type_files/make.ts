@@ -18,7 +18,7 @@ const OTHERS = `declare module "@std/yaml" {
   export function parse(text: string): unknown;
   export function stringify(value: unknown): string;
 }
-${["txt", "sql", "md", "conf", "html"].map((end) => `declare module "*.${end}" {\n  const text: string;\n  export default text;\n}\n`).join("")}`;
+${["txt", "sql", "md", "conf", "html", "yaml"].map((end) => `declare module "*.${end}" {\n  const text: string;\n  export default text;\n}\n`).join("")}`;
 
 /** Texts of a folder's declarations, by path below it. */
 function declarations(folder: string, pattern: string): Record<string, string> {

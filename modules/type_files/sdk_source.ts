@@ -14,6 +14,8 @@ const FILES = [
   "hooks/adopted.ts",
   "hooks/sdk/context.ts",
   "hooks/sdk/define.ts",
+  "hooks/sdk/resources.ts",
+  "hooks/sdk/rules.ts",
   "hooks/sdk/stand_in.ts",
   "hooks/sdk/adopt.ts",
   "hooks/sdk/log.ts",

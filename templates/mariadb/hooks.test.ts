@@ -1,7 +1,7 @@
 /**
  * What the hooks ask of MariaDB's tools, on a node that is made up: `holdfast module test NAME` runs this.
  */
-import { assert, assertEquals, assertMatch, assertRejects, FakeNode } from "holdfast/testing";
+import { assert, assertEquals, assertMatch, assertRejects, FakeNode, inScratch } from "holdfast/testing";
 import sql from "./checkers/sql.ts";
 import prestart from "./hooks/prestart.ts";
 import startPrim from "./hooks/start_prim.ts";
@@ -32,15 +32,6 @@ function nodeWith(work: string, serves: number, pid = Deno.pid): FakeNode {
       "tail *": "[ERROR] no memory\n",
     },
   });
-}
-
-async function inScratch(work: (directory: string) => Promise<void>): Promise<void> {
-  const directory = await Deno.makeTempDir();
-  try {
-    await work(directory);
-  } finally {
-    await Deno.remove(directory, { recursive: true });
-  }
 }
 
 Deno.test("the first start makes the data directory, a later one does not", () =>

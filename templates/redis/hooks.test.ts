@@ -1,7 +1,7 @@
 /**
  * What the hooks ask of Redis, on a node that is made up: `holdfast module test NAME` runs this.
  */
-import { assertEquals, assertMatch, assertRejects, FakeNode } from "holdfast/testing";
+import { assertEquals, assertMatch, assertRejects, FakeNode, inScratch } from "holdfast/testing";
 import redis from "./checkers/redis.ts";
 import prestart from "./hooks/prestart.ts";
 import startPrim from "./hooks/start_prim.ts";
@@ -38,15 +38,6 @@ function nodeWith(work: string, given: string[], answer = "PONG\n", auth = "pass
       "tail *": "# Can't open the log file\n",
     },
   });
-}
-
-async function inScratch(work: (directory: string) => Promise<void>): Promise<void> {
-  const directory = await Deno.makeTempDir();
-  try {
-    await work(directory);
-  } finally {
-    await Deno.remove(directory, { recursive: true });
-  }
 }
 
 Deno.test("every write is on disk before it is answered, and the password is in no argument", () =>

@@ -24,6 +24,8 @@ function hook(name: string): string {
   const work: Record<string, string> = {
     start_both: `[ -e RECORD/$HOLDFAST_NODE.broken ] && exit 7\nsleep 100000 & echo $! > ${PID_FILE}`,
     stop_both: `kill $(cat ${PID_FILE})`,
+    config: "[ -e RECORD/$HOLDFAST_NODE.unready ] && exit 9",
+    deconfig: "[ -e RECORD/$HOLDFAST_NODE.unready ] && exit 8",
   };
   return `#!/bin/bash\necho "${what}" >> RECORD/$HOLDFAST_NODE.$HOLDFAST_MODULE\n${work[name] ?? ""}\nexit 0\n`;
 }
@@ -66,11 +68,11 @@ class Lab {
   }
 
   /** Writes a module's files where people would, and applies them on n1. */
-  async apply(module: string, yaml: string): Promise<Told> {
+  async apply(module: string, yaml: string, hooks = HOOKS): Promise<Told> {
     const directory = join(this.sources, module);
     mkdirSync(join(directory, "hooks"), { recursive: true });
     writeFileSync(join(directory, "module.yaml"), yaml);
-    for (const name of HOOKS.split(" "))
+    for (const name of hooks.split(" "))
       writeFileSync(join(directory, "hooks", name), hook(name).replaceAll("RECORD", this.bed.dir), {
         mode: 0o755,
       });
@@ -269,6 +271,61 @@ t.test("a farm and a light module on three nodes", { skip: testbedImpossible() ?
     t.match(await lab.run(n1, "start", "web", "--all"), { status: 0 });
     await lab.comesTo("started everywhere", ALL_UP);
   });
+
+  await t.test(
+    "config prepares each node before a revision counts, or refuses it; deconfig clears away",
+    async (t) => {
+      const apply = async (yaml = "") =>
+        await lab.apply("tuned", `kind: light\nnodes: [n1, n2]\n${yaml}`, "config deconfig");
+      const unready = join(lab.bed.dir, "n2.unready");
+      const ran = () => [n1, n2, n3].map((node) => lab.ran(node, "tuned"));
+      const revision = async (by: Node) => (await lab.told(by, "tuned"))[by.name]?.revision;
+      t.match(await apply(), { status: 0 });
+      t.same(ran(), [["config"], ["config"], []], "n3 is none of its nodes");
+      t.match(await apply(), { status: 0 });
+      t.same(ran(), [[], [], []], "nothing changed");
+
+      const before = await revision(n1);
+      writeFileSync(unready, "");
+      t.match(await apply("maxLoop: { count: 7 }\n"), {
+        status: 1,
+        message:
+          /^nothing was changed: n2 refuses revision [0-9a-f]{12} of tuned: config failed with exit status 9/,
+      });
+      const seen: string[] = [];
+      const isBack = () => seen.push(...lab.ran(n1, "tuned")) >= 0 && seen.length === 2;
+      await until("n1 is prepared for what stays", isBack);
+      t.same([await revision(n1), await revision(n2)], [before, before]);
+      rmSync(unready);
+      t.match(await apply("maxLoop: { count: 7 }\n"), { status: 0 });
+
+      await n2.powerCut();
+      const applied = await apply("maxLoop: { count: 8 }\n");
+      t.match(applied, { status: 0, data: { away: ["n2"] } });
+      writeFileSync(unready, "");
+      await n2.powerOn();
+      await n2.startDaemon();
+      const why = async () => (await lab.told(n2, "tuned"))["n2"]?.reason ?? "";
+      await until(
+        "n2 says why it does not follow",
+        async () => /config failed with exit status 9/.test(await why()),
+        20_000,
+      );
+      rmSync(unready);
+      const newest = (applied.data!["revision"] as string).slice(0, 12);
+      await until("n2 follows", async () => (await revision(n2)) === newest, 20_000);
+
+      ran();
+      writeFileSync(unready, "");
+      t.match(await lab.run(n1, "module", "remove", "tuned"), { status: 0, message: /^(?!.*failed)/ });
+      t.match(await lab.run(n2, "module", "remove", "tuned"), {
+        status: 0,
+        message: /is removed from n2.*; deconfig failed with exit status 8/,
+      });
+      t.match(await lab.run(n3, "module", "remove", "tuned"), { status: 0 });
+      t.same(ran(), [["deconfig"], ["deconfig"], []]);
+    },
+  );
 
   await t.test("a light module lives on the node that it names", async (t) => {
     await lab.run(n1, "stop", "web", "--all");

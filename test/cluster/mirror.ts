@@ -162,7 +162,8 @@ async function build(mirror: Mirror, options: MirrorOptions): Promise<void> {
     }
     for (const node of [n1, n2]) await node.exec(["mkdir", "-p", mirror.data]);
     await until("n1 and n2 take the module", async () => {
-      const apply = ["module", "apply", "db", "--from", module, "--json"];
+      // Types are for the tests of modules: here they would cost seconds, each time.
+      const apply = ["module", "apply", "db", "--from", module, "--no-types", "--json"];
       const { status, stdout } = await n1.holdfast(apply, { mayFail: true });
       return status === 0 && (JSON.parse(stdout) as Applied).data.away.length === 0;
     });

@@ -5,8 +5,8 @@
 import { chmodSync, existsSync } from "node:fs";
 import t from "tap";
 import { Ledger } from "../campaign/ledger.ts";
-import { comesBack, primary, together, verifyEqual } from "../campaign/power_cuts.ts";
-import { templateFiles } from "./from_template.ts";
+import { comesBack, verifyEqual } from "../campaign/power_cuts.ts";
+import { crashHangAndStop, templateFiles } from "./from_template.ts";
 import { createMirror, VIRTUAL_IP } from "./mirror.ts";
 import { type Node, testbedImpossible } from "./testbed.ts";
 
@@ -56,33 +56,8 @@ t.test("Redis keeps what was answered, whatever ends it", { skip }, async (t) =>
   await comesBack(mirror, n1, n2);
   t.equal(await verifyEqual(n2), "verify: equal");
 
-  const server = (node: Node) =>
-    node.processes().find(({ command }) => command.startsWith("/usr/bin/redis-server"))!.pid;
-  const began = ledger.committed.length;
   await ask(n2, "BGREWRITEAOF");
-  process.kill(server(n2), "SIGKILL");
-  t.match(
-    await examine(ledger, n2),
-    /none missing/,
-    "after a crash it is started again, with its socket left behind",
-  );
-  t.equal(await ask(n2, "CONFIG", "GET", "appendfsync"), "appendfsync\nalways");
-  await together(mirror, n2);
-  process.kill(server(n2), "SIGSTOP");
-  await n2.holdfast(["swap", "db"]);
-  await mirror.settled("PRIM", "SECOND", "30s");
-  t.equal(await primary(mirror), n1);
-  t.match(
-    await examine(ledger, n1),
-    /none missing/,
-    "after a swap away from a server that hung, and was cut off",
-  );
-  t.match((await n2.holdfast(["log", "db"])).stdout, /Redis stopped \(cut off\)/);
-  t.ok(ledger.committed.length > began);
-  await ledger.close();
-  await n1.holdfast(["stop", "db"]);
-  t.notOk(
-    n1.processes().some(({ command }) => command.includes("redis-server ")),
-    "a stop stops it",
-  );
+  await crashHangAndStop(t, { mirror, ledger, examine, program: "redis-server " }, async () => {
+    t.equal(await ask(n2, "CONFIG", "GET", "appendfsync"), "appendfsync\nalways");
+  });
 });

@@ -79,16 +79,16 @@ class Lab {
     this.t.equal(status, 0, `${command}: ${message}`);
   }
 
-  /** Applies the module web with these services. */
-  async apply(services: string, more = ""): Promise<Told> {
-    const directory = join(this.node.bed.dir, "web");
+  /** Applies a module with these services. */
+  async apply(services: string, more = "", module = "web"): Promise<Told> {
+    const directory = join(this.node.bed.dir, module);
     mkdirSync(join(directory, "hooks"), { recursive: true });
     writeFileSync(join(directory, "module.yaml"), `kind: light\nservices: [${services}]\n${more}`);
     for (const name of ["start_both", "stop_both"])
       writeFileSync(join(directory, "hooks", name), `#!/bin/sh\necho ${name} >> ${this.record}\n`, {
         mode: 0o755,
       });
-    return await this.holdfast("module", "apply", "web", "--from", directory);
+    return await this.holdfast("module", "apply", module, "--from", directory);
   }
 
   /** What services and hooks said since this was last asked, in order. */
@@ -290,6 +290,16 @@ t.test("services of a module", { skip }, async (t) => {
     t.match(await lab.holdfast("module", "remove", "web"), { status: 1 });
     t.equal(await lab.units(), units);
     await systemd.exec(["rmdir", held]);
+  });
+
+  await t.test("a service of one module is refused to another", async (t) => {
+    for (const services of ["app, deaf", "deaf.service"])
+      t.match(await lab.apply(services, "", "second"), {
+        status: 1,
+        message:
+          /^nothing was changed: the service deaf belongs to web on n1: second cannot start and stop it too/,
+      });
+    t.notOk(existsSync(lab.node.on.path(`${lab.node.varDir}/modules/second`)), "nothing is left of it");
   });
 
   await t.test("when the module is removed, everything is as it was", async (t) => {

@@ -35,12 +35,16 @@ t.teardown(() => rmSync(work, { recursive: true, force: true }));
 
 const ALL_TESTS = "all.test.ts";
 const EVERY_EXPORT = `import {
-  $, adopt, type CheckerContext, type CheckerResult, Command, CommandError, type CommandResult, defineChecker, defineHook, type HookCall,
-  type HookContext, log, powershell, retry, secret, secretFile, type Service, service, type ServiceOptions, type WaitOptions, waitFor,
+  $, adopt, type CheckerContext, type CheckerResult, Command, CommandError, type CommandResult, type Comparison, defineChecker, defineHook,
+  defineRules, type HookCall, type HookContext, log, powershell, retry, type Rule, type RuleAction, type RuleCondition, secret, secretFile, type Service, service, type ServiceOptions, type WaitOptions, waitFor,
 } from "holdfast";
 import { readFileSync } from "node:fs";
 const checker = defineChecker(async ({ vars, signal }: CheckerContext): Promise<CheckerResult> =>
   signal.aborted ? { state: "down", detail: vars["port"] ?? "" } : true);
+const action: RuleAction = "swap";
+const asked: RuleCondition = { all: ["tcp.db == down" satisfies Comparison, { not: "remote.tcp.db == down" }] };
+const rule: Rule = { if: asked, then: action };
+export const rules: Record<string, Rule<string>> = defineRules({ rule });
 const options: ServiceOptions = { pidFile: "/run/a.pid", start: new Command("true"), timeout: "5s" };
 const patience: WaitOptions = { timeout: "1s" };
 export default defineHook(async (context: HookContext) => {

@@ -1,7 +1,7 @@
 /**
  * Commands as typed, with a real daemon: exit statuses, JSON on stdout and nothing else, errors that say what to do.
  */
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { statusText } from "../../core/cli/commands/status.ts";
@@ -91,6 +91,20 @@ t.test("with a daemon", { skip: process.getuid?.() === 0 ? false : "the daemon n
   t.match(JSON.parse(state.stdout), { nodes: { n1: { reachable: true }, n2: { reachable: false } } });
   const dry = await type("module", "apply", "shop", "--dry-run", "--json");
   t.match([dry.status, JSON.parse(dry.stdout)], [0, { message: /is valid/ }]);
+  const hook = join(varDir, "modules", "shop", "hooks", "start_prim.ts");
+  const good = readFileSync(hook, "utf8");
+  writeFileSync(hook, "export default (context: { port: number }) => console.log(context.prot);\n");
+  const wrong = await type("module", "apply", "shop", "--json");
+  t.match(
+    [wrong.status, JSON.parse(wrong.stdout)],
+    [2, { message: /^hooks\/start_prim\.ts:1:67: .*'prot'/m }],
+  );
+  t.match(JSON.parse((await type("module", "list", "--json")).stdout), {
+    modules: [{ name: "shop", loaded: null }],
+  });
+  const urgent = await type("module", "apply", "shop", "--dry-run", "--no-types", "--json");
+  t.match([urgent.status, JSON.parse(urgent.stdout)], [0, { message: /is valid/ }]);
+  writeFileSync(hook, good);
   const token = JSON.parse((await type("cluster", "token", "--json")).stdout) as { token: string };
   t.match(token.token, /^hf1\./);
 });

@@ -7,8 +7,9 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import t from "tap";
 import type * as v from "valibot";
-import { contextVariables, type HookCall, type hookOrderSchema } from "../../hooks/context.ts";
+import { contextVariables, type hookOrderSchema } from "../../hooks/context.ts";
 import { hookEnvironment } from "../../hooks/environment.ts";
+import { hookCall } from "../fixtures/hook_call.ts";
 
 const binary = process.env["HOLDFAST_BINARY"] ?? new URL("../../dist/holdfast", import.meta.url).pathname;
 const skip = existsSync(binary) ? false : "there is no binary: npm run build";
@@ -92,21 +93,7 @@ t.test(
 );
 
 function order(port: string): string {
-  const context: HookCall = {
-    module: "db",
-    node: "n1",
-    kind: "mirror",
-    hook: "start_prim",
-    action: "start",
-    from: "WAIT",
-    to: "ALONE",
-    cause: "a test",
-    force: false,
-    attempt: 1,
-    vars: { port },
-    dir: directory,
-    peers: [],
-  };
+  const context = hookCall(directory, { vars: { port } });
   const value: v.InferInput<typeof hookOrderSchema> = {
     file: join(directory, "hooks/start_prim.ts"),
     kind: "typescript",

@@ -17,11 +17,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import { landlockAbi, limitsTcp } from "../../core/platform/linux/landlock.ts";
-import type { HookCall } from "../../hooks/context.ts";
 import { limitsOf, notEnforced, type Permissions } from "../../hooks/limits.ts";
 import { stopFollowing } from "../../hooks/output.ts";
 import { runHook } from "../../hooks/runner.ts";
 import { writeSecrets } from "../../hooks/secret_files.ts";
+import { hookCall } from "../fixtures/hook_call.ts";
 
 const root = realpathSync(mkdtempSync(join(tmpdir(), `holdfast-permissions-${process.pid}-`)));
 const directory = join(root, "module");
@@ -36,21 +36,7 @@ t.teardown(() => {
 const abi = landlockAbi();
 const skip = abi === 0 ? "NOT TRIED: this kernel has no Landlock" : false;
 
-const context: HookCall = {
-  module: "db",
-  node: "n1",
-  kind: "mirror",
-  hook: "start_prim",
-  action: "start",
-  from: "WAIT",
-  to: "ALONE",
-  cause: "a test",
-  force: false,
-  attempt: 1,
-  vars: {},
-  dir: directory,
-  peers: [],
-};
+const context = hookCall(directory);
 
 async function run(
   name: string,

@@ -18,6 +18,7 @@ import t from "tap";
 import type { HookCall } from "../../hooks/context.ts";
 import { stopFollowing } from "../../hooks/output.ts";
 import { type HookResult, type HookRun, runHook } from "../../hooks/runner.ts";
+import { hookCall } from "../fixtures/hook_call.ts";
 
 const directory = realpathSync(mkdtempSync(join(tmpdir(), `holdfast-hooks-${process.pid}-`)));
 const outputFile = join(directory, "output");
@@ -27,22 +28,8 @@ t.teardown(() => {
 });
 
 function call(changes: Partial<HookCall> = {}): HookCall {
-  return {
-    module: "db",
-    node: "n1",
-    kind: "mirror",
-    hook: "start_prim",
-    action: "start",
-    from: "WAIT",
-    to: "ALONE",
-    cause: "a test",
-    force: false,
-    attempt: 1,
-    vars: { port: "5432" },
-    dir: directory,
-    peers: [{ name: "n2", addresses: { lan: "10.77.0.2" } }],
-    ...changes,
-  };
+  const peers = [{ name: "n2", addresses: { lan: "10.77.0.2" } }];
+  return hookCall(directory, { vars: { port: "5432" }, peers, ...changes });
 }
 
 async function run(

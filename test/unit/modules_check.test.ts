@@ -45,9 +45,6 @@ t.test("check warns of what will hurt, and refuses what does not work yet", asyn
     "hooks/transition.ts:2:40: module.yaml does not list unknown under secrets",
     /start_prim/,
   ]);
-  t.match(checkModule(source("later-config", { "module.yaml": yaml, "hooks/config.ts": hook })).errors, [
-    /^hooks\/config\.ts:1:1: config hooks are not called by this version/,
-  ]);
   const farm = `kind: farm
 virtualIps: [{ address: 10.0.0.9/24 }]
 loadBalancing: { mode: invisible, rules: [{ protocol: tcp, ports: [80] }] }

@@ -13,7 +13,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import t from "tap";
+import t, { type Test } from "tap";
 import {
   ACTIVE,
   BundleInvalid,
@@ -408,6 +408,131 @@ t.test(
     });
   },
 );
+
+t.test(
+  "a template on an https server of one's own authority, and its newer version",
+  { skip: noGit },
+  async (t) => {
+    const { directory: origin, first } = await made("secured", {
+      "module.yaml": yaml,
+      "hooks/start_prim.ts": hook,
+    });
+    git(root, "clone", "-q", "--bare", origin, "secured.git");
+    const [key, cert] = ["key.pem", "cert.pem"].map((name) => join(root, name)) as [string, string];
+    const openssl = spawnSync(
+      "openssl",
+      [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+      ].concat(["-subj", "/CN=git", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert]),
+    );
+    t.equal(openssl.status, 0, String(openssl.stderr));
+    const tls = { key: readFileSync(key, "utf8"), cert: readFileSync(cert, "utf8") };
+    const server = Bun.serve({ port: 0, hostname: "127.0.0.1", tls, fetch: gitOverHttp });
+    const before = process.env["SSL_CERT_FILE"];
+    t.teardown(async () => {
+      await server.stop(true);
+      if (before === undefined) delete process.env["SSL_CERT_FILE"];
+      else process.env["SSL_CERT_FILE"] = before;
+    });
+    const url = `https://127.0.0.1:${server.port}/secured.git`;
+    const module = await Repository.make(join(root, "from-https"));
+    await t.rejects(fetchTemplate(module, url, null, me), {
+      message: /secured\.git cannot be cloned: .*certificate/i,
+    });
+    process.env["SSL_CERT_FILE"] = cert;
+    await upgraded(t, module, url, first, join(root, "secured.git"));
+  },
+);
+
+const sshd = Bun.which("sshd", { PATH: "/usr/sbin:/usr/local/sbin" });
+const noSshd =
+  noGit || (sshd === null ? "NOT TRIED over ssh: there is no sshd here (package openssh-server)" : false);
+
+t.test("a template over ssh, by the system's git", { skip: noSshd }, async (t) => {
+  const { directory: origin, first } = await made("over-ssh", {
+    "module.yaml": yaml,
+    "hooks/start_prim.ts": hook,
+  });
+  git(root, "clone", "-q", "--bare", origin, "over-ssh.git");
+  for (const name of ["host_key", "user_key"])
+    t.equal(spawnSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", join(root, name)]).status, 0);
+  const port = 30_000 + (process.pid % 20_000);
+  const settings = [
+    `Port=${port}`,
+    "ListenAddress=127.0.0.1",
+    `HostKey=${join(root, "host_key")}`,
+    "UsePAM=no",
+    "PidFile=none",
+  ].concat([
+    `AuthorizedKeysFile=${join(root, "user_key.pub")}`,
+    "StrictModes=no",
+    "PasswordAuthentication=no",
+  ]);
+  mkdirSync("/run/sshd", { recursive: true, mode: 0o755 });
+  const server = Bun.spawn(
+    [sshd!, "-D", "-e", "-f", "/dev/null", ...settings.flatMap((one) => ["-o", one])],
+    {
+      stdout: "ignore",
+      stderr: "pipe",
+    },
+  );
+  const known = join(root, "known_hosts");
+  writeFileSync(known, `[127.0.0.1]:${port} ${readFileSync(join(root, "host_key.pub"), "utf8")}`);
+  const before = process.env["GIT_SSH_COMMAND"];
+  process.env["GIT_SSH_COMMAND"] =
+    `ssh -o BatchMode=yes -o IdentitiesOnly=yes -i ${join(root, "user_key")} -o UserKnownHostsFile=${known}`;
+  t.teardown(async () => {
+    server.kill();
+    await server.exited;
+    if (before === undefined) delete process.env["GIT_SSH_COMMAND"];
+    else process.env["GIT_SSH_COMMAND"] = before;
+  });
+  const isUp = () =>
+    Bun.connect({ hostname: "127.0.0.1", port, socket: { data: () => undefined } }).then(
+      (socket) => socket.end(),
+      () => null,
+    );
+  for (let tries = 0; tries < 100 && (await isUp()) === null; tries++) await Bun.sleep(20);
+  const module = await Repository.make(join(root, "from-ssh"));
+  const user = spawnSync("id", ["-un"], { encoding: "utf8" }).stdout.trim();
+  const url = `ssh://${user}@127.0.0.1:${port}${join(root, "over-ssh.git")}`;
+  await upgraded(t, module, url, first, join(root, "over-ssh.git"));
+});
+
+/** The template comes, is changed where it lies, and its newer version is merged into the module. */
+async function upgraded(
+  t: Test,
+  module: Repository,
+  url: string,
+  first: string,
+  served: string,
+): Promise<void> {
+  t.equal(await fetchTemplate(module, url, null, me), first);
+  await module.setRef(MAIN, first);
+  await module.checkOutMain();
+  write(module.directory, { "own.txt": "mine" });
+  const work = mkdtempSync(join(root, "work-"));
+  git(root, "clone", "-q", served, work);
+  write(work, { "hooks/stop_prim.ts": hook });
+  git(work, "add", "-A");
+  git(work, "commit", "-qm", "Newer");
+  git(work, "push", "-q");
+  const newer = await fetchTemplate(module, url, first, me);
+  t.equal(newer, git(work, "rev-parse", "HEAD"));
+  t.match(await mergeIn(module, newer, "Upgrade", me), { how: /merged|forward/ });
+  t.same(
+    [...readFiles(module.directory).keys()],
+    ["hooks/start_prim.ts", "hooks/stop_prim.ts", "module.yaml", "own.txt"],
+  );
+}
 
 /** The "smart" protocol, by git's own program: see git-http-backend(1). */
 async function gitOverHttp(request: Request): Promise<Response> {

@@ -4,6 +4,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { watchDeath } from "../../platform/linux/process_death.ts";
+import { stateOf } from "../../services/units.ts";
 import type { Finding } from "../judgement.ts";
 import type { Subject } from "../module_checks.ts";
 import { down, type Probe, unknown, up } from "../probe.ts";
@@ -99,22 +100,13 @@ async function fromPidFile(file: string): Promise<number[]> {
 
 /** The processes in the unit's control group. A sentence where systemd does not answer. */
 async function fromUnit(unit: string, signal: AbortSignal): Promise<number[] | string> {
-  if (Bun.which("systemctl") === null) return "there is no systemd here (systemctl is missing)";
-  const child = Bun.spawn(["systemctl", "show", "--property=ControlGroup,MainPID", "--", unit], {
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-    signal,
-  });
-  const [text, trouble] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-  ]);
-  if ((await child.exited) !== 0) return `systemctl show ${unit} failed: ${trouble.trim()}`;
-  const group = /^ControlGroup=(.+)$/m.exec(text)?.[1];
-  const main = Number(/^MainPID=(\d+)$/m.exec(text)?.[1] ?? 0);
-  if (group === undefined) return main > 0 && processOf(main) !== null ? [main] : [];
-  const members = await readFile(`/sys/fs/cgroup${group}/cgroup.procs`, "utf8").catch(() => `${main}`);
+  const state = await stateOf(unit, signal).catch((error: Error) => error.message);
+  if (state === null) return "there is no systemd here";
+  if (typeof state === "string") return state;
+  const { mainPid, controlGroup } = state;
+  const group = `/sys/fs/cgroup${controlGroup}/cgroup.procs`;
+  const members =
+    controlGroup === "" ? `${mainPid}` : await readFile(group, "utf8").catch(() => `${mainPid}`);
   return members
     .split("\n")
     .map(Number)

@@ -3,13 +3,7 @@
  */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import {
-  checkModule,
-  formatProblem,
-  moduleJsonSchema,
-  typeProblems,
-  writeSdk,
-} from "../../../modules/mod.ts";
+import { examineModule, moduleJsonSchema } from "../../../modules/mod.ts";
 import { TEMPLATES } from "../../../templates/catalog.ts";
 import { type Command, CommandError, EXIT, type ExitStatus, type Invocation } from "../command.ts";
 import { ask, loadedModules } from "../node.ts";
@@ -25,13 +19,7 @@ async function checkModules({ arguments: { NAME }, flags, varDir, output }: Invo
   const names = clusterNames(varDir);
   const reports: { directory: string; errors: string[]; warnings: string[] }[] = [];
   for (const directory of moduleDirectories(NAME, varDir)) {
-    const { errors, warnings, errorPlaces } = checkModule(directory, names);
-    if (errors.length === 0) await writeSdk(directory);
-    if (!flags.has("no-types")) {
-      const known = new Set(errorPlaces.map(({ file }) => file));
-      const types = (await typeProblems(directory)).filter(({ file }) => !known.has(file));
-      errors.push(...types.map(formatProblem));
-    }
+    const { errors, warnings } = await examineModule(directory, names, !flags.has("no-types"));
     reports.push({ directory, errors, warnings });
   }
   for (const { directory, errors, warnings } of reports) {
@@ -126,7 +114,7 @@ export const MODULE_COMMANDS: readonly Command[] = [
       "Writes the SDK and its types into the module's .holdfast folder, for editors and for Deno. Exit status 2 when something is wrong.",
     options: { "no-types": { help: "do not type-check the hooks, checkers and tests" } },
     details:
-      "Hooks, checkers and tests are type-checked with the TypeScript in this program, whatever is installed. module apply checks the rest of it again, but no types.",
+      "Hooks, checkers and tests are type-checked with the TypeScript in this program, whatever is installed. What has not changed since it was good is not checked again. rules.ts is run, without any permission, and what it comes to is written to rules.json.",
     examples: [
       "holdfast module check db",
       "holdfast module check ./db",

@@ -10,7 +10,7 @@ import {
   Repository,
   readFiles,
 } from "../../../modules/history/history.ts";
-import { checkModule, ModuleInvalid, writeSdk } from "../../../modules/mod.ts";
+import { examineModule, ModuleInvalid } from "../../../modules/mod.ts";
 import type { CommandResult, Engine } from "../../daemon/engine.ts";
 import { type Command, CommandError, EXIT, type ExitStatus, type Invocation } from "../command.ts";
 import { fetchDocument, request, tellResult } from "../node.ts";
@@ -50,7 +50,7 @@ async function applyModule(invocation: Invocation): Promise<ExitStatus> {
       EXIT.usage,
       `${directory} holds no module.yaml; holdfast module new ${name} --template T makes a module`,
     );
-  const { errors, warnings } = checkModule(directory, clusterNames(varDir));
+  const { errors, warnings } = await examineModule(directory, clusterNames(varDir), !flags.has("no-types"));
   if (errors.length > 0)
     return tellResult(output, { status: 2, message: errors.join("\n"), data: { errors, warnings } });
   const isFirst = !existsSync(own);
@@ -62,10 +62,8 @@ async function applyModule(invocation: Invocation): Promise<ExitStatus> {
     const message = values["message"] ?? (await describeEdits(repository, directory));
     const made = await commitDirectory(repository, directory, active, message, author());
     const result = await handOver(invocation, name, repository, made.commit);
-    if (result.status === 0 && !flags.has("dry-run")) {
-      await writeSdk(directory);
-      if (directory !== own) noteApplied(directory, made.commit);
-    }
+    if (result.status === 0 && !flags.has("dry-run") && directory !== own)
+      noteApplied(directory, made.commit);
     const replaced =
       made.isBaseless && made.commit !== active
         ? [
@@ -149,11 +147,12 @@ export const APPLY_COMMANDS: readonly Command[] = [
       from: { value: "DIR", help: "take the files from this directory (default: VAR/modules/NAME)" },
       message: { value: "TEXT", short: "m", help: "what the revision is for, as its history shows it" },
       ...DRY_RUN,
+      "no-types": { help: "do not check the types in hooks, checkers and tests, which module check refuses" },
     },
     changes:
       "Commits the files as a new revision, and every node switches to it, or none does. What may change while the module runs changes at once, without starting the application again; what needs it stopped is said, and nothing is touched. A node that does not answer takes it when it is back.",
     details:
-      "Refused when another node has moved on from what the files are based on: holdfast module upgrade NAME --applied gets that into the files.",
+      "Refused when module check would refuse it: that takes some seconds where the code has changed, and --no-types is for the night when they count. Refused when another node has moved on from what the files are based on: holdfast module upgrade NAME --applied gets that into the files.",
     examples: [
       "holdfast module apply db --dry-run",
       "holdfast module apply db --message tuned",

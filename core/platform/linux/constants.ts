@@ -6,7 +6,6 @@ export const O_WRONLY = 1;
 export const O_RDWR = 2;
 export const O_CREAT = 0o100;
 export const O_EXCL = 0o200;
-export const O_NOCTTY = 0o400;
 export const O_TRUNC = 0o1000;
 export const O_APPEND = 0o2000;
 export const O_NONBLOCK = 0o4000;
@@ -42,19 +41,15 @@ export const S_ISVTX = 0o1000;
 
 export const RENAME_NOREPLACE = 1;
 export const RENAME_EXCHANGE = 2;
-export const RENAME_WHITEOUT = 4;
 
 export const FALLOC_FL_KEEP_SIZE = 1;
 export const FALLOC_FL_PUNCH_HOLE = 2;
-export const FALLOC_FL_COLLAPSE_RANGE = 8;
 export const FALLOC_FL_ZERO_RANGE = 16;
-export const FALLOC_FL_INSERT_RANGE = 32;
 
 export const UTIME_NOW = 0x3fffffff;
 export const UTIME_OMIT = 0x3ffffffe;
 
 export const SEEK_SET = 0;
-export const SEEK_CUR = 1;
 export const SEEK_END = 2;
 export const SEEK_DATA = 3;
 export const SEEK_HOLE = 4;
@@ -71,8 +66,6 @@ export const MAP_SHARED = 1;
 export const MAP_PRIVATE = 2;
 export const MAP_ANONYMOUS = 0x20;
 
-export const MFD_CLOEXEC = 1;
-export const EFD_SEMAPHORE = 1;
 export const EFD_NONBLOCK = O_NONBLOCK;
 export const EFD_CLOEXEC = O_CLOEXEC;
 
@@ -80,20 +73,11 @@ export const POLLIN = 1;
 export const POLLOUT = 4;
 export const POLLERR = 8;
 export const POLLHUP = 16;
-export const POLLNVAL = 32;
 
 export const F_DUPFD_CLOEXEC = 1030;
-export const F_GETFD = 1;
-export const F_SETFD = 2;
-export const F_GETFL = 3;
-export const F_SETFL = 4;
-export const F_ADD_SEALS = 1033;
-export const FD_CLOEXEC = 1;
 
 export const PR_SET_PDEATHSIG = 1;
 export const PR_SET_IO_FLUSHER = 57;
-export const PR_SET_NAME = 15;
-export const PR_SET_CHILD_SUBREAPER = 36;
 
 export const MCL_CURRENT = 1;
 export const MCL_FUTURE = 2;
@@ -106,9 +90,7 @@ export const MS_NODEV = 4;
 export const MS_NOEXEC = 8;
 export const MS_REMOUNT = 32;
 export const MS_BIND = 4096;
-export const MS_REC = 16384;
 export const MS_PRIVATE = 1 << 18;
-export const MNT_FORCE = 1;
 export const MNT_DETACH = 2;
 export const UMOUNT_NOFOLLOW = 8;
 
@@ -117,20 +99,13 @@ export const STATX_BTIME = 0x800;
 export const STATX_MTIME = 0x40;
 export const STATX_CTIME = 0x80;
 
-export const CLOCK_REALTIME = 0;
 export const CLOCK_MONOTONIC = 1;
 export const CLOCK_BOOTTIME = 7;
 
 export const FS_IOC_GETFLAGS = 0x80086601;
 export const FS_IOC_SETFLAGS = 0x40086602;
-export const FS_IOC_GETVERSION = 0x80087601;
 export const FS_IOC_FSGETXATTR = 0x801c581f;
 export const FS_IOC_FSSETXATTR = 0x401c5820;
 export const FS_IMMUTABLE_FL = 0x10;
-export const FS_APPEND_FL = 0x20;
 /** Shut an ext4 down; the argument points to a flag, 2 meaning "no log flush". */
 export const EXT4_IOC_SHUTDOWN = 0x8004587d;
-export const FUSE_DEV_IOC_CLONE = 0x8004e500;
-
-export const EXT4_SUPER_MAGIC = 0xef53;
-export const FUSE_SUPER_MAGIC = 0x65735546;
