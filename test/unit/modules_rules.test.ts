@@ -70,7 +70,7 @@ t.test("rules.ts comes to the data that module.yaml would have", async (t) => {
     ["no_gateway", "(ping.gateway == down) && (remote.ping.gateway == up) && (!(tcp.* == up))", "swap"],
     ["plain", "tcp.db == down && tcp.web == down", "stop"],
   ]);
-  const names = watchedOf(definition!.config).rules.map(({ name }) => name);
+  const names = watchedOf(definition!.config, new Map()).rules.map(({ name }) => name);
   t.same(names.slice(0, 5), ["own", "no_db", "no_web", "no_gateway", "plain"], "the core has them");
 });
 
