@@ -19,7 +19,10 @@ export interface WitnessRecord {
   version: string;
 }
 
-/** `version` where the witness has no record of the module: it is new, or lost its memory. */
+/**
+ * `version` where the witness has no record of the module. To a node that never saw one it is new; to one that did, the witness lost its memory, and what the
+ * record said may still be true: that node may go on only from what it knows itself.
+ */
 export const ABSENT = "absent";
 
 /** A record where there is none. */
