@@ -56,7 +56,7 @@ export async function fetchAuthority(
   const text = await readBounded(response.body, MAX_JOIN_BYTES);
   if (response.status !== 200) throw new ClusterError(`answered ${response.status}`);
   if (fingerprintOf(text) !== fingerprint)
-    throw new ClusterError("is another, or an impostor: its authority does not fit the fingerprint");
+    throw new ClusterError("is another, or an impostor: its authority does not fit the token's fingerprint");
   return text;
 }
 
