@@ -96,7 +96,6 @@ async function obey(order: Order): Promise<unknown> {
 
 Bun.serve({
   unix: process.argv[2]!,
-  idleTimeout: 60,
   async fetch(request) {
     const asked = sharedClock();
     try {
@@ -108,4 +107,4 @@ Bun.serve({
       return Response.json({ error: (error as Error).message, ms: sharedClock() - asked });
     }
   },
-} as Parameters<typeof Bun.serve>[0]);
+});
