@@ -29,12 +29,19 @@ const PLANS: Record<Subject, Plan> = {
       "timer",
       ...COMMANDS.map((name) => `command ${name}`),
       ...REPORTS.map((kind) => `replication ${kind}`),
+      "promised",
+      ...["granted", "refused", "recorded", "changed", "record", "unknown"].map((kind) => `witness ${kind}`),
     ],
     impossible: [
       {
         states: /^(?!STOP)/,
         events: /^boot$/,
         why: "boot is the first event, before there is any other state",
+      },
+      {
+        states: /^UP$/,
+        events: /^(promised|witness)/,
+        why: "a farm asks no witness",
       },
       {
         states: /^UP$/,
