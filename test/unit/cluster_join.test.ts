@@ -48,6 +48,7 @@ function serve(cluster: Cluster): MemoryEngine {
     engine: () => engine,
     cluster: () => cluster,
     clusterChanged: async () => {},
+    takeClusterYaml: async () => {},
     heartbeats: () => ({ hears: {}, troubles: {}, counters: {} }),
   };
   closing.push(
