@@ -48,7 +48,7 @@ export type GuardianMessage =
       fenced: readonly string[];
       settled: Record<string, ModuleState>;
       /** As last told by `right`, where there is an end. */
-      rights: Record<string, number>;
+      rights?: Record<string, number>;
     }
   | { type: "running"; module: string; pid: number }
   /** A replication process ended. `replaced`: another one was started at once, which can take over its live mounts. */

@@ -110,7 +110,7 @@ export class ModuleOpening {
       executor.arm();
       void addresses.adopt();
     }
-    const until = welcome.rights[this.parts.definition().name];
+    const until = welcome.rights?.[this.parts.definition().name];
     // The guardian's clock is the shared one.
     return until === undefined
       ? { state, inSync }

@@ -63,6 +63,11 @@ export interface Verdict {
 
 const granted: Verdict = { is: "granted", why: "" };
 
+/** Why a copy is out of date of which the witness says so. */
+export function supersededBy(state: State): string {
+  return `the witness has recorded that ${peerName(state)} goes on without this copy`;
+}
+
 /**
  * May this node go on, or begin, without its peer's consent, as far as the witness goes? Asks it. `begins`: it does not serve yet, and its peer may;
  * then a lease is needed too.
@@ -78,11 +83,7 @@ export function askWitness(draft: Draft, generation: string, begins: boolean): V
     return { is: isAway(draft) ? "refused" : "asked", why };
   }
   if (isSole(draft, generation, begins)) return granted;
-  if (isSuperseded(draft))
-    return {
-      is: "refused",
-      why: `the witness has recorded that ${peerName(draft)} goes on without this copy`,
-    };
+  if (isSuperseded(draft)) return { is: "refused", why: supersededBy(draft) };
   if (denied !== null)
     return { is: "refused", why: "the record at the witness is not the one that this copy is good for" };
   return { is: isAway(draft) ? "refused" : "asked", why };

@@ -3,7 +3,7 @@ import { claim } from "./alone.ts";
 import { elect, isRestored, partAs, peerCandidate, relation, renewed } from "./generations.ts";
 import { change, newGeneration, persist, plan, queueData, steps } from "./plan.ts";
 import { needsFullCopy } from "./reintegration.ts";
-import { askWitness, promotable, rightToStartCold, type Verdict } from "./right_to_run.ts";
+import { askWitness, promotable, rightToStartCold, supersededBy, type Verdict } from "./right_to_run.ts";
 import { isPeerWaiting } from "./rules.ts";
 import {
   candidate,
@@ -18,7 +18,7 @@ import {
   say,
 } from "./state.ts";
 import type { DurableRecord, PeerView } from "./types.ts";
-import { outdatedByWitness, recorder, soleVersion } from "./witness.ts";
+import { isSuperseded, outdatedByWitness, recorder, soleVersion } from "./witness.ts";
 
 /** STOP to WAIT: prestart cleans up. */
 export function startUp(draft: Draft): void {
@@ -199,7 +199,9 @@ function byWitness(draft: Draft): void {
   const copy = draft.intent?.name === "prim" ? null : promotable(draft);
   const generation = draft.outdating ?? newGeneration(draft);
   draft.outdating = null;
-  const verdict: Verdict = copy === null ? askWitness(draft, generation, true) : { is: "refused", why: copy };
+  const known = isSuperseded(draft) ? supersededBy(draft) : copy;
+  const verdict: Verdict =
+    known === null ? askWitness(draft, generation, true) : { is: "refused", why: known };
   if (verdict.is === "granted") startAsPrimary(draft, false);
   else if (verdict.is === "asked")
     say(draft, `${name} is silent: the witness is asked whether this node may start`);

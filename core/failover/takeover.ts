@@ -1,13 +1,16 @@
 /** A secondary and its primary: follow it, take over from it, or wait. */
 import { claim } from "./alone.ts";
 import { partAs, relation } from "./generations.ts";
-import { change, effect, newGeneration, persist, plan, steps } from "./plan.ts";
+import { change, effect, emit, newGeneration, persist, plan, steps } from "./plan.ts";
 import { askWitness, rightToTakeOver, type Verdict } from "./right_to_run.ts";
 import { command, type Draft, heardPeer, isConfirmed, isServing, peerName, say } from "./state.ts";
 import { toWait } from "./stop.ts";
 import { betweenSecondaries } from "./swap.ts";
 import type { PeerView } from "./types.ts";
 import { isSuperseded, outdatedByWitness, recorder, soleVersion } from "./witness.ts";
+
+/** How long a peer that does not serve any more may take to record that its copy is outdated, ms. */
+const CONSENT_PATIENCE = 2000;
 
 /** What a settled secondary does next. */
 export function whileSecond(draft: Draft): void {
@@ -75,11 +78,14 @@ function consented(draft: Draft, clean: boolean): Verdict {
   if (clean ? recorder(draft) === null : !draft.config.witness) return granted;
   if (!clean) draft.outdating = null;
   const generation = draft.outdating ?? newGeneration(draft);
-  if (clean) {
-    claim(draft, generation);
-    if (isConfirmed(draft, generation)) return granted;
-  }
-  return askWitness(draft, generation, !clean);
+  if (!clean) return askWitness(draft, generation, true);
+  if (draft.outdating === null) emit(draft, { do: "timer", name: "outdate", ms: CONSENT_PATIENCE });
+  claim(draft, generation);
+  if (isConfirmed(draft, generation)) return granted;
+  const verdict = askWitness(draft, generation, false);
+  // Where the witness is away, the peer's own word will do.
+  const mayConsent = !draft.outdatingLate && draft.witness.denied === null;
+  return verdict.is === "refused" && mayConsent ? { ...verdict, is: "asked" } : verdict;
 }
 
 const refusalOf = ({ witness }: Draft): string => witness.refusal && ` (${witness.refusal})`;

@@ -227,7 +227,10 @@ function beginToHold(draft: Draft): void {
 
 /** A node that serves keeps its right, or stops at once. */
 export function keepRight(draft: Draft): void {
-  if (draft.witness.peerLease === Number.NEGATIVE_INFINITY && draft.witness.lease === Number.NEGATIVE_INFINITY)
+  if (
+    draft.witness.peerLease === Number.NEGATIVE_INFINITY &&
+    draft.witness.lease === Number.NEGATIVE_INFINITY
+  )
     beginToHold(draft);
   const until = rightUntil(draft);
   if (until === null || draft.main.purpose === "fence") return;

@@ -44,6 +44,16 @@ const PLANS: Record<Subject, Plan> = {
         why: "a farm asks no witness",
       },
       {
+        states: /^STOP$/,
+        events: /^witness/,
+        why: "who does not run asks nothing: at most a late answer",
+      },
+      {
+        states: /^ALONE$/,
+        events: /^witness refused$/,
+        why: "who is alone by its record needs no lease: at most a late answer",
+      },
+      {
         states: /^UP$/,
         events: /^replication/,
         why: "a farm replicates nothing",

@@ -306,8 +306,7 @@ export class SimNode {
     if (command.name === "second") this.commandedFull = command.full;
     else if (!["start", "swap", "restart"].includes(command.name)) this.commandedFull = false;
     const isUnasked = this.state.contact !== "heard" && !this.world.isWitnessed;
-    if (command.name === "prim" && (command.force || isUnasked))
-      this.world.check.forced = true;
+    if (command.name === "prim" && (command.force || isUnasked)) this.world.check.forced = true;
     this.commands++;
     this.feed({ type: "command", command, by, cause, id: `${this.name}${this.commands}` });
   }
