@@ -27,6 +27,7 @@ import { short } from "./revision_switch.ts";
 import { Revisions } from "./revisions.ts";
 import { removeLeftOf } from "./script_output.ts";
 import { SecretGate } from "./secret_gate.ts";
+import { WitnessDesk } from "./witness_desk.ts";
 
 /** Each has a port of its own behind the cluster's. */
 const MOST_MODULES = 32;
@@ -39,11 +40,12 @@ export class NodeEngine implements Engine {
   readonly secrets: NodeSecrets;
   private readonly parts: NodeParts;
   readonly #gate: SecretGate;
+  readonly #witness: WitnessDesk;
   readonly #loaded: LoadedModules;
 
   /** `modulesByName` is shared with the heartbeats. */
   constructor(
-    parts: Omit<NodeParts, "secrets">,
+    parts: Omit<NodeParts, "secrets" | "witness">,
     private readonly modulesByName: Map<string, ModuleRuntime>,
   ) {
     const { varDir, cluster, publish } = parts;
@@ -57,7 +59,8 @@ export class NodeEngine implements Engine {
       publish,
     });
     this.#gate = new SecretGate(this.secrets);
-    this.parts = { ...parts, secrets: this.secrets };
+    this.#witness = new WitnessDesk(cluster, this.secrets);
+    this.parts = { ...parts, secrets: this.secrets, witness: this.#witness };
     const names = { nodes: Object.keys(cluster.nodes), lans: cluster.lans };
     this.#store = new RevisionStore(varDir, () => names);
     this.revisions = new Revisions({
@@ -187,6 +190,7 @@ export class NodeEngine implements Engine {
     // What would not stop stays armed: its guardian fences it once this daemon is gone.
     for (const runtime of this.modulesByName.values())
       if (runtime.status().state === "STOP") await runtime.dispose();
+    this.#witness.close();
   }
 
   async wait(name: string, states: readonly ModuleState[], timeoutMs: number): Promise<CommandResult> {
