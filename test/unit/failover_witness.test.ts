@@ -6,7 +6,11 @@ import { Driver, primary, recordOf, secondary, secondView, viewOf } from "./fail
 
 const T = 1000;
 const WITNESSED: Partial<FailoverConfig> = { witness: { records: true, leaseMs: T, timeoutMs: T } };
-const word = (version: string, sole: string | null = null): WitnessWord => ({ version, sole, generation: "g1" });
+const word = (version: string, sole: string | null = null): WitnessWord => ({
+  version,
+  sole,
+  generation: "g1",
+});
 const unknown: WitnessAnswer = { kind: "unknown", why: "no answer" };
 const AGREED = "v7";
 const agreed = recordOf({ witness: AGREED });
@@ -120,7 +124,12 @@ t.test("a primary that stops is taken over from by its own consent, when the wit
   }
   t.equal(n1.told.state, "SECOND", "it waits for one of the two");
   const generation = n1.view.outdate;
-  n1.peer(viewOf("STOP", recordOf({ role: "PRIM", consistency: "outdated" }), { leaving: true, outdatedIn: generation }));
+  n1.peer(
+    viewOf("STOP", recordOf({ role: "PRIM", consistency: "outdated" }), {
+      leaving: true,
+      outdatedIn: generation,
+    }),
+  );
   t.equal(n1.told.state, "ALONE");
   t.equal(n1.state.durable.peerOutdatedIn, generation);
 });
