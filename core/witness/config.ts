@@ -2,7 +2,7 @@
  * `witness:` of cluster.yaml: which witness, and where. Credentials are not here: they are secrets, of the owner `witness`.
  */
 import * as v from "valibot";
-import { found, ipAddress, list, mapping, text, whole } from "../../modules/fields.ts";
+import { ipAddress, list, mapping, text, whole } from "../../modules/fields.ts";
 
 /** Another Holdfast: where it listens, and the fingerprint of its authority, which proves it. */
 export interface NodeWitnessConfig {
@@ -60,8 +60,8 @@ const origin = v.pipe(
   text("a URL such as https://10.77.0.9:2379", /^https?:\/\/[^\s/]+\/?$/, 260),
   v.check(
     (url) => URL.canParse(url) && new URL(url).username === "" && new URL(url).password === "",
-    (issue) =>
-      `expected a URL of a server, without user and password (they are secrets), found ${found(issue.input)}`,
+    // Not what was found: it may hold a password.
+    "expected a URL of a server, without user and password: they are secrets of the owner witness",
   ),
   v.transform((url) => new URL(url).origin),
 );

@@ -232,7 +232,8 @@ export class StoredWitness<Tag> implements RecordingWitness {
         const swapped = await this.store.swap(module, cell.tag, next, decision.keepsLease, signal);
         if ("tag" in swapped || swapped.conflict.record?.write === next.write) {
           const tag = "tag" in swapped ? swapped.tag : swapped.conflict.tag;
-          this.#saw(known, { record: next, tag, isLapsed: false });
+          known.cell = { record: next, tag, isLapsed: false };
+          watch.wrote(next, this.#clock());
           return decision.written(next);
         }
         cell = this.#saw(known, swapped.conflict);
