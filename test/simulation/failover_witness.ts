@@ -7,8 +7,8 @@ import type { World } from "./failover_world.ts";
 
 /** The lease that nodes ask for, ms. */
 export const LEASE = TIMEOUT;
-/** After so long a client gives an answer up, ms. */
-const PATIENCE = 300;
+/** After so long a client gives an answer up, ms: the shortest and the longest that there is. */
+const PATIENCE = [200, 800] as const;
 /** Where there is no record. */
 const ABSENT: WitnessWord = { sole: null, generation: null, version: "absent" };
 
@@ -25,6 +25,8 @@ export class SimWitness {
   /** Probability of a message that takes a long way, and of one that comes twice. */
   slow = 0;
   repeat = 0;
+  /** How much longer each answer takes, ms. */
+  late = 0;
   /** Of each node: what it sends here is lost; what is answered is lost. */
   readonly cut: [{ there: boolean; back: boolean }, { there: boolean; back: boolean }] = [
     { there: false, back: false },
@@ -35,6 +37,7 @@ export class SimWitness {
   #nothingBefore = Number.NEGATIVE_INFINITY;
   #versions = 0;
   #life = 0;
+  readonly #patience: number;
   /** Some refuse to change the record while another node holds the lease: nobody depends on it. */
   readonly #looksAtLeases: boolean;
 
@@ -44,6 +47,7 @@ export class SimWitness {
     readonly records: boolean,
   ) {
     this.time = new NodeTime(world.clock, 5e6);
+    this.#patience = chance.between(...PATIENCE);
     this.#looksAtLeases = chance.is(0.5);
   }
 
@@ -53,6 +57,7 @@ export class SimWitness {
     this.frozenUntil = 0;
     this.slow = 0;
     this.repeat = 0;
+    this.late = 0;
     for (const road of this.cut) Object.assign(road, { there: false, back: false });
   }
 
@@ -89,7 +94,7 @@ export class SimWitness {
       const counted = answer.kind === "granted" && late ? { ...answer, sentAt: node.time.now } : answer;
       node.feed({ type: "witness", effect: request.id, answer: this.world.distort(node, request, counted) });
     };
-    node.after("daemon", PATIENCE, () => tell({ kind: "unknown", why: "no answer in time" }));
+    node.after("daemon", this.#patience, () => tell({ kind: "unknown", why: "no answer in time" }));
     const copies = chance.is(this.repeat) ? 2 : 1;
     for (let copy = 0; copy < copies; copy++)
       this.#carry(node, "there", () => {
@@ -108,10 +113,8 @@ export class SimWitness {
       else if (this.frozenUntil > clock.now) clock.at(this.frozenUntil + this.chance.between(0, 2), arrive);
       else run();
     };
-    clock.after(
-      this.chance.is(this.slow) ? this.chance.between(20, 900) : this.chance.between(0.3, 3),
-      arrive,
-    );
+    const takes = this.chance.is(this.slow) ? this.chance.between(20, 900) : this.chance.between(0.3, 3);
+    clock.after(way === "back" ? this.late + takes : takes, arrive);
   }
 
   #answer(node: string, request: Request, sentAt: number): WitnessAnswer {

@@ -31,7 +31,6 @@ export const MUTANTS = [
   "takes over without a lease",
   "counts a lease from when it was granted",
   "counts a promise from when it was heard",
-  "promises while it takes over",
   "does not stop when nobody vouches for it",
   "the guardian knows of no lease",
   "a witness that lost its memory grants at once",
