@@ -7,11 +7,14 @@
 
 import { formatDuration } from "../../modules/units.ts";
 import { recordsAnything } from "../witness/config.ts";
-import { type ClusterConfig, parseClusterYaml } from "./cluster_yaml.ts";
+import { type ClusterConfig, ConfigError, parseClusterYaml } from "./cluster_yaml.ts";
 import { ClusterError } from "./credential_files.ts";
 import type { Cluster } from "./identity.ts";
 
-/** Throws ClusterError when this change is refused, ConfigError when the text is wrong. `running`: mirror modules that do not stand still. Returns what is meant. */
+/**
+ * Returns what the text means. Throws ConfigError when it is wrong, or means more than may change; ClusterError when this change has to wait. `running`: mirrors
+ * that do not stand still.
+ */
 export function checkClusterChange(
   cluster: Cluster,
   yaml: string,
@@ -20,15 +23,19 @@ export function checkClusterChange(
 ): ClusterConfig {
   const next = parseClusterYaml(yaml, file);
   const { timeoutMs } = cluster.heartbeat;
+  const refusal = (path: string, message: string): ConfigError =>
+    new ConfigError([{ file, line: 1, column: 1, path, message }]);
   if (next.heartbeat.timeoutMs !== timeoutMs)
-    throw new ClusterError(
-      `${file}: the heartbeat timeout would change from ${formatDuration(timeoutMs)} to ${formatDuration(next.heartbeat.timeoutMs)} (without a word about it, it depends on the witness), and this version changes the witness only: write heartbeat: { timeout: ${formatDuration(timeoutMs)} }`,
+    throw refusal(
+      "heartbeat",
+      `the timeout would change from ${formatDuration(timeoutMs)} to ${formatDuration(next.heartbeat.timeoutMs)} (without a word about it, it depends on the witness), and this version changes the witness only: write heartbeat: { timeout: ${formatDuration(timeoutMs)} }`,
     );
   const rest = ({ name, nodes, port, heartbeat }: ClusterConfig): string =>
     JSON.stringify({ name, nodes, port, heartbeat });
   if (rest(next) !== rest(cluster))
-    throw new ClusterError(
-      `${file} changes more than the witness (its name, nodes, addresses, port or heartbeat): this version does not apply that to a cluster that works`,
+    throw refusal(
+      "",
+      `more than the witness is changed (name, nodes, addresses, port or heartbeat): this version does not apply that to a cluster that works`,
     );
   const isSame = JSON.stringify(next.witness) === JSON.stringify(cluster.witness);
   if (!isSame && recordsAnything(cluster.witness) && running.length > 0)

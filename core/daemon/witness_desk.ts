@@ -1,11 +1,11 @@
 /**
- * The cluster's witness, as the modules of this node ask it: opened when it is first needed, and again when cluster.yaml names another.
+ * The cluster's witness, as the modules of this node ask it: opened when it is first needed, and again when cluster.yaml names another or its credentials change.
  *
  * A question takes as long as it takes and disturbs nobody: the failover core goes on meanwhile, and is told of the answer.
  */
 import type { Cluster } from "../cluster/cluster.ts";
 import type { WitnessAnswer } from "../failover/types.ts";
-import { WITNESS_SECRETS } from "../witness/config.ts";
+import { SECRETS_OF, WITNESS_SECRETS } from "../witness/config.ts";
 import { openWitness } from "../witness/open.ts";
 import type { RecordingWitness, Witness } from "../witness/witness.ts";
 import { sharedClock } from "./guardian_protocol.ts";
@@ -17,11 +17,12 @@ const PATIENCE = 0.3;
 
 /** See the top of the file. */
 export class WitnessDesk {
-  #opened: { config: Cluster["witness"]; witness: Witness } | null = null;
+  #opened: { config: Cluster["witness"]; credentials: string; digest: string; witness: Witness } | null =
+    null;
 
   constructor(
     private readonly cluster: Cluster,
-    private readonly secrets: Pick<NodeSecrets, "values">,
+    private readonly secrets: Pick<NodeSecrets, "values" | "digest">,
   ) {}
 
   /** Asks for a module; `leaseMs` is its heartbeat timeout. Never rejects. */
@@ -36,16 +37,27 @@ export class WitnessDesk {
 
   #witness(): Witness {
     const config = this.cluster.witness;
-    if (this.#opened !== null && this.#opened.config === config) return this.#opened.witness;
-    this.close();
-    if (config === null) throw new Error("cluster.yaml names no witness");
+    const digest = this.secrets.digest();
+    const opened = this.#opened;
+    if (opened !== null && opened.config === config && opened.digest === digest) return opened.witness;
+    if (config === null) {
+      this.close();
+      throw new Error("cluster.yaml names no witness");
+    }
     const secret = (key: string): string | null => {
       const value = this.secrets.values(WITNESS_SECRETS, [key])[key];
       return value === undefined ? null : Buffer.from(value).toString("utf8");
     };
+    // In memory they are already, in what was opened with them.
+    const credentials = JSON.stringify(SECRETS_OF[config.kind].map(secret));
+    if (opened !== null && opened.config === config && opened.credentials === credentials) {
+      opened.digest = digest;
+      return opened.witness;
+    }
+    this.close();
     const deadlineMs = Math.round(this.cluster.heartbeat.timeoutMs * PATIENCE);
     const witness = openWitness(config, this.cluster, { secret, deadlineMs });
-    this.#opened = { config, witness };
+    this.#opened = { config, credentials, digest, witness };
     return witness;
   }
 

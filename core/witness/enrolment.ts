@@ -105,8 +105,12 @@ export class Enrolment {
       const file = join(this.#directory, id, "cluster.json");
       // Begun, and not finished before a crash: nobody was told.
       if (!existsSync(file)) continue;
-      const { name, authority } = v.parse(clusterFile, JSON.parse(readFileSync(file, "utf8")));
-      this.#add(id, name, authority);
+      try {
+        const { name, authority } = v.parse(clusterFile, JSON.parse(readFileSync(file, "utf8")));
+        this.#add(id, name, authority);
+      } catch (error) {
+        throw new ClusterError(`${join(this.#directory, id)} cannot be trusted: ${(error as Error).message}`);
+      }
     }
   }
 
@@ -155,6 +159,8 @@ export class Enrolment {
     new TokenRegister(tokenPlace(this.varDir, this.identity, nowhere)).redeem(secret);
     if (!this.#clusters.has(id)) {
       const directory = join(this.#directory, id);
+      // What a request left that was under way when this cluster last left.
+      rmSync(directory, { recursive: true, force: true });
       makeDirectoryDurably(directory);
       const content = { version: 1, name: cluster, authority };
       replaceDurably(join(directory, "cluster.json"), `${JSON.stringify(content)}\n`);

@@ -11,7 +11,7 @@
  */
 import * as v from "valibot";
 import type { EtcdWitnessConfig } from "./config.ts";
-import { type HttpAnswer, httpCall, reasonOf, type TlsOptions } from "./http.ts";
+import { type HttpAnswer, httpCall, reasonOf, shares, type TlsOptions } from "./http.ts";
 import type { Cell } from "./lease_watch.ts";
 import { formatRecord, parseRecord, type StoredRecord } from "./stored_record.ts";
 import type { RecordStore, Swapped } from "./stored_witness.ts";
@@ -138,9 +138,9 @@ export class EtcdStore implements RecordStore<string> {
   ): Promise<v.InferOutput<Schema>> {
     const { endpoints } = this.config;
     const failures: string[] = [];
-    for (const _ of endpoints) {
+    for (const ms of shares(this.deadlineMs, endpoints.length)) {
       const endpoint = endpoints[this.#next]!;
-      const share = AbortSignal.timeout(this.deadlineMs / endpoints.length);
+      const share = AbortSignal.timeout(ms);
       try {
         return v.parse(schema, await this.#askOne(endpoint, path, body, AbortSignal.any([signal, share])));
       } catch (error) {

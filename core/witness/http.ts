@@ -58,3 +58,8 @@ export function reasonOf(error: unknown): string {
   if (error.name === "TimeoutError" || error.name === "AbortError") return "no answer in time";
   return error.message.split("\n")[0]!.slice(0, 200);
 }
+
+/** How much of a call's time each of several servers gets, ms, in the order in which they are asked: half of what is left, and the last all of it. */
+export function shares(deadlineMs: number, servers: number): number[] {
+  return Array.from({ length: servers }, (_, n) => deadlineMs / 2 ** Math.min(n + 1, servers - 1));
+}

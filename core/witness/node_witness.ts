@@ -7,7 +7,7 @@ import { readBounded, tlsCall } from "../cluster/tls_call.ts";
 import { fetchAuthority } from "../cluster/token_call.ts";
 import { sharedClock } from "../daemon/guardian_protocol.ts";
 import type { NodeWitnessConfig } from "./config.ts";
-import { reasonOf } from "./http.ts";
+import { reasonOf, shares } from "./http.ts";
 import {
   answerSchemas,
   selfSchema,
@@ -63,7 +63,8 @@ export class NodeWitness implements RecordingWitness {
     const sentAt = this.#clock();
     const answer = await this.#ask("renew", { module, leaseMs, holds: this.#holds(module) });
     if (answer.kind === "granted") {
-      this.#heldUntil.set(module, sentAt + leaseMs);
+      const before = this.#heldUntil.get(module) ?? Number.NEGATIVE_INFINITY;
+      this.#heldUntil.set(module, Math.max(before, sentAt + leaseMs));
       return { ...answer, sentAt };
     }
     if (answer.kind === "refused") this.#heldUntil.delete(module);
@@ -126,9 +127,9 @@ export class NodeWitness implements RecordingWitness {
     const { addresses } = this.config;
     const whole = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(this.options.deadlineMs)]);
     const failures: string[] = [];
-    for (const _ of addresses) {
+    for (const ms of shares(this.options.deadlineMs, addresses.length)) {
       const address = addresses[this.#next % addresses.length]!;
-      const share = AbortSignal.timeout(this.options.deadlineMs / addresses.length);
+      const share = AbortSignal.timeout(ms);
       try {
         return await this.#sendTo(address, method, path, body, AbortSignal.any([whole, share]));
       } catch (error) {

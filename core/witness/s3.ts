@@ -20,6 +20,8 @@ export interface S3Credentials {
 }
 
 const TRIAL = "conditional-write-trial";
+/** For the trial as a whole, ms. */
+const TRIAL_MS = 10_000;
 /** An entity tag that no object of ours has. */
 const WRONG_TAG = '"00000000000000000000000000000000"';
 
@@ -29,7 +31,8 @@ export class S3Store implements RecordStore<string> {
   readonly #key: SigningKey;
   /** How far the server's clock is ahead of ours, ms: signatures carry a time, and this machine's may be anything. */
   #aheadMs = 0;
-  #isTried = false;
+  /** Resolves when the bucket has been found to honour conditions. */
+  #trial: Promise<void> | null = null;
 
   /** `space` keeps this cluster's objects apart from others'. */
   constructor(
@@ -56,7 +59,7 @@ export class S3Store implements RecordStore<string> {
     _keepsLease: boolean,
     signal: AbortSignal,
   ): Promise<Swapped<string>> {
-    await this.#tryConditions(signal);
+    await this.#conditionsHold(signal);
     const answer = await this.#put(this.#path(module), tag, formatRecord(record), signal);
     if (answer.status === 200) return { tag: tagOf(answer) };
     if (isRefused(answer)) return { conflict: await this.read(module, signal) };
@@ -64,12 +67,29 @@ export class S3Store implements RecordStore<string> {
   }
 
   async probe(signal: AbortSignal): Promise<string> {
-    await this.#tryConditions(signal);
+    await this.#conditionsHold(signal);
     return "the bucket answers, and honours conditional writes";
   }
 
+  /** Tried once, and in its own time: it is several requests, and a call has little. */
+  async #conditionsHold(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    this.#trial ??= this.#tryConditions(AbortSignal.timeout(TRIAL_MS)).catch((error: unknown) => {
+      this.#trial = null;
+      throw error;
+    });
+    const { promise: isLate, reject } = Promise.withResolvers<never>();
+    const late = (): void =>
+      reject(new Error("it is being tried whether the bucket honours conditional writes"));
+    signal.addEventListener("abort", late, { once: true });
+    try {
+      await Promise.race([this.#trial, isLate]);
+    } finally {
+      signal.removeEventListener("abort", late);
+    }
+  }
+
   async #tryConditions(signal: AbortSignal): Promise<void> {
-    if (this.#isTried) return;
     const path = this.#path(TRIAL);
     const first = await this.#put(path, null, "trial\n", signal);
     if (first.status !== 200 && !isRefused(first)) throw new Error(complaint(first));
@@ -82,7 +102,6 @@ export class S3Store implements RecordStore<string> {
         );
       if (!isRefused(answer)) throw new Error(complaint(answer));
     }
-    this.#isTried = true;
   }
 
   #path(name: string): string {

@@ -8,6 +8,7 @@ import { ClusterError } from "../cluster/credential_files.ts";
 import { serveTls, type TlsListener } from "../cluster/tls_server.ts";
 import { AUTHORITY_PATH, MAX_JOIN_BYTES } from "../cluster/token_call.ts";
 import { sharedClock } from "../daemon/guardian_protocol.ts";
+import { Allowance } from "./allowance.ts";
 import { type EnrolledCluster, Enrolment, type WitnessPlace, witnessIdentity } from "./enrolment.ts";
 import { WitnessRefusal } from "./keeper.ts";
 import {
@@ -18,9 +19,6 @@ import {
   type WitnessAnswer,
 } from "./protocol.ts";
 
-/** Requests of one cluster: so many a second in the long run, and so many at once. Four a second for each of 32 modules on two nodes are 256. */
-const RATE = 500;
-const BURST = 1000;
 const OPEN_PATHS: ReadonlySet<string> = new Set([AUTHORITY_PATH, ENROL_PATH, "/probe"]);
 
 /** Who asks. */
@@ -28,25 +26,6 @@ interface Asker {
   /** The cluster's, in the enrolment. */
   id: string;
   node: string;
-}
-
-/** How much one cluster has asked of late. */
-class Allowance {
-  #left = BURST;
-  #at: number;
-
-  constructor(private readonly clock: () => number) {
-    this.#at = clock();
-  }
-
-  take(): boolean {
-    const now = this.clock();
-    this.#left = Math.min(BURST, this.#left + ((now - this.#at) / 1000) * RATE);
-    this.#at = now;
-    if (this.#left < 1) return false;
-    this.#left--;
-    return true;
-  }
 }
 
 /** This machine's addresses, but those that only it can reach. */

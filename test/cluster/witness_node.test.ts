@@ -89,6 +89,26 @@ t.test("a Holdfast witness", { skip }, async (t) => {
     });
   });
 
+  await t.test("cluster apply refuses what it does not apply", async (t) => {
+    const input = yaml("ours", [n1, n2]).replace("name:", "port: 9400\nname:");
+    const refused = await n1.holdfast(["cluster", "apply", "-"], { input, mayFail: true });
+    t.match(refused, { status: 2, stderr: /-:1:1: more than the witness is changed/ });
+    const away = await n3.holdfast(["cluster", "apply", "-"], {
+      input: "name: theirs\nnodes: {",
+      mayFail: true,
+    });
+    t.match(away, { status: 2, stderr: /-:2:\d+: / });
+    await bed.isolate(n2);
+    const alone = await n1.holdfast(["cluster", "apply", `${n1.varDir}/cluster/cluster.yaml`], {
+      mayFail: true,
+    });
+    t.match(alone, {
+      status: 1,
+      stderr: /nothing was changed, since every node must take it:\nn2 does not answer/,
+    });
+    await bed.heal();
+  });
+
   const [a1, a2, a3] = (await Promise.all(bed.nodes.map((node) => WitnessAgent.start(bed, node)))) as [
     WitnessAgent,
     WitnessAgent,

@@ -8,6 +8,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
+import { Allowance, BURST, RATE } from "../../core/witness/allowance.ts";
 import { RecordKeeper } from "../../core/witness/keeper.ts";
 import { type Cell, CLOCK_DRIFT } from "../../core/witness/lease_watch.ts";
 import type { StoredRecord } from "../../core/witness/stored_record.ts";
@@ -345,4 +346,16 @@ t.test("a store that forgot: the holder carries its record over, another waits f
   t.match(await n2.recordSole("db", "n2", "g2", ABSENT), { kind: "refused", record: { sole: "n1" } });
   t.equal(await n2.release("db"), true);
   t.match(await n1.renew("db", LEASE), { kind: "granted" }, "given back: at once");
+});
+
+t.test("one cluster cannot ask without end", async (t) => {
+  let now = 0;
+  const allowance = new Allowance(() => now);
+  const asked = (times: number): number =>
+    Array.from({ length: times }, () => allowance.take()).filter(Boolean).length;
+  t.equal(asked(2 * BURST), BURST);
+  now += 1000;
+  t.equal(asked(2 * BURST), RATE);
+  now += 3_600_000;
+  t.equal(asked(2 * BURST), BURST, "what is not used is not saved up");
 });
