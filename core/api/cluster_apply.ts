@@ -18,7 +18,7 @@ export const yamlBody = v.strictObject({
   dryRun: v.boolean(),
 });
 
-/** Mirrors that do not stand still on a node that is known to be in another state than STOP. */
+/** Mirrors that are not known to stand still on every node. */
 export function runningMirrors({ modules }: StatusDocument): string[] {
   return Object.entries(modules)
     .filter(([, { kind }]) => kind === "mirror")
