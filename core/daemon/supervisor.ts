@@ -60,7 +60,8 @@ export class Supervisor {
   readonly #timers = new Map<string, ReturnType<typeof setTimeout>>();
   readonly #commands = new Map<string, (result: CommandResult) => void>();
   readonly #watchers = new Set<() => void>();
-  #until: number | null = null;
+  /** As last told; not at all yet: the guardian may still have the word of the daemon before this one. */
+  #until: number | null | undefined;
   #shown = "";
   #since = new Date().toISOString();
 

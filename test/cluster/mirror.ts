@@ -144,7 +144,9 @@ async function enrol({ bed, n1 }: Mirror): Promise<void> {
   const varDir = `${bed.dir}/witness`;
   const place = ["--address", WITNESS_ADDRESS, "--var", varDir];
   const argv = [bed.binary, "witness", ...place];
-  await machine.spawn(["setsid", ...argv], { log: `${bed.dir}/witness.log` });
+  const log = `${bed.dir}/witness.log`;
+  await machine.spawn(["setsid", ...argv], { log });
+  await until("the witness listens", () => readFileSync(log, "utf8").includes("a witness at"));
   let answer = "";
   const isAdded = async (): Promise<boolean> => {
     const { stdout } = await machine.exec([bed.binary, "witness", "token", ...place]);
@@ -153,7 +155,7 @@ async function enrol({ bed, n1 }: Mirror): Promise<void> {
     return added.status === 0;
   };
   await until("the cluster has its witness", isAdded, 10_000, 200).catch((error: Error) => {
-    throw new Error(`${error.message}: ${answer}${readFileSync(`${bed.dir}/witness.log`, "utf8")}`);
+    throw new Error(`${error.message}: ${answer}${readFileSync(log, "utf8")}`);
   });
 }
 

@@ -128,13 +128,7 @@ export class Heartbeats {
 
   /** A peer that promises has heard what this node sent: its patience began later than that. */
   private takePromise(says: PeerView, last: ReturnType<Membership["last"]>): void {
-    if (
-      !this.world.isMirror ||
-      !this.node.config.witness ||
-      last === null ||
-      says.promises !== true
-    )
-      return;
+    if (!this.world.isMirror || !this.node.config.witness || last === null || says.promises !== true) return;
     const sent = last.incarnation === this.incarnation ? this.sentAt.get(last.sequence) : undefined;
     if (sent === undefined) return;
     const since = this.world.isBroken("counts a promise from when it was heard") ? this.node.time.now : sent;

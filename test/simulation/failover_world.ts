@@ -10,6 +10,19 @@ import { Network } from "./failover_network.ts";
 import { SimNode } from "./failover_node.ts";
 import { LEASE, SimWitness } from "./failover_witness.ts";
 
+/** Rules about the witness that are broken on purpose. */
+export const WITNESS_MUTANTS = [
+  "does not ask the witness",
+  "takes an unclear compare-and-swap for done",
+  "takes the witness's version for its own",
+  "takes over without a lease",
+  "counts a lease from when it was granted",
+  "counts a promise from when it was heard",
+  "does not stop when nobody vouches for it",
+  "the guardian knows of no lease",
+  "a witness that lost its memory grants at once",
+] as const;
+
 /** Guarantees that are broken on purpose, to show that each is caught. */
 export const MUTANTS = [
   "goes alone before it is durable",
@@ -25,15 +38,7 @@ export const MUTANTS = [
   "the guardian does not fence",
   "takes over before the other must have stopped",
   "has a clock that drifts more than it may",
-  "does not ask the witness",
-  "takes an unclear compare-and-swap for done",
-  "takes the witness's version for its own",
-  "takes over without a lease",
-  "counts a lease from when it was granted",
-  "counts a promise from when it was heard",
-  "does not stop when nobody vouches for it",
-  "the guardian knows of no lease",
-  "a witness that lost its memory grants at once",
+  ...WITNESS_MUTANTS,
 ] as const;
 /** One of them. */
 export type Mutant = (typeof MUTANTS)[number];
