@@ -3,6 +3,7 @@
  */
 import { readFileSync, statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
+import { WITNESS_SECRETS } from "../core/witness/config.ts";
 import { type ClusterNames, crossChecks, type Finding } from "./cross_checks.ts";
 import { checkImports, type HookFile, type ModuleHook, scanCheckers, scanHooks } from "./hook_files.ts";
 import { type MadeRules, readRules } from "./rules_file.ts";
@@ -68,6 +69,13 @@ export function readModule(
   const whole = (file: string, message: string): Problem => ({ file, line: 1, column: 1, path: "", message });
   if (moduleNameProblem(own) !== "")
     return { definition: null, problems: [whole(root, moduleNameProblem(own))] };
+  if (own === WITNESS_SECRETS)
+    return {
+      definition: null,
+      problems: [
+        whole(root, `${own} cannot be a module's name: the secrets of the cluster's witness go by it`),
+      ],
+    };
   const yaml = readModuleYaml(root);
   if (typeof yaml === "string") return { definition: null, problems: [whole("module.yaml", yaml)] };
   const { output: config, problems } = validateYaml(yaml, moduleSchema);

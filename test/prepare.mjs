@@ -44,9 +44,10 @@ const DEBIAN_PACKAGES = {
   "stress-ng": "/usr/bin/stress-ng",
   postgresql: "/usr/lib/postgresql/*/bin/initdb",
   "postgresql-contrib": "/usr/share/postgresql/*/extension/amcheck.control",
-  // Applications of the templates.
+  // Applications of the templates, and a witness.
   "mariadb-server": "/usr/sbin/mariadbd",
   "redis-server": "/usr/bin/redis-server",
+  "etcd-server": "/usr/bin/etcd",
   nginx: "/usr/sbin/nginx",
   apache2: "/usr/sbin/apache2",
   "busybox-static": "/usr/bin/busybox|/bin/busybox",

@@ -15,7 +15,7 @@ const bin = join(root, "node_modules/.bin");
 const PATHS = /\/replication_(?!traps)/;
 /** Applications, and bad input, on nodes whose heartbeats have a patient timeout, or whose tests do not count it. */
 const APPLICATIONS =
-  /\/(bad_input|checks|checks_actions|checks_others|containers|daemon_start|demo|kinds|kvm|maintenance|mariadb|postgresql|programs|redis|revisions|safekit|secrets|services|sqlite|systemd|web_farm)\./;
+  /\/(bad_input|checks|checks_actions|checks_others|containers|daemon_start|demo|kinds|kvm|maintenance|mariadb|postgresql|programs|redis|revisions|safekit|secrets|services|sqlite|systemd|web_farm|witness_etcd|witness_life|witness_node)\./;
 /** Folder, which of its files, how many at a time, and how long one may take, in seconds. */
 const SUITES = [
   { folder: "test/unit", jobs: 2, limit: 120 },

@@ -10,12 +10,14 @@ import {
   type Cluster,
   ClusterError,
   ConfigError,
+  checkClusterChange,
   createCluster,
   createToken,
   JoinRefused,
   joinCluster,
 } from "../cluster/cluster.ts";
-import type { CommandResult, Engine, LogLine } from "../daemon/engine.ts";
+import type { CommandResult, Engine, LogLine, StatusDocument } from "../daemon/engine.ts";
+import { applyClusterYaml, runningMirrors, yamlBody } from "./cluster_apply.ts";
 import { clusterState } from "./cluster_state.ts";
 import { type ForwardTarget, forward } from "./forwarding.ts";
 import { API_PREFIX } from "./node_client.ts";
@@ -33,6 +35,8 @@ export interface ApiHost {
   cluster(): Cluster | null;
   /** VAR/cluster has just been written: load it and start. Resolves when the node works as a member. */
   clusterChanged(): Promise<void>;
+  /** Puts a cluster.yaml that `checkClusterChange` let pass into force, durably. */
+  takeClusterYaml(yaml: string): Promise<void>;
   /** For `cluster state`: which peers are heard on which lan now, and what did not count. */
   heartbeats(): HeartbeatState;
 }
@@ -85,6 +89,7 @@ const createBody = v.strictObject({
   node: nodeName,
   file: v.optional(v.string(), "cluster.yaml"),
 });
+const applyYamlBody = v.strictObject({ yaml: v.string(), file: v.optional(v.string(), "cluster.yaml") });
 const joinBody = v.strictObject({ token: v.pipe(v.string(), v.maxLength(8192)), node: nodeName });
 const tokenBody = v.strictObject({
   lifeMs: v.exactOptional(v.pipe(v.number(), v.minValue(1000), v.maxValue(7 * 86_400_000))),
@@ -293,8 +298,23 @@ function clusterRoutes(app: Hono<Bindings>, host: ApiHost): void {
     return cluster;
   };
   app.get("/cluster", (c) => {
-    const { name, node, nodes, lans, port, heartbeat, fingerprint, yaml } = member();
-    return c.json({ name, node, nodes, lans, port, heartbeat, fingerprint, yaml });
+    const { name, node, nodes, lans, port, heartbeat, witness, fingerprint, yaml } = member();
+    return c.json({ name, node, nodes, lans, port, heartbeat, witness, fingerprint, yaml });
+  });
+  const status = (): StatusDocument =>
+    host.engine()?.status() ?? { version: 1, cluster: member().name, modules: {} };
+  app.post("/cluster/apply", async (c) => {
+    onlyLocal(c);
+    const { yaml, file } = await readBody(c.req.raw, applyYamlBody);
+    const take = (text: string): Promise<void> => host.takeClusterYaml(text);
+    return resultResponse(await applyClusterYaml(member(), status(), yaml, file, take));
+  });
+  app.post("/cluster/yaml", async (c) => {
+    if (c.env.caller.kind !== "member") throw new Refusal(2, "only another node hands a cluster.yaml over");
+    const { yaml, dryRun } = await readBody(c.req.raw, yamlBody);
+    checkClusterChange(member(), yaml, runningMirrors(status()));
+    if (!dryRun) await host.takeClusterYaml(yaml);
+    return resultResponse({ status: 0, message: "" });
   });
   app.get("/cluster/self", (c) => c.json({ node: member().node, heartbeats: host.heartbeats() }));
   app.get("/cluster/state", async (c) => c.json(await clusterState(member(), host.heartbeats())));

@@ -41,15 +41,16 @@ export function completionScript(shell: Shell): string {
 export function candidates(words: readonly string[], table: readonly Command[], varDir: string): string[] {
   const typed = words.at(-1) ?? "";
   const before = words.slice(0, -1).filter((word) => !word.startsWith("-"));
-  const command =
-    table.find((entry) => entry.name === before.slice(0, 2).join(" ")) ??
-    table.find((entry) => entry.name === before[0]);
+  const command = [3, 2, 1]
+    .map((count) => table.find(({ name }) => name === before.slice(0, count).join(" ")))
+    .find((entry) => entry !== undefined);
   const found: string[] = [];
   if (command && typed.startsWith("-"))
     found.push(...Object.keys(optionsOf(command)).map((name) => `--${name}`));
   else if (command)
     found.push(...argumentCandidates(command, before.slice(command.name.split(" ").length), varDir));
-  else
+  // A command may also be the name of a group: witness, witness token.
+  if (!command || (!typed.startsWith("-") && before.join(" ") === command.name))
     for (const entry of table) {
       const names = entry.name.split(" ");
       if (before.every((word, index) => names[index] === word) && names.length > before.length)

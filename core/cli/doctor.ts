@@ -6,6 +6,8 @@ import { release } from "node:os";
 import { join } from "node:path";
 import { loadCluster } from "../cluster/cluster.ts";
 import type { IsolationPromise } from "../daemon/isolation.ts";
+import { recordsAnything } from "../witness/config.ts";
+import { probeWitness, witnessPromise, witnessText } from "../witness/promise.ts";
 import { fetchStatus, loadedModules } from "./node.ts";
 
 /** One thing examined. */
@@ -172,6 +174,24 @@ function promiseOf(name: string, { isExclusive, words }: IsolationPromise): Find
   return { what: "isolation", level: isExclusive ? "good" : "warning", detail: `${name}: ${words}` };
 }
 
+/** Who decides between two nodes that lose each other, whether it answers, and what that is worth. */
+async function witness(varDir: string): Promise<Finding> {
+  const what = "witness";
+  const cluster = loadCluster(varDir);
+  if (!cluster) return { what, level: "good", detail: "not in a cluster yet" };
+  const config = cluster.witness;
+  const promise = witnessPromise(config);
+  if (config === null)
+    return { what, level: cluster.peers.length > 0 ? "warning" : "good", detail: `none: ${promise}` };
+  const { answers, detail } = await probeWitness(config, cluster, varDir);
+  if (!answers) return { what, level: "problem", detail: `${witnessText(config)}: ${detail}` };
+  return {
+    what,
+    level: recordsAnything(config) ? "good" : "warning",
+    detail: `${witnessText(config)}: ${detail}; ${promise}`,
+  };
+}
+
 function memory(): Finding {
   const available = readFileSync("/proc/meminfo", "utf8").match(/MemAvailable:\s+(\d+)/);
   const mebibytes = Number(available?.[1] ?? 0) / 1024;
@@ -192,6 +212,7 @@ const EXAMINATIONS: readonly Examination[] = [
   ports,
   probes,
   promises,
+  witness,
   memory,
 ];
 

@@ -39,24 +39,13 @@ export function parseWords(
 
   const command = findCommand(names, table);
   if (command === null) {
-    const [first, second] = names as [string, string | undefined];
-    const group = table.filter((entry) => entry.name.startsWith(`${first} `));
-    if (group.length === 0)
+    const [first] = names as [string];
+    if (!table.some((entry) => entry.name.startsWith(`${first} `)))
       throw new CommandError(
         EXIT.usage,
         `unknown command "${first}"${didYouMean(first, firstWords(table))} (holdfast --help lists all)`,
       );
-    if (rest.some((word) => WANTS_HELP.has(word))) return { kind: "help", about: first, json };
-    const seconds = group.map((entry) => entry.name.slice(first.length + 1));
-    if (second === undefined)
-      throw new CommandError(
-        EXIT.usage,
-        `${first} what? ${seconds.join(", ")} (holdfast ${first} --help tells what they do)`,
-      );
-    throw new CommandError(
-      EXIT.usage,
-      `unknown command "${first} ${second}"${didYouMean(second, seconds)} (holdfast ${first} --help lists all)`,
-    );
+    return refuseGroup(groupOf(names, table), names, table, rest, json);
   }
   const own = [...leading, ...wordsAfter(command, rest)];
   const untilPassedOn = command.passesOn ? own.slice(0, passedOnFrom(own)) : own;
@@ -69,6 +58,8 @@ export function firstWords(table: readonly Command[]): string[] {
   return [...new Set(table.map((command) => command.name.split(" ")[0]!))];
 }
 
+/** Most words that name a command. */
+const MOST_WORDS = 3;
 /** Options whose value is the next word, wherever they stand. */
 const TAKES_VALUE = new Set(["--var", "--node"]);
 
@@ -94,12 +85,44 @@ function splitCommonOptions(words: readonly string[]): {
   return { names: ["version"], leading: leading.filter((word) => word !== "--version"), rest: [] };
 }
 
+/** The longest name of a command counts. */
 function findCommand(names: readonly string[], table: readonly Command[]): Command | null {
-  const two = names.slice(0, 2).join(" ");
-  return (
-    table.find((command) => command.name === two) ??
-    table.find((command) => command.name === names[0]) ??
-    null
+  for (let words = MOST_WORDS; words > 0; words--) {
+    const found = table.find((command) => command.name === names.slice(0, words).join(" "));
+    if (found) return found;
+  }
+  return null;
+}
+
+/** The longest group of commands that `names` begin with: "cluster witness" of "cluster witness ad". */
+function groupOf(names: readonly string[], table: readonly Command[]): string[] {
+  for (let words = MOST_WORDS - 1; words > 1; words--) {
+    const group = names.slice(0, words);
+    if (group.length === words && table.some(({ name }) => name.startsWith(`${group.join(" ")} `)))
+      return group;
+  }
+  return names.slice(0, 1);
+}
+
+/** What a group of commands is called with that is no command of it. */
+function refuseGroup(
+  group: readonly string[],
+  names: readonly string[],
+  table: readonly Command[],
+  rest: readonly string[],
+  json: boolean,
+): Request {
+  const about = group.join(" ");
+  if (rest.some((word) => WANTS_HELP.has(word))) return { kind: "help", about, json };
+  const next = names[group.length];
+  const known = table
+    .filter(({ name }) => name.startsWith(`${about} `))
+    .map(({ name }) => name.slice(about.length + 1));
+  throw new CommandError(
+    EXIT.usage,
+    next === undefined
+      ? `${about} what? ${known.join(", ")} (holdfast ${about} --help tells what they do)`
+      : `unknown command "${about} ${next}"${didYouMean(next, known)} (holdfast ${about} --help lists all)`,
   );
 }
 

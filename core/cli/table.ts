@@ -15,11 +15,13 @@ import { SECRET_COMMANDS } from "./commands/secret.ts";
 
 import { SERVICE_COMMANDS } from "./commands/service.ts";
 import { STATUS_COMMANDS } from "./commands/status.ts";
+import { WITNESS_COMMANDS } from "./commands/witness.ts";
 
 export const COMMANDS: readonly Command[] = [
   ...NODE_COMMANDS,
   ...SERVICE_COMMANDS,
   ...CLUSTER_COMMANDS,
+  ...WITNESS_COMMANDS,
   ...MODULE_COMMANDS,
   ...SECRET_COMMANDS,
   ...CONTROL_COMMANDS,

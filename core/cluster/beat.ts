@@ -44,6 +44,7 @@ const view = v.looseObject({
     wasPrimaryAtParting: v.boolean(),
     counter: v.number(),
     peerCounter: v.number(),
+    witness: v.exactOptional(v.nullable(text)),
   }),
   copy: v.exactOptional(v.nullable(v.object({ ...knownCopy.entries, peer: v.nullable(knownCopy) }))),
   incarnation: text,
@@ -53,6 +54,7 @@ const view = v.looseObject({
   swap: v.nullable(
     v.object({ id: text, phase: v.picklist(["asked", "stopping", "drained", "promoted", "failed"]) }),
   ),
+  promises: v.exactOptional(v.boolean()),
   leaving: v.boolean(),
   resources: v.record(text, text),
   maintenance: v.exactOptional(v.object({ on: v.boolean(), stamp: v.number(), since: text, by: text })),

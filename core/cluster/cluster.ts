@@ -1,5 +1,6 @@
 /** The door of core/cluster: who belongs to the cluster, and how its members recognise each other. */
 export type { Beat } from "./beat.ts";
+export { checkClusterChange } from "./cluster_change.ts";
 export {
   type ClusterConfig,
   type ClusterNode,
@@ -8,6 +9,7 @@ export {
   type LanAddress,
   parseClusterYaml,
 } from "./cluster_yaml.ts";
+export { withWitness } from "./cluster_yaml_edit.ts";
 export { ClusterError, clusterDirectory, JoinRefused } from "./credential_files.ts";
 export {
   type HeartbeatCounters,
@@ -21,3 +23,4 @@ export { parseToken, TOKEN_LIFE_MS } from "./join_token.ts";
 export { AUTHORITY_PATH, admitNode, createToken, JOIN_PATH, joinCluster } from "./joining.ts";
 export type { ClusterKeys } from "./membership_keys.ts";
 export { type Caller, type NodeServer, serveNodes } from "./node_server.ts";
+export { callByToken } from "./token_call.ts";

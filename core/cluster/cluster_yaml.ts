@@ -8,6 +8,7 @@ import * as v from "valibot";
 import type { Finding } from "../../modules/cross_checks.ts";
 import { duration, found, ipAddress, mapping, named, networkName, whole } from "../../modules/fields.ts";
 import { formatProblem, inOrder, type Problem, readYaml, validateYaml } from "../../modules/yaml_document.ts";
+import { recordsAnything, type WitnessConfig, witnessSchema } from "../witness/config.ts";
 
 /** Where a node is on one lan: `address` is what the others dial, `bind` what it listens on (the same, but behind NAT). */
 export interface LanAddress {
@@ -33,6 +34,7 @@ export interface ClusterConfig {
   /** HTTPS; heartbeats are on `port + 1` (UDP), replication of module N on `port + 1 + N` (TCP). */
   port: number;
   heartbeat: { intervalMs: number; timeoutMs: number };
+  witness: WitnessConfig | null;
 }
 
 /** A configuration file was refused. The message has one `file:line:column: path: what is wrong` per line. */
@@ -53,8 +55,9 @@ export class ConfigError extends Error {
 
 /** The HTTPS port when cluster.yaml names none. */
 export const DEFAULT_PORT = 9453;
+const DEFAULT_INTERVAL = "200ms";
 /** Without a witness that records, a takeover waits longer: a virtual machine may stand still for seconds. */
-const DEFAULT_HEARTBEAT = { interval: "200ms", timeout: "3s" };
+const DEFAULT_TIMEOUT_MS = { withRecord: 1000, without: 3000 };
 /** Leaves room above `port` for the replication ports of the modules. */
 const MAX_PORT = 65_000;
 
@@ -99,17 +102,24 @@ const schema = mapping({
   port: v.optional(whole(1, MAX_PORT), DEFAULT_PORT),
   heartbeat: v.optional(
     mapping({
-      interval: v.optional(duration(20, 60_000), DEFAULT_HEARTBEAT.interval),
-      timeout: v.optional(duration(100, 600_000), DEFAULT_HEARTBEAT.timeout),
+      interval: v.optional(duration(20, 60_000), DEFAULT_INTERVAL),
+      timeout: v.exactOptional(duration(100, 600_000)),
     }),
-    DEFAULT_HEARTBEAT,
+    {},
   ),
-  witness: v.exactOptional(v.never("this version has no witness: take this key out")),
+  witness: v.exactOptional(witnessSchema),
 });
 type Content = v.InferOutput<typeof schema>;
 
+/** The heartbeat timeout of a file, ms: what it says, or the default, which depends on its witness. */
+function timeoutOf({ heartbeat, witness }: Content): number {
+  if (heartbeat.timeout !== undefined) return heartbeat.timeout;
+  return recordsAnything(witness ?? null) ? DEFAULT_TIMEOUT_MS.withRecord : DEFAULT_TIMEOUT_MS.without;
+}
+
 /** What no single field can know: addresses used twice, lans that a node lacks, a timeout shorter than the heartbeat. */
-function crossFindings({ nodes, heartbeat }: Content): Finding[] {
+function crossFindings(content: Content): Finding[] {
+  const { nodes, heartbeat, witness } = content;
   const findings: Finding[] = [];
   const owners = new Map<string, string>();
   const [first, ...others] = Object.keys(nodes) as [string, ...string[]];
@@ -137,7 +147,17 @@ function crossFindings({ nodes, heartbeat }: Content): Finding[] {
         });
       owners.set(address, `${node} on ${lan}`);
     }
-  if (heartbeat.timeout < 2 * heartbeat.interval)
+  if (witness?.kind === "node" || witness?.kind === "ping")
+    for (const [index, address] of witness.addresses.entries()) {
+      const owner = owners.get(address);
+      // On another port it may be a witness for others; for its own cluster it would die together with a node.
+      if (owner !== undefined)
+        findings.push({
+          path: ["witness", witness.kind, ...(witness.kind === "node" ? ["addresses"] : []), index],
+          message: `${address} is the address of ${owner}: a witness must not fail together with a node`,
+        });
+    }
+  if (timeoutOf(content) < 2 * heartbeat.interval)
     findings.push({
       path: ["heartbeat"],
       message: "timeout must be at least twice the interval: one lost heartbeat is not a lost node",
@@ -165,6 +185,7 @@ export function parseClusterYaml(text: string, file = "cluster.yaml"): ClusterCo
     nodes: Object.fromEntries(nodes),
     lans: Object.keys(nodes[0]![1].addresses),
     port: output.port,
-    heartbeat: { intervalMs: output.heartbeat.interval, timeoutMs: output.heartbeat.timeout },
+    heartbeat: { intervalMs: output.heartbeat.interval, timeoutMs: timeoutOf(output) },
+    witness: output.witness ?? null,
   };
 }

@@ -1,5 +1,5 @@
 /**
- * Join tokens: what a new node needs to find the cluster, to know that it is the right one, and to be let in once.
+ * Tokens: what a new node needs to find the cluster, to know that it is the right one, and to be let in once; and what a cluster needs of a witness.
  */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -9,9 +9,16 @@ import * as v from "valibot";
 import { ClusterError, clusterDirectory, replaceDurably } from "./credential_files.ts";
 import type { Cluster } from "./identity.ts";
 
+/** Who gives tokens out: a cluster's member to a node, a witness to a cluster. */
+export type TokenKind = "join" | "witness";
+/** How a token begins, and how it is made. */
+const KINDS = {
+  join: { mark: "hf1.", command: "holdfast cluster token" },
+  witness: { mark: "hw1.", command: "holdfast witness token" },
+} as const;
+
 /** How long a token is good when nobody says otherwise, ms. */
 export const TOKEN_LIFE_MS = 3_600_000;
-const MARK = "hf1.";
 const CHECKSUM_BYTES = 4;
 const SECRET_BYTES = 16;
 const MAX_TOKEN_CHARACTERS = 4096;
@@ -60,7 +67,7 @@ const hashOf = (secret: string): string =>
   createHash("sha256").update(`holdfast join ${secret}`).digest("hex");
 
 /** The token as one word. */
-export function formatToken(token: JoinToken): string {
+export function formatToken(token: JoinToken, kind: TokenKind = "join"): string {
   const compact = {
     a: token.addresses,
     p: token.port,
@@ -69,19 +76,18 @@ export function formatToken(token: JoinToken): string {
     e: token.expires,
   };
   const bytes = Buffer.from(JSON.stringify(compact));
-  return MARK + Buffer.concat([checksum(bytes), bytes]).toString("base64url");
+  return KINDS[kind].mark + Buffer.concat([checksum(bytes), bytes]).toString("base64url");
 }
 
 /** Reads a token. Throws ClusterError that says whether it is no token, or damaged. Expiry is not judged here: the clocks may differ. */
-export function parseToken(text: string): JoinToken {
+export function parseToken(text: string, kind: TokenKind = "join"): JoinToken {
   const word = text.trim();
-  if (word.length > MAX_TOKEN_CHARACTERS) throw new ClusterError("that is too long for a join token");
-  if (!word.startsWith(MARK))
-    throw new ClusterError(
-      `that is no join token: one starts with ${MARK} (make one with: holdfast cluster token)`,
-    );
-  const damaged = new ClusterError("the join token is damaged or cut short: copy it again, whole");
-  const encoded = word.slice(MARK.length);
+  const { mark, command } = KINDS[kind];
+  if (word.length > MAX_TOKEN_CHARACTERS) throw new ClusterError(`that is too long for a ${kind} token`);
+  if (!word.startsWith(mark))
+    throw new ClusterError(`that is no ${kind} token: one starts with ${mark} (make one with: ${command})`);
+  const damaged = new ClusterError(`the ${kind} token is damaged or cut short: copy it again, whole`);
+  const encoded = word.slice(mark.length);
   const bytes = Buffer.from(encoded, "base64url");
   if (!/^[A-Za-z0-9_-]+$/.test(encoded) || bytes.length <= CHECKSUM_BYTES) throw damaged;
   const body = bytes.subarray(CHECKSUM_BYTES);
@@ -98,24 +104,46 @@ export function parseToken(text: string): JoinToken {
   return { addresses: a, port: p, fingerprint: f, secret: s, expires: e };
 }
 
+/** Where tokens lead, and where it is remembered which are open. */
+export interface TokenPlace {
+  kind: TokenKind;
+  /** Absolute path of a JSON file. */
+  file: string;
+  addresses: readonly string[];
+  port: number;
+  fingerprint: string;
+}
+
+/** The place of a node's join tokens: VAR/cluster/tokens.json. */
+export function joinPlace(cluster: Cluster): TokenPlace {
+  const own = cluster.nodes[cluster.node]!;
+  return {
+    kind: "join",
+    file: join(clusterDirectory(cluster.varDir), "tokens.json"),
+    addresses: Object.values(own.addresses).map((lan) => lan.address),
+    port: cluster.port,
+    fingerprint: cluster.fingerprint,
+  };
+}
+
 /**
- * The tokens that a node has given out and that nobody used yet, kept in VAR/cluster/tokens.json as hashes.
- * Only the daemon opens one of these, so that a token is used once.
+ * The tokens that were given out and that nobody used yet, kept as hashes.
+ * Only the process that listens opens one of these, so that a token is used once.
  */
 export class TokenRegister {
-  readonly #cluster: Cluster;
+  readonly #place: TokenPlace;
 
-  constructor(cluster: Cluster) {
-    this.#cluster = cluster;
+  constructor(place: TokenPlace) {
+    this.#place = place;
   }
 
-  /** Makes a token that is good once, for `lifeMs`, at this node. */
+  /** Makes a token that is good once, for `lifeMs`, at this place. */
   create(lifeMs: number = TOKEN_LIFE_MS): JoinToken {
-    const own = this.#cluster.nodes[this.#cluster.node]!;
+    const { addresses, port, fingerprint } = this.#place;
     const token: JoinToken = {
-      addresses: Object.values(own.addresses).map((lan) => lan.address),
-      port: this.#cluster.port,
-      fingerprint: this.#cluster.fingerprint,
+      addresses,
+      port,
+      fingerprint,
       secret: randomBytes(SECRET_BYTES).toString("base64url"),
       expires: Date.now() + lifeMs,
     };
@@ -130,16 +158,17 @@ export class TokenRegister {
     const open = this.#read();
     const found = open.find((one) => timingSafeEqual(Buffer.from(one.hash), Buffer.from(hash)));
     if (found !== undefined) this.#write(open.filter((one) => one !== found));
+    const { kind } = this.#place;
     if (found === undefined || found.expires <= Date.now())
       throw new ClusterError(
-        "the join token is unknown here, used already, or expired: make a new one with: holdfast cluster token",
+        `the ${kind} token is unknown here, used already, or expired: make a new one with: ${KINDS[kind].command}`,
       );
   }
 
   #read(): v.InferOutput<typeof openTokens> {
     let text: string;
     try {
-      text = readFileSync(this.#file, "utf8");
+      text = readFileSync(this.#place.file, "utf8");
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
       throw error;
@@ -150,11 +179,7 @@ export class TokenRegister {
   }
 
   #write(open: v.InferOutput<typeof openTokens>): void {
-    replaceDurably(this.#file, JSON.stringify(open));
-  }
-
-  get #file(): string {
-    return join(clusterDirectory(this.#cluster.varDir), "tokens.json");
+    replaceDurably(this.#place.file, JSON.stringify(open));
   }
 }
 

@@ -15,6 +15,8 @@ const READOPTION_MS = 1500;
 export interface Adopted {
   state: "ALONE" | "PRIM" | "SECOND" | "UP";
   inSync: boolean;
+  /** Until when it may go on without another word (`performance.now()`); absent: there was no end to it. */
+  until?: number;
 }
 
 /** Null: nothing can be adopted. `tookOver`: another process serves the mounts than the one that was left. */

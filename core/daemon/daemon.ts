@@ -13,7 +13,7 @@ import {
   serveLocal,
   serveMembers,
 } from "../api/api.ts";
-import { type Cluster, loadCluster } from "../cluster/cluster.ts";
+import { type Cluster, loadCluster, replaceClusterYaml } from "../cluster/cluster.ts";
 import { openNetwork } from "../network/virtual_ip.ts";
 import { makeDirectoryDurably } from "../platform/durable_directory.ts";
 import type { Engine } from "./engine.ts";
@@ -102,6 +102,15 @@ class Daemon implements ApiHost {
       );
     this.#member = await this.#join(cluster);
     console.log(`holdfast: ${cluster.node} of cluster ${cluster.name}`);
+  }
+
+  async takeClusterYaml(yaml: string): Promise<void> {
+    const cluster = this.#member?.cluster;
+    if (!cluster) throw new Error("this node belongs to no cluster");
+    const { witness } = replaceClusterYaml(cluster, yaml);
+    // Everything that works with this cluster holds the same object, and only the witness changes.
+    Object.assign(cluster, { witness, yaml });
+    console.log("holdfast: a new cluster.yaml is in force");
   }
 
   /** Starts everything that a member has; where a part cannot be, those before it are closed again. */

@@ -19,6 +19,7 @@ import {
   FENCE_BEGINS,
   type GuardianMessage,
   type GuardianRequest,
+  RIGHT_OVERDUE,
   sharedClock,
 } from "./guardian_protocol.ts";
 import { LineReader, toLine } from "./json_lines.ts";
@@ -49,6 +50,8 @@ class Guardian {
   /** What is being fenced on its own account. */
   readonly #judged = new Set<Promise<void>>();
   readonly #settled = new Map<string, ModuleState>();
+  /** Until when each module may run, where there is an end to it. */
+  readonly #rights = new Map<string, number>();
   #daemon: Socket | null = null;
   /** When the daemon last gave a sign of life, on the shared clock. */
   #lastSign = sharedClock();
@@ -81,6 +84,7 @@ class Guardian {
       running: [...this.#children.keys()],
       fenced: [...this.#fenced],
       settled: Object.fromEntries(this.#settled),
+      rights: Object.fromEntries(this.#rights),
     });
     this.#fenced.clear();
   }
@@ -106,6 +110,10 @@ class Guardian {
       case "settled":
         if (request.state === null) this.#settled.delete(request.module);
         else this.#settled.set(request.module, request.state);
+        return;
+      case "right":
+        if (request.until === null) this.#rights.delete(request.module);
+        else this.#rights.set(request.module, request.until);
         return;
       case "fence":
         void this.#fence(request.module).then((detail) =>
@@ -178,25 +186,40 @@ class Guardian {
   /** Looks at the clock. What waits in the socket is read before the daemon is blamed, since the guardian may have been late itself (trap 16). */
   #watch(): void {
     const silent = sharedClock() - this.#lastSign;
-    const late = [...this.#armed.values()].some(({ timeoutMs }) => silent >= timeoutMs * FENCE_BEGINS);
-    if (late && this.#late) this.#judge(silent);
+    const late = [...this.#armed.values()].some(
+      (armament) => silent >= armament.timeoutMs * FENCE_BEGINS || this.#isOverdue(armament),
+    );
+    if (late && this.#late) {
+      this.#judge(silent);
+      for (const armament of this.#armed.values())
+        if (this.#isOverdue(armament)) this.#fenceAlone(armament, "nobody vouches for this node any more");
+    }
     this.#late = late;
+  }
+
+  /** Its right to run has ended, and its daemon did not stop it. */
+  #isOverdue({ module, timeoutMs }: Armament): boolean {
+    const until = this.#rights.get(module);
+    return until !== undefined && sharedClock() >= until + timeoutMs * RIGHT_OVERDUE;
   }
 
   /** Fences what is armed and may not be silent for that long, ms. */
   #judge(silent: number): void {
     for (const armament of this.#armed.values()) {
       if (silent < armament.timeoutMs * FENCE_BEGINS) continue;
-      console.error(`no sign of the daemon for ${Math.round(silent)} ms: fencing ${armament.module}`);
-      const { module } = armament;
-      this.#fenced.add(module);
-      const judged = this.#fence(module).then((detail) => {
-        this.#say({ type: "fenced", id: 0, module, ok: detail === "", detail });
-        this.#judged.delete(judged);
-        this.#endWhenIdle();
-      });
-      this.#judged.add(judged);
+      this.#fenceAlone(armament, `no sign of the daemon for ${Math.round(silent)} ms`);
     }
+  }
+
+  #fenceAlone({ module }: Armament, cause: string): void {
+    console.error(`${cause}: fencing ${module}`);
+    this.#fenced.add(module);
+    const judged = this.#fence(module).then((detail) => {
+      this.#say({ type: "fenced", id: 0, module, ok: detail === "", detail });
+      this.#judged.delete(judged);
+      this.#endWhenIdle();
+    });
+    this.#judged.add(judged);
   }
 
   /** Silences one module now. Returns "" or what could not be done. */
@@ -205,6 +228,7 @@ class Guardian {
     const child = this.#children.get(module);
     this.#armed.delete(module);
     this.#settled.delete(module);
+    this.#rights.delete(module);
     const failures: string[] = [];
     const attempt = (what: string, act: () => void): void => {
       try {

@@ -37,6 +37,7 @@ export class GuardianLink extends EventEmitter<{
   readonly #fences = new Map<number, (result: { ok: boolean; detail: string }) => void>();
   readonly #runs = new Map<string, (pid: number) => void>();
   readonly #armed = new Map<string, Armament>();
+  readonly #rights = new Map<string, number | null>();
   #welcome: ((message: Welcome) => void) | null = null;
   readonly #running = new Set<string>();
   #ranAt = performance.now();
@@ -87,6 +88,7 @@ export class GuardianLink extends EventEmitter<{
       this.emit("lost");
     });
     for (const armament of this.#armed.values()) this.#say({ op: "arm", armament });
+    for (const [module, until] of this.#rights) this.#say({ op: "right", module, until });
     return await welcome;
   }
 
@@ -150,6 +152,12 @@ export class GuardianLink extends EventEmitter<{
   arm(armament: Armament): void {
     this.#armed.set(armament.module, armament);
     this.#say({ op: "arm", armament });
+  }
+
+  /** Until when a module may run what it runs, on the shared clock; null: there is no end to it. */
+  mayRun(module: string, until: number | null): void {
+    this.#rights.set(module, until);
+    this.#say({ op: "right", module, until });
   }
 
   /** Does a late daemon cost this module its role? */

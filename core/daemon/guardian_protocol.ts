@@ -31,6 +31,8 @@ export type GuardianRequest =
   | { op: "run"; module: string; argv: readonly string[] }
   /** The state in which a module has settled, null while it is on its way: what a new daemon may adopt. */
   | { op: "settled"; module: string; state: ModuleState | null }
+  /** Until when the module may run without another word, on the shared clock; null: there is no end to it. */
+  | { op: "right"; module: string; until: number | null }
   | { op: "fence"; module: string; id: number }
   /** Answered by `awake` when all that the guardian began on its own is done and told. */
   | { op: "ask" }
@@ -45,6 +47,8 @@ export type GuardianMessage =
       running: readonly string[];
       fenced: readonly string[];
       settled: Record<string, ModuleState>;
+      /** As last told by `right`, where there is an end. */
+      rights?: Record<string, number>;
     }
   | { type: "running"; module: string; pid: number }
   /** A replication process ended. `replaced`: another one was started at once, which can take over its live mounts. */
@@ -59,3 +63,5 @@ export const sharedClock = (): number => clock(CLOCK_BOOTTIME);
 
 /** Share of T without a sign of the daemon at which fencing begins; the rest up to 0.8 T is what it may take. */
 export const FENCE_BEGINS = 0.72;
+/** Share of T after the end of a right at which the guardian fences what the daemon has not. */
+export const RIGHT_OVERDUE = 0.03;

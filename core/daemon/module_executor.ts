@@ -10,19 +10,20 @@ import type { ModuleDefinition } from "../../modules/load.ts";
 import type { MirrorConfig } from "../../modules/schema.ts";
 import { checksOf } from "../checks/module_checks.ts";
 import type { Cluster, ClusterNode } from "../cluster/cluster.ts";
-import type { CheckScope, CopyWord, Effect } from "../failover/types.ts";
+import type { CheckScope, CopyWord, Effect, WitnessAnswer } from "../failover/types.ts";
 import type { ReplicationConfig } from "../filesystem/control.ts";
 import { readCopyWord } from "../filesystem/copy_record.ts";
 import { selfCommand } from "../platform/self.ts";
 import { killAll, MARK, members, type ProcessGroup } from "./cgroup.ts";
 import type { GuardianLink } from "./guardian_link.ts";
+import { sharedClock } from "./guardian_protocol.ts";
 import type { Journal } from "./journal.ts";
 import { actAround, ModuleServices } from "./module_services.ts";
 import type { NodeSecrets } from "./node_secrets.ts";
 import type { RecordFile } from "./record.ts";
 import type { ReplicationAnswer, ReplicationLink, ReplicationRequest } from "./replication_link.ts";
 import { ScriptOutput } from "./script_output.ts";
-import type { Executor, Outcome } from "./supervisor.ts";
+import type { Executor, Outcome, Question } from "./supervisor.ts";
 import type { VirtualAddresses } from "./virtual_addresses.ts";
 
 const done: Outcome = { ok: true, detail: "" };
@@ -50,6 +51,8 @@ export interface ExecutorParts {
   /** Tells what this copy, at rest, says of itself. */
   tellCopy(word: CopyWord | null): void;
   publish(): void;
+  /** Asks the witness; never rejects. */
+  ask(question: Question): Promise<WitnessAnswer>;
   /** These checks look from now on. */
   check(scope: CheckScope): void;
   /** This one does not, while what it looks at is started again. */
@@ -82,6 +85,17 @@ export class ModuleExecutor implements Executor {
 
   publish(): void {
     this.parts.publish();
+  }
+
+  ask(question: Question): Promise<WitnessAnswer> {
+    return this.parts.ask(question);
+  }
+
+  /** The guardian and the kernel learn of the end of a right: they keep to it whatever becomes of this daemon. */
+  mayRun(until: number | null): void {
+    const { guardian, addresses, definition } = this.parts;
+    addresses.until = until;
+    guardian.mayRun(definition.name, until === null ? null : sharedClock() + until - performance.now());
   }
 
   /** Goes on with another revision of the module. What runs is not touched. */

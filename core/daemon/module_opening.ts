@@ -9,6 +9,7 @@ import type { ModuleDefinition } from "../../modules/load.ts";
 import type { DurableRecord } from "../failover/types.ts";
 import { type Adopted, adopt } from "./adoption.ts";
 import type { GuardianLink, Welcome } from "./guardian_link.ts";
+import { sharedClock } from "./guardian_protocol.ts";
 import type { Journal } from "./journal.ts";
 import { type ModuleExecutor, replicationOf } from "./module_executor.ts";
 import type { ModuleFacts } from "./module_facts.ts";
@@ -109,7 +110,11 @@ export class ModuleOpening {
       executor.arm();
       void addresses.adopt();
     }
-    return { state, inSync };
+    const until = welcome.rights?.[this.parts.definition().name];
+    // The guardian's clock is the shared one.
+    return until === undefined
+      ? { state, inSync }
+      : { state, inSync, until: performance.now() + until - sharedClock() };
   }
 
   /** Nothing of an earlier life may run beside the new one. */

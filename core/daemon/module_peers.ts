@@ -15,6 +15,8 @@ export interface PeersListener {
   /** A peer's word changed. */
   onView(peer: string, view: PeerView): void;
   onLost(peer: string, cause: string): void;
+  /** See `PeerListener`. */
+  onPromise(peer: string, since: number): void;
   /** Something for the log. */
   onLan(text: string): void;
 }
@@ -24,6 +26,7 @@ export class ModulePeers {
   readonly #watches: ReadonlyMap<string, PeerWatch>;
   /** What waits until it is known whether the peer lives. */
   #onContact: (() => void) | null = null;
+  #timing: Timing;
 
   constructor(
     /** The nodes that the module shares with this one, without it. */
@@ -33,10 +36,13 @@ export class ModulePeers {
     timing: Timing,
     listener: PeersListener,
   ) {
+    this.#timing = timing;
+    const hearsAllLans = (): boolean => cluster.lans.every((lan) => this.#timing.lans.includes(lan));
     const watchOf = ({ name }: ClusterNode): PeerWatch =>
       new PeerWatch(
-        { node: cluster.node, incarnation, peer: name, ...timing },
+        { node: cluster.node, incarnation, peer: name, ...timing, hearsAllLans },
         {
+          onPromise: (since) => listener.onPromise(name, since),
           onView: (view) => {
             listener.onView(name, view);
             this.#contactKnown();
@@ -73,6 +79,7 @@ export class ModulePeers {
 
   /** Other timings from now on. */
   retime(timing: Timing): void {
+    this.#timing = timing;
     for (const watch of this.#all) watch.retime(timing);
   }
 

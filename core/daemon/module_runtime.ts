@@ -22,6 +22,7 @@ import { ModuleOpening } from "./module_opening.ts";
 import { ModulePeers } from "./module_peers.ts";
 import { ModuleResources } from "./module_resources.ts";
 import { ModuleRight } from "./module_right.ts";
+import { ModuleWitness } from "./module_witness.ts";
 import { type Hold, ModuleWord } from "./module_word.ts";
 import type { NodeParts } from "./node_parts.ts";
 import { RecordFile } from "./record.ts";
@@ -66,6 +67,7 @@ export class ModuleRuntime {
   readonly partners: readonly string[];
   #definition: ModuleDefinition;
   #revision: Commit;
+  readonly #witness: ModuleWitness;
 
   constructor(
     private readonly parts: NodeParts,
@@ -86,6 +88,14 @@ export class ModuleRuntime {
     this.partners = this.isHere ? others.map(({ name: node }) => node) : [];
     this.#peer = this.isHere && config.kind === "mirror" ? (others[0] ?? null) : null;
     const { promised } = this.#timeouts;
+    this.#witness = new ModuleWitness({
+      module: name,
+      peer: this.peer,
+      cluster,
+      desk: parts.witness,
+      timeoutMs: () => this.#timeouts.promised,
+      note: (state, detail) => this.resources.note("witness", state, detail),
+    });
     this.#addresses = new VirtualAddresses(name, config.virtualIps, parts.network, promised, (text) =>
       this.journal.line("warning", text),
     );
@@ -105,11 +115,16 @@ export class ModuleRuntime {
       secrets,
       tellCopy: (word) => this.#supervisor.tell({ type: "copy", word }),
       publish: () => this.#changed(),
+      ask: (question) => this.#witness.ask(question),
       check: (scope) => this.checks.look(scope),
       rest: (resource, isResting) => this.checks.rest(resource, isResting),
     });
     this.#supervisor = new Supervisor(
-      { ...failoverConfig(definition, cluster.node, this.peer), maintenance: facts.maintenance?.on ?? false },
+      {
+        ...failoverConfig(definition, cluster.node, this.peer),
+        maintenance: facts.maintenance?.on ?? false,
+        witness: this.#witness.config,
+      },
       parts.incarnation,
       this.#executor,
       this.journal,
@@ -218,7 +233,14 @@ export class ModuleRuntime {
     return this.#timeouts.promised;
   }
 
+  /** What is decided by the witness is decided anew. */
+  #witnessChanged(): void {
+    if (this.#witness.config === null) this.resources.forget("witness");
+    this.#redecide({ witness: this.#witness.config });
+  }
+
   #retime(): void {
+    this.#supervisor.reconfigure({ witness: this.#witness.config });
     const { promised, patient } = this.#timeouts;
     this.#executor.reconfigure(this.#definition, promised);
     this.#addresses.timeoutMs = promised;
@@ -262,6 +284,9 @@ export class ModuleRuntime {
         this.#note("warning", cause);
         if (this.#peer) this.#supervisor.tell({ type: "peerLost", cause });
         this.listener.peerLost(peer);
+      },
+      onPromise: (_peer, since) => {
+        if (this.#witness.config !== null && this.booted) this.#supervisor.tell({ type: "promised", since });
       },
       onLan: (text) => this.#note("info", text),
     });
@@ -336,6 +361,7 @@ export class ModuleRuntime {
   /** Once a beat: the clock of membership. */
   tick(now: number): void {
     this.peers.tick(now);
+    if (this.#witness.hasChanged()) this.#witnessChanged();
     if (this.link.tick(now))
       this.journal.line("error", "the replication process did not run for 5 s: killed");
     if (!this.#heedsOthers) return;

@@ -1,9 +1,11 @@
 /**
  * The node as its API sees it: finds the module, refuses what makes no sense, and says what a command did.
  */
+
 import { join } from "node:path";
 import type { Cluster } from "../cluster/cluster.ts";
 import type { ModuleState } from "../failover/types.ts";
+import { recordsAnything } from "../witness/config.ts";
 import type {
   CommandResult,
   Engine,
@@ -28,6 +30,7 @@ import { short } from "./revision_switch.ts";
 import { Revisions } from "./revisions.ts";
 import { removeLeftOf } from "./script_output.ts";
 import { SecretGate } from "./secret_gate.ts";
+import { WitnessDesk } from "./witness_desk.ts";
 
 /** Each has a port of its own behind the cluster's. */
 const MOST_MODULES = 32;
@@ -42,11 +45,12 @@ export class NodeEngine implements Engine {
   readonly secrets: NodeSecrets;
   private readonly parts: NodeParts;
   readonly #gate: SecretGate;
+  readonly #witness: WitnessDesk;
   readonly #loaded: LoadedModules;
 
   /** `modulesByName` is shared with the heartbeats. */
   constructor(
-    parts: Omit<NodeParts, "secrets">,
+    parts: Omit<NodeParts, "secrets" | "witness">,
     private readonly modulesByName: Map<string, ModuleRuntime>,
   ) {
     const { varDir, cluster, publish } = parts;
@@ -60,7 +64,8 @@ export class NodeEngine implements Engine {
       publish,
     });
     this.#gate = new SecretGate(this.secrets);
-    this.parts = { ...parts, secrets: this.secrets };
+    this.#witness = new WitnessDesk(cluster, this.secrets);
+    this.parts = { ...parts, secrets: this.secrets, witness: this.#witness };
     const names = { nodes: Object.keys(cluster.nodes), lans: cluster.lans };
     this.#store = new RevisionStore(varDir, () => names);
     this.revisions = new Revisions({
@@ -124,7 +129,7 @@ export class NodeEngine implements Engine {
             ? runtime.status()
             : { ...runtime.peerStatus(node), ...this.revisions.toldBy(node, name) };
       const { config } = runtime.definition;
-      const isolation = isolationPromise(config);
+      const isolation = isolationPromise(config, recordsAnything(this.#cluster.witness));
       modules[name] = { kind: config.kind, nodes, ...(isolation === null ? {} : { isolation }) };
     }
     return { version: 1, cluster: this.#cluster.name, modules };
@@ -197,6 +202,7 @@ export class NodeEngine implements Engine {
     // What would not stop stays armed: its guardian fences it once this daemon is gone.
     for (const runtime of this.modulesByName.values())
       if (runtime.status().state === "STOP") await runtime.dispose();
+    this.#witness.close();
   }
 
   async wait(name: string, states: readonly ModuleState[], timeoutMs: number): Promise<CommandResult> {

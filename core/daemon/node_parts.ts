@@ -6,6 +6,7 @@ import type { Cluster } from "../cluster/cluster.ts";
 import type { VirtualIp } from "../network/virtual_ip.ts";
 import type { GuardianLink, Welcome } from "./guardian_link.ts";
 import type { NodeSecrets } from "./node_secrets.ts";
+import type { WitnessDesk } from "./witness_desk.ts";
 
 /** See the top of the file. */
 export interface NodeParts {
@@ -24,4 +25,5 @@ export interface NodeParts {
   /** How a module is, by node; null where this node has no such module. */
   statusOf: StatusOf;
   secrets: Pick<NodeSecrets, "lack" | "values">;
+  witness: Pick<WitnessDesk, "ask">;
 }

@@ -21,6 +21,7 @@ import {
   type TakenSecret,
   versionWord,
 } from "../secrets/secrets.ts";
+import { WITNESS_SECRETS } from "../witness/config.ts";
 import type { CommandResult, HeldSecrets, SecretCommands } from "./engine.ts";
 import type { Journal } from "./journal.ts";
 
@@ -197,7 +198,8 @@ export class NodeSecrets implements SecretCommands {
       return refused(`an empty value is none: holdfast secret remove ${module} ${key} takes the secret away`);
     const hints: string[] = [];
     const declared = this.parts.declared(module);
-    if (declared === null)
+    if (module === WITNESS_SECRETS) hints.push("the witness is asked with it from now on");
+    else if (declared === null)
       hints.push(
         `there is no module ${module} on ${this.parts.cluster.node} yet: it gets ${key} when it is applied and lists it under secrets`,
       );

@@ -17,6 +17,8 @@ export interface PeerListener {
   /** The peer's word changed. */
   onView(view: PeerView): void;
   onLost(cause: string): void;
+  /** The peer heard what this node sent at `since` (`performance.now()`), and will not be promoted before a timeout after that. */
+  onPromise(since: number): void;
   /** Something for the log. */
   onLan(text: string): void;
 }
@@ -38,7 +40,11 @@ export class PeerWatch {
   #lostSince = new Date().toISOString();
 
   constructor(
-    private readonly config: MembershipConfig & { incarnation: string },
+    private readonly config: MembershipConfig & {
+      incarnation: string;
+      /** Does the module count what comes on any lan of the cluster? */
+      hearsAllLans(): boolean;
+    },
     private readonly listener: PeerListener,
   ) {
     this.#membership = createMembership(config);
@@ -77,10 +83,18 @@ export class PeerWatch {
     this.#hearsUs = Object.entries(beat.hears).flatMap(([lan, nodes]) => (nodes.includes(node) ? [lan] : []));
     if (this.#lastSign) this.#heard(this.#lastSign);
     if (!view) return;
+    this.#takePromise(view);
     const essence = (said: PeerView | null): string => JSON.stringify({ ...said, note: null });
     const changed = essence(view) !== essence(this.#view);
     this.#view = view;
     if (changed) this.listener.onView(view);
+  }
+
+  /** What the peer heard on another lan than the module's did not end its patience. */
+  #takePromise({ promises }: PeerView): void {
+    const age = this.#lastSign?.heardAgeMs ?? null;
+    if (promises !== true || age === null || !this.config.hearsAllLans()) return;
+    this.listener.onPromise(performance.now() - age);
   }
 
   #heard({ lan, incarnation }: SignOfLife): void {

@@ -21,6 +21,7 @@ const recordSchema = v.object({
   peerOutdatedIn: v.nullable(generation),
   counter: v.number(),
   peerCounter: v.number(),
+  witness: v.optional(v.nullable(v.pipe(v.string(), v.maxLength(256))), null),
   running: v.boolean(),
   loops: v.array(v.number()),
 });
@@ -34,6 +35,7 @@ export const blankRecord: DurableRecord = {
   peerOutdatedIn: null,
   counter: 0,
   peerCounter: 0,
+  witness: null,
   running: false,
   loops: [],
 };

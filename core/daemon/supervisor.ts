@@ -14,7 +14,9 @@ import type {
   Event,
   FailoverConfig,
   PeerView,
+  WitnessAnswer,
 } from "../failover/types.ts";
+import { rightUntil } from "../failover/witness.ts";
 import type { CommandResult, NodeStatus } from "./engine.ts";
 import type { Journal } from "./journal.ts";
 
@@ -28,6 +30,9 @@ export interface Outcome {
   detail: string;
 }
 
+/** What is asked of the witness. */
+export type Question = Extract<Effect, { do: "askLease" | "recordSole" | "readWitness" }>;
+
 /** Carries out the effects that have a result; never rejects. */
 export interface Executor {
   execute(effect: Effect): Promise<Outcome>;
@@ -37,6 +42,10 @@ export interface Executor {
   check(scope: CheckScope): void;
   /** No result: sends the view to the peer now. */
   publish(): void;
+  /** Asks the witness; never rejects. */
+  ask(question: Question): Promise<WitnessAnswer>;
+  /** Until when this node may run what it runs (`performance.now()`); null: there is no end to it. Told when it changes. */
+  mayRun(until: number | null): void;
 }
 
 /** What is remembered though nothing was decided: what a node saw, and how long its steps took. */
@@ -49,6 +58,10 @@ const NEWS: ReadonlySet<Happening["type"]> = new Set([
   "fenced",
   "resource",
 ]);
+
+/** What is asked again and again is no news, nor is a promise that holds on. */
+const isRoutine = (what: Effect["do"]): boolean =>
+  what === "timer" || what === "askLease" || what === "readWitness";
 
 /** One supervised module. */
 export class Supervisor {
@@ -63,6 +76,8 @@ export class Supervisor {
   /** What was begun and has not ended, by the number of its effect. */
   readonly #running = new Map<number, { what: string; since: number }>();
   #viewShown = "";
+  /** As last told; not at all yet: the guardian may still have the word of the daemon before this one. */
+  #until: number | null | undefined;
   #shown = "";
   #since = new Date().toISOString();
 
@@ -79,7 +94,9 @@ export class Supervisor {
 
   /** Settings that the core looks up whenever it decides count from the next event on. */
   reconfigure(
-    settings: Partial<Pick<FailoverConfig, "failover" | "failback" | "maxLoop" | "watched" | "maintenance">>,
+    settings: Partial<
+      Pick<FailoverConfig, "failover" | "failback" | "maxLoop" | "watched" | "maintenance" | "witness">
+    >,
   ): void {
     this.#state = { ...this.#state, config: { ...this.#state.config, ...settings } };
   }
@@ -159,6 +176,9 @@ export class Supervisor {
     const event = { ...happening, now: performance.now(), wall: Date.now() } as Event;
     const { state, effects, why } = step(this.#state, event);
     this.#state = state;
+    const until = rightUntil(state);
+    if (until !== this.#until) this.executor.mayRun(until);
+    this.#until = until;
     this.#remember(happening, effects, why);
     this.#carryOutAll(effects);
   }
@@ -191,7 +211,7 @@ export class Supervisor {
   /** Writes down what was decided, and says so when people can see the difference. */
   #remember(happening: Happening, effects: readonly Effect[], why: string): void {
     const { state, readiness, reason } = describe(this.#state);
-    if (effects.length > 0 || why !== "" || this.#isNews(happening)) {
+    if (effects.some(({ do: what }) => !isRoutine(what)) || why !== "" || this.#isNews(happening)) {
       this.journal.decision({
         event: withoutResources(happening),
         why,
@@ -252,6 +272,13 @@ export class Supervisor {
         return;
       case "shout":
         this.journal.line("warning", effect.text);
+        return;
+      case "askLease":
+      case "recordSole":
+      case "readWitness":
+        void this.executor
+          .ask(effect)
+          .then((answer) => this.tell({ type: "witness", effect: effect.id, answer }));
         return;
       case "answer":
         this.#commands.get(effect.command)?.({ status: effect.ok ? 0 : 1, message: effect.message });

@@ -12,6 +12,9 @@ const PROBE_MS = 60;
 /** How long another holder may take to fall silent before an address is refused, ms. */
 const OTHER_HOLDER_MS = 2000;
 
+/** Share of the heartbeat timeout after the end of its right at which a node's addresses are silent. */
+const SILENCED_WITHIN = 0.06;
+
 /** See the top of the file. */
 export class VirtualAddresses {
   readonly #deadline: Deadline | null;
@@ -29,15 +32,26 @@ export class VirtualAddresses {
     this.#deadline = addresses.length > 0 ? new Deadline(module, this.list) : null;
   }
 
+  /** Until when this node may speak for them (`performance.now()`); null: there is no end to it. */
+  until: number | null = null;
+
   /** In CIDR form. */
   get list(): string[] {
     return this.addresses.map(({ address }) => address);
   }
 
+  /** For how long they may speak without another word, ms. */
+  get #speaksFor(): number {
+    const most = this.timeoutMs * SPEAKS_FOR;
+    if (this.until === null) return most;
+    const left = this.until - performance.now() + this.timeoutMs * SILENCED_WITHIN;
+    return Math.max(1, Math.min(most, left));
+  }
+
   /** Takes all addresses, or none. */
   async up(): Promise<Outcome> {
     if (!this.#deadline) return { ok: true, detail: "" };
-    const without = this.#deadline.install(this.timeoutMs * SPEAKS_FOR);
+    const without = this.#deadline.install(this.#speaksFor);
     if (without !== null) this.warn(`no kernel-side deadline for the virtual IP: ${without}`);
     this.#held = without === null;
     this.#lease.grant();
@@ -85,6 +99,6 @@ export class VirtualAddresses {
       this.#held = false;
       return;
     }
-    if (this.#held) this.#deadline?.refresh(this.timeoutMs * SPEAKS_FOR);
+    if (this.#held) this.#deadline?.refresh(this.#speaksFor);
   }
 }

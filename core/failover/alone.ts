@@ -5,10 +5,21 @@
  * and says so; from the moment it reads the request it cannot be promoted. Only then, or when the peer is lost, does the other go alone.
  */
 import { elect, partAs, peerCandidate, relation, renewed } from "./generations.ts";
-import { change, effect, emit, isCommitted, newGeneration, persist, queueData } from "./plan.ts";
-import { isConfirmed } from "./right_to_run.ts";
-import { candidate, type Draft, heardPeer, isServing, peerName } from "./state.ts";
+import {
+  change,
+  effect,
+  emit,
+  isCommitted,
+  newGeneration,
+  type Purpose,
+  persist,
+  queueData,
+} from "./plan.ts";
+import { askWitness } from "./right_to_run.ts";
+import { candidate, type Draft, heardPeer, isConfirmed, isServing, peerName } from "./state.ts";
+import { fence, toWait } from "./stop.ts";
 import type { PeerView } from "./types.ts";
+import { isSuperseded, recorder, soleVersion } from "./witness.ts";
 
 /** How long a running primary waits for a peer that is not silent but does not answer, ms. */
 const OUTDATE_PATIENCE = 2000;
@@ -86,6 +97,7 @@ export function goAlone(draft: Draft): void {
   const confirmed = isConfirmed(draft, generation);
   // Heard, or not known yet (the daemon is new): it may still say that it is outdated.
   if (!confirmed && draft.contact !== "lost" && !draft.outdatingLate) return;
+  if (!confirmed && !isLetGo(draft, generation, cause)) return;
   emit(draft, { do: "timer", name: "outdate", ms: null });
   queueData(draft, [
     persist({
@@ -93,11 +105,27 @@ export function goAlone(draft: Draft): void {
       generations: partAs(draft.record.generations, generation),
       wasPrimaryAtParting: true,
       peerOutdatedIn: confirmed ? generation : null,
+      ...soleVersion(draft),
     }),
     ...(draft.config.replicated ? [effect({ do: "goAlone", generations: draft.record.generations })] : []),
     change({ state: "ALONE", outdating: null, reason: `${cause}: serves alone`, remedy: null }),
   ]);
 }
+
+/** Does the witness let this node go on alone? Where it never will, this node stops. */
+function isLetGo(draft: Draft, generation: string, cause: string): boolean {
+  const verdict = askWitness(draft, generation, false);
+  if (verdict.is === "refused") {
+    const { node } = draft.config;
+    if (isSuperseded(draft)) fence(draft, `${cause}; ${verdict.why}: ${node} stops at once`);
+    // Where leases end, they decide when it stops; an address that is only pinged lends none.
+    else if (recorder(draft) === null && !STOPPING.has(draft.main.purpose))
+      toWait(draft, `${cause}, and ${verdict.why}: ${node} is cut off, and stops`);
+  }
+  return verdict.is === "granted";
+}
+
+const STOPPING: ReadonlySet<Purpose> = new Set(["stop", "wait", "fence"]);
 
 /** The target of a reintegration went before it counted. */
 function stayAlone(draft: Draft): void {

@@ -7,6 +7,7 @@ import { type Draft, heardPeer, isBusy, isServing, command as line, peerName, sa
 import { forceStop, giveUp, restart, restartPart } from "./stop.ts";
 import { askSwap, canSwapOut, newSwapId, swapOut } from "./swap.ts";
 import type { Command, Event, ModuleState } from "./types.ts";
+import { isAway, recorder } from "./witness.ts";
 
 type CommandEvent = Extract<Event, { type: "command" }>;
 
@@ -163,6 +164,9 @@ export function answerCommands(draft: Draft): void {
   if (draft.state === "WAIT" && (draft.outdating !== null || awaited(draft).length > 0)) return;
   // Whether a peer is there is not known yet, and then the primary starts.
   if (draft.state === "WAIT" && draft.intent?.name === "prim" && draft.contact === "unknown") return;
+  // Nor is it, before the witness has answered.
+  if (draft.state === "WAIT" && draft.intent?.name === "prim" && recorder(draft) !== null && !isAway(draft))
+    return;
   // The old primary's swap is over when the new one has started, or has given the role back.
   const theirs = heardPeer(draft)?.swap?.phase;
   if (draft.state === "SECOND" && (theirs === "stopping" || theirs === "drained")) return;

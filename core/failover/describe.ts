@@ -1,4 +1,5 @@
 /** What the core tells others: the peer in every heartbeat, and people in `status`. */
+import { isCommitted } from "./plan.ts";
 import { awaited } from "./rules.ts";
 import { command, type Draft, isBusy, peerName, type State } from "./state.ts";
 import type { ModuleState, PeerView, Readiness } from "./types.ts";
@@ -33,17 +34,19 @@ function isWhole(state: State): boolean {
 
 /** What this node tells its peer. Only what is durable is told of the record. */
 export function view(state: State): PeerView {
-  const { role, generations, consistency, wasPrimaryAtParting, counter, peerCounter } = state.durable;
+  const { role, generations, consistency, wasPrimaryAtParting, counter, peerCounter, witness } =
+    state.durable;
   return {
     state: state.state,
     readiness: readiness(state),
-    record: { role, generations, consistency, wasPrimaryAtParting, counter, peerCounter },
+    record: { role, generations, consistency, wasPrimaryAtParting, counter, peerCounter, witness },
     copy: state.copy,
     incarnation: state.incarnation,
     outdate: state.outdating,
     caughtUp: state.state === "SECOND" ? (state.replication.caughtUp?.current ?? null) : null,
     outdatedIn: state.outdatedIn,
     swap: state.swap,
+    promises: !isCommitted(state),
     leaving: state.leaving,
     resources: state.resources,
   };

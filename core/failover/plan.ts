@@ -189,6 +189,9 @@ const WITHOUT_DONE: ReadonlySet<Effect["do"]> = new Set([
   "check",
   "shout",
   "answer",
+  "askLease",
+  "recordSole",
+  "readWitness",
 ]);
 
 /** Runs a lane until a step waits, it is empty, or a check diverts it. Returns true when something was done. */

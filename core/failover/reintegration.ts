@@ -8,6 +8,7 @@ import { isRestored, peerCandidate, relation, together } from "./generations.ts"
 import { change, emit, isCommitted, persist, proceed, queueData, resetStream } from "./plan.ts";
 import { candidate, type Draft, heardPeer, isServing, peerName } from "./state.ts";
 import type { Generations, PeerView, ReplicationReport } from "./types.ts";
+import { hasRight } from "./witness.ts";
 
 /** How long a target waits before it follows again after its disk or its process failed, ms. */
 const BACK_OFF = 5000;
@@ -96,6 +97,7 @@ export function endAlone(draft: Draft, peer: PeerView): void {
   const { record } = draft;
   if (!isServing(draft.state) || record.role !== "ALONE" || peer.state !== "SECOND") return;
   if (peer.caughtUp !== record.generations.current || draft.replication.peerGone !== null) return;
+  if (!hasRight(draft)) return;
   queueData(draft, [persist({ role: "PRIM", peerOutdatedIn: null }), change({})]);
 }
 
@@ -129,6 +131,7 @@ export function endTarget(draft: Draft, peer: PeerView): void {
       generations: together(caughtUp),
       wasPrimaryAtParting: false,
       peerOutdatedIn: null,
+      witness: peer.record.witness ?? null,
     }),
     proceed(draft, "caughtUp"),
     change({ outdatedIn: null, trouble: null }),

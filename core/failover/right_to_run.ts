@@ -1,10 +1,11 @@
 /**
  * The right to run without the peer's consent: who vouches for this node.
  *
- * Today one voter: what is known of the peer. A witness will be one more here, asked before "continue" is guessed.
+ * What is known of the peer decides whether this copy may be promoted at all; then the witness is asked, where there is one, before "continue" is guessed.
  */
 import { relation } from "./generations.ts";
-import { heardPeer, peerName, type State } from "./state.ts";
+import { type Draft, peerName, type State } from "./state.ts";
+import { askLease, isAway, isLeased, isSole, isSuperseded, recorder } from "./witness.ts";
 
 /** May this node serve without its peer, and why. */
 export interface Right {
@@ -18,7 +19,7 @@ export function rightToTakeOver(state: State, clean: boolean): Right {
   if (copy !== null) return { granted: false, why: copy };
   if (state.config.maintenance) return { granted: false, why: "maintenance is on" };
   if (state.config.failover === "manual") return { granted: false, why: "failover is manual" };
-  if (!clean && state.config.onIsolation === "wait")
+  if (!clean && state.config.onIsolation === "wait" && recorder(state) === null)
     return {
       granted: false,
       why: "that may be a crash or a cut network, and onIsolation is wait",
@@ -55,7 +56,36 @@ export function rightToStartCold(state: State): Right {
   return { granted: true, why: "it was ALONE before, so its data is the newest" };
 }
 
-/** Did the peer confirm durably that it is outdated in this generation? */
-export function isConfirmed(state: State, generation: string): boolean {
-  return heardPeer(state)?.outdatedIn === generation;
+/** What the witness says to a node that wants to begin without its peer; `asked`: nothing yet. */
+export interface Verdict {
+  is: "granted" | "asked" | "refused";
+  why: string;
+}
+
+const granted: Verdict = { is: "granted", why: "" };
+
+/** Why a copy is out of date of which the witness says so. */
+export function supersededBy(state: State): string {
+  return `the witness has recorded that ${peerName(state)} goes on without this copy`;
+}
+
+/**
+ * May this node go on, or begin, without its peer's consent, as far as the witness goes? Asks it. `begins`: it does not serve yet, and its peer may;
+ * then a lease is needed too.
+ */
+export function askWitness(draft: Draft, generation: string, begins: boolean): Verdict {
+  const { witness, kind } = draft.config;
+  if (!witness || kind !== "mirror") return granted;
+  const { refusal, denied } = draft.witness;
+  const why = `the witness does not answer${refusal && ` (${refusal})`}`;
+  if (!witness.records) {
+    if (isLeased(draft)) return granted;
+    askLease(draft);
+    return { is: isAway(draft) ? "refused" : "asked", why };
+  }
+  if (isSole(draft, generation, begins)) return granted;
+  if (isSuperseded(draft)) return { is: "refused", why: supersededBy(draft) };
+  if (denied !== null)
+    return { is: "refused", why: "the record at the witness is not the one that this copy is good for" };
+  return { is: isAway(draft) ? "refused" : "asked", why };
 }

@@ -1,12 +1,24 @@
 /** From STOP to WAIT, and out of WAIT: who starts, as what, on which data (trap 20). */
 import { claim } from "./alone.ts";
 import { elect, isRestored, partAs, peerCandidate, relation, renewed } from "./generations.ts";
-import { change, newGeneration, persist, plan, steps } from "./plan.ts";
+import { change, newGeneration, persist, plan, queueData, steps } from "./plan.ts";
 import { needsFullCopy } from "./reintegration.ts";
-import { isConfirmed, rightToStartCold } from "./right_to_run.ts";
+import { askWitness, promotable, rightToStartCold, supersededBy, type Verdict } from "./right_to_run.ts";
 import { isPeerWaiting } from "./rules.ts";
-import { candidate, command, type Draft, heardPeer, isServing, peerName, type State, say } from "./state.ts";
+import {
+  candidate,
+  command,
+  type Draft,
+  heardPeer,
+  isBusy,
+  isConfirmed,
+  isServing,
+  peerName,
+  type State,
+  say,
+} from "./state.ts";
 import type { DurableRecord, PeerView } from "./types.ts";
+import { isSuperseded, outdatedByWitness, recorder, soleVersion } from "./witness.ts";
 
 /** STOP to WAIT: prestart cleans up. */
 export function startUp(draft: Draft): void {
@@ -150,13 +162,20 @@ function sayWho(draft: Draft, why: string): void {
 
 function withoutPeer(draft: Draft): void {
   if (draft.intent?.name === "prim") {
-    const refusal = primRefused(draft, draft.intent.force);
-    if (refusal === null) {
+    const { force } = draft.intent;
+    const refusal = primRefused(draft, force);
+    if (refusal === null && (force || !knowsWitness(draft))) {
       startAsPrimary(draft, false);
       return;
     }
-    draft.intent = null;
-    draft.trouble = refusal;
+    if (refusal !== null) {
+      draft.intent = null;
+      draft.trouble = refusal;
+    }
+  }
+  if (knowsWitness(draft)) {
+    byWitness(draft);
+    return;
   }
   const right = rightToStartCold(draft);
   if (right.granted) {
@@ -168,6 +187,34 @@ function withoutPeer(draft: Draft): void {
   if (consistency === "uptodate")
     say(draft, `${peerName(draft)} is silent: ${right.why}`, command(draft, "prim"));
   else sayWho(draft, `${peerName(draft)} is silent, and this copy is ${consistency}`);
+}
+
+/** Does the witness decide, where the peer is silent? Not for a copy that it never heard of, unless that copy is the only one that can count, or a person says so. */
+function knowsWitness(draft: Draft): boolean {
+  const { witness, consistency, role } = draft.record;
+  if (draft.config.witness?.records === false) return rightToStartCold(draft).granted;
+  const isAsked = witness !== null || (consistency === "uptodate" && role === "ALONE");
+  return recorder(draft) !== null && (isAsked || draft.intent?.name === "prim");
+}
+
+/** Starts without the peer when the witness says that nobody else can. */
+function byWitness(draft: Draft): void {
+  const name = peerName(draft);
+  // What a person asked for was looked at already.
+  const copy = draft.intent?.name === "prim" ? null : promotable(draft);
+  const generation = draft.outdating ?? newGeneration(draft);
+  draft.outdating = null;
+  const known = isSuperseded(draft) ? supersededBy(draft) : copy;
+  const verdict: Verdict =
+    known === null ? askWitness(draft, generation, true) : { is: "refused", why: known };
+  if (verdict.is === "granted") startAsPrimary(draft, false);
+  else if (verdict.is === "asked")
+    say(draft, `${name} is silent: the witness is asked whether this node may start`);
+  else {
+    if (!isBusy(draft.data)) queueData(draft, outdatedByWitness(draft));
+    if (copy !== null || draft.witness.denied !== null) draft.intent = null;
+    say(draft, `${name} is silent: ${verdict.why}`, command(draft, "prim --force"));
+  }
 }
 
 /** Why `prim` is refused here, or null. */
@@ -218,6 +265,7 @@ function startAsPrimary(draft: Draft, heard: boolean, why = ""): void {
       consistency: "uptodate",
       wasPrimaryAtParting: again ? record.wasPrimaryAtParting : heard || record.role !== "SECOND",
       ...(heard ? { peerOutdatedIn: generation } : again ? {} : { peerOutdatedIn: null }),
+      ...(heard || draft.witness.won !== null ? soleVersion(draft) : { witness: null }),
       running: true,
     }),
     change({ state: "ALONE", outdating: null, outdatedIn: null, intent: null, trouble: null }),

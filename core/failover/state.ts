@@ -15,6 +15,7 @@ import type {
   FailoverConfig,
   ModuleState,
   PeerView,
+  WitnessWord,
 } from "./types.ts";
 
 /** A queue of steps, at most one of which waits for its `done`. */
@@ -27,6 +28,41 @@ export interface Lane {
 
 /** A swap in progress: the one whose id both nodes name. */
 export type Swap = NonNullable<PeerView["swap"]>;
+
+/** A compare-and-swap that was asked of the witness. */
+export interface Question {
+  effect: number;
+  sole: string | null;
+  generation: string;
+  expected: string;
+}
+
+/** What the core knows of the witness, and what it is waiting to hear from it. Times as `now`, ms. */
+export interface WitnessState {
+  /** Until when this node may run by the peer's promise, and by the witness's lease. */
+  peerLease: number;
+  lease: number;
+  /** When what the peer last confirmed was sent. */
+  promisedAt: number;
+  /** The effects that are not answered yet. */
+  asked: { lease: number | null; read: number | null; sole: Question | null };
+  /** No question of that kind before. */
+  next: { lease: number; read: number; sole: number };
+  /** A lease or a record is wanted, and may not be asked for yet. */
+  wants: { lease: boolean; sole: boolean };
+  /** Answers in a row that said nothing. */
+  silent: number;
+  /** The record as last heard; heard in this very step; the one that forbids this node to go on. */
+  word: WitnessWord | null;
+  isNews: boolean;
+  denied: WitnessWord | null;
+  /** Why the last question was refused. */
+  refusal: string;
+  /** The version in which the witness has just said that this node is the sole one: good for this step only. */
+  won: string | null;
+  /** When the timer comes. */
+  wakeAt: number | null;
+}
 
 /** The whole state of one module's core on one node. Never changed in place by a caller. */
 export interface State {
@@ -102,6 +138,7 @@ export interface State {
   held: string;
   /** What this copy says of itself while it is at rest. */
   copy: CopyWord | null;
+  witness: WitnessState;
   /** Commands to answer when the main lane is idle again. */
   answers: readonly { id: string; name: string; from: ModuleState; trouble: string | null }[];
 }
@@ -128,6 +165,7 @@ export function blankRecord(): DurableRecord {
     peerOutdatedIn: null,
     counter: 0,
     peerCounter: 0,
+    witness: null,
     running: false,
     loops: [],
   };
@@ -184,9 +222,26 @@ export function initialState(config: FailoverConfig): State {
     obeyed: [],
     held: "",
     copy: null,
+    witness: nobodyAsked,
     answers: [],
   };
 }
+
+const nobodyAsked: WitnessState = {
+  peerLease: Number.NEGATIVE_INFINITY,
+  lease: Number.NEGATIVE_INFINITY,
+  promisedAt: Number.NEGATIVE_INFINITY,
+  asked: { lease: null, read: null, sole: null },
+  next: { lease: 0, read: 0, sole: 0 },
+  wants: { lease: false, sole: false },
+  silent: 0,
+  word: null,
+  isNews: false,
+  denied: null,
+  refusal: "",
+  won: null,
+  wakeAt: null,
+};
 
 /** Sets what people read: why it is as it is, and the command that helps. */
 export function say(draft: Draft, reason: string, remedy: string | null = null): void {
@@ -204,6 +259,11 @@ export function command(state: State, words: string): string {
 /** The peer's last view, or null when it is not heard now. */
 export function heardPeer(state: State): PeerView | null {
   return state.contact === "heard" ? state.peer : null;
+}
+
+/** Did the peer confirm durably that it is outdated in this generation? */
+export function isConfirmed(state: State, generation: string): boolean {
+  return heardPeer(state)?.outdatedIn === generation;
 }
 
 /** The peer's name, for sentences. */

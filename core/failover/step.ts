@@ -20,6 +20,15 @@ import { canSwapOut, newSwapId, swapOut, takeBack } from "./swap.ts";
 import { whileSecond } from "./takeover.ts";
 import type { Effect, Event } from "./types.ts";
 import { withoutData } from "./unreplicated.ts";
+import {
+  armTimer,
+  attendWitness,
+  beginStep,
+  forgetDenial,
+  keepRight,
+  onAnswer,
+  onPromise,
+} from "./witness.ts";
 
 export { type Description, describe, readiness, view } from "./describe.ts";
 export { blankRecord, initialState, type State } from "./state.ts";
@@ -35,6 +44,7 @@ export interface Outcome {
 /** Takes one event in. The given state is not changed. */
 export function step(state: State, event: Event): Outcome {
   const draft: Draft = { ...state, now: event.now, wall: event.wall, effects: [], why: [] };
+  beginStep(draft);
   take(draft, event);
   if (draft.booted) settle(draft);
   const { effects, why, ...next } = draft;
@@ -50,6 +60,7 @@ function take(draft: Draft, event: Event): void {
       onCommand(draft, event);
       return;
     case "peer":
+      if (draft.contact !== "heard" || isServing(event.view.state)) forgetDenial(draft);
       if (draft.contact === "lost") draft.why.push(`${peerName(draft)} is heard again`);
       draft.contact = "heard";
       draft.peer = event.view;
@@ -81,6 +92,12 @@ function take(draft: Draft, event: Event): void {
         draft.replication = { ...draft.replication, inSync: false, caughtUp: null };
       }
       return;
+    case "promised":
+      onPromise(draft, event.since);
+      return;
+    case "witness":
+      onAnswer(draft, event);
+      return;
     case "copy":
       draft.copy = event.word;
       return;
@@ -99,6 +116,8 @@ function boot(draft: Draft, event: Extract<Event, { type: "boot" }>): void {
   say(draft, draft.wanted ? "starts with the daemon" : "not started: nobody asked for it");
   if (event.adopt === undefined) return;
   draft.told = event.adopt.state;
+  const patience = draft.config.witness?.timeoutMs ?? 0;
+  draft.witness = { ...draft.witness, peerLease: event.adopt.until ?? draft.now + patience };
   const { role, generations } = event.record;
   draft.state = !isServing(event.adopt.state)
     ? event.adopt.state
@@ -119,6 +138,7 @@ function onAsked(draft: Draft, generation: string): void {
 }
 
 function onTimer(draft: Draft, name: string): void {
+  if (name === "witness") draft.witness = { ...draft.witness, wakeAt: null };
   if (name === "join") onNobodyJoined(draft);
   if (name === "write again") draft.writesBlocked = false;
   if (name === "outdate") draft.outdatingLate = true;
@@ -168,6 +188,7 @@ function settle(draft: Draft): void {
     if (!moved && !started) break;
   }
   attendChecks(draft);
+  armTimer(draft);
   answerCommands(draft);
 }
 
@@ -175,7 +196,9 @@ function settle(draft: Draft): void {
 function attend(draft: Draft): void {
   const peer = heardPeer(draft);
   if (peer !== null) yieldToPeer(draft, peer);
-  if (!isServing(draft.state) && draft.state !== "WAIT") draft.outdating = null;
+  keepRight(draft);
+  const mayAsk = draft.state === "WAIT" || (draft.state === "SECOND" && draft.config.witness);
+  if (!isServing(draft.state) && !mayAsk) draft.outdating = null;
   if (isBusy(draft.data) || draft.config.kind !== "mirror") return;
   if (!draft.config.replicated) withoutData(draft, peer);
   if (peer !== null) {
@@ -190,6 +213,7 @@ function attend(draft: Draft): void {
   }
   keepConfirmation(draft);
   if (!isBusy(draft.data)) goAlone(draft);
+  attendWitness(draft);
 }
 
 /** What a settled state does next. Returns true when it began something. */

@@ -8,6 +8,7 @@ import { promotable } from "./right_to_run.ts";
 import { type Draft, heardPeer, isBusy, peerName, type State, say } from "./state.ts";
 import { giveUp } from "./stop.ts";
 import type { PeerView } from "./types.ts";
+import { hasRight } from "./witness.ts";
 
 const ASK_PATIENCE = 30_000;
 
@@ -108,8 +109,9 @@ export function betweenSecondaries(draft: Draft, peer: PeerView): boolean {
     const able =
       promotable(draft) === null && draft.durable.role === "SECOND" && theirs.id !== draft.failedSwap;
     const equal = relation(draft.durable.generations, peer.record.generations) === "equal";
-    if (able && equal) swapIn(draft, theirs.id);
-    else {
+    if (able && equal) {
+      if (hasRight(draft)) swapIn(draft, theirs.id);
+    } else {
       draft.swap = { id: theirs.id, phase: "failed" };
       draft.failedSwap = theirs.id;
       emit(draft, { do: "publish" });
@@ -118,7 +120,7 @@ export function betweenSecondaries(draft: Draft, peer: PeerView): boolean {
   }
   if (theirs?.phase === "failed") {
     if (promotable(draft) !== null || draft.failedSwap === theirs.id) return false;
-    resume(draft, theirs.id);
+    if (hasRight(draft)) resume(draft, theirs.id);
     return true;
   }
   return mine?.phase === "drained" || mine?.phase === "failed";

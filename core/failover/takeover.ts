@@ -1,11 +1,16 @@
 /** A secondary and its primary: follow it, take over from it, or wait. */
+import { claim } from "./alone.ts";
 import { partAs, relation } from "./generations.ts";
-import { change, effect, newGeneration, persist, plan, steps } from "./plan.ts";
-import { rightToTakeOver } from "./right_to_run.ts";
-import { command, type Draft, heardPeer, isServing, peerName, say } from "./state.ts";
+import { change, effect, emit, newGeneration, persist, plan, steps } from "./plan.ts";
+import { askWitness, rightToTakeOver, type Verdict } from "./right_to_run.ts";
+import { command, type Draft, heardPeer, isConfirmed, isServing, peerName, say } from "./state.ts";
 import { toWait } from "./stop.ts";
 import { betweenSecondaries } from "./swap.ts";
 import type { PeerView } from "./types.ts";
+import { isSuperseded, outdatedByWitness, recorder, soleVersion } from "./witness.ts";
+
+/** How long a peer that does not serve any more may take to record that its copy is outdated, ms. */
+const CONSENT_PATIENCE = 2000;
 
 /** What a settled secondary does next. */
 export function whileSecond(draft: Draft): void {
@@ -20,6 +25,7 @@ export function whileSecond(draft: Draft): void {
     return;
   }
   if (peer.state === "SECOND") {
+    draft.outdating = null;
     if (!betweenSecondaries(draft, peer)) toWait(draft, "both nodes are secondary: they choose a primary");
     return;
   }
@@ -29,6 +35,7 @@ export function whileSecond(draft: Draft): void {
 
 function withPrimary(draft: Draft, peer: PeerView): void {
   const name = peerName(draft);
+  draft.outdating = null;
   if (draft.swap?.phase === "drained" || draft.swap?.phase === "failed") draft.swap = null;
   const { role, refused, backOff } = draft.replication;
   const related = relation(draft.durable.generations, peer.record.generations);
@@ -52,20 +59,48 @@ function withPrimary(draft: Draft, peer: PeerView): void {
 
 function primaryGone(draft: Draft, cause: string, clean: boolean): void {
   const right = rightToTakeOver(draft, clean);
-  if (right.granted) takeOver(draft, cause);
-  else toWait(draft, `${cause}: no takeover, since ${right.why}`);
-  if (!right.granted) draft.remedy = command(draft, "prim");
+  const verdict: Verdict = right.granted ? consented(draft, clean) : { is: "refused", why: right.why };
+  if (verdict.is === "asked")
+    say(
+      draft,
+      `${cause}: the witness is asked whether ${draft.config.node} may take over${refusalOf(draft)}`,
+    );
+  else if (verdict.is === "granted") takeOver(draft, cause);
+  else {
+    toWait(draft, `${cause}: no takeover, since ${verdict.why}`, outdatedByWitness(draft));
+    draft.remedy = command(draft, isSuperseded(draft) ? "prim --force" : "prim");
+  }
 }
+
+/** Where there is a witness, it or the peer itself must have recorded that this node goes on, before it does. */
+function consented(draft: Draft, clean: boolean): Verdict {
+  const granted: Verdict = { is: "granted", why: "" };
+  if (clean ? recorder(draft) === null : !draft.config.witness) return granted;
+  if (!clean) draft.outdating = null;
+  const generation = draft.outdating ?? newGeneration(draft);
+  if (!clean) return askWitness(draft, generation, true);
+  if (draft.outdating === null) emit(draft, { do: "timer", name: "outdate", ms: CONSENT_PATIENCE });
+  claim(draft, generation);
+  if (isConfirmed(draft, generation)) return granted;
+  const verdict = askWitness(draft, generation, false);
+  // Where the witness is away, the peer's own word will do.
+  const mayConsent = !draft.outdatingLate && draft.witness.denied === null;
+  return verdict.is === "refused" && mayConsent ? { ...verdict, is: "asked" } : verdict;
+}
+
+const refusalOf = ({ witness }: Draft): string => witness.refusal && ` (${witness.refusal})`;
 
 /** Promotion: decided durably first, so that it binds after a crash; then the stream is sealed, then the application starts. */
 function takeOver(draft: Draft, cause: string): void {
   const reason = `${cause}: ${draft.config.node} takes over`;
+  const consent = draft.outdating !== null && isConfirmed(draft, draft.outdating) ? draft.outdating : null;
   plan(draft, "take over", [
     persist({
       role: "ALONE",
-      generations: partAs(draft.record.generations, newGeneration(draft)),
+      generations: partAs(draft.record.generations, consent ?? newGeneration(draft)),
       wasPrimaryAtParting: false,
-      peerOutdatedIn: null,
+      peerOutdatedIn: consent,
+      ...soleVersion(draft),
       running: true,
     }),
     change({ state: "ALONE", swap: null, outdating: null }),

@@ -44,6 +44,8 @@ export interface DurableRecord {
   counter: number;
   /** Last counter that the peer confirmed. */
   peerCounter: number;
+  /** The version of the witness's record that this copy is good for; null: never agreed with the witness. */
+  witness: string | null;
   /** True while the module should run: `boot: auto` starts what ran. */
   running: boolean;
   /** Automatic restarts within the loop interval, as wall-clock times in ms: for people and maxLoop only. */
@@ -67,7 +69,7 @@ export interface PeerView {
   record: Pick<
     DurableRecord,
     "role" | "generations" | "consistency" | "wasPrimaryAtParting" | "counter" | "peerCounter"
-  >;
+  > & { witness?: string | null };
   /** Of a copy at rest, as read from its directories; null while it is served, followed or not yet read. */
   copy?: CopyWord | null;
   /** Random at each start of the daemon: a new one means the old state is gone. */
@@ -80,6 +82,8 @@ export interface PeerView {
   caughtUp: string | null;
   /** A swap in progress, proposed by the primary, or asked for by the secondary. */
   swap: { id: string; phase: "asked" | "stopping" | "drained" | "promoted" | "failed" } | null;
+  /** This node will not be promoted before a heartbeat timeout after it last heard the other, unless the other says itself that it does not serve. */
+  promises?: boolean;
   /** A clean goodbye: this module stops here, on purpose, everything handed over. */
   leaving: boolean;
   /** The names and states of its resources, for remote rules. */
@@ -122,11 +126,40 @@ export interface FailoverConfig {
   maxLoop: { count: number; intervalMs: number };
   replicated: boolean;
   virtualIp: boolean;
+  /** The third party that is asked before a node goes on without its peer; without: nobody is. */
+  witness?: WitnessConfig | null;
   /** Without: nothing is checked. */
   watched?: Watched;
   /** People work on it: nothing is restarted, stopped or handed over without their word. */
   maintenance?: boolean;
 }
+
+/** What the core must know of the cluster's witness. Durations in ms. */
+export interface WitnessConfig {
+  /** It records who alone may go on. Where not (addresses that are pinged), it only tells whether this node is cut off. */
+  records: boolean;
+  leaseMs: number;
+  /** The heartbeat timeout by which the peer promises. */
+  timeoutMs: number;
+}
+
+/** What the witness has on record of a module: who alone may go on. `version` changes with each change of it. */
+export interface WitnessWord {
+  sole: string | null;
+  generation: string | null;
+  version: string;
+}
+
+/**
+ * What came of a question to the witness. `granted`: of a lease, which lasts from `sentAt`, when its request was sent (as `now`). `refused`: another
+ * node has the lease, or nobody gets it yet. `recorded`, `changed`: of a compare-and-swap; `record`: of a reading. `unknown`: of any; no answer, or
+ * one that says nothing: what was asked for may have happened.
+ */
+export type WitnessAnswer =
+  | { kind: "granted"; sentAt: number; word?: WitnessWord }
+  | { kind: "refused"; why: string; word?: WitnessWord }
+  | { kind: "recorded" | "changed" | "record"; word: WitnessWord }
+  | { kind: "unknown"; why: string };
 
 /** Commands of people (and of the module's rules). */
 export type Command =
@@ -146,7 +179,12 @@ export type Event = { now: number; wall: number } /**
       record: DurableRecord;
       start: boolean;
       incarnation: string;
-      adopt?: { state: "ALONE" | "PRIM" | "SECOND" | "UP"; inSync: boolean };
+      adopt?: {
+        state: "ALONE" | "PRIM" | "SECOND" | "UP";
+        inSync: boolean;
+        /** Until when the daemon before this one had the right to run it (as `now`): without, there was no end to it. */
+        until?: number;
+      };
     }
   | { type: "command"; command: Command; by: "human" | "rule"; cause: string; id: string }
   /** The peer's view changed (first contact included). */
@@ -161,6 +199,10 @@ export type Event = { now: number; wall: number } /**
   | { type: "fenced"; cause: string }
   /** What is said in the directories of this copy, which is at rest; null: it cannot be read. Tell it before the election. */
   | { type: "copy"; word: CopyWord | null }
+  /** A heartbeat of the peer promises: it heard what this node sent at `since` (as `now`), and will not be promoted before a timeout after that. */
+  | { type: "promised"; since: number }
+  /** The answer of the witness to the effect with this id. */
+  | { type: "witness"; effect: number; answer: WitnessAnswer }
   /** A resource of this node changed. `detail` for people. What a check found that does not look any more is ignored. */
   | { type: "resource"; name: string; state: string; detail?: string }
 );
@@ -243,6 +285,12 @@ export type Effect = { id: number } /** Write the record atomically and fsync it
   | { do: "sealStream" }
   /** Kill the application's processes and abort the mount, without hooks. */
   | { do: "fence" }
+  /** Answered by a `witness` event: the right to run for a while. */
+  | { do: "askLease" }
+  /** Answered by a `witness` event: compare-and-swap of the record that has this version. `sole` null: both nodes are together. */
+  | { do: "recordSole"; sole: string | null; generation: string; expected: string }
+  /** Answered by a `witness` event. */
+  | { do: "readWitness" }
   /** No done event: arm (again) or cancel a timer. */
   | { do: "timer"; name: string; ms: number | null }
   /** No done event: send the view to the peer now. The view is always read from the state. */

@@ -68,6 +68,8 @@ export interface Membership {
   tick(now: number): MembershipEvent[];
   /** The peer's incarnation heard last, believed or not: to be said in every heartbeat as `echo`. */
   echo(): string | null;
+  /** The peer's newest word that counted: to be said in every heartbeat, so that the peer knows since when its silence is measured here. Null: none. */
+  last(): { incarnation: string; sequence: number } | null;
   /** The lans on which the peer is heard: to be said in every heartbeat. */
   hears(): string[];
   /** `heartbeat.LAN` and its state, with a detail for people. */
@@ -179,6 +181,10 @@ class Judge implements Membership {
 
   echo(): string | null {
     return this.lastIncarnation;
+  }
+
+  last(): { incarnation: string; sequence: number } | null {
+    return this.incarnation === null ? null : { incarnation: this.incarnation, sequence: this.sequence };
   }
 
   hears(): string[] {

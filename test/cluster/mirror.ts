@@ -1,7 +1,7 @@
 /**
  * A mirror on a test bed: two nodes with a cluster and one module, ready to be broken.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { StatusDocument } from "../../core/daemon/engine.ts";
@@ -13,6 +13,9 @@ type Applied = { data: { away: string[] } };
 
 /** The virtual IP of the test modules. */
 export const VIRTUAL_IP = "10.77.0.100";
+
+/** Where the witness is. */
+const WITNESS_ADDRESS = "10.77.0.202";
 
 /** A hook that says its name, and starts or stops a process that holds on to nothing. */
 export const quietHooks: Record<string, string> = {
@@ -36,6 +39,8 @@ export interface MirrorOptions {
   /** Heartbeat of the cluster. */
   heartbeat?: string;
   replicate?: boolean;
+  /** A Holdfast witness on a machine of its own, the second host. */
+  witness?: boolean;
   /** Size of each node's disk in MiB; sparse. */
   diskMiB?: number;
   /** Objects that each disk has room for, where mkfs.ext4's own number is too small. */
@@ -118,7 +123,7 @@ export class Mirror {
 export async function createMirror(options: MirrorOptions = {}): Promise<Mirror> {
   const bed = await createTestbed({
     nodes: 2,
-    hosts: 1,
+    hosts: options.witness ? 2 : 1,
     ...(options.diskMiB === undefined ? {} : { diskMiB: options.diskMiB }),
     ...(options.inodes === undefined ? {} : { inodes: options.inodes }),
     ...(options.images === undefined ? {} : { images: options.images }),
@@ -131,6 +136,27 @@ export async function createMirror(options: MirrorOptions = {}): Promise<Mirror>
     await bed.destroy();
     throw error;
   }
+}
+
+/** Starts the witness and makes it the cluster's. */
+async function enrol({ bed, n1 }: Mirror): Promise<void> {
+  const machine = bed.hosts[1]!;
+  const varDir = `${bed.dir}/witness`;
+  const place = ["--address", WITNESS_ADDRESS, "--var", varDir];
+  const argv = [bed.binary, "witness", ...place];
+  const log = `${bed.dir}/witness.log`;
+  await machine.spawn(["setsid", ...argv], { log });
+  await until("the witness listens", () => readFileSync(log, "utf8").includes("a witness at"));
+  let answer = "";
+  const isAdded = async (): Promise<boolean> => {
+    const { stdout } = await machine.exec([bed.binary, "witness", "token", ...place]);
+    const added = await n1.holdfast(["cluster", "witness", "add", stdout.trim()], { mayFail: true });
+    answer = `${added.stdout}${added.stderr}`;
+    return added.status === 0;
+  };
+  await until("the cluster has its witness", isAdded, 10_000, 200).catch((error: Error) => {
+    throw new Error(`${error.message}: ${answer}${readFileSync(log, "utf8")}`);
+  });
 }
 
 async function build(mirror: Mirror, options: MirrorOptions): Promise<void> {
@@ -151,6 +177,7 @@ async function build(mirror: Mirror, options: MirrorOptions): Promise<void> {
     const token = (await n1.json<{ token: string }>(["cluster", "token"])).token;
     await n2.holdfast(["cluster", "join", token, "--as", "n2"]);
     await n2.startDaemon();
+    if (options.witness) await enrol(mirror);
     const replicate = options.replicate === false ? "" : "replicate:\n  paths:\n    - path: DATA\n";
     const yaml = `kind: mirror\nvirtualIps:\n  - address: ${VIRTUAL_IP}/24\n${options.yaml ?? replicate}`;
     const module = join(scratch, "db");

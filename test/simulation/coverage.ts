@@ -29,12 +29,29 @@ const PLANS: Record<Subject, Plan> = {
       "timer",
       ...COMMANDS.map((name) => `command ${name}`),
       ...REPORTS.map((kind) => `replication ${kind}`),
+      "promised",
+      ...["granted", "refused", "recorded", "changed", "record", "unknown"].map((kind) => `witness ${kind}`),
     ],
     impossible: [
       {
         states: /^(?!STOP)/,
         events: /^boot$/,
         why: "boot is the first event, before there is any other state",
+      },
+      {
+        states: /^UP$/,
+        events: /^(promised|witness)/,
+        why: "a farm asks no witness",
+      },
+      {
+        states: /^STOP$/,
+        events: /^witness/,
+        why: "who does not run asks nothing: at most a late answer",
+      },
+      {
+        states: /^ALONE$/,
+        events: /^witness refused$/,
+        why: "who is alone by its record needs no lease: at most a late answer",
       },
       {
         states: /^UP$/,

@@ -5,7 +5,7 @@
 import t from "tap";
 import { missingPairs } from "./coverage.ts";
 import { guaranteeOf, runSchedule, shrunk } from "./failover_schedule.ts";
-import { MUTANTS } from "./failover_world.ts";
+import { MUTANTS, type Mutant, WITNESS_MUTANTS } from "./failover_world.ts";
 
 const SCHEDULES = 10_000;
 const FARMS = 700;
@@ -63,13 +63,16 @@ t.test("a failing schedule is made short: fewer faults that break the same guara
   t.match(short.story.at(-1), /BROKEN: G3/);
 });
 
+const isAboutWitness = new Set<Mutant>(WITNESS_MUTANTS);
+
 for (const mutant of MUTANTS)
   t.test(`a core that ${mutant} is caught`, async (t) => {
     let caught: string | null = null;
     let seed = 0;
+    const witness = isAboutWitness.has(mutant) ? ({ witness: "records" } as const) : {};
     while (caught === null && seed < ENOUGH_FOR_A_MUTANT) {
       seed++;
-      caught = runSchedule({ seed, mutant }).violation;
+      caught = runSchedule({ seed, mutant, ...witness }).violation;
       if (caught?.startsWith("liveness")) caught = null;
     }
     t.match(caught, /^G[1345]/, `caught with seed ${seed}: ${caught}`);

@@ -66,11 +66,19 @@ export class Check {
         other.generations.history.includes(generation);
       if (!knows && !this.forced)
         this.fail("G3", `${node.name} counts ${peer.name} as outdated, which ${peer.name} did not record`);
+    } else if (this.world.isWitnessed && !this.forced) {
+      const sole = this.world.witness.soles.get(record.witness ?? "");
+      if (sole !== node.name)
+        this.fail(
+          "G4",
+          `${node.name} goes on alone, and the witness never recorded that in ${record.witness}`,
+        );
     }
   }
 
   /** A node decides to go on alone. With both nodes alive and a torn network, each may; begun anew, its line goes on by the same right. */
   decidesAlone(node: SimNode, { generations }: DurableRecord): void {
+    if (this.world.isWitnessed) return;
     const before = node.disk.record;
     const goesOn = before.role === "ALONE" && before.generations.parted === generations.parted;
     if ((node.peer().up && this.isTorn()) || (goesOn && this.parted.has(before.generations.current)))
@@ -119,9 +127,10 @@ export class Check {
     const byRight = [node, peer].some(({ disk }) => this.parted.has(disk.record.generations.current));
     if (byRight && !this.world.waitsInIsolation) return;
     const isZombie = ({ stunned }: SimNode) => !stunned.seen && stunned.to > this.world.clock.now - TIMEOUT;
-    if (byRight && (isZombie(peer) || isZombie(node))) return;
+    if ((byRight || this.world.isWitnessed) && (isZombie(peer) || isZombie(node))) return;
     const what = peer.application ? "the application runs" : "the virtual IP is up";
-    this.fail("G4", `${what} on ${peer.name}, and ${node.name} starts; no network was cut for so long`);
+    const excuse = this.world.isWitnessed ? "" : "; no network was cut for so long";
+    this.fail("G4", `${what} on ${peer.name}, and ${node.name} starts${excuse}`);
   }
 
   /** A machine that stood still goes on: what it may not do any more must have ended by now. */

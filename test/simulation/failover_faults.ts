@@ -35,6 +35,17 @@ export type Fault = { at: number; node: 0 | 1 } & (
   | { do: "fenced" }
   /** A resource is down for a while, on one node or on both. */
   | { do: "resource"; name: string; both: boolean; ms: number }
+  /** The witness; `all`: with what it had recorded. */
+  | { do: "witness begins anew"; all: boolean; ms: number }
+  | { do: "witness stands still"; withClock: boolean; ms: number }
+  | { do: "witness is slow"; slow: number; repeat: number; ms: number }
+  | { do: "witness answers late"; by: number; ms: number }
+  | { do: "witness has another pace"; rate: number }
+  | { do: "witness is cut"; there: boolean; back: boolean; both: boolean; ms: number }
+  /** What a node sends its peer takes so much longer. */
+  | { do: "lag"; by: number; ms: number }
+  /** A node from everybody at once. */
+  | { do: "isolated"; ms: number }
 );
 type Body = Fault extends infer F ? (F extends unknown ? Omit<F, "at" | "node"> : never) : never;
 
@@ -85,6 +96,86 @@ export function drawResourceFaults(chance: Chance): Fault[] {
     both: chance.is(0.3),
     ms: chance.between(50, 6000),
   }));
+}
+
+/** Draws what befalls the witness, and the roads to it. */
+export function drawWitnessFaults(chance: Chance): Fault[] {
+  const pace: Body = { do: "witness has another pace", rate: 1 + chance.between(-DRIFT, DRIFT) };
+  const count = Math.floor(chance.next() * 7);
+  const drawn = Array.from({ length: count }, () => ({
+    at: chance.between(chance.is(0.1) ? 0 : FIRST, FAULTS_END - 1),
+    node: chance.is(0.5) ? 0 : 1,
+    ...drawTrouble(chance),
+  }));
+  const hunt = chance.is(0.6) ? drawHunt(chance) : [];
+  return [{ at: 0, node: 0, ...pace }, ...(drawn as Fault[]), ...hunt];
+}
+
+/** Troubles that make one of the rules about leases matter only when they come together, in this order. */
+function drawHunt(chance: Chance): Fault[] {
+  const node = chance.is(0.5) ? 0 : 1;
+  const other = node === 0 ? 1 : 0;
+  const at = chance.between(FIRST + 2000, FAULTS_END - 3000);
+  const ms = chance.between(1500, 4000);
+  const parted = { at, node, do: "cut", lans: LANS, from: [0, 1], ms } as const;
+  const isolated = { at, node, do: "isolated", ms } as const;
+  switch (chance.pick(["late lease", "forgotten lease", "stopped", "in turn", "late promise"])) {
+    // The lease comes late, and then nothing more.
+    case "late lease":
+      return [
+        parted,
+        { at: at + 380, node, do: "witness answers late", by: chance.between(250, 470), ms: 600 },
+        {
+          at: at + chance.between(450, 800),
+          node,
+          do: "witness is cut",
+          there: true,
+          back: false,
+          both: false,
+          ms,
+        },
+      ];
+    // A lease that only its holder remembers.
+    case "forgotten lease": {
+      const after = chance.between(600, 1000);
+      return [
+        parted,
+        { at: at + after, node, do: "witness is cut", there: true, back: true, both: false, ms },
+        { at: at + after + 10, node, do: "witness begins anew", all: false, ms: chance.between(1, 50) },
+      ];
+    }
+    // Alone with a right that ends soon, and nobody awake to see it.
+    case "stopped":
+      return [isolated, { at: at + chance.between(350, 650), node, do: "daemon stopped", ms }];
+    // It still hears the one who does not hear it, until just before that one speaks up.
+    case "in turn": {
+      const later = chance.between(300, 1500);
+      return [
+        { ...parted, from: [node] },
+        { ...parted, at: at + later, from: [other] },
+      ];
+    }
+    // Words that were long under way are not worth more for it.
+    default:
+      return [{ at: at - 1500, node: other, do: "lag", by: chance.between(200, 900), ms: 5000 }, isolated];
+  }
+}
+
+function drawTrouble(chance: Chance): Body {
+  const ms = chance.between(50, 5000);
+  const roll = chance.next();
+  if (roll < 0.25) return { do: "isolated", ms };
+  if (roll < 0.4) return { do: "witness begins anew", all: chance.is(0.3), ms: chance.between(1, 3000) };
+  if (roll < 0.5) return { do: "witness stands still", withClock: chance.is(0.5), ms };
+  if (roll < 0.7) return { do: "witness is slow", slow: chance.next(), repeat: chance.is(0.5) ? 0.5 : 0, ms };
+  const way = chance.next();
+  return {
+    do: "witness is cut",
+    there: way < 0.7,
+    back: way > 0.4,
+    both: chance.is(0.4),
+    ms,
+  };
 }
 
 function drawOne(chance: Chance, profile: Profile): Body {
@@ -244,8 +335,57 @@ function fail(world: World, node: SimNode, fault: Fault): void {
       clock.after(fault.ms, () => {
         for (const each of hit) each.checks.set(fault.name, false);
       });
+      return;
+    }
+    default:
+      trouble(world, node, fault);
+  }
+}
+
+function trouble(world: World, node: SimNode, fault: Fault): void {
+  const { clock, witness } = world;
+  world.tell(what(fault, node.name));
+  switch (fault.do) {
+    case "witness begins anew":
+      witness.restart(fault.ms, fault.all);
+      return;
+    case "witness stands still":
+      witness.freeze(fault.ms, fault.withClock);
+      return;
+    case "witness has another pace":
+      witness.time.setRate(fault.rate);
+      return;
+    case "witness is slow":
+      Object.assign(witness, { slow: fault.slow, repeat: fault.repeat });
+      clock.after(fault.ms, () => Object.assign(witness, { slow: 0, repeat: 0 }));
+      return;
+    case "lag":
+      world.network.lag[fault.node] = fault.by;
+      clock.after(fault.ms, () => {
+        world.network.lag[fault.node] = 0;
+      });
+      return;
+    case "witness answers late":
+      witness.late = fault.by;
+      clock.after(fault.ms, () => {
+        witness.late = 0;
+      });
+      return;
+    case "isolated":
+      cut(world, LANS, [0, 1], fault.ms);
+      cutWitness(world, fault.node, { there: true, back: true }, fault.ms);
+      return;
+    case "witness is cut": {
+      const { there, back } = fault;
+      for (const index of fault.both ? ([0, 1] as const) : [fault.node])
+        cutWitness(world, index, { there, back }, fault.ms);
     }
   }
+}
+
+function cutWitness(world: World, index: 0 | 1, ways: { there: boolean; back: boolean }, ms: number): void {
+  Object.assign(world.witness.cut[index], ways);
+  world.clock.after(ms, () => Object.assign(world.witness.cut[index], { there: false, back: false }));
 }
 
 function crash(world: World, node: SimNode, off: number): void {
@@ -322,6 +462,22 @@ function what(fault: Fault, name: string): string {
       return `the record of ${name} cannot be written for ${seconds(fault.ms)}`;
     case "fenced":
       return `the guardian of ${name} fences`;
+    case "witness begins anew":
+      return `the witness begins anew${fault.all ? ", and has lost its records" : ""}, in ${seconds(fault.ms)}`;
+    case "witness stands still":
+      return `the witness stands still for ${seconds(fault.ms)}${fault.withClock ? ", and its clock with it" : ""}`;
+    case "witness is slow":
+      return `the witness is slow for ${seconds(fault.ms)}${fault.repeat > 0 ? ", and requests come twice" : ""}`;
+    case "witness answers late":
+      return `each answer of the witness takes ${fault.by.toFixed(0)} ms longer for ${seconds(fault.ms)}`;
+    case "witness has another pace":
+      return `the clock of the witness goes ${((fault.rate - 1) * 100).toFixed(1)} % fast`;
+    case "witness is cut":
+      return `${fault.both ? "both nodes are" : `${name} is`} cut from the witness (${[fault.there ? "there" : "", fault.back ? "back" : ""].filter(Boolean).join(" and ")}) for ${seconds(fault.ms)}`;
+    case "lag":
+      return `what ${name} sends its peer takes ${fault.by.toFixed(0)} ms longer for ${seconds(fault.ms)}`;
+    case "isolated":
+      return `${name} is cut from everybody for ${seconds(fault.ms)}`;
     case "resource":
       return `${fault.name} is down on ${fault.both ? "both nodes" : name} for ${seconds(fault.ms)}`;
   }

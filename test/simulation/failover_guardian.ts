@@ -6,6 +6,9 @@ import type { World } from "./failover_world.ts";
 /** When it fences a daemon that gives no sign, as parts of the heartbeat timeout (docs/architecture.md, "One clock for fencing"). */
 const FENCE = 0.72 * TIMEOUT;
 
+/** How long after the end of a right it fences what the daemon has not, ms. */
+const LATEST_FENCE = 0.03 * TIMEOUT;
+
 /** See the top of the file. */
 export class Guardian {
   readonly #node: SimNode;
@@ -13,6 +16,9 @@ export class Guardian {
   #killed = 0;
   /** The last sign of a daemon that is stopped, by its node's clock. */
   #lastSign = 0;
+  /** When the right to run what runs ends, by its node's clock; null: it has no end. */
+  until: number | null = null;
+  #looksAt: number | null = null;
 
   constructor(node: SimNode, world: World) {
     this.#node = node;
@@ -22,12 +28,36 @@ export class Guardian {
   /** The daemon or the machine begins anew: what was to come does not. */
   beginAnew(): void {
     this.#killed++;
+    this.#looksAt = null;
+  }
+
+  /** How long what runs may go on without another word of the daemon, ms. */
+  get left(): number {
+    return this.until === null ? Number.POSITIVE_INFINITY : Math.max(0, this.until - this.#node.time.now);
+  }
+
+  /** The daemon says until when it has the right to run what it runs. */
+  mayRun(until: number | null): void {
+    if (this.#world.isBroken("the guardian knows of no lease")) return;
+    this.until = until;
+    if (until !== null && this.#looksAt === null) this.#watchRight(until);
+  }
+
+  #watchRight(at: number): void {
+    this.#looksAt = at;
+    const grace = LATEST_FENCE - this.#node.time.now + at;
+    this.#afterUnlessKilled(Math.max(0.01, grace), () => {
+      this.#looksAt = null;
+      if (this.until === null) return;
+      if (this.#node.time.now >= this.until) this.fence();
+      else this.#watchRight(this.until);
+    });
   }
 
   /** The daemon is dead: `then` comes in so many ms when it is back in time, else when it is late. `stopped`: it gave no sign before. */
   daemonDied(backIn: number | null, stopped: boolean, then: () => void): void {
     this.beginAnew();
-    const late = FENCE - (stopped ? this.#node.time.now - this.#lastSign : 0);
+    const late = Math.min(FENCE - (stopped ? this.#node.time.now - this.#lastSign : 0), this.left);
     this.#afterUnlessKilled(backIn ?? late, then);
   }
 

@@ -15,11 +15,16 @@ export const INTERVAL = 200;
 /** Of heartbeats, ms. */
 export const TIMEOUT = 1000;
 
+/** So many heartbeats are remembered. */
+const KEPT = 200;
+
 /** The heartbeats of one node. */
 export class Heartbeats {
   private membership: Membership;
   private incarnation = "";
   private sequence = 0;
+  /** When each of the last heartbeats was sent, by this node's clock. */
+  private readonly sentAt = new Map<number, number>();
   private heard: PeerView | null = null;
   private fed: PeerView | null = null;
 
@@ -50,6 +55,7 @@ export class Heartbeats {
     this.heard = null;
     this.fed = null;
     this.sequence = 0;
+    this.sentAt.clear();
   }
 
   /** The daemon has taken in its first event. */
@@ -74,6 +80,8 @@ export class Heartbeats {
       old.outdatedIn === next.outdatedIn &&
       old.swap === next.swap &&
       old.leaving === next.leaving &&
+      old.promises === next.promises &&
+      old.record.witness === next.record.witness &&
       old.resources === next.resources &&
       old.incarnation === next.incarnation;
     if (!same) this.says = next;
@@ -89,27 +97,42 @@ export class Heartbeats {
   send(): void {
     const hears = this.membership.hears();
     const echo = this.membership.echo();
+    const last = this.membership.last();
     const peer = this.node.peer().heartbeats;
     for (const lan of LANS) {
       this.sequence++;
       const sequence = this.sequence;
       const { incarnation, says } = this;
+      this.sentAt.set(sequence, this.node.time.now);
+      this.sentAt.delete(sequence - KEPT);
       for (const delay of this.world.network.datagram(lan, this.node.index))
-        this.world.clock.after(delay, () => peer.receive({ lan, incarnation, echo, sequence, hears }, says));
+        this.world.clock.after(delay, () =>
+          peer.receive({ lan, incarnation, echo, sequence, hears }, says, last),
+        );
     }
   }
 
-  private receive(message: Heard, sent: PeerView): void {
+  private receive(message: Heard, sent: PeerView, last: ReturnType<Membership["last"]>): void {
     if (!this.node.up) return;
     this.node.after("daemon", 0, () => {
       const { fresh, events } = this.membership.heard({ ...message, at: this.node.time.now });
       if (fresh) this.heard = sent;
+      this.takePromise(sent, last);
       this.take(events);
       if (this.heard !== this.fed && this.membership.alive === true) {
         this.fed = this.heard;
         if (this.heard !== null) this.node.feed({ type: "peer", view: this.heard });
       }
     });
+  }
+
+  /** A peer that promises has heard what this node sent: its patience began later than that. */
+  private takePromise(says: PeerView, last: ReturnType<Membership["last"]>): void {
+    if (!this.world.isMirror || !this.node.config.witness || last === null || says.promises !== true) return;
+    const sent = last.incarnation === this.incarnation ? this.sentAt.get(last.sequence) : undefined;
+    if (sent === undefined) return;
+    const since = this.world.isBroken("counts a promise from when it was heard") ? this.node.time.now : sent;
+    this.node.feed({ type: "promised", since });
   }
 
   private take(events: readonly MembershipEvent[]): void {

@@ -64,10 +64,14 @@ export class Address {
   /** When a daemon last said that it may speak, by the machine's clock; null: it came too late, and says so no more. */
   private heldAt: number | null = null;
 
+  /** When the right to it ends, by the machine's clock: the kernel is told of no later deadline. Null: it has no end. */
+  until: number | null = null;
+
   constructor(private readonly time: NodeTime) {}
 
   /** Does it answer? The kernel counts, whoever is stopped. */
   get speaks(): boolean {
+    if (this.until !== null && this.time.now > this.until) return false;
     return this.isUp && this.heldAt !== null && this.time.now <= this.heldAt + SPEAKS_FOR;
   }
 

@@ -22,6 +22,8 @@ export class Network {
   repeat = 0;
   /** Probability of a datagram that takes a long way. */
   straggler = 0;
+  /** How much longer everything takes that a node sends, ms. */
+  readonly lag: [number, number] = [0, 0];
 
   /** Of what each node sends: when the last went that arrives soon, and whether a later one was lost, or late. */
   private readonly sent: [Sent, Sent] = [
@@ -65,18 +67,19 @@ export class Network {
     this.loss = 0;
     this.repeat = 0;
     this.straggler = 0;
+    this.lag.fill(0);
   }
   /** The delays of the copies of one datagram that arrive; empty when it is lost. */
   datagram(lan: LanName, from: 0 | 1): number[] {
     const lost = !this.isOpen(lan, from) || this.chance.is(this.loss);
-    const first = lost ? 0 : this.delay();
+    const first = lost ? 0 : this.lag[from] + this.delay();
     const { now } = this.clock;
     const isLosing = lost || first >= LATE;
     if (!isLosing && now >= this.heard[from].until)
       this.heard[from] = { ...this.sent[from], until: now + first };
     this.sent[from] = { good: isLosing ? this.sent[from].good : now, isLosing };
     if (lost) return [];
-    return this.chance.is(this.repeat) ? [first, this.delay()] : [first];
+    return this.chance.is(this.repeat) ? [first, this.lag[from] + this.delay()] : [first];
   }
   private delay(): number {
     return this.chance.is(this.straggler) ? this.chance.between(50, 700) : this.chance.between(0.2, 3);

@@ -1,4 +1,5 @@
 /** One simulated node: disk, daemon (the real core and membership), hooks, application. */
+
 import { blankRecord, describe, initialState, type State, step, view } from "../../core/failover/step.ts";
 import type {
   Command,
@@ -8,6 +9,7 @@ import type {
   FailoverConfig,
   ReplicationReport,
 } from "../../core/failover/types.ts";
+import { rightUntil } from "../../core/failover/witness.ts";
 import { SimChecks } from "./failover_checks.ts";
 import { NodeTime } from "./failover_clock.ts";
 import { DataPath } from "./failover_datapath.ts";
@@ -23,6 +25,9 @@ export interface Disk {
   record: DurableRecord;
   copy: { ops: Set<number>; mixed: boolean; touched: boolean };
 }
+
+/** How long after the end of its right a node's address is silent, ms. */
+const SILENCED_WITHIN = 60;
 
 type Scope = "daemon" | "process";
 type EventBody = Event extends infer E ? (E extends unknown ? Omit<E, "now" | "wall"> : never) : never;
@@ -57,6 +62,8 @@ export class SimNode {
   private commands = 0;
   /** How often everything was killed: what was begun before ends without an effect. */
   fences = 0;
+  /** How often a daemon began here: what it asked for is told to no other. */
+  life = 0;
   /** Grows whenever the address is asked for, or given up. */
   private wishes = 0;
   private armed: { effects: number; then: () => void } | null = null;
@@ -119,6 +126,7 @@ export class SimNode {
 
   private startDaemon(adopt: State | null): void {
     this.parts.daemon.beginAnew();
+    this.life++;
     this.daemonUp = true;
     this.parts.daemon.frozenUntil = 0;
     this.address.adopt();
@@ -136,11 +144,16 @@ export class SimNode {
       start: this.disk.record.running,
       incarnation: this.incarnation,
       ...(adopted === "ALONE" || adopted === "PRIM" || adopted === "SECOND"
-        ? { adopt: { state: adopted, inSync: this.data.inSync } }
+        ? { adopt: { state: adopted, inSync: this.data.inSync, ...this.rightLeft() } }
         : {}),
     });
     if (adopt !== null) this.data.reportAgain();
     this.heartbeats.begin();
+  }
+
+  private rightLeft(): { until?: number } {
+    const { until } = this.guardian;
+    return until === null ? {} : { until };
   }
 
   /** Power cut: what was not on disk is gone; a record being written may have made it. */
@@ -187,10 +200,12 @@ export class SimNode {
     const runs = state === "ALONE" || state === "PRIM" || state === "SECOND";
     const isWhole = !runs || !this.config.replicated || this.data.role !== "idle";
     const stopped = this.isFrozen("daemon");
-    const adopt = settled && isWhole && adopts && !stopped ? this.state : null;
+    const backIn = this.world.chance.between(50, 400);
+    const inTime = adopts && !stopped && backIn < this.guardian.left;
+    const adopt = settled && isWhole && inTime ? this.state : null;
     this.parts.daemon.beginAnew();
     this.daemonUp = false;
-    this.guardian.daemonDied(adopt === null ? null : this.world.chance.between(50, 400), stopped, () => {
+    this.guardian.daemonDied(adopt === null ? null : backIn, stopped, () => {
       if (adopt === null) this.fenceNow();
       this.startDaemon(adopt);
     });
@@ -275,6 +290,9 @@ export class SimNode {
     if (why !== "") this.world.tell(`${this.name} ${state.state}: ${why}`);
     if (before.state !== state.state) this.world.tell(`${this.name} is ${state.state} now`);
     this.heartbeats.say(view(state));
+    const until = rightUntil(state);
+    this.guardian.mayRun(until);
+    this.address.until = this.guardian.until === null ? null : this.guardian.until + SILENCED_WITHIN;
     for (const effect of effects) {
       this.execute(effect);
       if (this.isLast()) return;
@@ -287,8 +305,8 @@ export class SimNode {
     // What is refused, or changes nothing where it waits or follows already, takes nothing back.
     if (command.name === "second") this.commandedFull = command.full;
     else if (!["start", "swap", "restart"].includes(command.name)) this.commandedFull = false;
-    if (command.name === "prim" && (command.force || this.state.contact !== "heard"))
-      this.world.check.forced = true;
+    const isUnasked = this.state.contact !== "heard" && !this.world.isWitnessed;
+    if (command.name === "prim" && (command.force || isUnasked)) this.world.check.forced = true;
     this.commands++;
     this.feed({ type: "command", command, by, cause, id: `${this.name}${this.commands}` });
   }
@@ -369,6 +387,11 @@ export class SimNode {
         this.application = false;
         this.data.reset();
         this.done(effect.id, chance.between(1, 30));
+        return;
+      case "askLease":
+      case "recordSole":
+      case "readWitness":
+        this.world.witness.ask(this, effect);
         return;
       case "proceed":
         this.data.proceed(effect.after);

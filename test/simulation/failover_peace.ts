@@ -14,6 +14,7 @@ export function peace(world: World, downForAll: string | null = null): string | 
   const { clock, nodes, network } = world;
   world.tell("peace: no more faults");
   network.heal();
+  world.witness.heal();
   for (const node of nodes) {
     node.hooks.failing.clear();
     node.writesFail = false;
@@ -69,7 +70,7 @@ function obey(world: World, node: SimNode, remedy: string): void {
     // The administrator prefers the node whose remedy needs no force.
     const other = node.peer().describe().remedy;
     if (remedy.includes("--force") && other !== undefined && !other.includes("--force")) return;
-    world.check.forced = true;
+    world.check.forced ||= remedy.includes("--force") || !world.isWitnessed;
     at.command({ name: "prim", force: remedy.includes("--force") }, "admin, as told");
   }
   if (verb === "second") at.command({ name: "second", full: remedy.includes("--full") }, "admin, as told");

@@ -6,6 +6,7 @@ import { Chance } from "./failover_clock.ts";
 import {
   drawFaults,
   drawResourceFaults,
+  drawWitnessFaults,
   FAULTS_END,
   type Fault,
   PROFILES,
@@ -37,13 +38,16 @@ export function runSchedule(settings: Settings & { faults?: readonly Fault[] }):
   if (watch.is(0.5)) config.watched ??= WATCHED;
   const watched = config.watched !== undefined;
   const downForAll = watched ? drawDownForAll(watch) : null;
-  const faults =
-    settings.faults ??
-    [...drawFaults(shape, profile), ...(watched ? drawResourceFaults(watch) : [])].sort(
-      (a, b) => a.at - b.at,
-    );
-  const world = new World({ ...settings, config });
-  world.tell(`seed ${settings.seed}: ${profile}, ${JSON.stringify({ ...config, watched })}`);
+  const faults = settings.faults?.slice() ?? [
+    ...drawFaults(shape, profile),
+    ...(watched ? drawResourceFaults(watch) : []),
+  ];
+  const third = new Chance(settings.seed * 13 + 5);
+  const witness = settings.witness ?? (third.is(0.5) ? (third.is(0.92) ? "records" : "pings") : null);
+  if (witness !== null && settings.faults === undefined) faults.push(...drawWitnessFaults(third));
+  faults.sort((a, b) => a.at - b.at);
+  const world = new World({ ...settings, config, ...(witness === null ? {} : { witness }) });
+  world.tell(`seed ${settings.seed}: ${profile}, ${JSON.stringify({ ...config, watched, witness })}`);
   let violation: string | null = null;
   try {
     live(world, faults);

@@ -22,6 +22,10 @@ export function effectInWords(effect: Effect): string {
       return "refuses the old primary's stream";
     case "stopReplication":
       return "unmounts, drains";
+    case "askLease":
+      return "asks the witness for a lease";
+    case "recordSole":
+      return `asks the witness to record ${effect.sole === null ? "that both are together" : "it as the sole one"}, where the version is ${effect.expected}`;
     case "fence":
       return "is fenced: application killed, mount aborted";
     default:

@@ -1,11 +1,27 @@
 /** One schedule: two nodes, a network, a random administrator, and fate. */
+import { isServing } from "../../core/failover/state.ts";
 import type { State } from "../../core/failover/step.ts";
-import type { Effect, Event, FailoverConfig } from "../../core/failover/types.ts";
+import type { Effect, Event, FailoverConfig, WitnessAnswer } from "../../core/failover/types.ts";
 import { Check } from "./failover_check.ts";
 import { Chance, Clock } from "./failover_clock.ts";
 import type { Session } from "./failover_datapath.ts";
+import { TIMEOUT } from "./failover_heartbeats.ts";
 import { Network } from "./failover_network.ts";
 import { SimNode } from "./failover_node.ts";
+import { LEASE, SimWitness } from "./failover_witness.ts";
+
+/** Rules about the witness that are broken on purpose. */
+export const WITNESS_MUTANTS = [
+  "does not ask the witness",
+  "takes an unclear compare-and-swap for done",
+  "takes the witness's version for its own",
+  "takes over without a lease",
+  "counts a lease from when it was granted",
+  "counts a promise from when it was heard",
+  "does not stop when nobody vouches for it",
+  "the guardian knows of no lease",
+  "a witness that lost its memory grants at once",
+] as const;
 
 /** Guarantees that are broken on purpose, to show that each is caught. */
 export const MUTANTS = [
@@ -22,6 +38,7 @@ export const MUTANTS = [
   "the guardian does not fence",
   "takes over before the other must have stopped",
   "has a clock that drifts more than it may",
+  ...WITNESS_MUTANTS,
 ] as const;
 /** One of them. */
 export type Mutant = (typeof MUTANTS)[number];
@@ -30,6 +47,8 @@ export type Mutant = (typeof MUTANTS)[number];
 export interface Settings {
   seed: number;
   config?: Partial<FailoverConfig>;
+  /** Where there is one: whether it records. */
+  witness?: "records" | "pings";
   mutant?: Mutant;
   /** Keep the story in words. */
   story?: boolean;
@@ -41,6 +60,7 @@ export class World {
   readonly clock = new Clock();
   readonly chance: Chance;
   readonly network: Network;
+  readonly witness: SimWitness;
   readonly check: Check;
   readonly nodes: readonly [SimNode, SimNode];
   readonly story: string[] = [];
@@ -52,6 +72,10 @@ export class World {
     this.chance = new Chance(settings.seed);
     this.network = new Network(this.chance, this.clock);
     this.check = new Check(this);
+    this.witness = new SimWitness(this, new Chance(settings.seed * 17 + 9), settings.witness === "records");
+    const records = settings.witness === "records";
+    const isAsked = settings.witness !== undefined && !this.isBroken("does not ask the witness");
+    const witness = isAsked ? { records, leaseMs: LEASE, timeoutMs: TIMEOUT } : null;
     const config = (node: string, peer: string): FailoverConfig => ({
       kind: "mirror",
       module: "db",
@@ -63,6 +87,7 @@ export class World {
       maxLoop: { count: 3, intervalMs: 86_400_000 },
       replicated: true,
       virtualIp: true,
+      witness,
       ...settings.config,
     });
     this.nodes = [
@@ -83,6 +108,10 @@ export class World {
   }
   get isReplicated(): boolean {
     return this.isMirror && this.settings.config?.replicated !== false;
+  }
+  /** Does a third party record who may go on? Then no partition is an excuse. */
+  get isWitnessed(): boolean {
+    return this.isMirror && this.settings.witness === "records";
   }
   get waitsInIsolation(): boolean {
     return this.settings.config?.onIsolation === "wait";
@@ -106,15 +135,17 @@ export class World {
     const { coverage } = this.settings;
     if (coverage === undefined) return;
     const detail =
-      event.type === "command"
-        ? ` ${event.command.name}`
-        : event.type === "replication"
-          ? ` ${event.report.kind}`
-          : event.type === "done"
-            ? event.ok
-              ? " ok"
-              : " failed"
-            : "";
+      event.type === "witness"
+        ? ` ${event.answer.kind}`
+        : event.type === "command"
+          ? ` ${event.command.name}`
+          : event.type === "replication"
+            ? ` ${event.report.kind}`
+            : event.type === "done"
+              ? event.ok
+                ? " ok"
+                : " failed"
+              : "";
     const key = `${state.state} < ${event.type}${detail}`;
     coverage.set(key, (coverage.get(key) ?? 0) + 1);
   }
@@ -170,6 +201,14 @@ export class World {
     return effect;
   }
 
+  /** Lets a mutant change what a node hears of the witness. */
+  distort(node: SimNode, request: Effect, answer: WitnessAnswer): WitnessAnswer {
+    if (!this.isBroken("takes an unclear compare-and-swap for done")) return answer;
+    if (request.do !== "recordSole" || answer.kind !== "unknown") return answer;
+    const { sole, generation } = request;
+    return { kind: "recorded", word: { sole, generation, version: `guessed by ${node.name}` } };
+  }
+
   /** Lets a mutant change what a node believes before it takes an event in. */
   delude(state: State, event: Event): State {
     const { mutant } = this.settings;
@@ -190,6 +229,13 @@ export class World {
         peer: null,
         durable: { ...state.durable, consistency: "uptodate" },
       };
+    const { witness } = state;
+    if (mutant === "takes over without a lease" && !isServing(state.state))
+      return { ...state, witness: { ...witness, lease: event.now + LEASE } };
+    if (mutant === "does not stop when nobody vouches for it")
+      return { ...state, witness: { ...witness, peerLease: event.now + LEASE } };
+    if (mutant === "takes the witness's version for its own" && witness.word !== null)
+      return { ...state, record: { ...state.record, witness: witness.word.version } };
     return state;
   }
 }

@@ -19,6 +19,7 @@ function serve(varDir: string): { close(): void } {
     engine: () => engine,
     cluster: () => cluster,
     clusterChanged: async () => {},
+    takeClusterYaml: async () => {},
     heartbeats: () => ({ hears: {}, troubles: {}, counters: {} }),
   };
   return serveMembers(cluster, createApi(host), (_address, error) => console.error(error.message));

@@ -46,6 +46,7 @@ async function startNode(name: string): Promise<TestNode> {
       varDir,
       engine: () => node.engine,
       cluster: () => cluster,
+      takeClusterYaml: async () => {},
       clusterChanged: async () => {
         cluster = loadCluster(varDir);
         node.engine = new MemoryEngine(name, cluster!.name);

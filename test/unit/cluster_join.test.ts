@@ -11,6 +11,7 @@ import { type ApiHost, callNode, createApi, serveMembers } from "../../core/api/
 import {
   AUTHORITY_PATH,
   type Cluster,
+  checkClusterChange,
   createCluster,
   createToken,
   joinCluster,
@@ -48,6 +49,7 @@ function serve(cluster: Cluster): MemoryEngine {
     engine: () => engine,
     cluster: () => cluster,
     clusterChanged: async () => {},
+    takeClusterYaml: async () => {},
     heartbeats: () => ({ hears: {}, troubles: {}, counters: {} }),
   };
   closing.push(
@@ -317,4 +319,32 @@ t.test("cluster.yaml is replaced whole, and nodes keep their numbers", async (t)
   t.throws(() => replaceClusterYaml(grown, yamlOf("another", 30)), { message: /cluster another/ });
   t.throws(() => replaceClusterYaml(grown, "name: grow"), { name: "ConfigError" });
   t.same(Object.keys(loadCluster(cluster.varDir)!.nodes), ["n1", "n2", "n3"], "nothing changed");
+});
+
+t.test("of a cluster that works the witness may change, and nothing else", async (t) => {
+  const cluster = await createCluster(fresh(), yamlOf("works", 40), "n1");
+  const yaml = (lines: string): string => `${cluster.yaml}${lines}\n`;
+  const etcd = "heartbeat: { timeout: 3s }\nwitness: { etcd: ['http://10.0.0.9:2379'] }";
+  t.match(
+    checkClusterChange(cluster, yaml(etcd), ["db"]),
+    { witness: { kind: "etcd" } },
+    "a first one, any time",
+  );
+  t.throws(() => checkClusterChange(cluster, yaml("witness: { etcd: ['http://10.0.0.9:2379'] }"), []), {
+    name: "ConfigError",
+    message: /heartbeat: the timeout would change from 3s to 1s/,
+  });
+  t.throws(() => checkClusterChange(cluster, cluster.yaml.replace(String(port), String(port + 1)), []), {
+    name: "ConfigError",
+    message: /more than the witness/,
+  });
+  const witnessed = replaceClusterYaml(cluster, yaml(etcd));
+  for (const other of [cluster.yaml, yaml("witness: { ping: [10.0.0.254] }")]) {
+    t.throws(() => checkClusterChange(witnessed, other, ["db"]), {
+      name: "ClusterError",
+      message: /db must be stopped/,
+    });
+    t.ok(checkClusterChange(witnessed, other, []));
+  }
+  t.ok(checkClusterChange(witnessed, witnessed.yaml, ["db"]), "the same again");
 });

@@ -1,6 +1,6 @@
 /** cluster.yaml: taken whole, or refused whole with the place of every fault. */
 import t from "tap";
-import { ConfigError, parseClusterYaml } from "../../core/cluster/cluster.ts";
+import { ConfigError, parseClusterYaml, withWitness } from "../../core/cluster/cluster.ts";
 
 const good = `name: demo
 nodes:
@@ -100,7 +100,43 @@ t.test("every field wrong in turn", async (t) => {
     ["timeout: 1s", "timeout: 1 fortnight", /^6:40: heartbeat\.timeout: /],
     ["timeout: 1s", "timeout: 150ms", /^6:12: heartbeat: timeout must be at least twice/],
     ["heartbeat: { interval: 100ms, timeout: 1s }", "heartbeat: 1s", /^6:12: heartbeat: expected a mapping/],
-    ["port: 9000", "witness: { ping: [10.0.0.1] }", /^5:10: witness: this version has no witness/],
+    ["port: 9000", "witness: {}", /^5:10: witness: expected one of etcd, node, s3, ping/],
+    [
+      "port: 9000",
+      "witness: { ping: [10.0.0.1], etcd: ['http://10.0.0.9:2379'] }",
+      /^5:10: witness: expected one witness/,
+    ],
+    ["port: 9000", "witness: { pinf: [10.0.0.1] }", /^5:12: witness\.pinf: unknown key .* did you mean ping/],
+    ["port: 9000", "witness: { ping: 10.0.0.1 }", /^5:18: witness\.ping: expected a list/],
+    ["port: 9000", "witness: { ping: [] }", /^5:18: witness\.ping: the list is empty/],
+    ["port: 9000", "witness: { ping: [10.0.0] }", /^5:19: witness\.ping\[0\]: expected an IP address/],
+    [
+      "port: 9000",
+      "witness: { ping: [10.77.0.1] }",
+      /^5:19: witness\.ping\[0\]: .* address of n1 on lan: a witness must not fail/,
+    ],
+    ["port: 9000", "witness: { etcd: [10.0.0.9] }", /^5:19: witness\.etcd\[0\]: expected a URL/],
+    [
+      "port: 9000",
+      "witness: { etcd: ['http://u:p@10.0.0.9:1'] }",
+      /^5:19: witness\.etcd\[0\]: .*they are secrets/,
+    ],
+    ["port: 9000", "witness: { s3: { region: x } }", /^5:16: witness\.s3\.bucket: bucket is missing/],
+    [
+      "port: 9000",
+      "witness: { s3: { bucket: A_B } }",
+      /^5:26: witness\.s3\.bucket: expected a bucket's name/,
+    ],
+    [
+      "port: 9000",
+      "witness: { node: { addresses: [10.0.0.9] } }",
+      /^5:18: witness\.node\.fingerprint: .* is missing/,
+    ],
+    [
+      "port: 9000",
+      "witness: { node: { addresses: [10.0.0.9], fingerprint: abc } }",
+      /^5:56: witness\.node\.fingerprint: /,
+    ],
     ["port: 9000", "port: 9000\nport: 9001", /^6:1: not valid YAML: Map keys must be unique/],
     ["port: 9000", "port: [9000", /not valid YAML/],
     ["port: 9000", "__proto__: { a: 1 }", /^5:1: /],
@@ -136,4 +172,43 @@ t.test("files that are no configuration", async (t) => {
     `name: ${"x".repeat(300_000)}`,
   ])
     t.equal(faultsOf(text).length > 0, true, text.slice(0, 20));
+});
+
+t.test("a witness, and what the heartbeat timeout is with it", async (t) => {
+  const base =
+    "name: a\nnodes: { n1: { addresses: { lan: 10.0.0.1 } }, n2: { addresses: { lan: 10.0.0.2 } } }\n";
+  const timeoutWith = (witness: string) =>
+    parseClusterYaml(`${base}witness: ${witness}\n`).heartbeat.timeoutMs;
+  t.equal(parseClusterYaml(base).heartbeat.timeoutMs, 3000);
+  t.equal(parseClusterYaml(base).witness, null);
+  t.equal(timeoutWith("{ etcd: [http://10.0.0.9:2379] }"), 1000);
+  t.equal(timeoutWith("{ s3: { bucket: our-bucket } }"), 1000);
+  t.equal(timeoutWith("{ ping: [10.0.0.254] }"), 3000, "a ping address records nothing");
+  t.same(parseClusterYaml(`${base}witness: { etcd: [http://10.0.0.9:2379/] }\n`).witness, {
+    kind: "etcd",
+    endpoints: ["http://10.0.0.9:2379"],
+  });
+  t.same(parseClusterYaml(`${base}witness: { s3: { bucket: our-bucket, region: eu-west-3 } }\n`).witness, {
+    kind: "s3",
+    bucket: "our-bucket",
+    region: "eu-west-3",
+    endpoint: "https://s3.eu-west-3.amazonaws.com",
+    prefix: "holdfast",
+  });
+});
+
+t.test("a command puts a witness into the text, and keeps what people wrote", async (t) => {
+  const fingerprint = "A".repeat(43);
+  const witness = { addresses: ["10.0.0.9", "fd00::9"], port: 9452, fingerprint };
+  const added = withWitness(`# ours\n${good}`, witness);
+  t.match(added, /^# ours\nname: demo\n/);
+  t.same(parseClusterYaml(added).witness, { kind: "node", ...witness });
+  t.same(parseClusterYaml(added).heartbeat, parseClusterYaml(good).heartbeat);
+  t.equal(withWitness(added, null).trim(), `# ours\n${good}`.trim());
+  const short = "name: a\nnodes: { n1: { addresses: { lan: 10.0.0.1 } } }\n";
+  t.equal(
+    parseClusterYaml(withWitness(short, witness)).heartbeat.timeoutMs,
+    3000,
+    "written down, since its default would change",
+  );
 });

@@ -9,6 +9,7 @@ import type {
   FailoverConfig,
   PeerView,
   ReplicationReport,
+  WitnessAnswer,
 } from "../../core/failover/types.ts";
 
 type EventBody = Event extends infer E ? (E extends unknown ? Omit<E, "now" | "wall"> : never) : never;
@@ -65,6 +66,8 @@ export class Driver {
   /** Effects that fail. */
   fail: RegExp | null = null;
   readonly held: number[] = [];
+  /** Questions to the witness, not answered yet. */
+  readonly asked: number[] = [];
   private readonly queue: EventBody[] = [];
 
   constructor(config: Partial<FailoverConfig> = {}) {
@@ -92,6 +95,12 @@ export class Driver {
   }
   timer(name: string): this {
     return this.tell({ type: "timer", name });
+  }
+  /** The witness answers the oldest question. */
+  witness(answer: WitnessAnswer): this {
+    const effect = this.asked.shift();
+    if (effect === undefined) throw new Error("the witness was asked nothing");
+    return this.tell({ type: "witness", effect, answer });
   }
   release(ok = true): this {
     const effect = this.held.shift();
@@ -127,6 +136,10 @@ export class Driver {
     }
     const act = wordsOf(effect);
     this.acts.push(act);
+    if (effect.do === "askLease" || effect.do === "recordSole" || effect.do === "readWitness") {
+      this.asked.push(effect.id);
+      return;
+    }
     if (effect.do === "persist") this.records.push(effect.record);
     if (effect.do === "proceed") return;
     if (this.hold?.test(act)) this.held.push(effect.id);

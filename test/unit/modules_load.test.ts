@@ -295,6 +295,10 @@ t.test("hostile files are refused, and never crash the reader", async (t) => {
   t.match(readModule(join(tmpdir(), "not-there")).problems[0]?.message, /there is no .*module\.yaml/);
   t.match(readModule(join(tmpdir(), "x".repeat(40))).problems[0]?.message, /cannot be a module's name/);
   t.match(readModule(join(tmpdir(), "a b")).problems[0]?.message, /cannot be a module's name/);
+  t.match(
+    readModule(join(tmpdir(), "witness")).problems[0]?.message,
+    /cannot be a module's name: the secrets/,
+  );
 });
 
 const hookFiles: [files: Record<string, string>, expected: RegExp][] = [

@@ -72,6 +72,7 @@ class TestNode {
       engine: () => engine,
       cluster: () => this.cluster,
       clusterChanged: async () => {},
+      takeClusterYaml: async () => {},
       heartbeats: () => ({ hears: {}, troubles: {}, counters: {} }),
     };
     this.api = createApi(host);

@@ -16,6 +16,7 @@ import {
   parseToken,
 } from "../../cluster/cluster.ts";
 import type { CommandResult } from "../../daemon/engine.ts";
+import { witnessText } from "../../witness/promise.ts";
 import { type Command, CommandError, EXIT, type ExitStatus, type Invocation } from "../command.ts";
 import { fetchDocument, requestIfReachable } from "../node.ts";
 import { columns, type Output } from "../output.ts";
@@ -29,7 +30,8 @@ function ownName(values: Invocation["values"]): string {
   return name;
 }
 
-function readText(file: string): string {
+/** The text of a file, or of standard input (-). Throws CommandError. */
+export function readText(file: string): string {
   try {
     return readFileSync(file === "-" ? 0 : file, "utf8");
   } catch (error) {
@@ -94,7 +96,7 @@ async function join({ arguments: { TOKEN }, values, varDir, output }: Invocation
 }
 
 /** The cluster of this node. Throws CommandError when it belongs to none. */
-function ownCluster(varDir: string): Cluster {
+export function ownCluster(varDir: string): Cluster {
   const cluster = loadCluster(varDir);
   if (cluster) return cluster;
   throw new CommandError(
@@ -117,15 +119,17 @@ function makeToken({ varDir, output }: Invocation): ExitStatus {
 }
 
 function show({ varDir, output }: Invocation): ExitStatus {
-  const { name, node, nodes, lans, port, heartbeat, fingerprint } = ownCluster(varDir);
+  const { name, node, nodes, lans, port, heartbeat, witness, fingerprint } = ownCluster(varDir);
   const rows = Object.entries(nodes).map(([other, { addresses }]) => [
     other === node ? `${other} (this node)` : other,
     Object.entries(addresses)
       .map(([lan, { address }]) => `${lan} ${address}`)
       .join(", "),
   ]);
-  output.say(`cluster ${name}, port ${port}\n\n${columns([["NODE", "ADDRESSES"], ...rows])}`);
-  output.give({ version: 1, name, node, nodes, lans, port, heartbeat, fingerprint });
+  output.say(
+    `cluster ${name}, port ${port}\nwitness: ${witnessText(witness)}\n\n${columns([["NODE", "ADDRESSES"], ...rows])}`,
+  );
+  output.give({ version: 1, name, node, nodes, lans, port, heartbeat, witness, fingerprint });
   return EXIT.done;
 }
 

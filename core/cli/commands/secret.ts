@@ -4,6 +4,7 @@ import * as v from "valibot";
 import { moduleNameProblem } from "../../../modules/mod.ts";
 import type { CommandResult, HeldSecrets } from "../../daemon/engine.ts";
 import { secretKeySchema } from "../../secrets/secrets.ts";
+import { WITNESS_SECRETS } from "../../witness/config.ts";
 import { type Command, CommandError, EXIT, type ExitStatus, type Invocation } from "../command.ts";
 import { ask, request } from "../node.ts";
 import { columns } from "../output.ts";
@@ -60,7 +61,7 @@ async function listSecrets(invocation: Invocation): Promise<ExitStatus> {
     Object.entries(nodes)
       .map(([node, presence]) => (presence === "current" ? node : `${node} (${presence})`))
       .join(", "),
-    declared ? "" : "not listed in module.yaml",
+    declared || NAME === WITNESS_SECRETS ? "" : "not listed in module.yaml",
   ]);
   output.say(
     rows.length > 0
@@ -98,7 +99,10 @@ export function listed(held: readonly (readonly [string, HeldSecrets | null])[])
     }));
 }
 
-const NAME_ARGUMENT = { name: "NAME", help: "the module; it need not be there yet" };
+const NAME_ARGUMENT = {
+  name: "NAME",
+  help: "the module, which need not be there yet; or witness, for the credentials of the cluster's witness",
+};
 const KEY_ARGUMENT = { name: "KEY", help: "as module.yaml lists it under secrets" };
 
 export const SECRET_COMMANDS: readonly Command[] = [
@@ -114,6 +118,7 @@ export const SECRET_COMMANDS: readonly Command[] = [
     examples: [
       "holdfast secret set db db_password",
       "holdfast secret set db tls_key < server.key",
+      "holdfast secret set witness password",
       "pass show db | holdfast secret set db db_password",
     ],
     run: setSecret,

@@ -1,0 +1,155 @@
+/** The witness, case by case: what a node may do with which answer. The simulator looks for the cases that nobody thought of. */
+import t from "tap";
+import type { FailoverConfig, WitnessAnswer, WitnessWord } from "../../core/failover/types.ts";
+import { rightUntil } from "../../core/failover/witness.ts";
+import { Driver, primary, recordOf, secondary, secondView, viewOf } from "./failover_driver.ts";
+
+const T = 1000;
+const WITNESSED: Partial<FailoverConfig> = { witness: { records: true, leaseMs: T, timeoutMs: T } };
+const word = (version: string, sole: string | null = null): WitnessWord => ({
+  version,
+  sole,
+  generation: "g1",
+});
+const unknown: WitnessAnswer = { kind: "unknown", why: "no answer" };
+const AGREED = "v7";
+const agreed = recordOf({ witness: AGREED });
+
+/** A primary with its secondary, promised until 0.72 T, that has read the record. */
+function promised(): Driver {
+  const n1 = primary(WITNESSED);
+  n1.state = { ...n1.state, record: { ...n1.state.record, witness: AGREED } };
+  n1.tell({ type: "promised", since: 0 });
+  t.same(n1.asked.length, 2, "a new daemon asks for a lease, and reads the record");
+  n1.witness(unknown).witness({ kind: "record", word: word(AGREED) });
+  n1.since();
+  return n1;
+}
+
+/** A secondary whose primary fell silent. */
+function bereft(): Driver {
+  const n1 = secondary(WITNESSED);
+  n1.state = { ...n1.state, record: { ...n1.state.record, witness: AGREED } };
+  n1.now = 2 * T;
+  n1.witness({ kind: "record", word: word(AGREED) });
+  n1.since();
+  return n1.lost();
+}
+
+t.test("a primary that nobody vouches for stops at once, and not before", async (t) => {
+  const n1 = promised();
+  n1.now = 0.71 * T;
+  n1.timer("witness");
+  t.same(n1.since(), ["askLease"], "the promise is old: the witness is asked too");
+  n1.witness(unknown);
+  t.equal(n1.told.state, "PRIM");
+  n1.now = 0.72 * T;
+  n1.timer("witness");
+  t.match(n1.since(), ["fence", "address down"]);
+  t.equal(n1.told.state, "WAIT");
+});
+
+t.test("a lease runs from when its request was sent", async (t) => {
+  const n1 = promised();
+  n1.now = 0.5 * T;
+  n1.timer("witness");
+  n1.now = 0.7 * T;
+  n1.witness({ kind: "granted", sentAt: 0.5 * T });
+  t.equal(rightUntil(n1.state), 1.22 * T);
+});
+
+t.test("a compare-and-swap without a clear answer is read back before anybody goes alone", async (t) => {
+  for (const went of [true, false]) {
+    const n1 = promised();
+    n1.lost();
+    t.same(n1.since(), ["recordSole"]);
+    n1.witness(unknown);
+    t.same(n1.since(), ["readWitness"], "what came of it is asked, nothing is done");
+    n1.witness({ kind: "record", word: went ? word("v8", "n1") : word(AGREED) });
+    const acts = n1.since();
+    if (went) t.same(acts, ["persist ALONE uptodate", "goAlone", "transition PRIM ALONE"]);
+    else t.same(acts, [], "it came to nothing: asked again a little later");
+    t.equal(n1.state.durable.witness ?? null, went ? "v8" : null);
+  }
+});
+
+t.test("a primary of which the witness says that its secondary goes on stops at once", async (t) => {
+  const n1 = promised();
+  n1.lost().since();
+  n1.witness({ kind: "changed", word: word("v8", "n2") });
+  t.match(n1.since(), ["fence", "address down"]);
+});
+
+t.test("a secondary takes over with a lease, then with the record, and in no other way", async (t) => {
+  const n1 = bereft();
+  t.same(n1.since(), ["askLease"]);
+  n1.witness({ kind: "refused", why: "n2 has it" });
+  t.same(n1.since(), [], "the primary runs by its lease");
+  n1.now += T / 2;
+  n1.timer("witness");
+  t.same(n1.since(), ["askLease"]);
+  n1.witness({ kind: "granted", sentAt: n1.now });
+  t.same(n1.since(), ["recordSole"]);
+  n1.witness({ kind: "recorded", word: word("v8", "n1") });
+  t.match(n1.since()[0], /persist ALONE/);
+  t.equal(n1.state.durable.witness, "v8");
+});
+
+t.test("a record that came when the lease was over is not enough", async (t) => {
+  const n1 = bereft();
+  n1.witness({ kind: "granted", sentAt: n1.now });
+  n1.since();
+  n1.now += 0.8 * T;
+  n1.witness({ kind: "recorded", word: word("v8", "n1") });
+  t.same(n1.since(), ["askLease"], "the primary may have one by now: asked anew");
+});
+
+t.test("a secondary that the witness refuses is outdated, and waits", async (t) => {
+  const n1 = bereft();
+  n1.witness({ kind: "granted", sentAt: n1.now });
+  n1.witness({ kind: "changed", word: word("v8", "n2") });
+  t.match(n1.since(), ["askLease", "recordSole", "stop_second"]);
+  t.equal(n1.state.durable.consistency, "outdated");
+  t.equal(n1.told.state, "WAIT");
+  t.match(n1.told.reason, /the witness has recorded that n2 goes on/);
+});
+
+t.test("a primary that stops is taken over from by its own consent, when the witness is away", async (t) => {
+  const n1 = secondary(WITNESSED);
+  n1.peer(viewOf("STOP", recordOf({ role: "PRIM" }), { leaving: true }));
+  for (let times = 0; times < 5; times++) {
+    n1.now += T;
+    n1.timer("witness");
+    while (n1.asked.length > 0) n1.witness(unknown);
+  }
+  t.equal(n1.told.state, "SECOND", "it waits for one of the two");
+  const generation = n1.view.outdate;
+  n1.peer(
+    viewOf("STOP", recordOf({ role: "PRIM", consistency: "outdated" }), {
+      leaving: true,
+      outdatedIn: generation,
+    }),
+  );
+  t.equal(n1.told.state, "ALONE");
+  t.equal(n1.state.durable.peerOutdatedIn, generation);
+});
+
+t.test("a cold start without the peer: when its compare-and-swap succeeds", async (t) => {
+  for (const role of ["ALONE", "PRIM", "SECOND"] as const) {
+    const n1 = new Driver(WITNESSED);
+    n1.boot({ ...agreed, role }).lost();
+    n1.witness({ kind: "record", word: word(AGREED) });
+    n1.witness({ kind: "granted", sentAt: n1.now });
+    t.equal(n1.told.state, "WAIT", role);
+    n1.witness({ kind: "recorded", word: word("v8", "n1") });
+    t.equal(n1.told.state, "ALONE", role);
+  }
+});
+
+t.test("a node that takes over promises nothing any more", async (t) => {
+  const n1 = secondary(WITNESSED);
+  t.equal(n1.view.promises, true);
+  const serving = promised();
+  t.equal(serving.view.promises, false);
+  t.equal(serving.peer(secondView()).view.promises, false);
+});
