@@ -126,6 +126,11 @@ export class NodeTime {
     this.base = this.now;
     this.since = Math.max(this.since, until);
   }
+  /** A machine that is switched on has a clock that goes, whatever stood still before. */
+  goOn(): void {
+    this.base = this.now;
+    this.since = this.clock.now;
+  }
 }
 
 function before(a: Entry, b: Entry): boolean {

@@ -116,6 +116,7 @@ export class SimNode {
     this.up = true;
     this.parts.process.frozenUntil = 0;
     this.stunned = { from: -1, to: -1, seen: true };
+    this.time.goOn();
     this.parts.process.beginAnew();
     this.data.reset();
     this.application = false;
