@@ -56,13 +56,19 @@ function checkNodes(config: ModuleConfig, cluster: ClusterNames | null): Finding
       path: ["virtualIps"],
       message: `each node of a light module runs its own, and ${own!.join(", ")} cannot hold one address at once: name one node under nodes`,
     });
-  if (config.kind === "farm" && own)
-    for (const node of Object.keys(config.loadBalancing?.weights ?? {}))
+  if (config.kind === "farm" && own) {
+    const { weights = {}, priority = [] } = config.loadBalancing ?? {};
+    const named: [string, string | number][] = [
+      ...Object.keys(weights).map((node): [string, string] => [node, node]),
+      ...priority.map((node, index): [string, number] => [node, index]),
+    ];
+    for (const [node, key] of named)
       if (!own.includes(node))
         findings.push({
-          path: ["loadBalancing", "weights", node],
+          path: ["loadBalancing", typeof key === "number" ? "priority" : "weights", key],
           message: `${node} is not a node of this module: ${choose(node, own)}`,
         });
+  }
   return findings;
 }
 
@@ -121,11 +127,28 @@ function checkAddresses(config: ModuleConfig): Finding[] {
       findings.push({ path: ["virtualIps", index, "address"], message: `${ip} is there twice` });
     seen.add(ip);
   }
-  if (config.kind !== "farm" || config.loadBalancing === undefined) return findings;
-  const { mode, rules, weights } = config.loadBalancing;
+  if (config.kind !== "farm") return findings;
+  if ((config.loadBalancing?.mode ?? "external") === "external" && config.virtualIps.length > 0)
+    findings.push({
+      path: ["virtualIps"],
+      message:
+        "a farm with a virtual IP says how its clients are shared out: loadBalancing: { rules: [{ protocol: tcp, ports: [80] }] }",
+    });
+  if (config.loadBalancing === undefined) return findings;
+  const { mode, rules, weights, priority } = config.loadBalancing;
   if (mode !== "external" && rules.length === 0)
     findings.push({ path: ["loadBalancing", "rules"], message: "name at least one rule" });
-  const ours = { rules: rules.length, weights: Object.keys(weights).length };
+  if (mode !== "external" && config.virtualIps.length === 0)
+    findings.push({
+      path: ["virtualIps"],
+      message: `mode: ${mode} shares the clients of a virtual IP out: name one`,
+    });
+  if (priority.length > 0 && Object.keys(weights).length > 0)
+    findings.push({
+      path: ["loadBalancing", "priority"],
+      message: "priority gives every client to one node, and weights share them out: keep one of them",
+    });
+  const ours = { rules: rules.length, weights: Object.keys(weights).length, priority: priority.length };
   for (const [key, count] of Object.entries(ours))
     if (mode === "external" && count > 0)
       findings.push({

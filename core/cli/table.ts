@@ -5,6 +5,7 @@ import type { Command } from "./command.ts";
 import { ABOUT_COMMANDS } from "./commands/about.ts";
 import { CLUSTER_COMMANDS } from "./commands/cluster.ts";
 import { CONTROL_COMMANDS } from "./commands/control.ts";
+import { FARM_COMMANDS } from "./commands/farm.ts";
 import { MODULE_COMMANDS } from "./commands/module.ts";
 import { NODE_COMMANDS } from "./commands/node.ts";
 
@@ -22,6 +23,7 @@ export const COMMANDS: readonly Command[] = [
   ...MODULE_COMMANDS,
   ...SECRET_COMMANDS,
   ...CONTROL_COMMANDS,
+  ...FARM_COMMANDS,
   ...STATUS_COMMANDS,
   ...RESOURCE_COMMANDS,
   ...ABOUT_COMMANDS,

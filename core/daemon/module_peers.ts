@@ -71,6 +71,17 @@ export class ModulePeers {
     return this.#watches.get(peer)?.isLost ?? true;
   }
 
+  /** By node, what those say that live; null while it is not known of each whether it does. */
+  views(): ReadonlyMap<string, PeerView> | null {
+    const views = new Map<string, PeerView>();
+    for (const [peer, watch] of this.#watches) {
+      const { view } = watch;
+      if (view === undefined) return null;
+      if (view !== null) views.set(peer, view);
+    }
+    return views;
+  }
+
   /** Other timings from now on. */
   retime(timing: Timing): void {
     for (const watch of this.#all) watch.retime(timing);

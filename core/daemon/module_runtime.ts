@@ -17,6 +17,7 @@ import { Journal } from "./journal.ts";
 import { ModuleChecks } from "./module_checks.ts";
 import { ModuleExecutor, replicationOf } from "./module_executor.ts";
 import type { ModuleFacts } from "./module_facts.ts";
+import { ModuleFarm } from "./module_farm.ts";
 import { ModuleOpening } from "./module_opening.ts";
 import { ModulePeers } from "./module_peers.ts";
 import { ModuleResources } from "./module_resources.ts";
@@ -56,6 +57,8 @@ export class ModuleRuntime {
   booted = false;
   readonly peers: ModulePeers;
   readonly #addresses: VirtualAddresses;
+  /** What a farm's own virtual IP needs beside a state; nothing to other modules. */
+  readonly farm: ModuleFarm;
   readonly #right: ModuleRight;
   readonly #opening: ModuleOpening;
   readonly #peer: ClusterNode | null;
@@ -83,9 +86,21 @@ export class ModuleRuntime {
     this.partners = this.isHere ? others.map(({ name: node }) => node) : [];
     this.#peer = this.isHere && config.kind === "mirror" ? (others[0] ?? null) : null;
     const { promised } = this.#timeouts;
-    this.#addresses = new VirtualAddresses(name, config.virtualIps, parts.network, promised, (text) =>
-      this.journal.line("warning", text),
-    );
+    this.farm = new ModuleFarm({
+      node: parts,
+      module: name,
+      journal: this.journal,
+      definition: () => this.#definition,
+      nodes: () => this.nodes,
+      views: () => this.peers.views(),
+      resources: () => this.resources.states,
+      serves: () => this.serves,
+    });
+    this.#addresses =
+      this.farm.addresses(promised) ??
+      new VirtualAddresses(name, config.virtualIps, parts.network, promised, (text) =>
+        this.journal.line("warning", text),
+      );
     this.#executor = new ModuleExecutor({
       varDir,
       cluster,
@@ -314,6 +329,7 @@ export class ModuleRuntime {
   /** Once a beat: the clock of membership. */
   tick(now: number): void {
     this.peers.tick(now);
+    this.farm.look();
     if (this.link.tick(now))
       this.journal.line("error", "the replication process did not run for 5 s: killed");
     if (!this.#heedsOthers) return;
@@ -323,7 +339,7 @@ export class ModuleRuntime {
 
   /** What the peers are told of this module. */
   view(): PeerView {
-    return this.#word.view();
+    return { ...this.#word.view(), ...this.farm.word };
   }
 
   /** Once a beat: this node may be heard for a while longer, if it still may; the kernel's deadline for the virtual addresses moves on. */
@@ -352,12 +368,13 @@ export class ModuleRuntime {
   }
 
   status(): NodeStatus {
-    return { ...this.#word.status(), revision: this.#revision.slice(0, 12) };
+    const revision = this.#revision.slice(0, 12);
+    return { ...this.#word.status(), revision, ...this.farm.share(this.parts.cluster.node) };
   }
 
   /** What a peer last said, or UNKNOWN. */
   peerStatus(peer: string): NodeStatus {
-    return this.#word.peerStatus(peer);
+    return { ...this.#word.peerStatus(peer), ...this.farm.share(peer) };
   }
 
   get record(): DurableRecord {

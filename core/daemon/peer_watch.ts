@@ -116,6 +116,11 @@ export class PeerWatch {
     return this.#membership.resources();
   }
 
+  /** What the peer last said of the module, or null; undefined while it is not known whether it lives. */
+  get view(): PeerView | null | undefined {
+    return this.#membership.alive === null ? undefined : this.#view;
+  }
+
   /** Is it known to be silent? */
   get isLost(): boolean {
     return this.#membership.alive === false;

@@ -1,0 +1,325 @@
+/**
+ * The virtual addresses of a farm on one node: every node has them, one answers for them, and the filter in the kernel gives each packet to the node
+ * that it belongs to (core/farm). This keeps the filter in step with what the nodes say of themselves.
+ */
+import { BUCKETS, hashOf, inOrder, type Shares } from "../farm/assignment.ts";
+import { type Filter, type FilterRule, rulesetOf, withoutRuleset } from "../farm/ruleset.ts";
+import { type FarmPlan, type FarmWord, planOf, type Stage } from "../farm/word.ts";
+import { macText, parseCidr } from "../network/address.ts";
+import { countConnections } from "../network/connections.ts";
+import { tableOf } from "../network/deadline.ts";
+import { type Counter, changeRules, changeRulesNow, countersOf } from "../network/nft.ts";
+import type { VirtualAddress, VirtualIp } from "../network/virtual_ip.ts";
+import { VirtualAddresses } from "./virtual_addresses.ts";
+
+/** How long a machine that is not of the farm has to stop answering for an address before it is refused, ms. */
+const STRANGER_MS = 2000;
+const STRANGER_PROBE_MS = 60;
+/** How long a node that is about to stop waits for the others to have taken its clients over, ms. */
+const HANDOVER_MS = 500;
+const LOOK_MS = 10;
+
+/** What the farm is made of. */
+export interface FarmParts {
+  module: string;
+  /** This node. */
+  node: string;
+  addresses: readonly VirtualAddress[];
+  network: VirtualIp;
+  timeoutMs: number;
+  warn(text: string): void;
+  note(text: string): void;
+  /** As module.yaml has them now. */
+  settings(): { shares: Shares; rules: readonly FilterRule[] };
+  /** What the other nodes that take part say; null while it is not known of each whether it lives. */
+  words(): ReadonlyMap<string, FarmWord> | null;
+  /** This node's word has changed. */
+  publish(): void;
+}
+
+/** What `holdfast farm` shows of this node. */
+export interface FarmReport {
+  device: string;
+  stage: Stage;
+  /** By node that takes part: its buckets, whether its filter goes by the same assignment, and the packets that this node handed to it. */
+  nodes: Record<string, { stage: Stage; buckets: number; agrees: boolean; packets: number }>;
+  /** By virtual address, the node that answers for it. */
+  answers: Record<string, string | null>;
+  rules: readonly FilterRule[];
+  /** By bucket, its node. */
+  buckets: readonly string[];
+  /** TCP connections of this node's clients. */
+  connections: number;
+  /** Packets that went round since no node that was asked first knew their flow; and those for ports that no rule names. */
+  rounds: number;
+  refused: number;
+}
+
+/** See the top of the file. */
+export class FarmAddresses extends VirtualAddresses {
+  readonly #table: string;
+  /** The addresses are here and the filter with them. */
+  #isHere = false;
+  #wanted: Stage = "closed";
+  #isDraining = false;
+  #word: FarmWord | null = null;
+  #plan: FarmPlan = planOf({ nodes: [], weights: {}, priority: [] }, new Map());
+  /** The last text that the kernel took. */
+  #text = "";
+  #answers: string[] = [];
+  #changing: Promise<void> | null = null;
+  /** When the kernel last refused, so that it is not asked all the time, ms. */
+  #refusedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(private readonly parts: FarmParts) {
+    super(parts.module, parts.addresses, parts.network, parts.timeoutMs, parts.warn);
+    this.#table = `${tableOf(parts.module)}_farm`;
+  }
+
+  /** What the peers are told; null: this node takes no part. */
+  get word(): FarmWord | null {
+    return this.#word;
+  }
+
+  protected override async take(mayTake: () => boolean): Promise<void> {
+    const [link, ...others] = this.addresses.map((address) => this.network.linkOf(address));
+    const elsewhere = others.find(({ index }) => index !== link!.index);
+    if (elsewhere)
+      throw new Error(
+        `the virtual IPs of a farm are on one interface, not on ${link!.name} and ${elsewhere.name}`,
+      );
+    for (const address of this.addresses) await this.#refuseStrangers(address);
+    if (!mayTake()) throw new Error("the virtual IP was given up while it was being taken");
+    const isAdopted = this.#isAdopting;
+    this.#isDraining = false;
+    this.#wanted = "closed";
+    // What the kernel has from a daemon that died works on until the peers are known.
+    if (!isAdopted) await this.#apply("closed", new Map(), true);
+    for (const address of this.addresses) this.network.place(address);
+    this.#isHere = true;
+  }
+
+  #isAdopting = false;
+
+  override async adopt(): Promise<void> {
+    this.#isAdopting = true;
+    await super.adopt();
+    this.#isAdopting = false;
+  }
+
+  async #refuseStrangers(address: VirtualAddress): Promise<void> {
+    const end = performance.now() + STRANGER_MS;
+    for (;;) {
+      const mac = await this.network.answererOf(address, STRANGER_PROBE_MS);
+      const words = this.parts.words();
+      if (mac === null || [...(words?.values() ?? [])].some((word) => word.mac === mac)) return;
+      if (performance.now() > end)
+        throw new Error(
+          `${address.address} is in use: ${mac}, which is no node of this farm, answers for it; stop that machine's use of it`,
+        );
+      await Bun.sleep(LOOK_MS);
+    }
+  }
+
+  override down(): ReturnType<VirtualAddresses["down"]> {
+    this.#isHere = false;
+    this.#wanted = "closed";
+    this.#text = "";
+    this.#answers = [];
+    for (const address of this.addresses) this.network.hush(address);
+    const outcome = super.down();
+    if (this.#word !== null) {
+      this.#word = null;
+      this.parts.publish();
+    }
+    try {
+      changeRulesNow(withoutRuleset(this.#table));
+      return outcome;
+    } catch (error) {
+      return { ok: false, detail: [outcome.detail, (error as Error).message].filter(Boolean).join("; ") };
+    }
+  }
+
+  /** Looked at often: may this node take new clients, and what do the others say? */
+  look(serves: boolean): void {
+    if (!this.#isHere) return;
+    this.#wanted = serves ? (this.#isDraining ? "draining" : "open") : "closed";
+    this.#step();
+  }
+
+  /** Lets the kernel have what follows from the words, where that is another text than it has. */
+  #step(): void {
+    if (this.#changing !== null || performance.now() - this.#refusedAt < this.timeoutMs) return;
+    const words = this.parts.words();
+    if (words === null || !this.#isHere) return;
+    this.#changing = this.#apply(this.#wanted, words, false)
+      .catch((error: unknown) => {
+        this.#refusedAt = performance.now();
+        this.warn(`the farm's filter: ${(error as Error).message}`);
+      })
+      .finally(() => (this.#changing = null));
+  }
+
+  async #apply(stage: Stage, others: ReadonlyMap<string, FarmWord>, anew: boolean): Promise<void> {
+    const { node, settings } = this.parts;
+    const { shares } = settings();
+    const plan = planOf(shares, new Map<string, Pick<FarmWord, "stage">>([...others, [node, { stage }]]));
+    const link = this.network.linkOf(this.addresses[0]!);
+    const mac = macText(link.mac);
+    const word: FarmWord = { stage, mac, number: plan.number };
+    const filter = this.#filterFor(plan, others, link.name, mac);
+    const text = rulesetOf({ ...filter, moved: [] }, false);
+    const isLeaving = this.#word?.stage === "open" && stage !== "open";
+    if (isLeaving) this.#tell(word);
+    if (text !== this.#text || anew) {
+      await changeRules(rulesetOf({ ...filter, moved: this.#movedTo(plan, others) }, anew));
+      if (!this.#isHere && !anew) return;
+      this.#text = text;
+      if (plan.number !== this.#plan.number) this.#noteShares(plan);
+    }
+    this.#plan = plan;
+    if (anew) return;
+    this.#tell(word);
+    this.#proclaim(others);
+  }
+
+  #tell(word: FarmWord): void {
+    if (Bun.deepEquals(word, this.#word)) return;
+    this.#word = word;
+    this.parts.publish();
+  }
+
+  #noteShares({ assignment, serving }: FarmPlan): void {
+    const share = (node: string): number => assignment.filter((owner) => owner === node).length;
+    const shares = serving.map((node) => `${node} ${share(node)}/${BUCKETS}`).join(", ");
+    this.parts.note(`Farm load: ${shares || "no node serves"}`);
+  }
+
+  #filterFor(plan: FarmPlan, others: ReadonlyMap<string, FarmWord>, device: string, mac: string): Filter {
+    const { module, node, settings } = this.parts;
+    const { shares, rules } = settings();
+    const order = inOrder(shares.nodes);
+    const list = this.list;
+    return {
+      table: this.#table,
+      device,
+      mac,
+      addresses: this.addresses.map((address) => {
+        const { host, version } = parseCidr(address.address);
+        return {
+          host,
+          version,
+          own: this.network.besides(address, list),
+          answers: plan.answers(host) === node,
+        };
+      }),
+      rules,
+      seed: hashOf(module) || 1,
+      me: order.indexOf(node),
+      nodes: order.length,
+      peers: [...others].map(([name, word]) => ({ number: order.indexOf(name), mac: word.mac })),
+      owners: plan.assignment.map((owner) => order.indexOf(owner)),
+      moved: [],
+    };
+  }
+
+  /** Buckets that come to this node from one that lives, which may have flows of theirs. */
+  #movedTo({ assignment }: FarmPlan, others: ReadonlyMap<string, FarmWord>): number[] {
+    const { node } = this.parts;
+    const before = this.#plan.assignment;
+    return assignment.flatMap((owner, bucket) => {
+      if (owner !== node || before[bucket] === node) return [];
+      const former = before[bucket];
+      return others.size > 0 && (former === undefined || others.has(former)) ? [bucket] : [];
+    });
+  }
+
+  /** The one that answers says so when it becomes it, and again whenever others came: they may have said it meanwhile. */
+  #proclaim(others: ReadonlyMap<string, FarmWord>): void {
+    const own = this.addresses.filter(({ address }) => this.#plan.answers(address) === this.parts.node);
+    const said = own.map(({ address }) => `${address} ${inOrder([...others.keys()]).join()}`);
+    for (const address of this.addresses) if (!own.includes(address)) this.network.hush(address);
+    for (const [at, address] of own.entries()) {
+      if (this.#answers.includes(said[at]!)) continue;
+      try {
+        this.network.proclaim(address);
+      } catch (error) {
+        this.warn(`${address.address} could not be announced: ${(error as Error).message}`);
+      }
+    }
+    this.#answers = said;
+  }
+
+  override async close(): Promise<void> {
+    if (this.#word === null || this.#word.stage === "closed") return;
+    this.#wanted = "closed";
+    const end = performance.now() + HANDOVER_MS;
+    do {
+      this.#step();
+      await (this.#changing ?? Bun.sleep(LOOK_MS));
+    } while (!this.#isHandedOver && performance.now() < end);
+  }
+
+  /** All others go by the assignment that this node goes by. */
+  get #isHandedOver(): boolean {
+    const words = this.parts.words();
+    if (words === null || this.#word?.stage !== this.#wanted) return false;
+    return [...words.values()].every(({ number }) => number === this.#word?.number);
+  }
+
+  /** From now on no new clients, until the addresses are taken anew. Resolves with the number of connections that are left after `timeoutMs`, or 0. */
+  async drain(timeoutMs: number, serves: () => boolean): Promise<number> {
+    const end = performance.now() + timeoutMs;
+    this.#isDraining = true;
+    for (;;) {
+      this.look(serves());
+      const left = this.connections;
+      if ((left === 0 && this.#isHandedOver) || performance.now() > end || !this.#isHere) return left;
+      await Bun.sleep(Math.min(100, timeoutMs));
+    }
+  }
+
+  /** TCP connections with clients that this node has now. */
+  get connections(): number {
+    return this.addresses.reduce((sum, { address }) => sum + countConnections(parseCidr(address)), 0);
+  }
+
+  /** How many buckets a node has, as far as this node knows; null where it takes no part itself. */
+  bucketsOf(node: string): number | null {
+    if (!this.#isHere) return null;
+    return this.#plan.assignment.filter((owner) => owner === node).length;
+  }
+
+  /** For people; null while this node takes no part. Throws when nft fails. */
+  async report(): Promise<FarmReport | null> {
+    const word = this.#word;
+    if (!this.#isHere || word === null) return null;
+    const { node, settings } = this.parts;
+    const { shares, rules } = settings();
+    const order = inOrder(shares.nodes);
+    const counters = await countersOf("netdev", this.#table);
+    const packets = (name: string): number => (counters[name] satisfies Counter | undefined)?.packets ?? 0;
+    const words = new Map([...(this.parts.words() ?? []), [node, word] as const]);
+    return {
+      device: this.network.linkOf(this.addresses[0]!).name,
+      stage: word.stage,
+      nodes: Object.fromEntries(
+        order.flatMap((name) => {
+          const said = words.get(name);
+          if (!said) return [];
+          const counted = packets(name === node ? "own" : `to_${order.indexOf(name)}`);
+          const agrees = said.number === word.number;
+          return [
+            [name, { stage: said.stage, buckets: this.bucketsOf(name) ?? 0, agrees, packets: counted }],
+          ];
+        }),
+      ),
+      answers: Object.fromEntries(this.list.map((address) => [address, this.#plan.answers(address)])),
+      rules,
+      buckets: this.#plan.assignment,
+      connections: this.connections,
+      rounds: packets("rounds"),
+      refused: packets("refused"),
+    };
+  }
+}
