@@ -8,7 +8,7 @@ import { type FarmPlan, type FarmWord, planOf, type Stage } from "../farm/word.t
 import { macText, parseCidr } from "../network/address.ts";
 import { countConnections } from "../network/connections.ts";
 import { tableOf } from "../network/deadline.ts";
-import { type Counter, changeRules, changeRulesNow, countersOf } from "../network/nft.ts";
+import { type Counter, changeRules, changeRulesNow, countersOf, hasIngressChain } from "../network/nft.ts";
 import type { VirtualAddress, VirtualIp } from "../network/virtual_ip.ts";
 import { VirtualAddresses } from "./virtual_addresses.ts";
 
@@ -18,6 +18,11 @@ const STRANGER_PROBE_MS = 60;
 /** How long a node that is about to stop waits for the others to have taken its clients over, ms. */
 const HANDOVER_MS = 500;
 const LOOK_MS = 10;
+/** How often the filter is looked at although nothing was said, ms. */
+const LOOK_AGAIN_MS = 1000;
+/** For so long after a bucket came here its flows may be where it was, ms: UDP exchanges (as long as one is remembered), TCP connections. */
+const UDP_MOVED_MS = 180_000;
+const TCP_MOVED_MS = 86_400_000;
 
 /** What the farm is made of. */
 export interface FarmParts {
@@ -35,6 +40,8 @@ export interface FarmParts {
   words(): ReadonlyMap<string, FarmWord> | null;
   /** This node's word has changed. */
   publish(): void;
+  /** A new daemon goes on with what the one before had open. */
+  adopted(): void;
 }
 
 /** What `holdfast farm` shows of this node. */
@@ -67,7 +74,12 @@ export class FarmAddresses extends VirtualAddresses {
   /** The last text that the kernel took. */
   #text = "";
   #answers: string[] = [];
+  /** By bucket that came to this node: from which, and when, ms. */
+  readonly #gained = new Map<number, { former: string; at: number }>();
   #changing: Promise<void> | null = null;
+  /** All that the last text was made of, and when that was last looked at, ms. */
+  #known = "";
+  #lookedAt = Number.NEGATIVE_INFINITY;
   /** When the kernel last refused, so that it is not asked all the time, ms. */
   #refusedAt = Number.NEGATIVE_INFINITY;
 
@@ -88,23 +100,26 @@ export class FarmAddresses extends VirtualAddresses {
       throw new Error(
         `the virtual IPs of a farm are on one interface, not on ${link!.name} and ${elsewhere.name}`,
       );
-    for (const address of this.addresses) await this.#refuseStrangers(address);
+    if (this.#word === null) for (const address of this.addresses) await this.#refuseStrangers(address);
     if (!mayTake()) throw new Error("the virtual IP was given up while it was being taken");
-    const isAdopted = this.#isAdopting;
+    await this.#changing;
     this.#isDraining = false;
-    this.#wanted = "closed";
     // What the kernel has from a daemon that died works on until the peers are known.
-    if (!isAdopted) await this.#apply("closed", new Map(), true);
+    if (this.#word === null) await this.#apply("closed", new Map(), true);
     for (const address of this.addresses) this.network.place(address);
     this.#isHere = true;
   }
 
-  #isAdopting = false;
-
+  /** The others hear no other word than that of the daemon before, or they would take this node's flows for nobody's. */
   override async adopt(): Promise<void> {
-    this.#isAdopting = true;
+    this.parts.adopted();
+    try {
+      const link = this.network.linkOf(this.addresses[0]!);
+      this.#word = { stage: "open", mac: macText(link.mac), number: "" };
+    } catch (error) {
+      this.warn(`virtual IP: ${(error as Error).message}`);
+    }
     await super.adopt();
-    this.#isAdopting = false;
   }
 
   async #refuseStrangers(address: VirtualAddress): Promise<void> {
@@ -124,7 +139,8 @@ export class FarmAddresses extends VirtualAddresses {
   override down(): ReturnType<VirtualAddresses["down"]> {
     this.#isHere = false;
     this.#wanted = "closed";
-    this.#text = "";
+    this.#known = "";
+    this.#gained.clear();
     this.#answers = [];
     for (const address of this.addresses) this.network.hush(address);
     const outcome = super.down();
@@ -134,6 +150,8 @@ export class FarmAddresses extends VirtualAddresses {
     }
     try {
       changeRulesNow(withoutRuleset(this.#table));
+      // What was on its way to the kernel arrives after that.
+      void this.#changing?.then(() => this.#isHere || changeRulesNow(withoutRuleset(this.#table)));
       return outcome;
     } catch (error) {
       return { ok: false, detail: [outcome.detail, (error as Error).message].filter(Boolean).join("; ") };
@@ -147,17 +165,33 @@ export class FarmAddresses extends VirtualAddresses {
     this.#step();
   }
 
-  /** Lets the kernel have what follows from the words, where that is another text than it has. */
+  /** Lets the kernel have what follows from the words, where they have changed; and looks now and then whether it still has it. */
   #step(): void {
-    if (this.#changing !== null || performance.now() - this.#refusedAt < this.timeoutMs) return;
+    const now = performance.now();
+    if (this.#changing !== null || now - this.#refusedAt < this.timeoutMs) return;
     const words = this.parts.words();
     if (words === null || !this.#isHere) return;
-    this.#changing = this.#apply(this.#wanted, words, false)
+    const known = JSON.stringify([this.#wanted, [...words], this.parts.settings()]);
+    const isDue = now - this.#lookedAt > LOOK_AGAIN_MS;
+    if (known === this.#known && !isDue) return;
+    this.#lookedAt = now;
+    this.#changing = this.#apply(this.#wanted, words, isDue && !this.#isInPlace)
+      .then(() => {
+        this.#known = known;
+      })
       .catch((error: unknown) => {
         this.#refusedAt = performance.now();
         this.warn(`the farm's filter: ${(error as Error).message}`);
       })
       .finally(() => (this.#changing = null));
+  }
+
+  get #isInPlace(): boolean {
+    if (this.#text === "" || hasIngressChain(this.#table, "ingress")) return true;
+    this.warn(
+      "the farm's filter is gone: a firewall was loaded anew, or the interface was made anew; it is put back",
+    );
+    return false;
   }
 
   async #apply(stage: Stage, others: ReadonlyMap<string, FarmWord>, anew: boolean): Promise<void> {
@@ -167,18 +201,16 @@ export class FarmAddresses extends VirtualAddresses {
     const link = this.network.linkOf(this.addresses[0]!);
     const mac = macText(link.mac);
     const word: FarmWord = { stage, mac, number: plan.number };
+    this.#noteGained(plan);
     const filter = this.#filterFor(plan, others, link.name, mac);
-    const text = rulesetOf({ ...filter, moved: [] }, false);
-    const isLeaving = this.#word?.stage === "open" && stage !== "open";
-    if (isLeaving) this.#tell(word);
-    if (text !== this.#text || anew) {
-      await changeRules(rulesetOf({ ...filter, moved: this.#movedTo(plan, others) }, anew));
-      if (!this.#isHere && !anew) return;
-      this.#text = text;
-      if (plan.number !== this.#plan.number) this.#noteShares(plan);
-    }
+    const text = rulesetOf(filter, false);
+    // Who leaves says so first, who comes says so last: packets that arrive meanwhile find somebody who knows what to do with them.
+    if (this.#word?.stage === "open" && stage !== "open") this.#tell(word);
+    if (text !== this.#text || anew) await changeRules(anew ? rulesetOf(filter, true) : text);
+    this.#text = text;
+    if (plan.number !== this.#plan.number) this.#noteShares(plan);
     this.#plan = plan;
-    if (anew) return;
+    if (!this.#isHere) return;
     this.#tell(word);
     this.#proclaim(others);
   }
@@ -219,19 +251,32 @@ export class FarmAddresses extends VirtualAddresses {
       nodes: order.length,
       peers: [...others].map(([name, word]) => ({ number: order.indexOf(name), mac: word.mac })),
       owners: plan.assignment.map((owner) => order.indexOf(owner)),
-      moved: [],
+      former: this.#formerOf(others, order),
     };
   }
 
-  /** Buckets that come to this node from one that lives, which may have flows of theirs. */
-  #movedTo({ assignment }: FarmPlan, others: ReadonlyMap<string, FarmWord>): number[] {
+  /** Notes which buckets come to this node from another, whose flows may stay there. */
+  #noteGained(plan: FarmPlan): void {
     const { node } = this.parts;
     const before = this.#plan.assignment;
-    return assignment.flatMap((owner, bucket) => {
-      if (owner !== node || before[bucket] === node) return [];
+    for (const [bucket, owner] of plan.assignment.entries()) {
       const former = before[bucket];
-      return others.size > 0 && (former === undefined || others.has(former)) ? [bucket] : [];
-    });
+      if (owner !== node) this.#gained.delete(bucket);
+      else if (former !== undefined && former !== node)
+        this.#gained.set(bucket, { former, at: performance.now() });
+    }
+  }
+
+  /** Of what was gained, what may still be at a node that takes part. */
+  #formerOf(others: ReadonlyMap<string, FarmWord>, order: readonly string[]): Filter["former"] {
+    const now = performance.now();
+    return new Map(
+      [...this.#gained].flatMap(([bucket, { former, at }]) =>
+        others.has(former) && now - at < TCP_MOVED_MS
+          ? [[bucket, { number: order.indexOf(former), udp: now - at < UDP_MOVED_MS }] as const]
+          : [],
+      ),
+    );
   }
 
   /** The one that answers says so when it becomes it, and again whenever others came: they may have said it meanwhile. */

@@ -40,6 +40,8 @@ export function balancingOf(config: ModuleConfig): NonNullable<FarmConfig["loadB
 /** See the top of the file. */
 export class ModuleFarm {
   #addresses: FarmAddresses | null = null;
+  /** It was open when the daemon before this one died, and no checker has looked since. */
+  #isAdopted = false;
 
   constructor(private readonly parts: ModuleFarmParts) {}
 
@@ -59,6 +61,9 @@ export class ModuleFarm {
       settings: () => this.#settings,
       words: () => wordsOf(views()),
       publish: () => node.publish(),
+      adopted: () => {
+        this.#isAdopted = true;
+      },
     });
     return this.#addresses;
   }
@@ -74,15 +79,16 @@ export class ModuleFarm {
     this.#addresses?.look(this.#mayServe);
   }
 
-  /** The application is up, and everything that looks at it has found it so. */
+  /** The application is up, and everything that looks at it has found it so: for one that a new daemon found open, nothing has found otherwise. */
   get #mayServe(): boolean {
     const { definition, resources, serves } = this.parts;
     if (!serves()) return false;
     const states = resources();
-    return checksOf(definition().config).every(({ resource, when }) => {
-      const state = states[resource] ?? "init";
-      return when === "second" || (state !== "init" && state !== "down");
-    });
+    const found = checksOf(definition().config).flatMap(({ resource, when }) =>
+      when === "second" ? [] : [states[resource] ?? "init"],
+    );
+    if (!found.includes("init")) this.#isAdopted = false;
+    return !found.includes("down") && (this.#isAdopted || !found.includes("init"));
   }
 
   /** For the peers. */

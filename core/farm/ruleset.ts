@@ -4,11 +4,11 @@
  * A known flow stays where it is (a set that the packets themselves keep). What opens a flow goes to the node that has its bucket. A packet in
  * the middle of a flow that its bucket's node does not know goes once round all nodes, marked with the number of the node where that began: one
  * that knows the flow takes it; when it comes back, it is nobody's, and the stack there answers it. So no state is copied between nodes, and
- * no connection is reset while a node that lives has it, whatever the nodes believe of each other for the moment (after Araújo et al., Balancing
- * on the Edge: Transport Affinity without Network State, NSDI 2018, where each node asks the bucket's former one).
+ * no connection is reset while a node that lives has it, whatever the nodes believe of each other for the moment. The node that had the bucket
+ * before is asked first (after Araújo et al., Balancing on the Edge: Transport Affinity without Network State, NSDI 2018).
  *
  * The mark is the DSCP: 32 + number. What a client sends with such a one is handed on with 0. A marked packet only moves on towards the node
- * where it began, so that none runs in circles.
+ * where it began, so that none runs in circles; who gets it from that one directly, and is not the next, was asked first, and hands it to the next.
  */
 import { parseCidr } from "../network/address.ts";
 import { BUCKETS } from "./assignment.ts";
@@ -49,8 +49,8 @@ export interface Filter {
   peers: readonly { number: number; mac: string }[];
   /** By bucket, the number of its node; empty when nobody serves. */
   owners: readonly number[];
-  /** Buckets whose flows another node that lives may still have. */
-  moved: readonly number[];
+  /** Buckets of this node whose flows another node that lives may still have: that one's number, and whether UDP exchanges may be among them. */
+  former: ReadonlyMap<number, { number: number; udp: boolean }>;
 }
 
 /** Flows that each set has room for; the kernel takes 100 bytes for each that is there. */
@@ -60,7 +60,11 @@ const MOST_CLOSING = 65_536;
 const TCP_KNOWN = "1h";
 const TCP_BRIEF = "1m";
 const UDP_KNOWN = "3m";
-/** Packets a second of flows that nobody here knows which go round; more are answered here, as without a farm. */
+/**
+ * Packets a second that go round. Where a bucket's flows are known to be elsewhere, more are lost, and sent again; where they are not, more are
+ * answered here, as without a farm: it is a flood, or there were more flows than the sets have room for.
+ */
+const MOST_MOVED = 200_000;
 const MOST_ROUNDS = 20_000;
 const MOST_ERRORS = 1000;
 /** DSCP from here on are marks. */
@@ -124,12 +128,12 @@ interface Parts {
 }
 
 function ingress(filter: Filter): string[] {
-  const { table, device, peers, owners, me, moved, nodes } = filter;
+  const { table, device, peers, owners, me, former, nodes } = filter;
   const at = `netdev ${table}`;
   const parts: Parts = { chains: new Map(), sets: [] };
-  const set = (name: string, type: string, elements: readonly string[], flush = true): void => {
+  const set = (name: string, type: string, elements: readonly string[]): void => {
     const kind = type.includes(":") ? "map" : "set";
-    parts.sets.push({ name, line: `add ${kind} ${at} ${name} { ${type} }`, flush, elements });
+    parts.sets.push({ name, line: `add ${kind} ${at} ${name} { ${type} }`, flush: true, elements });
   };
   set(
     "peers",
@@ -138,17 +142,19 @@ function ingress(filter: Filter): string[] {
   );
   const own = owners.flatMap((owner, bucket) => (owner === me ? [`${bucket}`] : []));
   set("mine", "type mark;", own);
-  set(
-    "moved",
-    "type mark; flags timeout;",
-    moved.map((bucket) => `${bucket} timeout ${UDP_KNOWN}`),
-    false,
-  );
+  const udp = [...former].flatMap(([bucket, { udp }]) => (udp ? [`${bucket}`] : []));
+  set("moved", "type mark;", udp);
+  const elsewhere = [...former].map(([bucket, { number }]) => `${bucket} : goto ask_${number}`);
+  set("former", "type mark : verdict;", elsewhere);
   const handed = owners.flatMap((owner, bucket) => (owner === me ? [] : [`${bucket} : goto to_${owner}`]));
   set("owner", "type mark : verdict;", handed);
   parts.chains.set("own", ["counter name own", "meta mark set 0", "accept"]);
   for (let number = 0; number < nodes; number++)
-    if (number !== me) parts.chains.set(`to_${number}`, handOver(filter, number));
+    if (number !== me) {
+      parts.chains.set(`to_${number}`, handOver(filter, number));
+      const limit = `limit rate over ${MOST_MOVED}/second burst ${MOST_MOVED / 4} packets drop`;
+      parts.chains.set(`ask_${number}`, [limit, `goto to_${number}`]);
+    }
   for (const version of versions(filter)) {
     for (const protocol of protocols(filter)) eachProtocol(filter, parts, version, protocol);
     eachVersion(filter, parts, version);
@@ -194,10 +200,11 @@ function handOver({ device, mac, peers }: Filter, number: number): string[] {
   ];
 }
 
-/** The node that comes after this one on the way round; null: there is no other. */
-function nextOf({ me, nodes, peers }: Filter): number | null {
-  const steps = peers.map(({ number }) => (number - me + nodes) % nodes);
-  return steps.length === 0 ? null : (me + Math.min(...steps)) % nodes;
+/** The node that comes after another, by default this one, on the way round; null: there is no other. */
+function nextOf({ me, nodes, peers }: Filter, from = me): number | null {
+  const others = [me, ...peers.map(({ number }) => number)].filter((number) => number !== from);
+  const steps = others.map((number) => (number - from + nodes) % nodes);
+  return steps.length === 0 ? null : (from + Math.min(...steps)) % nodes;
 }
 
 /** What each version of IP has once: the first look at a packet, fragments, and errors that speak of a flow. */
@@ -286,9 +293,9 @@ function eachProtocol(filter: Filter, parts: Parts, version: 4 | 6, protocol: "t
     next === null
       ? ["goto own"]
       : [
-          `limit rate over ${MOST_ROUNDS}/second burst ${MOST_ROUNDS / 4} packets goto own`,
           "counter name rounds",
-          `${ip} dscp set ${FIRST_MARK + filter.me}`,
+          `${ip} dscp set ${FIRST_MARK + filter.me} meta mark vmap @former`,
+          `limit rate over ${MOST_ROUNDS}/second burst ${MOST_ROUNDS / 4} packets ${ip} dscp set 0 goto own`,
           `goto to_${next}`,
         ];
   // The bucket is this node's, and the flow is not known here.
@@ -311,6 +318,11 @@ function fromPeer(filter: Filter, version: 4 | 6, protocol: "tcp" | "udp"): stri
   const isNew = protocol === "tcp" ? "tcp flags & (syn|ack) == syn" : "meta mark != @moved";
   const remember = `update @${name}_flows { ${key} timeout ${protocol === "tcp" ? TCP_BRIEF : UDP_KNOWN} }`;
   const others = peers.map(({ number }) => `${FIRST_MARK + number} : goto to_${next}`);
+  // Not the next after the one where it began: it was asked first.
+  const askedFirst = peers.flatMap(({ number, mac }) => {
+    const begins = nextOf(filter, number);
+    return begins === me ? [] : [`${ip} dscp ${FIRST_MARK + number} ether saddr ${mac} goto to_${begins}`];
+  });
   return [
     // Not on its way round: this node has the bucket, or the other is behind, or this one is.
     `${ip} dscp < ${FIRST_MARK} meta mark @mine goto ${name}_mine`,
@@ -322,6 +334,7 @@ function fromPeer(filter: Filter, version: 4 | 6, protocol: "tcp" | "udp"): stri
     // It has been everywhere: nobody's.
     `${ip} dscp ${FIRST_MARK + me} meta mark @mine ${remember}`,
     `${ip} dscp ${FIRST_MARK + me} meta mark @mine ${ip} dscp set 0 goto own`,
+    ...askedFirst,
     ...(others.length === 0 ? [] : [`${ip} dscp vmap { ${others.join(", ")} }`]),
     "drop",
   ];

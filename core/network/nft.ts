@@ -1,6 +1,8 @@
 /**
  * The program nft(8), for rules that are too rich for our own netlink: one transaction a call.
  */
+import type { Netlink } from "../platform/linux/netlink.ts";
+import { FAMILY_NETDEV, hasChain, openNftables } from "../platform/linux/nftables.ts";
 
 const PATHS = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin";
 const MISSING =
@@ -42,6 +44,14 @@ export function changeRulesNow(text: string): void {
     env: { LC_ALL: "C" },
   });
   if (exitCode !== 0) throw new Error(`nft refused: ${stderr.toString().slice(0, LONGEST_REASON).trim()}`);
+}
+
+let netlink: Netlink | null = null;
+
+/** Is a chain of ours at an interface's ingress still there? A firewall that is loaded anew, or an interface that is made anew, takes it along. Throws. */
+export function hasIngressChain(table: string, chain: string): boolean {
+  netlink ??= openNftables();
+  return hasChain(netlink, FAMILY_NETDEV, table, chain);
 }
 
 /** The named counters of a table; empty where there is no such table. Throws when there is no nft. */

@@ -2,10 +2,11 @@
  * Clients of a farm on one machine, with many source addresses: `bun farm_client.ts ACT ADDRESS PORT COUNT [FIRST]`. They speak HTTP/1.1 by hand, so that
  * each connection is seen for itself: who answered, and how it ended.
  *
- * `visit`: COUNT connections, one request each; prints by node how many it answered, and what went wrong. `stay`: COUNT connections that ask again and
+ * `udp`: as visit, by a datagram each; `answer` is the server for it. `visit`: COUNT connections, one request each; prints by node how many it answered, and what went wrong. `stay`: COUNT connections that ask again and
  * again until the standard input closes; prints for each the node, the number of answers, how it ended and the longest wait, ms.
  */
 import { connect, type Socket } from "node:net";
+import { hostname } from "node:os";
 
 /** What `visit` prints. */
 export interface Visits {
@@ -148,6 +149,41 @@ async function stay(address: string, port: number, count: number, first: number)
   return await Promise.all(all);
 }
 
+/** One datagram each, from a port of its own. */
+async function visitByUdp(address: string, port: number, count: number, first: number): Promise<Visits> {
+  const version = address.includes(":") ? 6 : 4;
+  const result: Visits = { answers: {}, nodes: {}, failures: {} };
+  const ask = async (n: number): Promise<void> => {
+    const client = clientAddress(first + n, version);
+    const { promise, resolve } = Promise.withResolvers<string>();
+    const socket = await Bun.udpSocket({
+      hostname: client,
+      socket: { data: (_socket, bytes) => resolve(String(bytes)) },
+    });
+    socket.send("who", port, address);
+    const node = await Promise.race([promise, Bun.sleep(PATIENCE_MS).then(() => "")]);
+    socket.close();
+    const tally = node === "" ? result.failures : result.answers;
+    const key = node === "" ? "no answer" : node;
+    tally[key] = (tally[key] ?? 0) + 1;
+    if (node !== "") result.nodes[client] = node;
+  };
+  for (let n = 0; n < count; n += AT_ONCE)
+    await Promise.all(Array.from({ length: Math.min(AT_ONCE, count - n) }, (_, more) => ask(n + more)));
+  return result;
+}
+
+/** Answers datagrams to an address with the name of this machine, for ever. */
+async function answerByUdp(address: string, port: number): Promise<void> {
+  await Bun.udpSocket({
+    hostname: address,
+    port,
+    socket: {
+      data: (socket, _bytes, from, at) => void socket.send(hostname(), from, at),
+    },
+  });
+}
+
 let over: Promise<unknown> = Promise.resolve();
 
 if (import.meta.main) {
@@ -158,8 +194,11 @@ if (import.meta.main) {
     string,
     string?,
   ];
-  const run = act === "visit" ? visit : stay;
-  if (act === "stay") over = Bun.stdin.text();
-  console.log(JSON.stringify(await run(address, Number(port), Number(count), Number(first))));
-  process.exit(0);
+  if (act === "answer") await answerByUdp(address, Number(port));
+  else {
+    if (act === "stay") over = Bun.stdin.text();
+    const run = { visit, stay, udp: visitByUdp }[act]!;
+    console.log(JSON.stringify(await run(address, Number(port), Number(count), Number(first))));
+    process.exit(0);
+  }
 }

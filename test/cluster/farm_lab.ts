@@ -12,6 +12,9 @@ import { createTestbed, type Host, type MachineProcess, type Node, type Testbed,
 export const FARM_IP = "10.77.0.100";
 export const FARM_IP6 = "fd77::100";
 
+/** Where UDP is answered. */
+export const UDP_PORT = 5353;
+
 const NGINX = `pid /run/nginx.pid; error_log /run/error.log; worker_processes 1; user www-data;
 events { worker_connections 8000; }
 http { access_log off; keepalive_timeout 1h; keepalive_requests 100000000;
@@ -31,7 +34,8 @@ kill -TERM $(cat /run/nginx.pid)
 export const BALANCING = `loadBalancing:
   rules:
     - { protocol: tcp, ports: [8080] }
-    - { protocol: tcp, ports: [8081], affinity: connection }
+    - { protocol: tcp, ports: ["8081-8082"], affinity: connection }
+    - { protocol: udp, ports: [${UDP_PORT}] }
 `;
 
 /** What to build. */
@@ -74,6 +78,26 @@ export class FarmLab {
   async prepare(node: Node): Promise<void> {
     await node.exec(["ip", "route", "add", "10.90.0.0/16", "via", this.host.addresses["lan"]!]);
     await node.exec(["ip", "-6", "route", "add", "fd90::/64", "via", this.host.addresses6["lan"]!]);
+  }
+
+  /** Applies the module everywhere, with these weights. */
+  async apply(weights?: Record<string, number>): Promise<void> {
+    const { bed, options } = this;
+    const [n1] = this.nodes as [Node];
+    const source = mkdtempSync(join(bed.dir, "web-"));
+    const yaml = `kind: farm\nvirtualIps: [{ address: ${FARM_IP}/24 }, { address: "${FARM_IP6}/64" }]
+${options.balancing ?? BALANCING}${weights ? `  weights: ${JSON.stringify(weights)}\n` : ""}${options.yaml ?? ""}`;
+    const files: Record<string, string> = { ...(options.files ?? HOOKS), "module.yaml": yaml };
+    for (const [path, text] of Object.entries(files)) {
+      mkdirSync(dirname(join(source, path)), { recursive: true });
+      writeFileSync(join(source, path), text.replaceAll("DATA", n1.dataDir), { mode: 0o755 });
+    }
+    await until("every node has the module", async () => {
+      const apply = ["module", "apply", "web", "--from", source, "--json"];
+      const { status, stdout, stderr } = await n1.holdfast(apply, { mayFail: true });
+      if (status !== 0) throw new Error(stdout + stderr);
+      return (JSON.parse(stdout) as { data: { away: string[] } }).data.away.length === 0;
+    });
   }
 
   async status(from = this.nodes[0]!): Promise<StatusDocument["modules"][string]["nodes"]> {
@@ -119,11 +143,16 @@ export class FarmLab {
   /** `count` connections of clients `first` and following, one request each. */
   async visit(
     count: number,
-    options: { address?: string; port?: number; first?: number } = {},
+    options: { address?: string; port?: number; first?: number; by?: "visit" | "udp" } = {},
   ): Promise<Visits> {
-    const { address = FARM_IP, port = 8080, first = 0 } = options;
-    const { stdout } = await this.host.exec(this.#client("visit", address, port, count, first));
+    const { address = FARM_IP, port = 8080, first = 0, by = "visit" } = options;
+    const { stdout } = await this.host.exec(this.#client(by, address, port, count, first));
     return JSON.parse(stdout) as Visits;
+  }
+
+  /** Answers datagrams to an address of the farm on a node, until it is switched off. */
+  async answerByUdp(node: Node, address: string): Promise<MachineProcess> {
+    return await node.spawn(this.#client("answer", address, UDP_PORT, 0));
   }
 
   /** Connections that stay; call the result to end them and to learn how they fared. */
@@ -182,23 +211,9 @@ async function build(lab: FarmLab, options: FarmOptions): Promise<void> {
     await node.holdfast(["cluster", "join", token, "--as", node.name]);
     await node.startDaemon();
   }
-  const source = mkdtempSync(join(bed.dir, "web-"));
-  const yaml = `kind: farm\nvirtualIps: [{ address: ${FARM_IP}/24 }, { address: "${FARM_IP6}/64" }]
-${options.balancing ?? BALANCING}${options.yaml ?? ""}`;
-  const files: Record<string, string> = { ...(options.files ?? HOOKS), "module.yaml": yaml };
-  for (const [path, text] of Object.entries(files)) {
-    mkdirSync(dirname(join(source, path)), { recursive: true });
-    writeFileSync(join(source, path), text.replaceAll("DATA", n1.dataDir), { mode: 0o755 });
-  }
   for (const node of nodes) {
     writeFileSync(node.on.path(`${node.dataDir}/nginx.conf`), NGINX);
     await node.exec(["sync"]);
   }
-  await until("all nodes hear each other", async () => {
-    const applied = await n1.holdfast(["module", "apply", "web", "--from", source, "--json"], {
-      mayFail: true,
-    });
-    if (applied.status !== 0) throw new Error(applied.stdout + applied.stderr);
-    return (JSON.parse(applied.stdout) as { data: { away: string[] } }).data.away.length === 0;
-  });
+  await lab.apply();
 }
