@@ -26,6 +26,9 @@ function choose(name: string, known: readonly string[]): string {
   return near ? `did you mean ${near}?` : `there is ${known.join(", ")}`;
 }
 
+/** A packet's mark has room for so many. */
+const MOST_OF_A_FARM = 32;
+
 function checkNodes(config: ModuleConfig, cluster: ClusterNames | null): Finding[] {
   const findings: Finding[] = [];
   for (const [index, node] of (config.nodes ?? []).entries()) {
@@ -50,6 +53,11 @@ function checkNodes(config: ModuleConfig, cluster: ClusterNames | null): Finding
     findings.push({
       path: ["kind"],
       message: "a farm has 2 to 32 nodes, and the cluster has one: use light",
+    });
+  if (config.kind === "farm" && config.virtualIps.length > 0 && (own?.length ?? 2) > MOST_OF_A_FARM)
+    findings.push({
+      path: ["virtualIps"],
+      message: `at most ${MOST_OF_A_FARM} nodes share a virtual IP, and these are ${own!.length}: name them under nodes`,
     });
   if (config.kind === "light" && config.virtualIps.length > 0 && (own?.length ?? 1) > 1)
     findings.push({
@@ -140,8 +148,8 @@ function checkAddresses(config: ModuleConfig): Finding[] {
     findings.push({ path: ["loadBalancing", "rules"], message: "name at least one rule" });
   if (mode !== "external" && config.virtualIps.length === 0)
     findings.push({
-      path: ["virtualIps"],
-      message: `mode: ${mode} shares the clients of a virtual IP out: name one`,
+      path: ["loadBalancing"],
+      message: `mode: ${mode} shares the clients of a virtual IP out: name one under virtualIps`,
     });
   if (priority.length > 0 && Object.keys(weights).length > 0)
     findings.push({

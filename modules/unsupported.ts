@@ -11,11 +11,15 @@ import type { Problem } from "./yaml_document.ts";
 /** The settings of `config` that have no effect in this version; empty for a module that works as written. */
 export function unsupported(config: ModuleConfig): Finding[] {
   if (config.kind !== "farm" || config.loadBalancing?.mode !== "invisible") return [];
+  const instead = "use mode: directed, which needs nothing of the switch";
   return [
     {
       path: ["loadBalancing", "mode"],
-      message:
-        "mode: invisible is not supported by this version: use directed, which needs nothing of the switch",
+      message: `mode: invisible is not supported by this version: ${instead}`,
+    },
+    {
+      path: ["virtualIps"],
+      message: `a farm's virtual IP by mode: invisible is not supported by this version: ${instead}`,
     },
   ];
 }

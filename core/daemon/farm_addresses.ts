@@ -80,6 +80,8 @@ export class FarmAddresses extends VirtualAddresses {
   /** All that the last text was made of, and when that was last looked at, ms. */
   #known = "";
   #lookedAt = Number.NEGATIVE_INFINITY;
+  /** Why this node cannot serve, or "". */
+  #trouble = "";
   /** When the kernel last refused, so that it is not asked all the time, ms. */
   #refusedAt = Number.NEGATIVE_INFINITY;
 
@@ -178,12 +180,19 @@ export class FarmAddresses extends VirtualAddresses {
     this.#changing = this.#apply(this.#wanted, words, isDue && !this.#isInPlace)
       .then(() => {
         this.#known = known;
+        this.#trouble = "";
       })
-      .catch((error: unknown) => {
-        this.#refusedAt = performance.now();
-        this.warn(`the farm's filter: ${(error as Error).message}`);
-      })
+      .catch((error: unknown) => this.#suffer((error as Error).message))
       .finally(() => (this.#changing = null));
+  }
+
+  /** Who cannot do as the others expect says so: they go on without it. */
+  #suffer(trouble: string): void {
+    this.#refusedAt = performance.now();
+    this.#known = "";
+    if (this.#word !== null) this.#tell({ ...this.#word, stage: "closed" });
+    if (trouble !== this.#trouble) this.warn(`this node serves no client of the virtual IP: ${trouble}`);
+    this.#trouble = trouble;
   }
 
   get #isInPlace(): boolean {
@@ -199,6 +208,9 @@ export class FarmAddresses extends VirtualAddresses {
     const { shares } = settings();
     const plan = planOf(shares, new Map<string, Pick<FarmWord, "stage">>([...others, [node, { stage }]]));
     const link = this.network.linkOf(this.addresses[0]!);
+    if (!link.running) throw new Error(`interface ${link.name} has no carrier`);
+    // An interface that was down has lost its IPv6 addresses.
+    if (this.#isHere) for (const address of this.addresses) this.network.place(address);
     const mac = macText(link.mac);
     const word: FarmWord = { stage, mac, number: plan.number };
     this.#noteGained(plan);

@@ -6,9 +6,11 @@ import type { ModuleDefinition } from "../../modules/load.ts";
 import type { ModuleConfig } from "../../modules/schema.ts";
 import { formatDuration } from "../../modules/units.ts";
 import { checksOf } from "../checks/module_checks.ts";
+import type { Cluster } from "../cluster/cluster.ts";
 import type { PeerView } from "../failover/types.ts";
 import { BUCKETS, type Shares } from "../farm/assignment.ts";
 import type { FarmWord } from "../farm/word.ts";
+import { parseCidr, sameNetwork } from "../network/address.ts";
 import type { CommandResult } from "./engine.ts";
 import { FarmAddresses, type FarmReport } from "./farm_addresses.ts";
 import type { Journal } from "./journal.ts";
@@ -22,7 +24,8 @@ export interface ModuleFarmParts {
   /** Each as it is at that moment. */
   definition(): ModuleDefinition;
   nodes(): readonly string[];
-  views(): ReadonlyMap<string, PeerView> | null;
+  /** What the others say that are heard on this lan. */
+  views(lan: string | undefined): ReadonlyMap<string, PeerView> | null;
   /** By resource, its state. */
   resources(): Readonly<Record<string, string>>;
   /** Is the application started, and may it be heard? */
@@ -50,6 +53,7 @@ export class ModuleFarm {
     const { node, module, journal, definition, views } = this.parts;
     const { config } = definition();
     if (balancingOf(config) === null) return null;
+    const lan = lanOf(node.cluster, config.virtualIps[0]!.address);
     this.#addresses = new FarmAddresses({
       module,
       node: node.cluster.node,
@@ -59,7 +63,7 @@ export class ModuleFarm {
       warn: (text) => journal.line("warning", text),
       note: (text) => journal.line("event", text),
       settings: () => this.#settings,
-      words: () => wordsOf(views()),
+      words: () => wordsOf(views(lan)),
       publish: () => node.publish(),
       adopted: () => {
         this.#isAdopted = true;
@@ -140,6 +144,13 @@ export class ModuleFarm {
         : `${left} connections were still there after ${formatDuration(timeoutMs)}`;
     return { status: 0, message };
   }
+}
+
+/** The lan that clients come by: a node that is not heard there cannot serve them. Undefined where the address is in no lan's network. */
+function lanOf({ nodes, node }: Cluster, address: string): string | undefined {
+  const virtual = parseCidr(address);
+  const own = Object.entries(nodes[node]!.addresses);
+  return own.find(([, { bind }]) => sameNetwork(parseCidr(bind).bytes, virtual.bytes, virtual.prefix))?.[0];
 }
 
 function wordsOf(views: ReadonlyMap<string, PeerView> | null): ReadonlyMap<string, FarmWord> | null {

@@ -71,13 +71,13 @@ export class ModulePeers {
     return this.#watches.get(peer)?.isLost ?? true;
   }
 
-  /** By node, what those say that live; null while it is not known of each whether it does. */
-  views(): ReadonlyMap<string, PeerView> | null {
+  /** By node, what those say that live, on this lan where one is named; null while it is not known of each whether it does. */
+  views(lan?: string): ReadonlyMap<string, PeerView> | null {
     const views = new Map<string, PeerView>();
     for (const [peer, watch] of this.#watches) {
       const { view } = watch;
       if (view === undefined) return null;
-      if (view !== null) views.set(peer, view);
+      if (view !== null && (lan === undefined || watch.isHeardOn(lan))) views.set(peer, view);
     }
     return views;
   }

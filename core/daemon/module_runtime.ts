@@ -92,7 +92,7 @@ export class ModuleRuntime {
       journal: this.journal,
       definition: () => this.#definition,
       nodes: () => this.nodes,
-      views: () => this.peers.views(),
+      views: (lan) => this.peers.views(lan),
       resources: () => this.resources.states,
       serves: () => this.serves,
     });

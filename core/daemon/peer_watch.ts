@@ -106,6 +106,12 @@ export class PeerWatch {
     }
   }
 
+  /** False when it is known to be silent on that lan, whatever it says on others. */
+  isHeardOn(lan: string): boolean {
+    const state = this.#membership.resources().find(({ name }) => name === `heartbeat.${lan}`)?.state;
+    return state === undefined || state === "init" || this.#membership.hears().includes(lan);
+  }
+
   /** By lan, the peer where it is heard. */
   hears(): Record<string, string[]> {
     return Object.fromEntries(this.#membership.hears().map((lan) => [lan, [this.config.peer]]));

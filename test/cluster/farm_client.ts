@@ -3,7 +3,7 @@
  * each connection is seen for itself: who answered, and how it ended.
  *
  * `udp`: as visit, by a datagram each; `answer` is the server for it. `visit`: COUNT connections, one request each; prints by node how many it answered, and what went wrong. `stay`: COUNT connections that ask again and
- * again until the standard input closes; prints for each the node, the number of answers, how it ended and the longest wait, ms.
+ * again until the standard input closes; `probe`: a new one every 20 ms until then; prints for each the node, the number of answers, how it ended and the longest wait, ms.
  */
 import { connect, type Socket } from "node:net";
 import { hostname } from "node:os";
@@ -30,7 +30,9 @@ export interface Stay {
 
 const AT_ONCE = 64;
 const EVERY_MS = 30;
-const PATIENCE_MS = 5000;
+const PATIENCE_MS = 3000;
+const PROBE_MS = 150;
+const PROBE_EVERY_MS = 20;
 
 /** Client number n, from a network that the testbed routes to this machine. */
 export function clientAddress(n: number, version: 4 | 6): string {
@@ -56,11 +58,11 @@ function open(address: string, port: number, client: string): Socket {
   return socket;
 }
 
-function visitOnce(address: string, port: number, client: string): Promise<string> {
+function visitOnce(address: string, port: number, client: string, patienceMs = PATIENCE_MS): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = open(address, port, client);
     let text = "";
-    const timer = setTimeout(() => socket.destroy(new Error("no answer")), PATIENCE_MS);
+    const timer = setTimeout(() => socket.destroy(new Error("no answer")), patienceMs);
     socket.on("connect", () => socket.write(REQUEST));
     socket.on("data", (chunk) => {
       text += String(chunk);
@@ -173,6 +175,24 @@ async function visitByUdp(address: string, port: number, count: number, first: n
   return result;
 }
 
+/** A new connection every 20 ms, of one client after the other, until the standard input closes: from the first that failed to the last, ms. */
+async function probe(address: string, port: number, count: number, first: number): Promise<{ gapMs: number; tried: number; failed: number }> {
+  const version = address.includes(":") ? 6 : 4;
+  let isOver = false;
+  void over.then(() => (isOver = true));
+  const failures: number[] = [];
+  const running: Promise<void>[] = [];
+  for (let n = 0; !isOver; n++) {
+    const began = performance.now();
+    const client = clientAddress(first + (n % count), version);
+    running.push(visitOnce(address, port, client, PROBE_MS).then(() => undefined, () => void failures.push(began)));
+    await Bun.sleep(PROBE_EVERY_MS);
+  }
+  await Promise.all(running);
+  const gapMs = failures.length === 0 ? 0 : Math.max(...failures) - Math.min(...failures) + PROBE_EVERY_MS;
+  return { gapMs, tried: running.length, failed: failures.length };
+}
+
 /** Answers datagrams to an address with the name of this machine, for ever. */
 async function answerByUdp(address: string, port: number): Promise<void> {
   await Bun.udpSocket({
@@ -196,8 +216,8 @@ if (import.meta.main) {
   ];
   if (act === "answer") await answerByUdp(address, Number(port));
   else {
-    if (act === "stay") over = Bun.stdin.text();
-    const run = { visit, stay, udp: visitByUdp }[act]!;
+    if (act === "stay" || act === "probe") over = Bun.stdin.text();
+    const run = { visit, stay, probe, udp: visitByUdp }[act]!;
     console.log(JSON.stringify(await run(address, Number(port), Number(count), Number(first))));
     process.exit(0);
   }

@@ -4,6 +4,7 @@
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { StatusDocument } from "../../core/daemon/engine.ts";
+import { inOrder } from "../../core/farm/assignment.ts";
 import type { FarmReport } from "../../core/daemon/farm_addresses.ts";
 import type { Stay, Visits } from "./farm_client.ts";
 import { createTestbed, type Host, type MachineProcess, type Node, type Testbed, until } from "./testbed.ts";
@@ -110,14 +111,15 @@ ${options.balancing ?? BALANCING}${weights ? `  weights: ${JSON.stringify(weight
   }
 
   /** Waits until exactly these nodes are open, and all of them agree. */
-  async shared(names: readonly string[]): Promise<void> {
+  async shared(names: readonly string[], tellers = names.map((name) => this.node(name))): Promise<void> {
     await until(
       `${names.join(", ")} share the clients`,
       async () => {
-        for (const name of names) {
-          const report = await this.report(this.node(name));
+        for (const teller of tellers) {
+          const report = await this.report(teller);
           const open = Object.entries(report?.nodes ?? {}).filter(([, { stage }]) => stage === "open");
-          if (!Bun.deepEquals(open.map(([node]) => node).sort(), [...names].sort())) return false;
+          const found = inOrder(open.map(([node]) => node));
+          if (!Bun.deepEquals(found, inOrder(names))) return false;
           if (!Object.values(report!.nodes).every(({ agrees }) => agrees)) return false;
         }
         return true;
@@ -151,8 +153,11 @@ ${options.balancing ?? BALANCING}${weights ? `  weights: ${JSON.stringify(weight
   }
 
   /** Answers datagrams to an address of the farm on a node, until it is switched off. */
-  async answerByUdp(node: Node, address: string): Promise<MachineProcess> {
-    return await node.spawn(this.#client("answer", address, UDP_PORT, 0));
+  async answerByUdp(node: Node, address: string): Promise<void> {
+    await node.spawn(this.#client("answer", address, UDP_PORT, 0));
+    const bound = async () =>
+      (await node.exec(["ss", "-Hlnu", `sport = ${UDP_PORT}`])).stdout.includes(address);
+    await until(`${node.name} answers datagrams`, bound);
   }
 
   /** Connections that stay; call the result to end them and to learn how they fared. */

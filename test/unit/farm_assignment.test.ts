@@ -66,6 +66,7 @@ t.test("it is the same whatever the order, of the nodes in module.yaml too", (t)
     if (!Bun.deepEquals(assign(shares, live), assign(other, shuffled(live, draw))))
       t.fail(`round ${round}`, { shares, live });
   }
+  t.pass("100 farms");
   t.end();
 });
 
@@ -84,6 +85,7 @@ t.test("who leaves a full farm takes its own buckets away, and hardly another mo
     // Equal weights move not one too many; others one for each share that is now rounded down.
     if (others > (isEven ? 0 : shares.nodes.length / 2)) t.fail(`round ${round}: ${others} others moved`);
   }
+  t.pass("200 farms");
   t.end();
 });
 
