@@ -209,8 +209,8 @@ export class FarmAddresses extends VirtualAddresses {
     const plan = planOf(shares, new Map<string, Pick<FarmWord, "stage">>([...others, [node, { stage }]]));
     const link = this.network.linkOf(this.addresses[0]!);
     if (!link.running) throw new Error(`interface ${link.name} has no carrier`);
-    // An interface that was down has lost its IPv6 addresses.
-    if (this.#isHere) for (const address of this.addresses) this.network.place(address);
+    // An interface that was down has lost its IPv6 addresses. What a guardian took away is not put back: by then this node serves nobody.
+    if (this.#isHere && stage !== "closed") for (const address of this.addresses) this.network.place(address);
     const mac = macText(link.mac);
     const word: FarmWord = { stage, mac, number: plan.number };
     this.#noteGained(plan);

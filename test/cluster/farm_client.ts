@@ -2,7 +2,7 @@
  * Clients of a farm on one machine, with many source addresses: `bun farm_client.ts ACT ADDRESS PORT COUNT [FIRST]`. They speak HTTP/1.1 by hand, so that
  * each connection is seen for itself: who answered, and how it ended.
  *
- * `udp`: as visit, by a datagram each; `answer` is the server for it. `visit`: COUNT connections, one request each; prints by node how many it answered, and what went wrong. `stay`: COUNT connections that ask again and
+ * `udp` and `fragments`: as visit, by a datagram each; `answer` is the server for it. `visit`: COUNT connections, one request each; prints by node how many it answered, and what went wrong. `stay`: COUNT connections that ask again and
  * again until the standard input closes; `probe`: a new one every 20 ms until then; prints for each the node, the number of answers, how it ended and the longest wait, ms.
  */
 import { connect, type Socket } from "node:net";
@@ -104,6 +104,7 @@ async function visit(address: string, port: number, count: number, first: number
 async function stay(address: string, port: number, count: number, first: number): Promise<Stay[]> {
   const version = address.includes(":") ? 6 : 4;
   let isOver = false;
+  let silent = count;
   const all = Array.from({ length: count }, (_, n): Promise<Stay> => {
     const client = clientAddress(first + n, version);
     const told: Stay = { client, nodes: [], answers: 0, end: "", longestMs: 0, openMs: 0 };
@@ -130,6 +131,7 @@ async function stay(address: string, port: number, count: number, first: number)
         const answer = answerIn(text);
         if (answer === null) return;
         text = answer.rest;
+        if (told.answers === 0 && --silent === 0) console.log("ready");
         told.answers++;
         told.longestMs = Math.max(told.longestMs, performance.now() - asked);
         asked = 0;
@@ -152,7 +154,13 @@ async function stay(address: string, port: number, count: number, first: number)
 }
 
 /** One datagram each, from a port of its own. */
-async function visitByUdp(address: string, port: number, count: number, first: number): Promise<Visits> {
+async function visitByUdp(
+  address: string,
+  port: number,
+  count: number,
+  first: number,
+  bytes = 3,
+): Promise<Visits> {
   const version = address.includes(":") ? 6 : 4;
   const result: Visits = { answers: {}, nodes: {}, failures: {} };
   const ask = async (n: number): Promise<void> => {
@@ -162,7 +170,7 @@ async function visitByUdp(address: string, port: number, count: number, first: n
       hostname: client,
       socket: { data: (_socket, bytes) => resolve(String(bytes)) },
     });
-    socket.send("who", port, address);
+    socket.send("w".repeat(bytes), port, address);
     const node = await Promise.race([promise, Bun.sleep(PATIENCE_MS).then(() => "")]);
     socket.close();
     const tally = node === "" ? result.failures : result.answers;
@@ -175,11 +183,16 @@ async function visitByUdp(address: string, port: number, count: number, first: n
   return result;
 }
 
+/** The same, each in three fragments. */
+const visitByFragments = (address: string, port: number, count: number, first: number): Promise<Visits> =>
+  visitByUdp(address, port, count, first, 4000);
+
 /** A new connection every 20 ms, of one client after the other, until the standard input closes: from the first that failed to the last, ms. */
 async function probe(address: string, port: number, count: number, first: number): Promise<{ gapMs: number; tried: number; failed: number }> {
   const version = address.includes(":") ? 6 : 4;
   let isOver = false;
   void over.then(() => (isOver = true));
+  console.log("ready");
   const failures: number[] = [];
   const running: Promise<void>[] = [];
   for (let n = 0; !isOver; n++) {
@@ -217,7 +230,7 @@ if (import.meta.main) {
   if (act === "answer") await answerByUdp(address, Number(port));
   else {
     if (act === "stay" || act === "probe") over = Bun.stdin.text();
-    const run = { visit, stay, probe, udp: visitByUdp }[act]!;
+    const run = { visit, stay, probe, udp: visitByUdp, fragments: visitByFragments }[act]!;
     console.log(JSON.stringify(await run(address, Number(port), Number(count), Number(first))));
     process.exit(0);
   }

@@ -145,7 +145,7 @@ ${options.balancing ?? BALANCING}${weights ? `  weights: ${JSON.stringify(weight
   /** `count` connections of clients `first` and following, one request each. */
   async visit(
     count: number,
-    options: { address?: string; port?: number; first?: number; by?: "visit" | "udp" } = {},
+    options: { address?: string; port?: number; first?: number; by?: "visit" | "udp" | "fragments" } = {},
   ): Promise<Visits> {
     const { address = FARM_IP, port = 8080, first = 0, by = "visit" } = options;
     const { stdout } = await this.host.exec(this.#client(by, address, port, count, first));
@@ -170,11 +170,15 @@ ${options.balancing ?? BALANCING}${weights ? `  weights: ${JSON.stringify(weight
     const words = this.#client("stay", address, port, count, first).join(" ");
     const waiting = `while [ ! -e ${flag} ]; do sleep 0.05; done`;
     const process_: MachineProcess = await this.host.spawn(["bash", "-c", `(${waiting}) | ${words}`]);
-    await Bun.sleep(700);
+    const said = client.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    const { value } = await said.read();
+    if (!value?.startsWith("ready")) throw new Error(`the clients did not begin: ${value}`);
     return {
       end: async () => {
         writeFileSync(flag, "");
-        return JSON.parse(await new Response(process_.stdout).text()) as Stay[];
+        let text = "";
+        for (let next = await said.read(); !next.done; next = await said.read()) text += next.value;
+        return JSON.parse(text) as Result;
       },
     };
   }
