@@ -22,8 +22,8 @@ import { descriptorPath, emptyString, HANDLE, handleAddress, mountIdAddress, scr
 
 /** Kept by each of the module's directories, if the process may have so many open. */
 const MOST_OPEN = 4096;
-const TYPE_DIRECTORY = 4;
-/** The type of a regular file, as `NodeTable.type` tells it. */
+/** Types of objects, as `NodeTable.type` tells them. */
+export const TYPE_DIRECTORY = 4;
 export const TYPE_REGULAR = 8;
 
 /** True for types whose descriptor is a real one (file, directory), false for those held with O_PATH. */

@@ -12,6 +12,7 @@ import type { VerifyResult } from "./control.ts";
 import type { CopyRecord } from "./copy_record.ts";
 import { DirtySearch } from "./dirty_search.ts";
 import type { DurablePoints } from "./durable_points.ts";
+import { FollowerPulse } from "./follower_pulse.ts";
 import { answerTo } from "./greeting.ts";
 import {
   encodeHello,
@@ -30,8 +31,6 @@ import { SourceCopy } from "./source_copy.ts";
 import { BackingTree, type TreeRoot } from "./source_tree.ts";
 import type { StreamWriter } from "./stream_buffers.ts";
 import { Verification } from "./verify.ts";
-
-const PING_INTERVAL = 1000;
 
 type Phase =
   | "closed"
@@ -78,8 +77,7 @@ export class Follower {
   #verification: Verification | null = null;
   /** Where the reintegration ended: what is younger was sent as it happened. */
   #caughtUpTo = { ticket: 0, sequence: 0 };
-  #silentSince = 0;
-  #sentAt = 0;
+  readonly #pulse: FollowerPulse;
   #now: number;
 
   constructor(source: Source, link: Link, generations: Generations, mayGreet: boolean, now: number) {
@@ -92,6 +90,9 @@ export class Follower {
     this.#generations = generations;
     this.#mayGreet = mayGreet;
     this.#now = now;
+    this.#pulse = new FollowerPulse(link, source.outbound, source.host.config.timeoutMs, () => {
+      this.ping();
+    });
   }
 
   /** It never came as far as to follow. */
@@ -150,7 +151,7 @@ export class Follower {
   /** Once a turn. Returns when it wants to be called again. */
   step(now: number): number {
     this.#now = now;
-    let wake = this.#watch(now);
+    let wake = this.#pulse.watch(now, this.isNew);
     if (this.phase === "inSync" || this.phase === "copying")
       wake = Math.min(wake, this.#points.schedule(now, this.phase === "inSync"));
     if (this.phase === "closed") return now;
@@ -216,10 +217,10 @@ export class Follower {
         // A copy that is being brought up to date is nobody's safety yet.
         if (this.phase !== "copying")
           this.#outbound.acknowledged = Math.max(this.#outbound.acknowledged, frame.inHands);
-        this.#silentSince = 0;
+        this.#pulse.heard();
         return;
       case FrameType.SYNC_DONE:
-        this.#silentSince = 0;
+        this.#pulse.heard();
         if (frame.errno === 0) this.#outbound.settlement.settle(frame.ticket);
         else link.close(`the peer could not sync (errno ${frame.errno})`);
         return;
@@ -381,25 +382,5 @@ export class Follower {
     this.#points.record(() =>
       this.#host.report({ kind: "caughtUp", side: "source", generations: this.#generations }),
     );
-  }
-
-  /** Gives up a peer that does not answer in time. Returns when to look again. */
-  #watch(now: number): number {
-    const { link } = this;
-    if (!link.isOpen) return link.proofDeadline;
-    if (now - this.#sentAt >= PING_INTERVAL && this.phase !== "greeting" && this.phase !== "waiting") {
-      this.#sentAt = now;
-      this.ping();
-    }
-    const owed =
-      this.#outbound.streaming &&
-      (this.#outbound.acknowledged < this.#outbound.sequence || this.#outbound.settlement.outstanding);
-    // A target that copies may be long on one sync; the application does not wait for it then.
-    if (!owed || this.#outbound.alone) this.#silentSince = 0;
-    else if (this.#silentSince === 0) this.#silentSince = now;
-    else if (now - this.#silentSince > this.#host.config.timeoutMs) {
-      link.close(`the peer has acknowledged nothing for ${this.#host.config.timeoutMs} ms`);
-    }
-    return now + Math.min(PING_INTERVAL, this.#host.config.timeoutMs / 4);
   }
 }

@@ -4,6 +4,7 @@ import { errnos } from "../platform/linux/errno.ts";
 import * as libc from "../platform/linux/libc.ts";
 import { getI64 } from "../platform/linux/memory.ts";
 import type { ResultTimes } from "../replication/replicator.ts";
+import { TYPE_DIRECTORY } from "./descriptors.ts";
 import { ENTRY_SIZE, REPLY_HEADER } from "./fuse_protocol.ts";
 import { ROOT, UNLINKED } from "./node_table.ts";
 import { descriptorPath, emptyString, PARENT_STAT, STX_MTIME, scratch } from "./places.ts";
@@ -13,6 +14,9 @@ import { NO_REPLY, PARKED } from "./session.ts";
 import { buryVictim, dismissVictim, isLastName, keepAlive, openVictim, victimIndex } from "./victim.ts";
 
 const { view } = scratch;
+/** Where directories are looked for that may be next, in records of the node table, and how many are taken. */
+const NEAR = 512;
+const MOST_NEAR = 64;
 const times: ResultTimes = { parentSeconds: 0, parentNanos: 0, objectSeconds: 0, objectNanos: 0 };
 
 /** Reads the modification time of the directory `dir` into `into`. */
@@ -47,6 +51,32 @@ function isDotDot(bytes: Uint8Array, at: number): boolean {
   return bytes[at] === 46 && bytes[at + 1] === 46 && bytes[at + 2] === 0;
 }
 
+/** The directory whose neighbours were admitted last: who waits for the log is asked again and again. */
+let preparedFor = 0;
+
+/**
+ * May names of this directory go? When the log must say so first, it says the same of directories that the kernel met at about the same time: who
+ * removes a tree comes to them next, and would wait for a sync of the log in each.
+ */
+function admitRemoval(s: Session, parent: number): boolean {
+  const { backing, replicator } = s;
+  const { table } = backing;
+  const identity = table.identity(parent);
+  if (replicator.beforeNames(identity)) return true;
+  if (preparedFor === identity) return false;
+  preparedFor = identity;
+  const end = Math.min(table.end, parent + NEAR);
+  let admitted = 0;
+  for (let index = Math.max(ROOT, parent - NEAR); index < end && admitted < MOST_NEAR; index++) {
+    if (table.type(index) !== TYPE_DIRECTORY || table.lookups(index) === 0) continue;
+    if (backing.isExcluded(index) || (table.flags(index) & UNLINKED) !== 0) continue;
+    replicator.beforeNames(table.identity(index));
+    admitted++;
+  }
+  // Once more, last: should there be room for few, it is not one of those that leave.
+  return replicator.beforeNames(identity);
+}
+
 /** Removes the name at 40. What is still open lives on, held by a descriptor until the kernel forgets it. */
 export function unlink(s: Session, directory: boolean): number {
   const parent = s.node();
@@ -61,7 +91,7 @@ export function unlink(s: Session, directory: boolean): number {
   if (victim < 0) return victim;
   const index = victimIndex;
   const excluded = backing.isExcluded(index);
-  if (!excluded && !replicator.beforeNames(backing.table.identity(parent))) {
+  if (!excluded && !admitRemoval(s, parent)) {
     dismissVictim(s, victim, index);
     return PARKED;
   }

@@ -7,9 +7,8 @@ import { Level } from "../replication/marks.ts";
 import { nameText } from "../replication/name_text.ts";
 import { KEEPS_OTHERS, REMOVES_DIRECTORY } from "../replication/names.ts";
 import { FrameType } from "../replication/operation.ts";
-import { Decision, type Reintegration } from "../replication/reintegration.ts";
 import { ATTR_MTIME, ATTR_SIZE, type Replicator, type ResultTimes } from "../replication/replicator.ts";
-import { OrderedStream } from "./ordered_stream.ts";
+import { MarkedStream } from "./marked_stream.ts";
 import { Settlement } from "./settlement.ts";
 
 /** Bytes that may wait for the peer before operations wait too. */
@@ -20,26 +19,16 @@ const EXCHANGE = 2;
 const DT_REG = 8;
 
 /** See the top of the file. */
-export class Outbound extends OrderedStream implements Replicator {
-  /** The peer applies operations as they are sent. */
-  streaming = false;
+export class Outbound extends MarkedStream implements Replicator {
   /** This node is durably the only one: nobody's word is waited for. */
   alone = false;
   /** Nothing is admitted: the peer has been silent for too long and this node is not durably alone. */
   held = false;
-  /** Decides what the peer can apply already, while it is being brought up to date. */
-  reintegration: Reintegration | null = null;
   /** Sends the names of the directories that the reintegration wants sent again, at this point of the stream. */
   resend: () => void = () => {};
   /** Tells the modification times that wait, before a durable point may call their files clean. */
   settleTimes: () => void = () => {};
   readonly settlement = new Settlement();
-
-  override reset(): void {
-    super.reset();
-    this.streaming = false;
-    this.reintegration = null;
-  }
 
   beforeData(id: number, offset: number, length: number): boolean {
     if (!this.#admits()) return false;
@@ -57,7 +46,7 @@ export class Outbound extends OrderedStream implements Replicator {
   }
 
   write(id: number, offset: number, data: Uint8Array, dataOffset: number, length: number): number {
-    if (!this.#sendsData(id, offset, length)) return this.#skip();
+    if (!this.sendsData(id, offset, length)) return this.#skip();
     const { frame } = this.writer;
     frame.id = id;
     frame.offset = offset;
@@ -67,7 +56,7 @@ export class Outbound extends OrderedStream implements Replicator {
   }
 
   allocate(id: number, mode: number, offset: number, length: number): number {
-    if (!this.#sendsData(id, offset, length)) return this.#skip();
+    if (!this.sendsData(id, offset, length)) return this.#skip();
     const { frame } = this.writer;
     frame.id = id;
     frame.mode = mode;
@@ -89,7 +78,7 @@ export class Outbound extends OrderedStream implements Replicator {
   ): number {
     const directory = (mode & 0o170000) === 0o040000;
     this.places.set(id, parent, nameText(name), mode >>> 12);
-    if (!this.#sendsCreation(parent, id, directory)) return this.#skip();
+    if (!this.sendsCreation(parent, id, directory)) return this.#skip();
     const { frame } = this.writer;
     frame.id = id;
     frame.parent = parent;
@@ -123,7 +112,7 @@ export class Outbound extends OrderedStream implements Replicator {
   }
 
   link(id: number, parent: number, name: Uint8Array, times: ResultTimes): number {
-    const sends = this.#sendsLink(id, parent) && this.knows(parent) && this.#knowsLinked(id);
+    const sends = this.sendsLink(id, parent) && this.knows(parent) && this.#knowsLinked(id);
     const text = nameText(name);
     this.named(id);
     this.places.set(id, parent, text, DT_REG);
@@ -146,7 +135,7 @@ export class Outbound extends OrderedStream implements Replicator {
     times: ResultTimes,
     last: boolean,
   ): number {
-    const sends = this.#sendsRemoval(parent, id, directory);
+    const sends = this.sendsRemoval(parent, id, directory);
     // Open or hard-linked, it may be used after this: the peer must meet it while it still has the name.
     if (sends && !directory) this.#bindRemoved(id, parent, name);
     this.places.remove(parent, nameText(name), last);
@@ -187,7 +176,7 @@ export class Outbound extends OrderedStream implements Replicator {
     const exchange = (flags & EXCHANGE) !== 0;
     const moved = this.places.idOf(from, fromText);
     const replaced = this.places.idOf(to, toText);
-    const sends = this.#sendsRename(from, to, exchange ? 0 : replaced) && this.knows(from) && this.knows(to);
+    const sends = this.sendsRename(from, to, exchange ? 0 : replaced) && this.knows(from) && this.knows(to);
     if (sends && replaced !== 0 && replaced !== moved && !exchange) this.#bindRemoved(replaced, to, toName);
     this.places.rename(from, fromText, to, toText, exchange, replacedLast);
     if (moved !== 0) this.marks.moved(moved, { parent: to, name: toText });
@@ -223,7 +212,7 @@ export class Outbound extends OrderedStream implements Replicator {
     mtime: number,
     mtimeNanos: number,
   ): number {
-    if (!this.#sendsAttributes(id, valid & ATTR_SIZE ? size : -1)) return this.#skip();
+    if (!this.sendsAttributes(id, valid & ATTR_SIZE ? size : -1)) return this.#skip();
     const { frame } = this.writer;
     frame.id = id;
     frame.valid = valid;
@@ -239,7 +228,7 @@ export class Outbound extends OrderedStream implements Replicator {
   }
 
   setXattr(id: number, name: Uint8Array, value: Uint8Array): number {
-    if (!this.#sendsAttributes(id, -1)) return this.#skip();
+    if (!this.sendsAttributes(id, -1)) return this.#skip();
     const { frame } = this.writer;
     frame.id = id;
     frame.name.set(name);
@@ -248,7 +237,7 @@ export class Outbound extends OrderedStream implements Replicator {
   }
 
   removeXattr(id: number, name: Uint8Array): number {
-    if (!this.#sendsAttributes(id, -1)) return this.#skip();
+    if (!this.sendsAttributes(id, -1)) return this.#skip();
     const { frame } = this.writer;
     frame.id = id;
     frame.name.set(name);
@@ -256,7 +245,7 @@ export class Outbound extends OrderedStream implements Replicator {
   }
 
   setFlags(id: number, flags: number): number {
-    if (!this.#sendsAttributes(id, -1)) return this.#skip();
+    if (!this.sendsAttributes(id, -1)) return this.#skip();
     const { frame } = this.writer;
     frame.id = id;
     frame.flags = flags;
@@ -317,64 +306,6 @@ export class Outbound extends OrderedStream implements Replicator {
     // The peer holds everything but what has no name there: nothing to wait for.
     if (this.streaming && this.reintegration === null) return 0;
     return ++this.sequence;
-  }
-
-  /** Marks a change of data; true when it is to be sent. */
-  #sendsData(id: number, offset: number, length: number): boolean {
-    if (!this.streaming) this.marks.touchData(id, offset, length, Level.DIRTY);
-    else if (this.reintegration === null) this.marks.touchData(id, offset, length, Level.TOUCHED);
-    else if (this.reintegration.data(id, offset, length) !== Decision.SEND) return false;
-    return this.streaming && this.knows(id);
-  }
-
-  /** The same for attributes; `size` is the new one, or -1. */
-  #sendsAttributes(id: number, size: number): boolean {
-    if (this.streaming && this.reintegration !== null) {
-      return this.reintegration.attributes(id, size) === Decision.SEND && this.knows(id);
-    }
-    const level = this.streaming ? Level.TOUCHED : Level.DIRTY;
-    if (size >= 0) this.marks.touchTail(id, size, level);
-    else this.marks.touchAttributes(id, level);
-    return this.streaming && this.knows(id);
-  }
-
-  #sendsCreation(parent: number, id: number, directory: boolean): boolean {
-    if (this.streaming && this.reintegration !== null) {
-      return this.reintegration.create(parent, id, directory) === Decision.SEND && this.knows(parent);
-    }
-    const level = this.streaming ? Level.TOUCHED : Level.DIRTY;
-    this.marks.touchNames(parent, level);
-    this.marks.created(id, directory, level);
-    return this.streaming && this.knows(parent);
-  }
-
-  #sendsLink(id: number, parent: number): boolean {
-    if (this.streaming && this.reintegration !== null) {
-      return this.reintegration.link(id, this.places.get(id)?.parent ?? -1, parent) === Decision.SEND;
-    }
-    const level = this.streaming ? Level.TOUCHED : Level.DIRTY;
-    const old = this.places.get(id)?.parent ?? 0;
-    // The directory of the name that it was made from is where the peer would look for it.
-    if (old !== 0 && !this.streaming) this.marks.touchNames(old, level);
-    this.marks.touchNames(parent, level);
-    return this.streaming;
-  }
-
-  #sendsRemoval(parent: number, id: number, directory: boolean): boolean {
-    if (this.streaming && this.reintegration !== null) {
-      return this.reintegration.unlink(parent, id, directory) === Decision.SEND && this.knows(parent);
-    }
-    this.marks.touchNames(parent, this.streaming ? Level.TOUCHED : Level.DIRTY);
-    return this.streaming && this.knows(parent);
-  }
-
-  #sendsRename(from: number, to: number, replaced: number): boolean {
-    if (this.streaming && this.reintegration !== null)
-      return this.reintegration.rename(from, to, replaced) === Decision.SEND;
-    const level = this.streaming ? Level.TOUCHED : Level.DIRTY;
-    this.marks.touchNames(from, level);
-    this.marks.touchNames(to, level);
-    return this.streaming;
   }
 
   /** Introduces what loses this name. Once all names are equal, any name of it will do, and the one that stays is better. */

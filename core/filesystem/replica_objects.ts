@@ -43,6 +43,8 @@ export class ReplicaObject {
   fault = 0;
   /** Bytes that a sync of it would have to write, see second_syncs.ts: nothing is known of what was before. */
   unsyncedBytes = Number.POSITIVE_INFINITY;
+  /** After how many changes all of it was last synced, see second_syncs.ts. */
+  syncedAfter = -1;
 
   constructor(id: number, parent: number, name: Uint8Array) {
     this.id = id;

@@ -15,7 +15,7 @@ import type { CopyRecord } from "./copy_record.ts";
 import { CopyStanding } from "./copy_standing.ts";
 import { Dialer } from "./dialer.ts";
 import { type NameFilter, nameFilter } from "./exclusion.ts";
-import { otherVersion, parseSourceHello, type SourceHello } from "./hello.ts";
+import { parseSourceHello } from "./hello.ts";
 import type { Host } from "./host.ts";
 import { type FrameTaker, Intake } from "./intake.ts";
 import type { Link, LinkOwner } from "./link.ts";
@@ -26,7 +26,8 @@ import { ReplicaObjects } from "./replica_objects.ts";
 import { saveChanges } from "./saved_copy.ts";
 import { rememberPlaces, touch } from "./second_marks.ts";
 import { SecondPoints } from "./second_points.ts";
-import { noteUnsynced, SecondSyncs } from "./second_syncs.ts";
+import { SecondSyncs } from "./second_syncs.ts";
+import { SourceGreeting } from "./source_greeting.ts";
 import { StreamReader } from "./stream_buffers.ts";
 import { TargetCopy } from "./target_copy.ts";
 import { TouchedObjects } from "./touched_objects.ts";
@@ -52,6 +53,7 @@ export class Second implements LinkOwner, FrameTaker {
   readonly #verify: VerifyAnswer;
   readonly #touched: TouchedObjects;
   readonly #points: SecondPoints;
+  readonly #greeting: SourceGreeting;
   readonly #answers = new Answers();
   readonly #reader = new StreamReader();
   readonly #intake: Intake;
@@ -93,6 +95,9 @@ export class Second implements LinkOwner, FrameTaker {
     this.#touched = new TouchedObjects(this.#objects, host.pool, roots.fds);
     this.#points = new SecondPoints(host, this.#touched, record, () => {
       this.#link?.close("a durable point failed");
+    });
+    this.#greeting = new SourceGreeting(host, this.#standing, this.#points, this.#dialer, () => {
+      saveChanges(host, roots.tops(this.#filters), store.marks);
     });
     this.#verify = new VerifyAnswer(this.#objects, roots, this.#filters, this.#answers);
   }
@@ -305,7 +310,7 @@ export class Second implements LinkOwner, FrameTaker {
     this.#applied = frame.sequence;
     this.#host.counters.operations++;
     this.#touched.note(frame);
-    noteUnsynced(this.#objects, frame);
+    this.#syncs.applied(frame);
     touch(this.#store.marks, frame);
   }
 
@@ -355,39 +360,11 @@ export class Second implements LinkOwner, FrameTaker {
   }
 
   #greeted(link: Link): void {
-    const { frame } = this.#reader;
-    const other = otherVersion("primary", frame.flags);
-    if (other !== null) {
-      link.close(other);
-      return;
-    }
-    const hello = parseSourceHello(frame.data.copy());
-    this.#standing.answered(hello);
-    this.#points.greeted(hello.copy.id, hello.copy.counter);
-    if (hello.mode === "full") this.#host.log("info", `the primary copies everything: ${hello.detail}`);
-    if (hello.mode === "refused") {
-      this.#dialer.refused(this.#now);
-      const relation = hello.relation === "split-brain" ? "split-brain" : "unrelated";
-      this.#host.report({ kind: "refused", relation, detail: hello.detail });
-      link.close(hello.detail);
-      return;
-    }
-    this.#keepAside(hello);
+    const mode = this.#greeting.take(link, this.#reader.frame, this.#now);
+    if (mode === null) return;
     this.phase = "waiting";
-    if (hello.mode === "equal") this.#ready();
-    else this.#host.report({ kind: "reintegrating", side: "target", full: hello.mode === "full" });
-  }
-
-  /** Throws when what this node wrote alone cannot be kept aside. */
-  #keepAside(hello: SourceHello): void {
-    try {
-      this.#standing.giveWay(hello, () => {
-        saveChanges(this.#host, this.#roots.tops(this.#filters), this.#store.marks);
-      });
-    } catch (error) {
-      this.#dialer.failed(this.#now);
-      throw error;
-    }
+    if (mode === "equal") this.#ready();
+    else this.#host.report({ kind: "reintegrating", side: "target", full: mode === "full" });
   }
 
   #ready(): void {

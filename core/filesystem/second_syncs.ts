@@ -1,23 +1,23 @@
-/** SECOND: the application's syncs. With nothing else to do, those that are quick are done at once, see prompt_syncs.ts; all others by the pool. */
+/**
+ * SECOND: the application's syncs. With nothing else to do, those that are quick are done at once, see prompt_syncs.ts; all others by the pool.
+ *
+ * When nothing but data and the times of writes changed since the last sync of all of an object, its data suffices: for a time alone the disk would commit
+ * its journal. Nothing, on the whole copy: a rename or a link elsewhere may be one that this sync has to make durable, too. The times
+ * are on PRIM's disk, and on this one from the next durable point.
+ */
 import { errnos } from "../platform/linux/errno.ts";
 import { fdatasync, fsync } from "../platform/linux/libc.ts";
 import { type Frame, FrameType } from "../replication/operation.ts";
+import { ATTR_MTIME } from "../replication/replicator.ts";
 import { monotonic } from "./poll_loop.ts";
 import type { Pool } from "./pool.ts";
 import { PromptSyncs } from "./prompt_syncs.ts";
-import type { ReplicaObjects } from "./replica_objects.ts";
+import type { ReplicaObject, ReplicaObjects } from "./replica_objects.ts";
 import { type SyncDone, SyncQueue } from "./sync_queue.ts";
 
-/** An operation was applied: counts what a sync of its object has to write. */
-export function noteUnsynced(objects: ReplicaObjects, frame: Frame): void {
-  const object = objects.get(frame.id);
-  if (object === undefined) return;
-  if (frame.type === FrameType.WRITE || frame.type === FrameType.DATA)
-    object.unsyncedBytes += frame.data.length;
-  // Until here nothing was known of it.
-  else if (frame.type === FrameType.CREATE || frame.type === FrameType.CREATE_UNNAMED)
-    object.unsyncedBytes = 0;
-}
+/** The time that a file got from the writes before. */
+const isTimeOfWrites = (frame: Frame, object: ReplicaObject | undefined): boolean =>
+  frame.type === FrameType.SETATTR && frame.valid === ATTR_MTIME && (object?.unsyncedBytes ?? 0) > 0;
 
 /** The application's syncs. */
 export class SecondSyncs {
@@ -25,12 +25,18 @@ export class SecondSyncs {
   readonly #done: SyncDone;
   readonly #queue: SyncQueue;
   readonly #rule = new PromptSyncs();
+  /** How many operations changed more than a file's data and its time. */
+  #changes = 0;
 
   /** `done` hears how each ended. */
   constructor(pool: Pool, objects: ReplicaObjects, done: SyncDone) {
     this.#objects = objects;
-    this.#done = done;
-    this.#queue = new SyncQueue(pool, done, this.#rule);
+    this.#done = (ticket, errno) => {
+      // It made nothing durable: the next ones have to.
+      if (errno !== 0) this.#changes++;
+      done(ticket, errno);
+    };
+    this.#queue = new SyncQueue(pool, this.#done, this.#rule);
   }
 
   /** True when none is under way. */
@@ -41,6 +47,22 @@ export class SecondSyncs {
   /** Tries again what the full pool could not take. Call once a turn. */
   retry(): void {
     this.#queue.retry();
+  }
+
+  /** An operation was applied: counts what a sync of its object has to write. */
+  applied(frame: Frame): void {
+    const object = this.#objects.get(frame.id);
+    if (frame.type === FrameType.WRITE && object !== undefined) object.unsyncedBytes += frame.data.length;
+    else if (!isTimeOfWrites(frame, object)) this.#changed(frame, object);
+  }
+
+  #changed(frame: Frame, object: ReplicaObject | undefined): void {
+    this.#changes++;
+    if (object === undefined) return;
+    if (frame.type === FrameType.DATA) object.unsyncedBytes += frame.data.length;
+    // Until here nothing was known of it.
+    else if (frame.type === FrameType.CREATE || frame.type === FrameType.CREATE_UNNAMED)
+      object.unsyncedBytes = 0;
   }
 
   /** Takes a SYNC. `isLast`: nothing else was received. */
@@ -54,7 +76,8 @@ export class SecondSyncs {
     }
     const prompt = isLast && this.#queue.idle && this.#rule.allow(object.unsyncedBytes);
     object.unsyncedBytes = 0;
-    const dataOnly = (frame.flags & 1) !== 0;
+    const dataOnly = (frame.flags & 1) !== 0 || object.syncedAfter === this.#changes;
+    if (!dataOnly) object.syncedAfter = this.#changes;
     if (prompt) this.#done(ticket, this.#syncNow(fd, dataOnly));
     else this.#queue.sync(id, fd, dataOnly, ticket);
   }

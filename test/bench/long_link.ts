@@ -4,6 +4,7 @@
  * SECOND dials PRIM; what it dials is turned to the relay beside it, and what the relay dials is turned to the real port on PRIM. The nodes know nothing of it.
  */
 import type { Mirror } from "../cluster/mirror.ts";
+import { until } from "../cluster/testbed.ts";
 
 /** The replication port of the cluster's first module. */
 const REPLICATION = 9455;
@@ -14,6 +15,9 @@ const RELAY = 9802;
 /** A message and its answer take the same way. */
 const ANSWERS = 9803;
 const RELAY_TO_ANSWERS = 9804;
+/** So does the least mirror. */
+const LEADER = 9805;
+const RELAY_TO_LEADER = 9806;
 
 /** The link while it is long. It lives as long as the nodes. */
 export interface LongLink {
@@ -21,6 +25,8 @@ export interface LongLink {
   setDelay(microseconds: number): Promise<void>;
   /** Median of a round trip, microseconds: `relayed`, with the delay and all that the relay costs; else past it. */
   roundTrip(relayed: boolean, seconds: number): Promise<number>;
+  /** Median of a write+fsync of 4 KiB by the least that a mirror can do, between a file of n1 and one of n2, microseconds. */
+  leastMirror(relayed: boolean, files: readonly [string, string], seconds: number): Promise<number>;
   /** Whether what n2 dials from now on passes the relay. */
   turn(relayed: boolean): Promise<void>;
   /** Throws when the nodes are not connected in this way. */
@@ -40,7 +46,11 @@ export async function lengthenLink({ n1, n2, bed }: Mirror): Promise<LongLink> {
   const turned = nat("output", `ip daddr { ${addresses} } tcp dport ${REPLICATION} redirect to :${RELAY}`);
   const bun = process.execPath;
   const target = n1.addresses["repl"]!;
-  const ways = [`${RELAY}=${target}:${BEHIND}`, `${RELAY_TO_ANSWERS}=${target}:${ANSWERS}`];
+  const ways = [
+    `${RELAY}=${target}:${BEHIND}`,
+    `${RELAY_TO_ANSWERS}=${target}:${ANSWERS}`,
+    `${RELAY_TO_LEADER}=${target}:${LEADER}`,
+  ];
   const log = `${bed.dir}/relay.log`;
   await n2.spawn([bun, program("relay.ts"), `${CONTROL}`, ...ways], { log });
   await n1.spawn([bun, program("round_trip.ts"), "answer", `${ANSWERS}`], { log });
@@ -53,6 +63,14 @@ export async function lengthenLink({ n1, n2, bed }: Mirror): Promise<LongLink> {
     },
     roundTrip: (relayed, seconds) =>
       relayed ? ask("127.0.0.1", RELAY_TO_ANSWERS, seconds) : ask(target, ANSWERS, seconds),
+    leastMirror: async (relayed, [leads, follows], seconds) => {
+      const leader = n1.exec([bun, program("least_mirror.ts"), "lead", `${LEADER}`, leads, `${seconds}`]);
+      const listens = `sport = :${LEADER}`;
+      await until("the leader listens", async () => (await n1.exec(["ss", "-Hltn", listens])).stdout !== "");
+      const [address, port] = relayed ? ["127.0.0.1", RELAY_TO_LEADER] : [target, LEADER];
+      await n2.exec([bun, program("least_mirror.ts"), "follow", address, `${port}`, follows]);
+      return Number((await leader).stdout);
+    },
     turn: async (relayed) => {
       const input = `table ip bench {}\ndelete table ip bench\n${relayed ? turned : ""}`;
       await n2.exec(["nft", "-f", "-"], { input });

@@ -31,6 +31,8 @@ interface DelayFigures {
   excess: number;
   /** The same, both disks busy at once. */
   excessBusy: number;
+  /** The excess of the least that a mirror can do: see least_mirror.ts. */
+  excessLeast: number;
 }
 
 /** Of one round, or medians of all; microseconds. */
@@ -84,9 +86,16 @@ async function measureOnce(mirror: Mirror, link: LongLink, seconds: number): Pro
     await link.setDelay(delay ?? 0);
     const roundTrip = await link.roundTrip(relayed, seconds);
     const replicated = await synced(n1, `${data}/file`, seconds);
-    const beyond = (disk: number): number => replicated - disk - roundTrip;
-    const excess = beyond(Math.max(...disks));
-    delays.push({ delay, roundTrip, replicated, excess, excessBusy: beyond(busyDisks) });
+    const least = await link.leastMirror(relayed, [`${n1.dataDir}/bare`, `${n2.dataDir}/bare`], seconds);
+    const slower = Math.max(...disks);
+    delays.push({
+      delay,
+      roundTrip,
+      replicated,
+      excess: replicated - slower - roundTrip,
+      excessBusy: replicated - busyDisks - roundTrip,
+      excessLeast: least - slower - roundTrip,
+    });
   }
   return { disks, busyDisks, delays };
 }
@@ -114,6 +123,7 @@ export async function measureTwoDisks(
       replicated: middle(({ delays }) => delays[at]!.replicated),
       excess: middle(({ delays }) => delays[at]!.excess),
       excessBusy: middle(({ delays }) => delays[at]!.excessBusy),
+      excessLeast: middle(({ delays }) => delays[at]!.excessLeast),
     })),
   };
 }
@@ -121,14 +131,23 @@ export async function measureTwoDisks(
 /** The figures for people. */
 export function twoDisksInWords({ disks, busyDisks, delays }: TwoDisks): string {
   const n = (value: number): string => value.toFixed(0);
-  const head = ["delay", "round trip", "replicated", "excess", "reached", "excess, busy disks"];
-  const rows = delays.map(({ delay, roundTrip, replicated, excess, excessBusy }) => [
+  const head = [
+    "delay",
+    "round trip",
+    "replicated",
+    "excess",
+    "reached",
+    "excess, busy disks",
+    "of the least mirror",
+  ];
+  const rows = delays.map(({ delay, roundTrip, replicated, excess, excessBusy, excessLeast }) => [
     delay === null ? "no relay" : n(delay),
     n(roundTrip),
     n(replicated),
     n(excess),
     excess <= AIM ? "yes" : "no",
     n(excessBusy),
+    n(excessLeast),
   ]);
   const widths = head.map((title, at) => Math.max(title.length, ...rows.map((row) => row[at]!.length)));
   const line = (row: readonly string[]): string =>

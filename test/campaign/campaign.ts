@@ -12,6 +12,7 @@ import { cutUnderOperations, type ModelCuts } from "./model.ts";
 import { cutPostgresql } from "./postgresql.ts";
 import { measureReintegration } from "./reintegration.ts";
 import { measureScale } from "./scale.ts";
+import { interruptAtScale } from "./scale_interrupted.ts";
 import { cutSqlite } from "./sqlite.ts";
 import { torture } from "./torture.ts";
 
@@ -22,6 +23,7 @@ npm run campaign -- model [--seeds 4] [--cuts 8] [--workers 3] [--durability fsy
 npm run campaign -- gap [--runs 20] [--timeout 1s] [--replicate no]
 npm run campaign -- alarms [--minutes 60] [--replicate no]
 npm run campaign -- scale [--files 1000000]
+npm run campaign -- scale --interrupted yes [--files 200000]
 npm run campaign -- torture [--seconds 3] [--only WORD,…]   "application": the power cut and the swap
 npm run campaign -- reintegration [--gib 4] [--files 10000] [--part 0.01]
 npm run campaign -- farm [--rounds 20] [--clients 100000]
@@ -49,7 +51,10 @@ const campaigns: Record<string, () => Promise<string>> = {
     const acts = Array.from({ length: Number(option("rounds", "3")) }, () => all).flat();
     return `${await countThrough(podman, acts, tell)}\n${await countThrough(docker, acts, tell)}`;
   },
-  scale: () => measureScale({ files: Number(option("files", "1000000")), tell }),
+  scale: () =>
+    option("interrupted", "no") === "yes"
+      ? interruptAtScale({ files: Number(option("files", "200000")), tell })
+      : measureScale({ files: Number(option("files", "1000000")), tell }),
   model: async () => {
     const lines: string[] = [];
     for (let i = 0; i < Number(option("seeds", "4")); i++) {

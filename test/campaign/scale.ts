@@ -129,8 +129,11 @@ async function operationCosts(mirror: Mirror, node: Node, name: string): Promise
   return JSON.parse((await node.exec(argv)).stdout) as Costs;
 }
 
-const makeTree = (mirror: Mirror, node: Node, files: number): Promise<unknown> =>
-  node.exec([process.execPath, SCRIPT, "make", mirror.data, `${files}`], { timeoutMs: PATIENCE_MS });
+/** And waits until the disk has it: what is measured next is not what writing it back costs. */
+async function makeTree(mirror: Mirror, node: Node, files: number): Promise<void> {
+  await node.exec([process.execPath, SCRIPT, "make", mirror.data, `${files}`], { timeoutMs: PATIENCE_MS });
+  await node.exec(["sync", "-f", mirror.data], { timeoutMs: PATIENCE_MS });
+}
 
 async function bothSettled(mirror: Mirror): Promise<void> {
   await mirror.settled("PRIM", "SECOND", PATIENCE, { timeoutMs: PATIENCE_MS });

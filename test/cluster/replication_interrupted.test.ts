@@ -9,7 +9,7 @@ t.setTimeout(180_000);
 const FILES = 2000;
 const BYTES = FILES * 100_000;
 const port = 21000 + (process.pid % 20000);
-const lab = makeLab(`/tmp/holdfast-interrupted-${process.pid}`, port, { bandwidth: BYTES / 20 });
+const lab = makeLab(`/tmp/holdfast-interrupted-${process.pid}`, port, { bandwidth: BYTES / 35 });
 const { n1, n2 } = lab;
 const blank = generation("");
 
@@ -44,7 +44,8 @@ t.teardown(async () => {
 let began = 0;
 /**
  * Waits until a new copy has all names and has moved something, and for so many durable points since; returns what it had to move at its
- * beginning. The first may have begun with the names: what was moved is settled by the second at the latest.
+ * beginning. The first may have begun with the names: what was moved is settled by the second at the latest, for PRIM. SECOND hears of that
+ * in the stream, before the third: what is under way when the link is cut is lost, and it tells what it holds unsettled.
  */
 async function copied(points: number): Promise<number> {
   const isNew = (): boolean => {
@@ -81,12 +82,12 @@ t.test("a first copy goes on after the lan, SECOND, and PRIM were lost", async (
   await follow(false);
   t.equal(await begins(0), true, "at first everything is copied");
   // The first durable point after the names makes the copy resumable, the next settles what was moved meanwhile.
-  t.ok((await copied(2)) >= BYTES);
+  t.ok((await copied(3)) >= BYTES);
 
   let from = n1.reports.length;
   cut();
   t.equal(await begins(from), false, "after the lan was cut it goes on");
-  const afterCut = await copied(1);
+  const afterCut = await copied(2);
   t.ok(afterCut < BYTES, `${afterCut} bytes were left`);
 
   await shell(

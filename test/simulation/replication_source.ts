@@ -9,8 +9,9 @@ import { SyncTickets } from "../../core/replication/window.ts";
 import type { Inode } from "./model_file_system.ts";
 import { SourceCopy } from "./replication_copy.ts";
 import { type SimNode, Violation } from "./replication_node.ts";
+import type { Link } from "./replication_pair.ts";
 import { blockBytes, nameBytes, SourceStream } from "./replication_stream.ts";
-import type { Link, World } from "./replication_world.ts";
+import type { World } from "./replication_world.ts";
 
 /** An fsync of the application that was not answered yet. */
 interface OpenSync {

@@ -2,7 +2,7 @@
 import { Frame, type FrameType, frameBound } from "../../core/replication/operation.ts";
 import { SendWindow } from "../../core/replication/window.ts";
 import type { SimNode } from "./replication_node.ts";
-import type { Link } from "./replication_world.ts";
+import type { Link } from "./replication_pair.ts";
 
 /** A name as the wire carries it. */
 export const nameBytes = (name: string): Uint8Array => new TextEncoder().encode(name);

@@ -18,7 +18,7 @@ import { Frame, FrameType, frameBound } from "../../core/replication/operation.t
 import { EntryReader } from "../../core/replication/packed.ts";
 import { DT_REG, type Inode, type ModelFileSystem, TOP } from "./model_file_system.ts";
 import { type SimNode, Violation } from "./replication_node.ts";
-import type { Link } from "./replication_world.ts";
+import type { Link } from "./replication_pair.ts";
 
 /** A node that follows. */
 export class TargetRole {

@@ -1,61 +1,25 @@
 /**
- * Two nodes with the real marks, codec and reintegration, a link between them, and whatever may be done to them, one move at a time.
+ * Whatever may be done to two nodes that replicate (replication_pair.ts), one move at a time.
  *
  * Who moves is chance (replication_fate.ts) or a text (replication_scenario.ts). Every guarantee is checked as they move.
  */
 import { begin } from "../../core/replication/generations.ts";
 import { DiskError, DT_REG } from "./model_file_system.ts";
-import { Account, type AccountSettings } from "./replication_account.ts";
 import { Application } from "./replication_application.ts";
-import { History } from "./replication_history.ts";
-import { type Mutant, type Random, SimNode, Violation } from "./replication_node.ts";
+import { type SimNode, Violation } from "./replication_node.ts";
+import { type Link, Pair, type PairSettings } from "./replication_pair.ts";
 import { SourceRole } from "./replication_source.ts";
 import { TargetRole } from "./replication_target.ts";
 import { frameInWords, frameName } from "./replication_words.ts";
 
-/** A connection: frames under way in both directions. */
-export interface Link {
-  target: SimNode;
-  toTarget: Uint8Array[];
-  toSource: Uint8Array[];
-  /** A person asked for a full copy. */
-  demanded: boolean;
-  /** A full copy was interrupted that goes on where it was. */
-  mayResume: boolean;
-  /** Nobody crashed since the copies were in sync: exactly what changed must move. */
-  bounded: boolean;
-  /** By sequence: the source's tree as it was when that frame was all it had sent. */
-  expected: Map<number, string>;
-}
-
-/** How a world is set up. */
-export interface WorldSettings extends AccountSettings {
-  random: Random;
-  mutant?: Mutant | null;
-}
-
 /** The simulated world. */
-export class World extends Account {
-  readonly random: Random;
-  readonly mutant: Mutant | null;
-  readonly nodes: readonly [SimNode, SimNode];
+export class World extends Pair {
   readonly application: Application;
-  link: Link | null = null;
-  readonly history = new History();
   #generation = 0;
-  #crashedSince = true;
-  /** Something moved since the copies were last found equal. */
-  #moved = true;
 
   /** n1 is primary and alone; n2 has been outdated by it, and was equal before. */
-  constructor(settings: WorldSettings) {
+  constructor(settings: PairSettings) {
     super(settings);
-    this.random = settings.random;
-    this.mutant = settings.mutant ?? null;
-    this.nodes = [
-      new SimNode("n1", 1, this.random, this.mutant),
-      new SimNode("n2", 2, this.random, this.mutant),
-    ];
     this.application = new Application(this, this.history);
     const [first, second] = this.nodes;
     first.role = new SourceRole(first, this);
@@ -63,61 +27,11 @@ export class World extends Account {
     first.record = { ...first.record, generations: begin(first.record.generations, this.#fresh()) };
   }
 
-  // ---- what is told ----------------------------------------------------------------------------------------------------
-
-  /** In which phase the primary is. */
-  protected phase(): string {
-    return this.source()?.phase ?? "no primary";
-  }
-
-  acknowledged(id: number, time: number, blocks: Map<number, number>): void {
-    this.statistics.acknowledged++;
-    this.tell(() => `the application is told: ${this.source()!.node.nameOf(id)} is durable as of ${time}`);
-    this.history.promised(id, time, blocks);
-    for (const node of this.nodes)
-      if (this.#mayBePromoted(node)) this.history.check(node, id, "just acknowledged");
-  }
-
-  reintegrated(): void {
-    this.tell(() => "the reintegration is over: the copies are in sync");
-    this.statistics.reintegrations++;
-    this.#crashedSince = false;
-  }
-
-  /** A reintegration begins: of everything, or of what an interrupted copy of everything left. */
-  begins(full: boolean, resumed: boolean): void {
-    this.tell(
-      () =>
-        `a reintegration begins: ${full ? "of everything" : resumed ? "the full copy goes on" : "of what changed"}`,
-    );
-    if (full) this.statistics.fullCopies++;
-    if (resumed) this.statistics.resumedCopies++;
-  }
-
-  /** Both disks hold what was changed before `began`, and nothing was left to copy. */
-  settledUpTo(began: number): void {
-    this.history.settledUpTo(began);
-  }
-
-  copiedObject(id: number): void {
-    this.tell(() => `the attributes of ${this.source()!.node.nameOf(id)} are copied`);
-    if (this.link?.bounded) this.history.checkCopied(id, null);
-  }
-
-  copiedBlocks(id: number, blocks: number[]): void {
-    this.tell(
-      () => `blocks ${blocks[0]} to ${blocks.at(-1)} of ${this.source()!.node.nameOf(id)} are copied`,
-    );
-    this.statistics.copiedBlocks += blocks.length;
-    if (!this.link?.bounded) return;
-    for (const block of blocks) this.history.checkCopied(id, block);
-  }
-
   // ---- moves: the application and the disks ----------------------------------------------------------------------------
 
   /** The application has done something that was sent at once: SECOND's tree must be this one when it has applied that far. */
   changed(source: SourceRole): void {
-    this.#moved = true;
+    this.moved = true;
     if (source.phase !== "inSync" || this.link === null) return;
     const { last } = source;
     if (!this.link.expected.has(last)) this.link.expected.set(last, source.node.fs.describe());
@@ -154,7 +68,7 @@ export class World extends Account {
   }
 
   #apply(link: Link, bytes: Uint8Array): void {
-    this.#moved = true;
+    this.moved = true;
     this.cover(`to SECOND: ${frameName(bytes)}`);
     const target = link.target.role as TargetRole;
     try {
@@ -178,7 +92,7 @@ export class World extends Account {
     const bytes = this.link?.toSource.shift();
     const source = this.source();
     if (bytes === undefined || source === null) return false;
-    this.#moved = true;
+    this.moved = true;
     this.cover(`from SECOND: ${frameName(bytes)}`);
     source.receive(bytes);
     return true;
@@ -250,7 +164,7 @@ export class World extends Account {
     // What arrived may have ended the connection itself.
     if (this.link !== link) return;
     this.link = null;
-    this.#moved = true;
+    this.moved = true;
     if (source !== null && source.phase !== "inSync") this.statistics.interrupted++;
     source?.lost();
     if (link.target.up) link.target.role = null;
@@ -269,8 +183,8 @@ export class World extends Account {
     this.cover(`${which} power`);
     this.tell(() => `${down.map(({ name }) => name).join(" and ")}: power cut`);
     this.statistics.crashes += down.length;
-    this.#crashedSince = true;
-    this.#moved = true;
+    this.crashedSince = true;
+    this.moved = true;
     const { link } = this;
     const source = this.source();
     const arrived = link === null ? 0 : this.random(link.toTarget.length + 1);
@@ -322,7 +236,7 @@ export class World extends Account {
     this.#outdate(this.peerOf(node));
     node.record = { ...node.record, generations: begin(node.record.generations, this.#fresh()) };
     node.role = new SourceRole(node, this);
-    this.#crashedSince = true;
+    this.crashedSince = true;
   }
 
   /** Exchange of roles: the primary drains what it sent, then the other serves. */
@@ -352,7 +266,7 @@ export class World extends Account {
     if (demanded) source.forgetCopy();
     const blank = demanded || target.record.consistency === "blank";
     const mayResume = blank && source.node.beganFor === target.copyId;
-    const bounded = !(this.#crashedSince || blank);
+    const bounded = !(this.crashedSince || blank);
     this.link = { target, toTarget: [], toSource: [], demanded, mayResume, bounded, expected: new Map() };
     source.connect(this.link);
     target.role = new TargetRole(target, this.link);
@@ -381,37 +295,6 @@ export class World extends Account {
   /** A copy that is worth less stays what it is. */
   #outdate(node: SimNode): void {
     if (node.record.consistency === "uptodate") node.record = { ...node.record, consistency: "outdated" };
-  }
-
-  // ---- the guarantees --------------------------------------------------------------------------------------------------
-
-  /** Whenever the copies are in sync and nothing is under way, they are equal. True: they are. */
-  checkEqual(): boolean {
-    const source = this.source();
-    if (source?.phase !== "inSync" || this.link === null || this.link.toTarget.length > 0) return false;
-    if (!this.#moved) return true;
-    const [mine, theirs] = [source.node.fs.describe(), this.link.target.fs.describe()];
-    if (mine !== theirs)
-      throw new Violation(
-        `G7: in sync and not equal:\n--- ${source.node.name}\n${mine}\n--- ${this.link.target.name}\n${theirs}`,
-      );
-    this.#moved = false;
-    return true;
-  }
-
-  #mayBePromoted(node: SimNode): boolean {
-    return (
-      node.up && node.role === null && node.record.consistency === "uptodate" && this.source()?.node !== node
-    );
-  }
-
-  source(): SourceRole | null {
-    for (const node of this.nodes) if (node.role?.kind === "source") return node.role;
-    return null;
-  }
-
-  peerOf(node: SimNode): SimNode {
-    return node === this.nodes[0] ? this.nodes[1] : this.nodes[0];
   }
 
   #fresh(): string {

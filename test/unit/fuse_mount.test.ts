@@ -275,7 +275,7 @@ const WAITING = [
 await t.test("requests that wait for room and for the peer are all answered", { skip }, async (tt) => {
   for (const durability of ["fsync", "write"] as const) {
     const { path } = directory(tt);
-    const mounted = await mountLocally({ path, durability, reluctant: true });
+    const mounted = await mountLocally({ path, durability, kind: "reluctant" });
     const chosen = Object.entries(rules).filter(([words]) =>
       WAITING.some((start) => words.startsWith(start)),
     );
@@ -293,3 +293,21 @@ await t.test("requests that wait for room and for the peer are all answered", { 
     tt.equal(await mounted.stop(), "");
   }
 });
+
+await t.test(
+  "a tree that is removed waits for the log of names once for many directories",
+  { skip },
+  async (tt) => {
+    const { path } = directory(tt);
+    const mounted = await mountLocally({ path, kind: "logging" });
+    for (let i = 0; i < 100; i++) {
+      fs.mkdirSync(`${path}/tree/${i}`, { recursive: true });
+      fs.writeFileSync(`${path}/tree/${i}/file`, "");
+    }
+    const before = await mounted.logSyncs();
+    fs.rmSync(`${path}/tree`, { recursive: true });
+    const syncs = (await mounted.logSyncs()) - before;
+    tt.ok(syncs > 0 && syncs < 40, `${syncs} syncs`);
+    tt.equal(await mounted.stop(), "");
+  },
+);

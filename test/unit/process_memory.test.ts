@@ -1,4 +1,8 @@
-/** The replication process locks its memory, but not while a whole tree is copied or compared: it could not give any back. */
+/**
+ * The replication process locks its memory, but not while a whole tree is copied or compared: it could not give any back. Garbage is
+ * collected after it grew, whatever it does.
+ */
+
 import { readFileSync } from "node:fs";
 import t from "tap";
 import { ProcessMemory } from "../../core/filesystem/process_memory.ts";
@@ -25,5 +29,19 @@ t.test("memory is locked, but while a tree is copied, and a little longer", (t) 
   t.notOk(isLocked());
   memory.tend(false, 12_000);
   t.ok(isLocked());
+  t.end();
+});
+
+t.test("garbage is collected when the process grew, also when no tree is copied", (t) => {
+  const memory = new ProcessMemory();
+  memory.tend(false, 20_000);
+  const grown = new Uint8Array(24 << 20).fill(1);
+  // Or the runtime would, for what it grew by. And nothing is waited for: between two turns of its own loop it collects as well.
+  Bun.gc(true);
+  const garbage = Array.from({ length: 1000 }, () => new WeakRef({}));
+  memory.tend(false, 20_200);
+  const left = garbage.filter((piece) => piece.deref() !== undefined).length;
+  // The collector takes for a reference what looks like one on the stack.
+  t.ok(left < 100, `${grown.length} bytes more, and ${left} of ${garbage.length} pieces are left`);
   t.end();
 });

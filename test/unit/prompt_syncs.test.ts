@@ -1,14 +1,11 @@
-/** Which sync PRIM and SECOND do in their loop, and which they give to the pool. */
+/** Which sync is done in the loop, and which PRIM gives to the pool. */
 import t from "tap";
 import { LocalSyncs } from "../../core/filesystem/local_syncs.ts";
 import { type Completion, Job } from "../../core/filesystem/pool.ts";
 import { PromptSyncs } from "../../core/filesystem/prompt_syncs.ts";
-import { ReplicaObjects } from "../../core/filesystem/replica_objects.ts";
-import { noteUnsynced } from "../../core/filesystem/second_syncs.ts";
 import type { Session } from "../../core/filesystem/session.ts";
 import { drainEvent, eventfd, signalEvent } from "../../core/platform/linux/libc.ts";
 import type { Memory } from "../../core/platform/linux/memory.ts";
-import { Frame, FrameType } from "../../core/replication/operation.ts";
 
 const LITTLE = 4096;
 
@@ -54,29 +51,6 @@ t.test("a commit of the journal now and then does not; a disk that has become sl
   for (let i = 0; i < 64; i++) rule.took(2);
   t.notOk(rule.allow(LITTLE));
 });
-
-t.test(
-  "SECOND counts what an object that it saw made has to write; of others it knows nothing",
-  async (t) => {
-    const objects = new ReplicaObjects();
-    const object = objects.introduce(2, 1, new TextEncoder().encode("name"), -1);
-    const frame = new Frame();
-    const apply = (type: FrameType, bytes = 0): number => {
-      frame.type = type;
-      frame.id = 2;
-      frame.data.set(new Uint8Array(bytes));
-      noteUnsynced(objects, frame);
-      return object.unsyncedBytes;
-    };
-    t.equal(apply(FrameType.WRITE, LITTLE), Number.POSITIVE_INFINITY);
-    t.equal(apply(FrameType.CREATE), 0);
-    t.equal(apply(FrameType.WRITE, LITTLE), LITTLE);
-    t.equal(apply(FrameType.SETXATTR, LITTLE), LITTLE, "the journal's, and as quick as any other commit");
-    t.equal(apply(FrameType.DATA, 100), LITTLE + 100);
-    frame.id = 3;
-    t.doesNotThrow(() => noteUnsynced(objects, frame), "nobody introduced it");
-  },
-);
 
 /** A session's syncs over a pool that ends its jobs when the test says so. `queue`: readable when another request waits. */
 function session(queue = eventfd(0, 0)) {
