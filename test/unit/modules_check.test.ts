@@ -25,8 +25,6 @@ const SECRET_HOOK = `import { secret, secretFile } from "holdfast";
 export default () => [secret("known"), secretFile("unknown")];
 `;
 
-const RULES = "loadBalancing:\n  rules: [{ protocol: tcp, ports: [80] }]\n";
-
 t.test("check warns of what will hurt, and refuses what does not work yet", async (t) => {
   const from = source("a directory with any name", {
     "module.yaml": yaml,
@@ -160,8 +158,6 @@ t.test("farms and light modules: what fits them, and what cannot work", async (t
   for (const fine of [
     "kind: farm\n",
     "kind: farm\nloadBalancing: { mode: external }\n",
-    `kind: farm\nvirtualIps: [{ address: 10.0.0.9/24 }]\n${RULES}`,
-    `kind: farm\nvirtualIps: [{ address: "fd00::9/64" }]\n${RULES}  priority: [n2, n1]\n`,
     "kind: light\n",
     "kind: light\nnodes: [n1]\nvirtualIps: [{ address: 10.0.0.9/24 }]\n",
   ])
@@ -175,16 +171,6 @@ t.test("farms and light modules: what fits them, and what cannot work", async (t
     [
       "kind: farm\nloadBalancing: { mode: external, rules: [{ protocol: tcp, ports: [80] }] }\n",
       /loadBalancing\.rules: with mode: external the load balancer outside decides/,
-    ],
-    ["kind: farm\nvirtualIps: [{ address: 10.0.0.9/24 }]\n", /virtualIps: a farm with a virtual IP says how/],
-    [`kind: farm\n${RULES}`, /loadBalancing: mode: directed shares the clients of a virtual IP out: name one under virtualIps/],
-    [
-      `kind: farm\nvirtualIps: [{ address: 10.0.0.9/24 }]\n${RULES}  priority: [n9]\n`,
-      /loadBalancing\.priority\[0\]: n9 is not a node of this module/,
-    ],
-    [
-      `kind: farm\nvirtualIps: [{ address: 10.0.0.9/24 }]\n${RULES}  priority: [n1]\n  weights: { n1: 2 }\n`,
-      /loadBalancing\.priority: priority gives every client to one node/,
     ],
     [
       "kind: light\nvirtualIps: [{ address: 10.0.0.9/24 }]\n",
