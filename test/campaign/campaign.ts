@@ -79,7 +79,11 @@ const campaigns: Record<string, () => Promise<string>> = {
       tell,
     }),
   farm: () =>
-    measureFarm({ rounds: Number(option("rounds", "20")), clients: Number(option("clients", "100000")), tell }),
+    measureFarm({
+      rounds: Number(option("rounds", "20")),
+      clients: Number(option("clients", "100000")),
+      tell,
+    }),
   latency: () => {
     const images = option("images", "/var/tmp").split(",");
     const logs = option("logs", "");

@@ -18,7 +18,12 @@ interface Tally {
   lost: number;
 }
 
-async function during(lab: FarmLab, dead: Node | null, tally: Tally, act: () => Promise<unknown>): Promise<void> {
+async function during(
+  lab: FarmLab,
+  dead: Node | null,
+  tally: Tally,
+  act: () => Promise<unknown>,
+): Promise<void> {
   const stays = await lab.stay(STAYING, { first: 20_000 });
   const probe = await lab.probe(PROBING);
   await act();
@@ -27,12 +32,15 @@ async function during(lab: FarmLab, dead: Node | null, tally: Tally, act: () => 
   const others = all.filter(({ nodes }) => nodes[0] !== dead?.name);
   tally.gaps.push(gapMs);
   tally.connections += others.length;
-  tally.lost += others.filter(({ end, nodes, openMs }) => end !== "" || nodes.length !== 1 || openMs > 0).length;
+  tally.lost += others.filter(
+    ({ end, nodes, openMs }) => end !== "" || nodes.length !== 1 || openMs > 0,
+  ).length;
 }
 
 const inWords = (what: string, { gaps, connections, lost }: Tally): string => {
   const sorted = gaps.toSorted((a, b) => a - b);
-  const at = (part: number): string => `${Math.round(sorted[Math.floor(part * (sorted.length - 1))] ?? 0)} ms`;
+  const at = (part: number): string =>
+    `${Math.round(sorted[Math.floor(part * (sorted.length - 1))] ?? 0)} ms`;
   return `${what}: ${gaps.length} times; new connections failed for ${at(0.5)} (median), ${at(1)} at most; ${connections} connections with other nodes, ${lost} of them lost`;
 };
 
@@ -49,7 +57,9 @@ export async function measureFarm(options: {
   await lab.shared(ALL);
   for (const node of lab.nodes) await lab.answerByUdp(node, "10.77.0.100");
   const { answers, failures } = await lab.visit(clients, { by: "udp", port: UDP_PORT });
-  const shares = ALL.map((name) => `${name} ${((100 * (answers[name] ?? 0)) / clients).toFixed(2)} %`).join(", ");
+  const shares = ALL.map((name) => `${name} ${((100 * (answers[name] ?? 0)) / clients).toFixed(2)} %`).join(
+    ", ",
+  );
   tell(`${clients} clients: ${shares}; without an answer: ${JSON.stringify(failures)}`);
   const tally = (): Tally => ({ gaps: [], connections: 0, lost: 0 });
   const acts = { front: tally(), other: tally(), back: tally(), drained: tally() };
@@ -74,7 +84,9 @@ export async function measureFarm(options: {
     await during(lab, drained, acts.drained, () => drained.holdfast(["drain", "web", "--timeout", "2s"]));
     await drained.holdfast(["start", "web"]);
     await lab.shared(ALL);
-    tell(`round ${round + 1} of ${rounds}: gaps so far ${acts.front.gaps.map(Math.round).join(", ")} ms (front)`);
+    tell(
+      `round ${round + 1} of ${rounds}: gaps so far ${acts.front.gaps.map(Math.round).join(", ")} ms (front)`,
+    );
   }
   return [
     inWords("power cut of the node that answers ARP", acts.front),

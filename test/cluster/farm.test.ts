@@ -69,15 +69,18 @@ t.test(
       const first = await lab.visit(3000);
       isShared(t, first, "IPv4", third);
       const again = Object.entries((await lab.visit(1000)).nodes);
-      t.same(again.filter(([client, node]) => first.nodes[client] !== node), [], "the same again");
+      t.same(
+        again.filter(([client, node]) => first.nodes[client] !== node),
+        [],
+        "the same again",
+      );
       isShared(t, await lab.visit(2000, { address: FARM_IP6 }), "IPv6", third);
       t.same((await lab.visit(500, { port: 8081 })).failures, {}, "by connection");
-      for (const node of lab.nodes)
-        await lab.answerByUdp(node, FARM_IP);
+      for (const node of lab.nodes) await lab.answerByUdp(node, FARM_IP);
       isShared(t, await lab.visit(2000, { by: "udp", port: UDP_PORT }), "UDP", third);
       const fragments = await lab.visit(200, { by: "fragments", port: UDP_PORT });
       t.same(fragments.failures, {}, "trap 38: fragments find one node, all of them");
-        t.same((await lab.visit(1, { port: 9999 })).answers, {}, "what no rule names is not answered");
+      t.same((await lab.visit(1, { port: 9999 })).answers, {}, "what no rule names is not answered");
       t.equal((await lab.host.whoAnswers(FARM_IP)).length, 1, "one node answers ARP");
       t.equal((await lab.host.whoAnswers(FARM_IP6)).length, 1, "and neighbour discovery");
       t.match((await n1.holdfast(["status"])).stdout, /web +n2 +UP +Ready +share 33 %/);
@@ -90,37 +93,40 @@ t.test(
       t.equal(stdout.trim(), "n2", "trap 40: a node is its own client");
     });
 
-    await t.test("a node fails, comes back, and another fails: the others' connections go on (trap 39)", async (t) => {
-      const front = await lab.front();
-      let stays = await lab.stay(120);
-      let more = await lab.stay(40, { address: FARM_IP6, port: 8081 });
-      await front.powerCut();
-      await lab.shared(ALL.filter((name) => name !== front.name));
-      t.same((await lab.visit(300)).failures, {}, "new clients are answered");
-      await Bun.sleep(1500);
-      const ended = survived(t, `${front.name} was cut, which answered ARP`, await stays.end(), front);
-      t.ok(ended > 0, "its own are told at once that they are nobody's");
-      survived(t, "IPv6", await more.end(), front);
+    await t.test(
+      "a node fails, comes back, and another fails: the others' connections go on (trap 39)",
+      async (t) => {
+        const front = await lab.front();
+        let stays = await lab.stay(120);
+        let more = await lab.stay(40, { address: FARM_IP6, port: 8081 });
+        await front.powerCut();
+        await lab.shared(ALL.filter((name) => name !== front.name));
+        t.same((await lab.visit(300)).failures, {}, "new clients are answered");
+        await Bun.sleep(1500);
+        const ended = survived(t, `${front.name} was cut, which answered ARP`, await stays.end(), front);
+        t.ok(ended > 0, "its own are told at once that they are nobody's");
+        survived(t, "IPv6", await more.end(), front);
 
-      stays = await lab.stay(120);
-      more = await lab.stay(40, { address: FARM_IP6, port: 8081 });
-      await lab.boot(front);
-      await lab.shared(ALL);
-      t.equal((await lab.front()).name, front.name);
-      t.same((await lab.visit(300)).failures, {});
-      survived(t, "a node came back, and answers ARP", await stays.end());
-      survived(t, "IPv6", await more.end());
+        stays = await lab.stay(120);
+        more = await lab.stay(40, { address: FARM_IP6, port: 8081 });
+        await lab.boot(front);
+        await lab.shared(ALL);
+        t.equal((await lab.front()).name, front.name);
+        t.same((await lab.visit(300)).failures, {});
+        survived(t, "a node came back, and answers ARP", await stays.end());
+        survived(t, "IPv6", await more.end());
 
-      const other = lab.nodes.find((node) => node !== front)!;
-      stays = await lab.stay(120);
-      await other.powerCut();
-      await lab.shared(ALL.filter((name) => name !== other.name));
-      await Bun.sleep(1000);
-      survived(t, `${other.name} was cut, which answered nothing`, await stays.end(), other);
-      await lab.boot(other);
-      for (const node of [front, other]) await node.exec(["nft", "-f", "-"], { input: FOREIGN });
-      await lab.shared(ALL);
-    });
+        const other = lab.nodes.find((node) => node !== front)!;
+        stays = await lab.stay(120);
+        await other.powerCut();
+        await lab.shared(ALL.filter((name) => name !== other.name));
+        await Bun.sleep(1000);
+        survived(t, `${other.name} was cut, which answered nothing`, await stays.end(), other);
+        await lab.boot(other);
+        for (const node of [front, other]) await node.exec(["nft", "-f", "-"], { input: FOREIGN });
+        await lab.shared(ALL);
+      },
+    );
 
     await t.test(
       "a node that its clients cannot reach serves none, though it is heard elsewhere",

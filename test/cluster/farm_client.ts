@@ -188,7 +188,12 @@ const visitByFragments = (address: string, port: number, count: number, first: n
   visitByUdp(address, port, count, first, 4000);
 
 /** A new connection every 20 ms, of one client after the other, until the standard input closes: from the first that failed to the last, ms. */
-async function probe(address: string, port: number, count: number, first: number): Promise<{ gapMs: number; tried: number; failed: number }> {
+async function probe(
+  address: string,
+  port: number,
+  count: number,
+  first: number,
+): Promise<{ gapMs: number; tried: number; failed: number }> {
   const version = address.includes(":") ? 6 : 4;
   let isOver = false;
   void over.then(() => (isOver = true));
@@ -198,7 +203,12 @@ async function probe(address: string, port: number, count: number, first: number
   for (let n = 0; !isOver; n++) {
     const began = performance.now();
     const client = clientAddress(first + (n % count), version);
-    running.push(visitOnce(address, port, client, PROBE_MS).then(() => undefined, () => void failures.push(began)));
+    running.push(
+      visitOnce(address, port, client, PROBE_MS).then(
+        () => undefined,
+        () => void failures.push(began),
+      ),
+    );
     await Bun.sleep(PROBE_EVERY_MS);
   }
   await Promise.all(running);

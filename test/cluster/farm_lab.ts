@@ -4,8 +4,8 @@
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { StatusDocument } from "../../core/daemon/engine.ts";
-import { inOrder } from "../../core/farm/assignment.ts";
 import type { FarmReport } from "../../core/daemon/farm_addresses.ts";
+import { inOrder } from "../../core/farm/assignment.ts";
 import type { Stay, Visits } from "./farm_client.ts";
 import { createTestbed, type Host, type MachineProcess, type Node, type Testbed, until } from "./testbed.ts";
 
@@ -165,19 +165,33 @@ ${options.balancing ?? BALANCING}${weights ? `  weights: ${JSON.stringify(weight
     count: number,
     options: { address?: string; port?: number; first?: number } = {},
   ): Promise<{ end(): Promise<Stay[]> }> {
-    const { address = FARM_IP, port = 8080, first = 0 } = options;
-    const flag = `${this.bed.dir}/stay-${crypto.randomUUID().slice(0, 8)}`;
-    const words = this.#client("stay", address, port, count, first).join(" ");
+    return await this.#begin<Stay[]>("stay", count, options);
+  }
+
+  /** New connections all the time; the result says how long some failed. */
+  async probe(count: number): Promise<{ end(): Promise<{ gapMs: number; tried: number; failed: number }> }> {
+    return await this.#begin("probe", count, {});
+  }
+
+  async #begin<Result>(
+    act: string,
+    count: number,
+    { address = FARM_IP, port = 8080, first = 0 }: { address?: string; port?: number; first?: number },
+  ): Promise<{ end(): Promise<Result> }> {
+    const flag = `${this.bed.dir}/end-${crypto.randomUUID().slice(0, 8)}`;
+    const words = this.#client(act, address, port, count, first).join(" ");
     const waiting = `while [ ! -e ${flag} ]; do sleep 0.05; done`;
-    const process_: MachineProcess = await this.host.spawn(["bash", "-c", `(${waiting}) | ${words}`]);
-    const said = client.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    const client: MachineProcess = await this.host.spawn(["bash", "-c", `(${waiting}) | ${words}`]);
+    const decoder = new TextDecoder();
+    const said = client.stdout.getReader();
     const { value } = await said.read();
-    if (!value?.startsWith("ready")) throw new Error(`the clients did not begin: ${value}`);
+    if (!decoder.decode(value).startsWith("ready")) throw new Error("the clients did not begin");
     return {
       end: async () => {
         writeFileSync(flag, "");
         let text = "";
-        for (let next = await said.read(); !next.done; next = await said.read()) text += next.value;
+        for (let next = await said.read(); !next.done; next = await said.read())
+          text += decoder.decode(next.value);
         return JSON.parse(text) as Result;
       },
     };

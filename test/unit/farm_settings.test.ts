@@ -14,17 +14,27 @@ const RULES = "loadBalancing:\n  rules: [{ protocol: tcp, ports: [80, 443] }]\n"
 /** What is wrong with it, `path: message` each. */
 function faults(yaml: string, nodes: readonly string[] = NODES): string[] {
   const config = v.parse(moduleSchema, parse(`kind: farm\n${yaml}`));
-  return crossChecks(config, { nodes, lans: ["lan"] }).map(({ path, message }) => `${path.join(".")}: ${message}`);
+  return crossChecks(config, { nodes, lans: ["lan"] }).map(
+    ({ path, message }) => `${path.join(".")}: ${message}`,
+  );
 }
 
 t.test("a farm says how the clients of its virtual IP are shared out", (t) => {
-  for (const fine of ["", IP + RULES, `${IP}${RULES}  priority: [n2, n1]\n`, `${IP}${RULES}  weights: { n1: 0 }\n`])
+  for (const fine of [
+    "",
+    IP + RULES,
+    `${IP}${RULES}  priority: [n2, n1]\n`,
+    `${IP}${RULES}  weights: { n1: 0 }\n`,
+  ])
     t.same(faults(fine), [], fine);
   const refused: [string, RegExp][] = [
     [IP, /^virtualIps: a farm with a virtual IP says how its clients are shared out/],
     [`${IP}loadBalancing: { mode: external }\n`, /^virtualIps: a farm with a virtual IP says how/],
     [`${IP}loadBalancing: { mode: directed }\n`, /^loadBalancing\.rules: name at least one rule/],
-    [RULES, /^loadBalancing: mode: directed shares the clients of a virtual IP out: name one under virtualIps/],
+    [
+      RULES,
+      /^loadBalancing: mode: directed shares the clients of a virtual IP out: name one under virtualIps/,
+    ],
     [`${IP}${RULES}  weights: { n9: 1 }\n`, /^loadBalancing\.weights\.n9: n9 is not a node of this module/],
     [`${IP}${RULES}  priority: [n9]\n`, /^loadBalancing\.priority\.0: n9 is not a node of this module/],
     [`${IP}${RULES}  priority: [n1]\n  weights: { n1: 2 }\n`, /^loadBalancing\.priority: .*keep one of them/],
