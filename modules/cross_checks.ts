@@ -26,6 +26,9 @@ function choose(name: string, known: readonly string[]): string {
   return near ? `did you mean ${near}?` : `there is ${known.join(", ")}`;
 }
 
+/** A packet's mark has room for so many. */
+const MOST_OF_A_FARM = 32;
+
 function checkNodes(config: ModuleConfig, cluster: ClusterNames | null): Finding[] {
   const findings: Finding[] = [];
   for (const [index, node] of (config.nodes ?? []).entries()) {
@@ -51,18 +54,29 @@ function checkNodes(config: ModuleConfig, cluster: ClusterNames | null): Finding
       path: ["kind"],
       message: "a farm has 2 to 32 nodes, and the cluster has one: use light",
     });
+  if (config.kind === "farm" && config.virtualIps.length > 0 && (own?.length ?? 2) > MOST_OF_A_FARM)
+    findings.push({
+      path: ["virtualIps"],
+      message: `at most ${MOST_OF_A_FARM} nodes share a virtual IP, and these are ${own!.length}: name them under nodes`,
+    });
   if (config.kind === "light" && config.virtualIps.length > 0 && (own?.length ?? 1) > 1)
     findings.push({
       path: ["virtualIps"],
       message: `each node of a light module runs its own, and ${own!.join(", ")} cannot hold one address at once: name one node under nodes`,
     });
-  if (config.kind === "farm" && own)
-    for (const node of Object.keys(config.loadBalancing?.weights ?? {}))
+  if (config.kind === "farm" && own) {
+    const { weights = {}, priority = [] } = config.loadBalancing ?? {};
+    const named: [string, string | number][] = [
+      ...Object.keys(weights).map((node): [string, string] => [node, node]),
+      ...priority.map((node, index): [string, number] => [node, index]),
+    ];
+    for (const [node, key] of named)
       if (!own.includes(node))
         findings.push({
-          path: ["loadBalancing", "weights", node],
+          path: ["loadBalancing", typeof key === "number" ? "priority" : "weights", key],
           message: `${node} is not a node of this module: ${choose(node, own)}`,
         });
+  }
   return findings;
 }
 
@@ -121,11 +135,28 @@ function checkAddresses(config: ModuleConfig): Finding[] {
       findings.push({ path: ["virtualIps", index, "address"], message: `${ip} is there twice` });
     seen.add(ip);
   }
-  if (config.kind !== "farm" || config.loadBalancing === undefined) return findings;
-  const { mode, rules, weights } = config.loadBalancing;
+  if (config.kind !== "farm") return findings;
+  if ((config.loadBalancing?.mode ?? "external") === "external" && config.virtualIps.length > 0)
+    findings.push({
+      path: ["virtualIps"],
+      message:
+        "a farm with a virtual IP says how its clients are shared out: loadBalancing: { rules: [{ protocol: tcp, ports: [80] }] }",
+    });
+  if (config.loadBalancing === undefined) return findings;
+  const { mode, rules, weights, priority } = config.loadBalancing;
   if (mode !== "external" && rules.length === 0)
     findings.push({ path: ["loadBalancing", "rules"], message: "name at least one rule" });
-  const ours = { rules: rules.length, weights: Object.keys(weights).length };
+  if (mode !== "external" && config.virtualIps.length === 0)
+    findings.push({
+      path: ["loadBalancing"],
+      message: `mode: ${mode} shares the clients of a virtual IP out: name one under virtualIps`,
+    });
+  if (priority.length > 0 && Object.keys(weights).length > 0)
+    findings.push({
+      path: ["loadBalancing", "priority"],
+      message: "priority gives every client to one node, and weights share them out: keep one of them",
+    });
+  const ours = { rules: rules.length, weights: Object.keys(weights).length, priority: priority.length };
   for (const [key, count] of Object.entries(ours))
     if (mode === "external" && count > 0)
       findings.push({

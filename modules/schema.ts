@@ -222,6 +222,7 @@ const farm = mapping({
         [],
       ),
       weights: v.optional(named(networkName, whole(0, 1000)), {}),
+      priority: v.optional(list(networkName, 32), []),
     }),
   ),
   ...common,

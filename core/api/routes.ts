@@ -220,6 +220,14 @@ function moduleRoutes(app: Hono<Bindings>, engine: () => Engine): void {
     );
     return resultResponse(await engine().boot(name(c), value));
   });
+  app.get("/modules/:name/farm", async (c) => resultResponse(await engine().farm(name(c))));
+  app.post("/modules/:name/drain", async (c) => {
+    const { timeoutMs } = await readBody(
+      c.req.raw,
+      v.strictObject({ timeoutMs: waitBody.entries.timeoutMs }),
+    );
+    return resultResponse(await engine().drain(name(c), timeoutMs, byOf(c)));
+  });
   app.get("/modules/:name/resources", async (c) =>
     resultResponse(await engine().resources(name(c), c.req.query("resource") ?? null)),
   );

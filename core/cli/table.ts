@@ -6,6 +6,7 @@ import { ABOUT_COMMANDS } from "./commands/about.ts";
 import { CLUSTER_COMMANDS } from "./commands/cluster.ts";
 import { CONTROL_COMMANDS } from "./commands/control.ts";
 import { EXPLAIN_COMMANDS } from "./commands/explain.ts";
+import { FARM_COMMANDS } from "./commands/farm.ts";
 import { MODULE_COMMANDS } from "./commands/module.ts";
 import { NODE_COMMANDS } from "./commands/node.ts";
 
@@ -26,6 +27,7 @@ export const COMMANDS: readonly Command[] = [
   ...SECRET_COMMANDS,
   ...CONTROL_COMMANDS,
   ...EXPLAIN_COMMANDS,
+  ...FARM_COMMANDS,
   ...STATUS_COMMANDS,
   ...RESOURCE_COMMANDS,
   ...ABOUT_COMMANDS,

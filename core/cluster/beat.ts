@@ -61,6 +61,14 @@ const view = v.looseObject({
   note: v.exactOptional(
     v.looseObject({ reason: v.string(), since: v.string(), remedy: v.exactOptional(v.string()) }),
   ),
+  farm: v.exactOptional(
+    v.looseObject({
+      stage: v.picklist(["open", "draining", "closed"]),
+      // Both become a part of the kernel's rules.
+      mac: v.pipe(v.string(), v.regex(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/)),
+      number: text,
+    }),
+  ),
 });
 const beat = v.object({
   hears: v.record(text, v.array(text)),

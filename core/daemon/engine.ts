@@ -24,6 +24,8 @@ export interface NodeStatus {
   resources: Record<string, { state: string; since: string; detail?: string }>;
   /** The module's revision on that node, abbreviated; absent while it is not known. */
   revision?: string;
+  /** Of a farm with a virtual IP of its own: how many of the 256 parts of all clients are that node's; absent where it is not known. */
+  buckets?: number;
 }
 
 /** One module on all its nodes. */
@@ -127,6 +129,10 @@ export interface Engine {
   /** Switches a module's maintenance on or off, on every node that is heard; the others follow when they are. */
   maintenance(module: string, on: boolean, by: string): Promise<CommandResult>;
   boot(module: string, value: "always" | "never" | "auto"): Promise<CommandResult>;
+  /** How a farm's own virtual IP is shared out, as this node's filter has it: data is a `FarmReport`. */
+  farm(module: string): Promise<CommandResult>;
+  /** No new clients for this node of a farm; stops the module when its last connection has ended, or after `timeoutMs`. */
+  drain(module: string, timeoutMs: number, by: string): Promise<CommandResult>;
   /** Hands a revision, whose objects are in the repository of this node, to every node; all switch to it or none. */
   applyModule(name: string, commit: string, options: { dryRun: boolean; by: string }): Promise<CommandResult>;
   /** Another node asks: could this revision work here? It is kept ready, and no other is, until `activate` or `abandon`. */

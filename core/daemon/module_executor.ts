@@ -199,6 +199,7 @@ export class ModuleExecutor implements Executor {
     const { timeouts } = config;
     const limit = force ? timeouts.force : isStop ? timeouts.stop : timeouts.start;
     const end = performance.now() + limit;
+    if (hook === "stop_both" && !force) await this.parts.addresses.close();
     const act = actAround(config.kind, hook);
     const stopped = act === "stop" ? await this.#changeServices("stop", effect, limit) : done;
     if (!stopped.ok && !force) return stopped;

@@ -77,6 +77,17 @@ export class ModulePeers {
     return this.#watches.get(peer)?.isLost ?? true;
   }
 
+  /** By node, what those say that live, on this lan where one is named; null while it is not known of each whether it does. */
+  views(lan?: string): ReadonlyMap<string, PeerView> | null {
+    const views = new Map<string, PeerView>();
+    for (const [peer, watch] of this.#watches) {
+      const { view } = watch;
+      if (view === undefined) return null;
+      if (view !== null && (lan === undefined || watch.isHeardOn(lan))) views.set(peer, view);
+    }
+    return views;
+  }
+
   /** Other timings from now on. */
   retime(timing: Timing): void {
     this.#timing = timing;

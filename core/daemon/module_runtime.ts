@@ -17,6 +17,7 @@ import { Journal } from "./journal.ts";
 import { ModuleChecks } from "./module_checks.ts";
 import { ModuleExecutor, replicationOf } from "./module_executor.ts";
 import type { ModuleFacts } from "./module_facts.ts";
+import { ModuleFarm } from "./module_farm.ts";
 import { ModuleMaintenance } from "./module_maintenance.ts";
 import { ModuleOpening } from "./module_opening.ts";
 import { ModulePeers } from "./module_peers.ts";
@@ -60,6 +61,8 @@ export class ModuleRuntime {
   booted = false;
   readonly peers: ModulePeers;
   readonly #addresses: VirtualAddresses;
+  /** What a farm's own virtual IP needs beside a state; nothing to other modules. */
+  readonly farm: ModuleFarm;
   readonly #right: ModuleRight;
   readonly #opening: ModuleOpening;
   readonly #peer: ClusterNode | null;
@@ -96,9 +99,21 @@ export class ModuleRuntime {
       timeoutMs: () => this.#timeouts.promised,
       note: (state, detail) => this.resources.note("witness", state, detail),
     });
-    this.#addresses = new VirtualAddresses(name, config.virtualIps, parts.network, promised, (text) =>
-      this.journal.line("warning", text),
-    );
+    this.farm = new ModuleFarm({
+      node: parts,
+      module: name,
+      journal: this.journal,
+      definition: () => this.#definition,
+      nodes: () => this.nodes,
+      views: (lan) => this.peers.views(lan),
+      resources: () => this.resources.states,
+      serves: () => this.serves,
+    });
+    this.#addresses =
+      this.farm.addresses(promised) ??
+      new VirtualAddresses(name, config.virtualIps, parts.network, promised, (text) =>
+        this.journal.line("warning", text),
+      );
     this.#executor = new ModuleExecutor({
       varDir,
       cluster,
@@ -362,6 +377,7 @@ export class ModuleRuntime {
   tick(now: number): void {
     this.peers.tick(now);
     if (this.#witness.hasChanged()) this.#witnessChanged();
+    this.farm.look();
     if (this.link.tick(now))
       this.journal.line("error", "the replication process did not run for 5 s: killed");
     if (!this.#heedsOthers) return;
@@ -371,7 +387,7 @@ export class ModuleRuntime {
 
   /** What the peers are told of this module. */
   view(): PeerView {
-    return this.#word.view();
+    return { ...this.#word.view(), ...this.farm.word };
   }
 
   /** Once a beat: this node may be heard for a while longer, if it still may; the kernel's deadline for the virtual addresses moves on. */
@@ -400,12 +416,13 @@ export class ModuleRuntime {
   }
 
   status(): NodeStatus {
-    return { ...this.#word.status(), revision: this.#revision.slice(0, 12) };
+    const revision = this.#revision.slice(0, 12);
+    return { ...this.#word.status(), revision, ...this.farm.share(this.parts.cluster.node) };
   }
 
   /** What a peer last said, or UNKNOWN. */
   peerStatus(peer: string): NodeStatus {
-    return this.#word.peerStatus(peer);
+    return { ...this.#word.peerStatus(peer), ...this.farm.share(peer) };
   }
 
   get record(): DurableRecord {

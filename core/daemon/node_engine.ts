@@ -296,6 +296,21 @@ export class NodeEngine implements Engine {
     return { status: 0, message: `${name} ${meaning} on ${this.#cluster.node}` };
   }
 
+  async farm(name: string): Promise<CommandResult> {
+    const runtime = this.#findHere(name);
+    return runtime instanceof ModuleRuntime ? await runtime.farm.report() : runtime;
+  }
+
+  async drain(name: string, timeoutMs: number, by: string): Promise<CommandResult> {
+    const runtime = this.#findHere(name);
+    if (!(runtime instanceof ModuleRuntime)) return runtime;
+    runtime.journal.line("event", `Action drain called by ${by}`);
+    const drained = await runtime.farm.drain(timeoutMs);
+    if (drained.status !== 0) return drained;
+    const stopped = await this.command(name, "stop", { by });
+    return { ...stopped, message: `${drained.message}; ${stopped.message}` };
+  }
+
   async applyModule(
     name: string,
     commit: string,

@@ -120,6 +120,12 @@ export class PeerWatch {
     }
   }
 
+  /** False when it is known to be silent on that lan, whatever it says on others. */
+  isHeardOn(lan: string): boolean {
+    const state = this.#membership.resources().find(({ name }) => name === `heartbeat.${lan}`)?.state;
+    return state === undefined || state === "init" || this.#membership.hears().includes(lan);
+  }
+
   /** By lan, the peer where it is heard. */
   hears(): Record<string, string[]> {
     return Object.fromEntries(this.#membership.hears().map((lan) => [lan, [this.config.peer]]));
@@ -128,6 +134,11 @@ export class PeerWatch {
   /** `heartbeat.LAN` and its state. */
   resources(): ReturnType<Membership["resources"]> {
     return this.#membership.resources();
+  }
+
+  /** What the peer last said of the module, or null; undefined while it is not known whether it lives. */
+  get view(): PeerView | null | undefined {
+    return this.#membership.alive === null ? undefined : this.#view;
   }
 
   /** Is it known to be silent? */

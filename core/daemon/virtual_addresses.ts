@@ -23,11 +23,11 @@ export class VirtualAddresses {
 
   constructor(
     module: string,
-    private readonly addresses: readonly VirtualAddress[],
-    private readonly network: VirtualIp,
+    protected readonly addresses: readonly VirtualAddress[],
+    protected readonly network: VirtualIp,
     /** The heartbeat timeout, ms; may change while they are held. */
     public timeoutMs: number,
-    private readonly warn: (text: string) => void,
+    protected readonly warn: (text: string) => void,
   ) {
     this.#deadline = addresses.length > 0 ? new Deadline(module, this.list) : null;
   }
@@ -56,14 +56,22 @@ export class VirtualAddresses {
     this.#held = without === null;
     this.#lease.grant();
     try {
-      const options = { probeMs: PROBE_MS, patienceMs: OTHER_HOLDER_MS, mayTake: () => this.#lease.isHeld };
-      await Promise.all(this.addresses.map((address) => this.network.up(address, options)));
+      await this.take(() => this.#lease.isHeld);
       return { ok: true, detail: "" };
     } catch (error) {
       this.down();
       return { ok: false, detail: (error as Error).message };
     }
   }
+
+  /** Takes the addresses; `mayTake` says, once others were asked, whether they may still be taken. Throws. */
+  protected async take(mayTake: () => boolean): Promise<void> {
+    const options = { probeMs: PROBE_MS, patienceMs: OTHER_HOLDER_MS, mayTake };
+    await Promise.all(this.addresses.map((address) => this.network.up(address, options)));
+  }
+
+  /** The application is about to stop; its clients should go elsewhere by then. */
+  async close(): Promise<void> {}
 
   /** Gives all addresses up. Harmless when none is here. */
   down(): Outcome {

@@ -5,6 +5,7 @@
  * why. The caller (daemon or simulator) executes effects strictly in order and feeds results back as events.
  */
 import type { Condition } from "../checks/condition.ts";
+import type { FarmWord } from "../farm/word.ts";
 
 /** State of a module on a node, in the users' words. UNKNOWN is only ever said of a node that does not answer. */
 export type ModuleState = "STOP" | "WAIT" | "ALONE" | "PRIM" | "SECOND" | "UP" | "UNKNOWN";
@@ -92,6 +93,8 @@ export interface PeerView {
   note?: PeerNote;
   /** Each node keeps the newest. */
   maintenance?: MaintenanceWord;
+  /** Of a farm with virtual addresses of its own, while this node takes part: not the core's. */
+  farm?: FarmWord;
 }
 
 /** What a person last said of a module's maintenance. */

@@ -58,6 +58,14 @@ export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, index) => byte === b[index]);
 }
 
+/** An address as people write it; IPv6 without its shortest form. */
+export function addressText(bytes: Uint8Array): string {
+  if (bytes.length === 4) return bytes.join(".");
+  return Array.from({ length: 8 }, (_, at) => ((bytes[2 * at]! << 8) | bytes[2 * at + 1]!).toString(16)).join(
+    ":",
+  );
+}
+
 /** A MAC address for people. */
 export function macText(mac: Uint8Array): string {
   return [...mac].map((byte) => byte.toString(16).padStart(2, "0")).join(":");

@@ -49,6 +49,25 @@ function isFrom(source: Uint8Array, family: number, address: Cidr): boolean {
   return address.bytes.every((byte, i) => byte === source[offset + i]);
 }
 
+/** The states of RFC 9293 in which somebody may still wait for something of ours: all but FIN-WAIT-2, TIME-WAIT, CLOSED and LISTEN. */
+const ALIVE: ReadonlySet<number> = new Set([1, 3, 4, 8, 9, 11]);
+
+/** How many TCP connections of this node with clients of `address` are alive. Throws. */
+export function countConnections(address: Cidr): number {
+  const netlink = new Netlink(NETLINK_SOCK_DIAG);
+  try {
+    return [AF_INET, AF_INET6]
+      .flatMap((family) => socketsOf(netlink, family))
+      .filter(({ body }) => {
+        const identity = body.subarray(IDENTITY_IN_ANSWER, IDENTITY_IN_ANSWER + IDENTITY_BYTES);
+        const source = identity.subarray(SOURCE_IN_IDENTITY, SOURCE_IN_IDENTITY + 16);
+        return ALIVE.has(body[1]!) && isFrom(source, body[0]!, address);
+      }).length;
+  } finally {
+    netlink.close();
+  }
+}
+
 /**
  * Resets the TCP connections of this node whose local address is `address`, and returns how many. Both ends learn it at once,
  * provided that the address is still there to send from. Throws when the kernel cannot (no CONFIG_INET_DIAG_DESTROY).

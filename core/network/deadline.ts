@@ -181,6 +181,6 @@ export class Deadline {
 }
 
 /** A table's name that `nft` can read, too: what it cannot is written as `_` and its hexadecimal number. */
-function tableOf(module: string): string {
+export function tableOf(module: string): string {
   return `holdfast_${module.replace(/[^A-Za-z0-9]/g, (char) => `_${char.charCodeAt(0).toString(16)}`)}`;
 }

@@ -1,7 +1,7 @@
 /**
  * Interfaces of this node and the addresses on them, through rtnetlink.
  */
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import {
   attribute,
   attributes,
@@ -141,7 +141,7 @@ export class Interfaces {
   remove(assigned: Assigned, link: Link): void {
     const header = new Uint8Array([family(assigned.version), assigned.prefix, 0, 0, 0, 0, 0, 0]);
     new DataView(header.buffer).setInt32(4, assigned.index, true);
-    if (assigned.version === 4) keepSecondaries(link);
+    const restore = assigned.version === 4 ? keepSecondaries(link) : () => undefined;
     try {
       const body = joined(
         header,
@@ -151,6 +151,8 @@ export class Interfaces {
       this.#netlink.request(RTM_DELADDR, 0, body, `cannot remove a virtual address from ${link.name}`);
     } catch (error) {
       if (!isRefusal(error, "EADDRNOTAVAIL", "ENODEV")) throw error;
+    } finally {
+      restore();
     }
   }
 
@@ -191,11 +193,16 @@ function broadcastOf(address: Cidr): Uint8Array {
   );
 }
 
-/** Without this the kernel removes every other address of the network along with its first one. */
-function keepSecondaries(link: Link): void {
+/** Without this the kernel removes every other address of the network along with its first one. Returns what puts the setting back. */
+function keepSecondaries(link: Link): () => void {
+  const file = `/proc/sys/net/ipv4/conf/${link.name}/promote_secondaries`;
   try {
-    writeFileSync(`/proc/sys/net/ipv4/conf/${link.name}/promote_secondaries`, "1");
+    const before = readFileSync(file, "utf8").trim();
+    if (before === "1") return () => undefined;
+    writeFileSync(file, "1");
+    return () => writeFileSync(file, before);
   } catch {
     // A read-only /proc/sys: the distribution's own setting holds, which is 1 under systemd.
+    return () => undefined;
   }
 }

@@ -3,7 +3,7 @@
  *
  * An address is asked for before it is taken, since two machines that answer for one address are worse than none.
  */
-import { type Cidr, macText, parseCidr, sameBytes, sameNetwork } from "./address.ts";
+import { addressText, type Cidr, macText, parseCidr, sameBytes, sameNetwork } from "./address.ts";
 import { resetConnections } from "./connections.ts";
 import { Interfaces, type Link, type SavedRoute } from "./interfaces.ts";
 import { announce, whoHas } from "./neighbours.ts";
@@ -96,6 +96,54 @@ export class VirtualIp {
     this.#routes.delete(cidr.host);
     announce(link, cidr);
     this.#hold(cidr, link);
+  }
+
+  /** Where an address belongs. Throws when there is no such interface, or it is down. */
+  linkOf(wanted: VirtualAddress): Link {
+    return this.#linkFor(parseCidr(wanted.address), wanted.interface);
+  }
+
+  /** Puts an address that several machines share on its interface, without a question or a word: see core/farm. Harmless when it is here already. Throws. */
+  place(wanted: VirtualAddress): void {
+    const cidr = parseCidr(wanted.address);
+    const link = this.linkOf(wanted);
+    if (!this.#interfaces.holding(cidr).some(({ index }) => index === link.index))
+      this.#interfaces.add(cidr, link);
+  }
+
+  /** Tells the neighbours that this machine answers for a shared address from now on, at once and five times more. Throws. */
+  proclaim(wanted: VirtualAddress): void {
+    const cidr = parseCidr(wanted.address);
+    const link = this.linkOf(wanted);
+    announce(link, cidr);
+    this.#hold(cidr, link);
+  }
+
+  /** Another machine answers for a shared address now. */
+  hush(wanted: VirtualAddress): void {
+    const { host } = parseCidr(wanted.address);
+    clearInterval(this.#held.get(host)?.repeat);
+    this.#held.delete(host);
+  }
+
+  /** MAC address of another machine that answers for an address now, or null. Waits for answers. Throws. */
+  async answererOf(wanted: VirtualAddress, probeMs = PROBE_MS): Promise<string | null> {
+    const mac = await whoHas(this.linkOf(wanted), parseCidr(wanted.address), probeMs);
+    return mac === null ? null : macText(mac);
+  }
+
+  /** The machine's own address beside a virtual one, on its interface: in its network rather than not; null where there is none. `others` are virtual, too. */
+  besides(wanted: VirtualAddress, others: readonly string[]): string | null {
+    const cidr = parseCidr(wanted.address);
+    const link = this.linkOf(wanted);
+    const virtual = others.map((address) => parseCidr(address).bytes);
+    const near = (bytes: Uint8Array): number => Number(sameNetwork(bytes, cidr.bytes, cidr.prefix));
+    const [first] = this.#interfaces
+      .addresses()
+      .filter(({ index, version }) => index === link.index && version === cidr.version)
+      .filter(({ bytes }) => !virtual.some((other) => sameBytes(other, bytes)))
+      .sort((one, other) => near(other.bytes) - near(one.bytes));
+    return first ? addressText(first.bytes) : null;
   }
 
   /**

@@ -43,6 +43,8 @@ const LIVE: Readonly<Record<string, string>> = {
   rules: "counts at once",
   failover: "counts at once",
   failback: "counts from the next reintegration on",
+  "loadBalancing.weights": "counts at once for new clients; connections stay where they are",
+  "loadBalancing.priority": "counts at once for new clients; connections stay where they are",
 };
 const LONGEST_VALUE = 60;
 
@@ -65,12 +67,13 @@ function settingChanges(before: Contents, after: Contents): Change[] {
     const from = old.get(path) ?? "not set";
     const to = next.get(path) ?? "not set";
     if (from === to) continue;
-    const key = path.split(/[.[]/)[0]!;
+    const key = Object.keys(LIVE).find(
+      (live) => path === live || (/^[.[]/.test(path.slice(live.length)) && path.startsWith(live)),
+    );
     const words = `${path}: ${from} -> ${to}`;
     if (effective(before.config, path) === effective(after.config, path))
       changes.push({ what: path, how: "live", words: `${words}: means the same` });
-    else if (Object.hasOwn(LIVE, key))
-      changes.push({ what: path, how: "live", words: `${words}: ${LIVE[key]}` });
+    else if (key !== undefined) changes.push({ what: path, how: "live", words: `${words}: ${LIVE[key]}` });
     else changes.push({ what: path, how: "stop", words: `${words}: only while the module is stopped` });
   }
   return changes;

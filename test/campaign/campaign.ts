@@ -5,6 +5,7 @@ import { docker, podman } from "../cluster/containers.ts";
 import { testbedImpossible } from "../cluster/testbed.ts";
 import { countFalseAlarms } from "./alarms.ts";
 import { ACTS, countThrough } from "./containers.ts";
+import { measureFarm } from "./farm.ts";
 import { inWords, measureGaps } from "./gap.ts";
 import { measureLatency } from "./latency.ts";
 import { cutUnderOperations, type ModelCuts } from "./model.ts";
@@ -25,6 +26,7 @@ npm run campaign -- scale [--files 1000000]
 npm run campaign -- scale --interrupted yes [--files 200000]
 npm run campaign -- torture [--seconds 3] [--only WORD,…]   "application": the power cut and the swap
 npm run campaign -- reintegration [--gib 4] [--files 10000] [--part 0.01]
+npm run campaign -- farm [--rounds 20] [--clients 100000]
 npm run campaign -- latency [--minutes 10] [--images DIR[,DIR]] [--logs DIR]
 Each takes --seed N, to repeat the same moments.`;
 
@@ -74,6 +76,12 @@ const campaigns: Record<string, () => Promise<string>> = {
       files: Number(option("files", "10000")),
       part: Number(option("part", "0.01")),
       seed,
+      tell,
+    }),
+  farm: () =>
+    measureFarm({
+      rounds: Number(option("rounds", "20")),
+      clients: Number(option("clients", "100000")),
       tell,
     }),
   latency: () => {

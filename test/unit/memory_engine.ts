@@ -182,6 +182,14 @@ export class MemoryEngine implements Engine {
     }));
   }
 
+  async farm(name: string): Promise<CommandResult> {
+    return this.#with(name, () => "farm");
+  }
+
+  async drain(name: string, timeoutMs: number): Promise<CommandResult> {
+    return this.#with(name, () => `drained within ${timeoutMs} ms`);
+  }
+
   async resources(name: string, resource: string | null): Promise<CommandResult> {
     return this.#with(name, () => `resources: ${resource ?? "all"}`);
   }

@@ -50,8 +50,8 @@ virtualIps: [{ address: 10.0.0.9/24 }]
 loadBalancing: { mode: invisible, rules: [{ protocol: tcp, ports: [80] }] }
 `;
   t.match(checkModule(source("later-farm", { "module.yaml": farm })).errors, [
-    /^module\.yaml:2:13: virtualIps: a farm's own virtual IP is not supported by this version: .*mode: external/,
-    /^module\.yaml:3:24: loadBalancing\.mode: sharing clients out by mode: invisible is not supported by this version/,
+    /^module\.yaml:2:13: virtualIps: a farm's virtual IP by mode: invisible is not supported by this version: .*directed/,
+    /^module\.yaml:3:24: loadBalancing\.mode: mode: invisible is not supported by this version: .*directed/,
   ]);
 });
 

@@ -58,8 +58,14 @@ t.test("what may change while the module runs, and what may not", async (t) => {
     ["replicate: {", "replicate: { timeout: 9s,"],
   ] as const)
     t.equal(needsStop(plan(base.replace(from, to))).length, 1, `${from} to ${to}`);
-  const farm = "kind: farm\nloadBalancing: { rules: [{ protocol: tcp, ports: [80] }] }\n";
+  const farm = `kind: farm
+virtualIps: [{ address: 10.0.0.9/24 }]
+loadBalancing: { rules: [{ protocol: tcp, ports: [80] }], weights: { n1: 1 } }
+`;
   t.equal(needsStop(plan(farm.replace("80", "81"), farm)).length, 1, "load balancing");
+  t.match(plan(farm.replace("n1: 1", "n1: 2"), farm), [
+    { how: "live", words: /weights\.n1: 1 -> 2: counts at once for new clients/ },
+  ]);
   t.ok(needsStop(plan("kind: light\n")).some(({ what }) => what === "kind"));
 });
 

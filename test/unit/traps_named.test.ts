@@ -8,7 +8,7 @@ import t from "tap";
 
 const TESTS = join(import.meta.dir, "..");
 const NUMBERS = [
-  ...Array.from({ length: 36 }, (_, index) => `${index + 1}`),
+  ...Array.from({ length: 40 }, (_, index) => `${index + 1}`),
   ..."12a 12b 15a 16a 31a 31b 31c 35a".split(" "),
 ];
 

@@ -5,6 +5,7 @@
 import { formatSize } from "../../../modules/units.ts";
 import { DaemonUnreachable } from "../../api/api.ts";
 import type { LogLine, NodeStatus, StatusDocument } from "../../daemon/engine.ts";
+import { BUCKETS } from "../../farm/assignment.ts";
 import { type Command, CommandError, EXIT, type ExitStatus, type Invocation } from "../command.ts";
 import { fetchLog, fetchStatus } from "../node.ts";
 import { type Colour, columns, durationText, type Output, progressBar } from "../output.ts";
@@ -53,7 +54,7 @@ export function statusText(document: StatusDocument, output: Output, now: number
       const colour = READINESS_COLOURS[status.readiness] ?? "grey";
       const data =
         status.upToDate === null
-          ? "-"
+          ? shareText(status)
           : status.upToDate
             ? "up to date"
             : output.paint("yellow", "not up to date");
@@ -103,6 +104,11 @@ function maintenanceOn(
     output.paint("red", `*** to end it: holdfast maintenance ${module} off ***`),
     "",
   ];
+}
+
+/** A farm's node has a part of the clients in the place of data. */
+function shareText({ buckets }: NodeStatus): string {
+  return buckets === undefined ? "-" : `share ${Math.round((100 * buckets) / BUCKETS)} %`;
 }
 
 function remarksOn(module: string, node: string, status: NodeStatus, output: Output): string[] {

@@ -6,6 +6,7 @@
 import {
   attribute,
   bigEndian32,
+  isRefusal,
   joined,
   NETLINK_NETFILTER,
   Netlink,
@@ -18,6 +19,7 @@ import {
 /** Families of tables. */
 export const FAMILY_INET = 1;
 export const FAMILY_ARP = 3;
+export const FAMILY_NETDEV = 5;
 
 const SUBSYSTEM = 10;
 const BATCH_BEGIN = 0x10;
@@ -25,6 +27,7 @@ const BATCH_END = 0x11;
 const NEWTABLE = 0;
 const DELTABLE = 2;
 const NEWCHAIN = 3;
+const GETCHAIN = 4;
 const NEWRULE = 6;
 const NEWSET = 9;
 const NEWSETELEM = 12;
@@ -160,6 +163,18 @@ export class Transaction {
 /** What every message of netfilter begins with. */
 function header(family: number, resource: number): Uint8Array {
   return new Uint8Array([family, 0, resource >> 8, resource & 255]);
+}
+
+/** Is there such a chain? Throws when the kernel refuses the question itself. */
+export function hasChain(netlink: Netlink, family: number, table: string, chain: string): boolean {
+  const body = joined(header(family, 0), text(1, table), text(3, chain));
+  try {
+    netlink.request((SUBSYSTEM << 8) | GETCHAIN, 0, body, `cannot look for the table ${table}`);
+    return true;
+  } catch (error) {
+    if (isRefusal(error, "ENOENT")) return false;
+    throw error;
+  }
 }
 
 /** Opens the way to nf_tables in the network namespace of this process. Throws. */

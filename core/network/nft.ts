@@ -1,0 +1,73 @@
+/**
+ * The program nft(8), for rules that are too rich for our own netlink: one transaction a call.
+ */
+import type { Netlink } from "../platform/linux/netlink.ts";
+import { FAMILY_NETDEV, hasChain, openNftables } from "../platform/linux/nftables.ts";
+
+const PATHS = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin";
+const MISSING =
+  "the program nft is not installed: a farm's own virtual IP needs it (Debian: apt-get install nftables)";
+const LONGEST_REASON = 400;
+
+/** A named counter. */
+export interface Counter {
+  packets: number;
+  bytes: number;
+}
+
+function program(): string {
+  const found = Bun.which("nft", { PATH: PATHS });
+  if (found === null) throw new Error(MISSING);
+  return found;
+}
+
+/** Has the kernel carry out `text`, all of it or nothing. Throws with what nft said, or when there is no nft. */
+export async function changeRules(text: string): Promise<void> {
+  const child = Bun.spawn([program(), "-f", "-"], {
+    stdin: new TextEncoder().encode(text),
+    stdout: "ignore",
+    stderr: "pipe",
+    env: { LC_ALL: "C" },
+  });
+  const [said, status] = await Promise.all([new Response(child.stderr).text(), child.exited]);
+  if (status !== 0) throw new Error(`nft refused the farm's rules: ${said.slice(0, LONGEST_REASON).trim()}`);
+}
+
+/** As `changeRules`, before it returns. Without the program there are no rules of ours: nothing to do. */
+export function changeRulesNow(text: string): void {
+  const found = Bun.which("nft", { PATH: PATHS });
+  if (found === null) return;
+  const { exitCode, stderr } = Bun.spawnSync([found, "-f", "-"], {
+    stdin: new TextEncoder().encode(text),
+    stdout: "ignore",
+    stderr: "pipe",
+    env: { LC_ALL: "C" },
+  });
+  if (exitCode !== 0) throw new Error(`nft refused: ${stderr.toString().slice(0, LONGEST_REASON).trim()}`);
+}
+
+let netlink: Netlink | null = null;
+
+/** Is a chain of ours at an interface's ingress still there? A firewall that is loaded anew, or an interface that is made anew, takes it along. Throws. */
+export function hasIngressChain(table: string, chain: string): boolean {
+  netlink ??= openNftables();
+  return hasChain(netlink, FAMILY_NETDEV, table, chain);
+}
+
+/** The named counters of a table; empty where there is no such table. Throws when there is no nft. */
+export async function countersOf(family: string, table: string): Promise<Record<string, Counter>> {
+  const child = Bun.spawn([program(), "-j", "list", "counters", "table", family, table], {
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "ignore",
+    env: { LC_ALL: "C" },
+  });
+  const [said, status] = await Promise.all([new Response(child.stdout).text(), child.exited]);
+  if (status !== 0) return {};
+  const { nftables } = JSON.parse(said) as { nftables: { counter?: Counter & { name: string } }[] };
+  return Object.fromEntries(
+    nftables.flatMap(({ counter }) =>
+      counter ? [[counter.name, { packets: counter.packets, bytes: counter.bytes }]] : [],
+    ),
+  );
+}
