@@ -15,13 +15,13 @@ const bin = join(root, "node_modules/.bin");
 const PATHS = /\/replication_(?!traps)/;
 /** Applications, and bad input, on nodes whose heartbeats have a patient timeout, or whose tests do not count it. */
 const APPLICATIONS =
-  /\/(bad_input|checks|checks_actions|checks_others|containers|daemon_start|demo|kinds|kvm|maintenance|mariadb|postgresql|programs|redis|revisions|safekit|secrets|services|sqlite|systemd|web_farm|witness_etcd|witness_life|witness_node)\./;
+  /\/(bad_input|checks|checks_actions|checks_others|containers|daemon_start|demo|explain|kinds|kvm|maintenance|mariadb|model|network|postgresql|programs|redis|revisions|safekit|secrets|services|sqlite|systemd|testbed|web_farm|witness_etcd|witness_life|witness_node)\./;
 /** Folder, which of its files, how many at a time, and how long one may take, in seconds. */
 const SUITES = [
   { folder: "test/unit", jobs: 2, limit: 120 },
   { folder: "test/simulation", jobs: 2, limit: 300 },
   { folder: "test/cluster", only: (file) => PATHS.test(file), jobs: 2, limit: 420 },
-  { folder: "test/cluster", only: (file) => APPLICATIONS.test(file), jobs: 2, limit: 420 },
+  { folder: "test/cluster", only: (file) => APPLICATIONS.test(file), jobs: 3, limit: 420 },
   {
     folder: "test/cluster",
     only: (file) => !PATHS.test(file) && !APPLICATIONS.test(file),
