@@ -107,7 +107,8 @@ ${options.balancing ?? BALANCING}${weights ? `  weights: ${JSON.stringify(weight
 
   async report(node: Node): Promise<FarmReport | null> {
     const { stdout } = await node.holdfast(["farm", "web", "--json"], { mayFail: true });
-    return ((JSON.parse(stdout) as { data?: FarmReport }).data ?? null) as FarmReport | null;
+    // Nothing at all comes from a node whose daemon does not answer yet.
+    return stdout === "" ? null : ((JSON.parse(stdout) as { data?: FarmReport }).data ?? null);
   }
 
   /** Waits until exactly these nodes are open, and all of them agree. */
