@@ -7,7 +7,7 @@ import { instantiate, parseSetting } from "../../templates/instantiate.ts";
 import type { Ledger } from "../campaign/ledger.ts";
 import { primary, together } from "../campaign/power_cuts.ts";
 import type { Mirror } from "./mirror.ts";
-import type { Node } from "./testbed.ts";
+import { type Node, until } from "./testbed.ts";
 
 /** The files of `module new --template NAME --set …`. */
 export function templateFiles(name: string, settings: readonly string[] = []): Record<string, string> {
@@ -33,14 +33,16 @@ export async function crashHangAndStop(
   const { n1, n2 } = mirror;
   const server = (node: Node) => node.processes().find(({ command }) => command.includes(program));
   const began = ledger.committed.length;
-  process.kill(server(n2)!.pid, "SIGKILL");
+  const { pid } = server(n2)!;
+  process.kill(pid, "SIGKILL");
+  await until("it is started again", () => ![undefined, pid].includes(server(n2)?.pid), 20_000);
+  await together(mirror, n2);
   t.match(
     await examine(ledger, n2),
     /none missing/,
     "after a crash it is started again, whatever is left behind",
   );
   await look();
-  await together(mirror, n2);
   process.kill(server(n2)!.pid, "SIGSTOP");
   await n2.holdfast(["swap", "db"]);
   await mirror.settled("PRIM", "SECOND", "30s");

@@ -9,7 +9,7 @@ import { MUTANTS, type Mutant, WITNESS_MUTANTS } from "./failover_world.ts";
 
 const SCHEDULES = 10_000;
 const FARMS = 700;
-const ENOUGH_FOR_A_MUTANT = 3000;
+const ENOUGH_FOR_A_MUTANT = 8000;
 t.setTimeout(600_000);
 
 t.test(`${SCHEDULES} schedules hold every guarantee`, async (t) => {
