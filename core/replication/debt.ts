@@ -225,12 +225,14 @@ export class Debt {
   /** Gives an object marks of its own, in the log too: what its page says on disk from now on is not about it. */
   #leavePage(id: number): void {
     const object = this.marked(id);
+    // Those that changed since they were sent are dirty again.
+    const areAttributesThere = this.attributesSent === id && object.attributes?.isDirty !== true;
     object.tailMark().set(Level.DIRTY, 0);
     object.attributesMark().set(Level.DIRTY);
     writeMark(this.log.records, object.tailMark(), false);
     writeMark(this.log.records, object.attributesMark(), false);
     this.whole.unset(id);
-    if (this.attributesSent === id) this.copiedAttributes(id);
+    if (areAttributesThere) this.copiedAttributes(id);
     this.attributesSent = 0;
   }
 

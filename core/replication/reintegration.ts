@@ -45,6 +45,9 @@ export type Step =
   /** All names are equal (once): everything is placed. Reported before any data, for progress. */
   | { do: "namesDone" };
 
+/** Identities are below 2^48. */
+const EVERYTHING: IdentityRange = { from: 1, to: 2 ** 48 - 1 };
+
 /** One reintegration, from the connection to the end of it. */
 export class Reintegration {
   readonly #marks: Marks;
@@ -70,7 +73,10 @@ export class Reintegration {
   #copying = 0;
   #copyingSent = false;
   #namesReported = false;
-  /** Identities of objects made without a peer: to be announced (PLACE_RANGE) before any directory. */
+  /**
+   * Identities of objects made without a peer: to be announced (PLACE_RANGE) before any directory. All of them for a full copy: another disk may hold
+   * objects in directories that were never heard of here.
+   */
   readonly ranges: readonly IdentityRange[];
   /** The directory that is being listed, and whether its names changed since that began. */
   #watched = 0;
@@ -84,7 +90,7 @@ export class Reintegration {
     this.#tree = tree;
     this.#full = full || marks.everything;
     marks.peerBack();
-    this.ranges = marks.made.rangesOnDisk;
+    this.ranges = this.#full ? [EVERYTHING] : marks.made.rangesOnDisk;
     for (const directory of marks.dirtyDirectories()) this.#mustSend(directory);
     if (this.#full) {
       for (const top of tops) {

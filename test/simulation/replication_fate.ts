@@ -207,6 +207,7 @@ class Fate {
     }
     const candidate = world.nodes[world.random(2)]!;
     if (world.canPromote(candidate)) world.promote(candidate);
+    else world.force();
   }
 
   #replaceDisk(node: SimNode): void {

@@ -16,6 +16,8 @@ import { frameInWords, frameName } from "./replication_words.ts";
 export class World extends Pair {
   readonly application: Application;
   #generation = 0;
+  /** Who was primary last. */
+  #served: SimNode;
 
   /** n1 is primary and alone; n2 has been outdated by it, and was equal before. */
   constructor(settings: PairSettings) {
@@ -23,6 +25,7 @@ export class World extends Pair {
     this.application = new Application(this, this.history);
     const [first, second] = this.nodes;
     first.role = new SourceRole(first, this);
+    this.#served = first;
     second.record = { ...second.record, consistency: "outdated" };
     first.record = { ...first.record, generations: begin(first.record.generations, this.#fresh()) };
   }
@@ -236,7 +239,17 @@ export class World extends Pair {
     this.#outdate(this.peerOf(node));
     node.record = { ...node.record, generations: begin(node.record.generations, this.#fresh()) };
     node.role = new SourceRole(node, this);
+    this.#served = node;
     this.crashedSince = true;
+  }
+
+  /** The disks of both failed, and neither serves: a person says that the copy of the last primary counts. */
+  force(): void {
+    if (this.nodes.some(({ up, record }) => !up || record.consistency !== "suspect")) return;
+    const node = this.#served;
+    this.tell(() => `a person forces ${node.name}`);
+    node.record = { ...node.record, consistency: "uptodate" };
+    this.promote(node);
   }
 
   /** Exchange of roles: the primary drains what it sent, then the other serves. */

@@ -436,6 +436,13 @@ t.test("what changes while an object of a page is copied is not forgotten", asyn
   marks.copiedData(one, range, 100);
   t.ok(marks.hasDirtyContent(one), "attributes that changed after they were sent");
   t.equal(marks.nextDirty(one, 100, MIB), null, "the data need not be sent again");
+  const large = ids[2]!;
+  marks.markWhole(large, false, true);
+  marks.copiedAttributes(large);
+  marks.touchAttributes(large, Level.DIRTY);
+  for (let at = marks.nextDirty(large, 3 * MIB, MIB); at !== null; at = marks.nextDirty(large, 3 * MIB, MIB))
+    marks.copiedData(large, at, 3 * MIB);
+  t.ok(marks.hasDirtyContent(large), "nor those of one that is copied in pieces");
   copyObject(marks, two, 100, MIB);
   marks.touchData(two, 0, 1, Level.DIRTY);
   t.same(copyObject(marks, two, 100, MIB), [0, 100], "data that changed after they were sent");

@@ -1,4 +1,5 @@
 import t from "tap";
+import { Marks } from "../../core/replication/marks.ts";
 import {
   type Announced,
   DT_DIR,
@@ -9,6 +10,7 @@ import {
   type NameAction,
   reconcile,
 } from "../../core/replication/names.ts";
+import { Reintegration } from "../../core/replication/reintegration.ts";
 
 type Tap = typeof t;
 const FILE = 8;
@@ -251,4 +253,16 @@ t.test("an interrupted reintegration goes on with what lies in limbo", async (t)
   const after: Names = { 1: { a: 3 }, 2: { x: 8 }, 3: { d: 2, f: 9 } };
   check(t, "taken from limbo", before, after, [3]);
   check(t, "from a directory in limbo", before, { 1: { a: 3 }, 3: { x: 8 } }, [3]);
+});
+
+t.test("a full copy to an old disk takes a file from a directory that the source never had", async (t) => {
+  const marks = new Marks({ nodeNumber: 1, placeOf: () => null });
+  const tree = { parentOf: (id: number) => (id === TOP ? 0 : -1), nameOf: () => "" };
+  const { ranges } = new Reintegration(marks, tree, [TOP], true);
+  const [unknown, file] = [5, 9];
+  const target = new Target({ [TOP]: { old: unknown }, [unknown]: { file } }, new Set([TOP, unknown]));
+  for (const { from, to } of ranges) target.locations.announceRange(from, to);
+  reintegrate(target, { [TOP]: { file } }, [TOP]);
+  t.same(target.tree, { [TOP]: { file } });
+  t.same(target.made, [], "there is no second one with its identity");
 });
