@@ -11,7 +11,6 @@ import type { MirrorConfig } from "../../modules/schema.ts";
 import { checksOf } from "../checks/module_checks.ts";
 import type { Cluster, ClusterNode } from "../cluster/cluster.ts";
 import type { CheckScope, CopyWord, Effect, WitnessAnswer } from "../failover/types.ts";
-import type { ReplicationConfig } from "../filesystem/control.ts";
 import { readCopyWord } from "../filesystem/copy_record.ts";
 import { selfCommand } from "../platform/self.ts";
 import { killAll, MARK, members, type ProcessGroup } from "./cgroup.ts";
@@ -21,6 +20,7 @@ import type { Journal } from "./journal.ts";
 import { actAround, ModuleServices } from "./module_services.ts";
 import type { NodeSecrets } from "./node_secrets.ts";
 import type { RecordFile } from "./record.ts";
+import { replicationConfig } from "./replication_config.ts";
 import type { ReplicationAnswer, ReplicationLink, ReplicationRequest } from "./replication_link.ts";
 import { ScriptOutput } from "./script_output.ts";
 import type { Executor, Outcome, Question } from "./supervisor.ts";
@@ -383,41 +383,6 @@ export class ModuleExecutor implements Executor {
 
   /** Tells the replication process what it is to replicate, and with which keys. */
   async configure(): Promise<ReplicationAnswer> {
-    return await this.parts.link.requestNow({ op: "configure", config: this.replicationConfig() });
-  }
-
-  /** The configuration of this module's replication process. */
-  replicationConfig(): ReplicationConfig {
-    const { cluster, definition, number, peers, varDir } = this.parts;
-    const { config } = definition;
-    if (config.kind !== "mirror" || !config.replicate)
-      throw new Error(`${definition.name} replicates nothing`);
-    const { replicate } = config;
-    const port = cluster.port + 1 + number;
-    const lans = replicate.lans ?? cluster.lans;
-    const reach = (
-      node: ClusterNode | undefined,
-      side: "address" | "bind",
-    ): { address: string; port: number }[] =>
-      lans.flatMap((lan) => {
-        const place = node?.addresses[lan];
-        return place ? [{ address: place[side], port }] : [];
-      });
-    const own = cluster.nodes[cluster.node]!;
-    const pair = config.nodes ?? Object.keys(cluster.nodes);
-    return {
-      module: definition.name,
-      nodeNumber: pair.indexOf(cluster.node) === 0 ? 1 : 2,
-      stateDir: join(varDir, "state", definition.name),
-      savedDir: join(varDir, "saved", definition.name),
-      paths: replicate.paths,
-      durability: replicate.durability,
-      close: replicate.close,
-      timeoutMs: replicate.timeout,
-      bandwidth: replicate.bandwidth,
-      listen: reach(own, "bind"),
-      dial: reach(peers[0], "address"),
-      key: cluster.keys.replicationKey(definition.name),
-    };
+    return await this.parts.link.requestNow({ op: "configure", config: replicationConfig(this.parts) });
   }
 }
