@@ -347,6 +347,14 @@ function bucketRule({ seed }: Filter, rule: FilterRule, version: 4 | 6): string 
   return `${protocol} dport { ${ports.join(", ")} } meta mark set jhash ${client} mod ${BUCKETS} seed ${seed} goto ${protocol}${version}_bucket`;
 }
 
+/** Empty chains for what is asked of this machine, and for what it says. */
+const bothWays = (at: string): string[] => [
+  `add chain ${at} asked { type filter hook input priority 0 ; policy accept ; }`,
+  `add chain ${at} says { type filter hook output priority -10 ; policy accept ; }`,
+  `flush chain ${at} asked`,
+  `flush chain ${at} says`,
+];
+
 /**
  * Who answers for the address. All nodes have it, one says so; and none asks for its neighbours in its name, since those would learn from the
  * question (what arp_announce is for, without a change of the machine's settings that a crash would leave behind).
@@ -355,10 +363,7 @@ function arp({ table, device, addresses }: Filter): string[] {
   const at = `arp ${table}`;
   const own = addresses.filter(({ version }) => version === 4);
   return [
-    `add chain ${at} asked { type filter hook input priority 0 ; policy accept ; }`,
-    `add chain ${at} says { type filter hook output priority -10 ; policy accept ; }`,
-    `flush chain ${at} asked`,
-    `flush chain ${at} says`,
+    ...bothWays(at),
     ...own.flatMap(({ host, own, answers }) => [
       `add rule ${at} asked ${answers ? `iifname != "${device}" ` : ""}arp daddr ip ${host} drop`,
       ...(own === null
@@ -374,10 +379,7 @@ function discovery({ table, device, addresses }: Filter): string[] {
   const at = `ip6 ${table}`;
   const own = addresses.filter(({ version }) => version === 6);
   return [
-    `add chain ${at} asked { type filter hook input priority 0 ; policy accept ; }`,
-    `add chain ${at} says { type filter hook output priority -10 ; policy accept ; }`,
-    `flush chain ${at} asked`,
-    `flush chain ${at} says`,
+    ...bothWays(at),
     ...own.flatMap(({ host, own, answers }) => [
       `add rule ${at} asked ${answers ? `iifname != "${device}" ` : ""}icmpv6 type nd-neighbor-solicit @th,64,128 ${hex(host)} drop`,
       ...(own === null

@@ -92,11 +92,7 @@ export class Reintegration {
     marks.peerBack();
     this.ranges = this.#full ? [EVERYTHING] : marks.made.rangesOnDisk;
     for (const directory of marks.dirtyDirectories()) this.#mustSend(directory);
-    if (this.#full) {
-      for (const top of tops) {
-        this.#expand(top, true);
-      }
-    }
+    if (this.#full) for (const top of tops) this.#expand(top, true);
     this.#endListing(0);
   }
 
