@@ -143,10 +143,16 @@ async function suite({ folder, only = () => true, jobs, limit }) {
     .filter((name) => name.endsWith(".test.ts"))
     .map((name) => `${folder}/${name}`)
     .filter(only)
-    .filter((file) =>
-      words.length === 0 ? !ASKED_FOR.test(file) : words.some((word) => file.includes(word)),
+    .filter(
+      (file) => !(words.length === 0 && ASKED_FOR.test(file) && skipped.push(`${file}: run by its name`)),
     )
+    .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
     .sort();
+  if (words.length === 0)
+    for (const file of files.filter((one) => ASKED_FOR.test(one))) {
+      files.splice(files.indexOf(file), 1);
+      skipped.push(`${file}: long: npm test -- ${file}`);
+    }
   const worker = async () => {
     for (let file = files.shift(); file; file = files.shift()) await testFile(file, limit);
   };
