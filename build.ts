@@ -7,7 +7,7 @@ import { makeTypeFiles } from "./modules/type_files/make.ts";
 
 const outfile = "dist/holdfast";
 /** Worker files must be entry points of their own, or the binary cannot start them. */
-const entrypoints = ["core/cli/main.ts", "core/filesystem/pool_worker.ts"];
+const entrypoints = ["core/cli/main.ts", "core/filesystem/loop/pool_worker.ts"];
 const sources = new Glob("{build.ts,package-lock.json,{core,hooks,modules,templates}/**}");
 
 /** True when every source is older than the binary. */

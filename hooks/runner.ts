@@ -117,6 +117,11 @@ function spawn(run: HookRun, secrets: string | null, mark: string) {
   }
 }
 
+/** What a hook has left of a limit that it shares with services is no round number. */
+function limitText(ms: number): string {
+  return formatDuration(ms < 100 ? Math.ceil(ms) : Math.round(ms / 100) * 100);
+}
+
 async function supervise(run: HookRun, secrets: string | null, started: number): Promise<HookResult> {
   const mark = randomUUID();
   const child = spawn(run, secrets, mark);
@@ -138,7 +143,7 @@ async function supervise(run: HookRun, secrets: string | null, started: number):
   const took = `${((performance.now() - started) / 1000).toFixed(2)} s`;
   if (ended) {
     const reason =
-      ended === "limit" ? `ran over its time limit of ${formatDuration(run.timeoutMs)}` : "was cancelled";
+      ended === "limit" ? `ran over its time limit of ${limitText(run.timeoutMs)}` : "was cancelled";
     const rest = outcome === "stuck" ? ", but the kernel does not let it go" : " with all it had started";
     return {
       ok: false,

@@ -39,7 +39,11 @@ export function installRuntime(file: string, args: readonly string[]): void {
         exports: { ...(await import("./sdk/testing.ts")) },
         loader: "object",
       }));
-      build.module(YAML, async () => ({ exports: { ...(await import("@std/yaml")) }, loader: "object" }));
+      // By its place: asked for by its name, from source, this plugin would ask itself.
+      build.module(YAML, async () => ({
+        exports: { ...(await import("../node_modules/@std/yaml/dist/index.js")) },
+        loader: "object",
+      }));
       // Static imports of mapped names are changed in the source; these are for names that are only known when it runs.
       for (const name of map.names)
         build.module(name, async () => ({
@@ -71,7 +75,7 @@ export function installRuntime(file: string, args: readonly string[]): void {
 
 /** Frames that belong to the binary, not to the script. */
 const INTERNAL_FRAME =
-  /\$bunfs|node:internal|native:|\/hooks\/(child|runtime)\.ts|\(native\)|processTicksAndRejections/;
+  /\$bunfs|node:internal|native:|[( /]hooks\/(child|runtime|sdk\/\w+)\.ts|\(native\)|processTicksAndRejections/;
 
 /** An error as its author wants to read it: what, where (file:line:column), and what caused it. */
 export function describeError(error: unknown): string {
@@ -79,6 +83,9 @@ export function describeError(error: unknown): string {
     return error.errors.map(describeError).join("\n");
   if (typeof error !== "object" || error === null) return `error: ${String(error)}`;
   const message = "message" in error ? String(error.message) : String(error);
+  const fetched = /'((?:npm|jsr|https?):[^']*)'/.exec(message)?.[1];
+  if (fetched !== undefined && message.startsWith("Cannot find"))
+    return `error: ${message}: nothing is fetched at run time, so vendor it: put its files beside this one, or map the name to them in deno.json`;
   const position: unknown = "position" in error ? error.position : null;
   if (typeof position === "object" && position !== null && "file" in position && "line" in position) {
     const file = String(position.file);

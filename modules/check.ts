@@ -26,7 +26,7 @@ export interface CheckReport {
 /** Checks a module directory, against a cluster's names when there are some. The directory's own name does not matter. */
 export function checkModule(directory: string, cluster: ClusterNames | null = null): CheckReport {
   const { definition, problems } = readModule(directory, cluster, "module");
-  const warnings = definition === null ? [] : inOrder(warningsOf(definition));
+  const warnings = definition === null ? [] : inOrder(warningsOf(definition, cluster));
   return {
     errors: problems.map(formatProblem),
     warnings: warnings.map(formatProblem),
@@ -36,8 +36,8 @@ export function checkModule(directory: string, cluster: ClusterNames | null = nu
 }
 
 /**
- * All that keeps a module from being applied: makes what its rules.ts comes to, and checks the types in its code too, unless `types` is false. Brings
- * the SDK in its `.holdfast/` up to date.
+ * All that keeps a module from being applied: makes what its rules.ts comes to, and checks the types in its code too, unless `types` is false, or
+ * module.yaml is wrong: that is not to wait for it. Brings the SDK in its `.holdfast/` up to date.
  */
 export async function examineModule(
   directory: string,
@@ -51,7 +51,7 @@ export async function examineModule(
   const errorPlaces = [...rules, ...told, ...misplaced];
   if (errorPlaces.length === 0) await writeSdk(directory);
   const known = new Set(errorPlaces.map(({ file }) => file));
-  if (types && misplaced.length === 0)
+  if (types && misplaced.length === 0 && !known.has("module.yaml"))
     errorPlaces.push(...(await typeProblems(directory)).filter(({ file }) => !known.has(file)));
   return { ...report, errors: errorPlaces.map(formatProblem), errorPlaces };
 }
@@ -72,7 +72,7 @@ const QUICK_MS = 500;
 
 const ROLE_HOOKS = ["start_prim", "stop_prim", "start_second", "stop_second"] as const;
 
-function warningsOf(definition: ModuleDefinition): Problem[] {
+function warningsOf(definition: ModuleDefinition, cluster: ClusterNames | null): Problem[] {
   const { config, hooks } = definition;
   const warnings: Problem[] = [];
   const warn = (file: string, message: string) =>
@@ -100,9 +100,21 @@ function warningsOf(definition: ModuleDefinition): Problem[] {
         shown(definition, hooks.get(name)!),
         `nothing calls ${name} in a ${config.kind}: it has start_both and stop_both, since no node is primary or secondary`,
       );
+  const fence = hooks.get("fence");
+  if (config.kind !== "mirror" && fence !== undefined)
+    warn(
+      shown(definition, fence),
+      `nothing calls fence in a ${config.kind}: no node of it takes over from another`,
+    );
   if (config.kind === "mirror" && config.replicate === undefined)
     warn("module.yaml", "no replicate: the nodes share no data, and the application must not need any");
-  const { timeout } = config.heartbeat;
+  const { timeout, lans } = config.heartbeat;
+  const unheard = lans === undefined ? [] : (cluster?.lans ?? []).filter((lan) => !lans.includes(lan));
+  if (config.kind === "mirror" && unheard.length > 0)
+    warn(
+      "module.yaml",
+      `heartbeat.lans: without ${unheard.join(", ")}, a recording witness that is away stops the primary`,
+    );
   if (timeout !== undefined && timeout < QUICK_MS)
     warn(
       "module.yaml",
@@ -138,6 +150,8 @@ function codeWarnings(definition: ModuleDefinition, hook: HookFile): Problem[] {
     /\bBun\s*\.|["']bun(:[a-z]+)?["']/,
     "uses Bun directly: the runtime may change under it; use holdfast, node: or Deno",
   );
+  if (hook.script && new Bun.Transpiler({ loader: "ts" }).transformSync(source).trim() === "")
+    warn(/^/, "does nothing, and succeeds");
   warn(/^\s*export\s+default\s+(async\s*)?\(\s*\)\s*=>\s*\{\s*\}/m, "does nothing");
   warn(
     /Deno\.exit\(\s*0?\s*\)|process\.exit\(\s*0?\s*\)/,

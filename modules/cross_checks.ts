@@ -1,9 +1,9 @@
 /**
  * What two values of module.yaml say about each other, and about the cluster: one value's own rules are in the schema.
  */
-import { comparisons, matches } from "../core/checks/condition.ts";
+import { comparisons, RESOURCE_STATES } from "../core/checks/condition.ts";
 import { ConditionError, parseCondition } from "../core/checks/condition_text.ts";
-import { CHECKED_CLASSES, checksOf } from "../core/checks/module_checks.ts";
+import { checksOf, uncheckedOf } from "../core/checks/module_checks.ts";
 import { nearest } from "./nearest.ts";
 import type { ModuleConfig } from "./schema.ts";
 import { formatDuration } from "./units.ts";
@@ -211,19 +211,30 @@ function checkWatchers(config: ModuleConfig): Finding[] {
   return findings;
 }
 
-/** A rule that cannot be read, or asks about a resource that nothing sets, would never act. */
-function checkRules(config: ModuleConfig): Finding[] {
+/** A rule that cannot be read, or asks about what can never be, would never act. */
+function checkRules(config: ModuleConfig, cluster: ClusterNames | null): Finding[] {
   const findings: Finding[] = [];
-  const known = checksOf(config).map(({ resource }) => resource);
+  const checked = checksOf(config).map(({ resource }) => ({ name: resource, states: RESOURCE_STATES }));
+  const known = [...checked, ...uncheckedOf(config, cluster)];
   for (const [name, { if: words }] of Object.entries(config.rules)) {
     const refuse = (message: string) => findings.push({ path: ["rules", name, "if"], message });
     try {
-      for (const { name: asked } of comparisons(parseCondition(words))) {
-        const isChecked = CHECKED_CLASSES.some((type) => asked.startsWith(`${type}.`));
-        if (isChecked && !known.some((resource) => matches(asked, resource)))
+      for (const { remote, name: asked, state } of comparisons(parseCondition(words))) {
+        const meant = known.filter((resource) => mayMean(asked, resource.name));
+        const states = RESOURCE_STATES.filter((one) =>
+          meant.some((resource) => resource.states.includes(one)),
+        );
+        if (remote && config.kind !== "mirror")
+          refuse(`remote. asks a mirror's other node, and a ${config.kind} has none`);
+        else if (meant.length === 0)
           refuse(
-            `nothing checks ${asked}: ${known.length > 0 ? choose(asked, known) : "there are no checkers"}`,
+            `nothing sets ${asked}: ${choose(
+              asked,
+              known.map((resource) => resource.name),
+            )}`,
           );
+        else if (!states.includes(state) && !remote)
+          refuse(`${asked} is ${oneOf(states)} here, never ${state}`);
       }
     } catch (error) {
       if (!(error instanceof ConditionError)) throw error;
@@ -233,6 +244,17 @@ function checkRules(config: ModuleConfig): Finding[] {
   return findings;
 }
 
+/** May what a rule asks about be this resource, in whose name a word in angle brackets stands for any? */
+function mayMean(asked: string, name: string): boolean {
+  const [parts, known] = [asked.split("."), name.split(".")];
+  if (/[*?]$/.test(asked)) return parts[0] === known[0];
+  return (
+    parts.length === known.length && known.every((word, at) => word === parts[at] || word.startsWith("<"))
+  );
+}
+
+const oneOf = (words: readonly string[]): string => words.join(", ").replace(/, ([^,]*)$/, " or $1");
+
 /** Everything that does not fit together, in no particular order. Without a cluster its names are not checked. */
 export function crossChecks(config: ModuleConfig, cluster: ClusterNames | null): Finding[] {
   return [
@@ -241,6 +263,6 @@ export function crossChecks(config: ModuleConfig, cluster: ClusterNames | null):
     ...checkPaths(config),
     ...checkAddresses(config),
     ...checkWatchers(config),
-    ...checkRules(config),
+    ...checkRules(config, cluster),
   ];
 }

@@ -28,6 +28,7 @@ export const HOOK_NAMES: readonly ModuleHook[] = [
   "stop_both",
   "poststop",
   "restart_process",
+  "fence",
   "transition",
   "deconfig",
 ];
@@ -70,12 +71,23 @@ export function startsLikeProgram(content: Uint8Array): boolean {
   return start.startsWith("#!") || start === "\x7fELF";
 }
 
+/** A default export that is a value as it stands. */
+const NO_FUNCTION = /^\s*export\s+default\s+(?=[{["'`\d]|(?:true|false|null|undefined)\b)/m;
+
 /** What is wrong with one TypeScript file's own text, and whether it is a plain script. */
 function inspectTypeScript(file: string, shown: string): { script: boolean; problems: Problem[] } {
   const source = readFileSync(file, "utf8");
   const at = (message: string, offset = 0) => problemAt(shown, source, offset, message);
   try {
     const { exports } = new Bun.Transpiler({ loader: "ts" }).scan(source);
+    const constant = source.search(NO_FUNCTION);
+    if (exports.includes("default") && constant >= 0) {
+      const offset = source.indexOf("export", constant);
+      return {
+        script: false,
+        problems: [at("its default export is no function: nothing could call it", offset)],
+      };
+    }
     if (exports.length === 0 || exports.includes("default"))
       return { script: exports.length === 0, problems: [] };
     const offset = Math.max(0, source.search(/^\s*export\b/m));

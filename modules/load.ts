@@ -8,7 +8,6 @@ import { type ClusterNames, crossChecks, type Finding } from "./cross_checks.ts"
 import { checkImports, type HookFile, type ModuleHook, scanCheckers, scanHooks } from "./hook_files.ts";
 import { type MadeRules, readRules } from "./rules_file.ts";
 import { type ModuleConfig, moduleSchema } from "./schema.ts";
-import { unsupported } from "./unsupported.ts";
 import {
   formatProblem,
   inOrder,
@@ -87,7 +86,7 @@ export function readModule(
     problems.push(...(made?.problems ?? []), ...addRules(config, made));
     const isMade = ({ path: [key, name] }: Finding) =>
       key === "rules" && Object.hasOwn(made?.rules ?? {}, name ?? "");
-    for (const finding of [...crossChecks(config, cluster), ...unsupported(config)])
+    for (const finding of crossChecks(config, cluster))
       problems.push(isMade(finding) ? made!.locate(finding.path, finding.message) : yaml.locate(finding));
     const { checkers, problems: checkerProblems } = scanCheckers(root, Object.keys(config.checkers.custom));
     problems.push(...checkerProblems);

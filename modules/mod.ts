@@ -1,4 +1,4 @@
-/** The door of modules/: what a module is, how it is read, checked, packed and unpacked. */
+/** The front door of modules/: what a module is, how it is read, checked, packed and unpacked. It loads all of that: who needs less takes the file that has it. */
 
 export { type CheckReport, checkModule, examineModule } from "./check.ts";
 export type { ClusterNames } from "./cross_checks.ts";

@@ -3,13 +3,16 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { checksOf } from "../core/checks/module_checks.ts";
+import { checksOf, uncheckedOf } from "../core/checks/module_checks.ts";
 import { moduleSchema } from "./schema.ts";
 import { readYaml, validateYaml } from "./yaml_document.ts";
 
-/** What is set without a checker: a lan's heartbeat, what people set by hand, the port of the probe. */
-// biome-ignore lint/suspicious/noTemplateCurlyInString: TypeScript, as text.
-const OTHERS = ["`heartbeat.${string}`", "`custom.${string}`", '"probe.port"'];
+/** A name as a type: a word in angle brackets stands for any. */
+function typeOf(name: string): string {
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: TypeScript, as text.
+  const pattern = name.replace(/<\w+>/g, () => "${string}");
+  return pattern === name ? JSON.stringify(name) : `\`${pattern}\``;
+}
 
 /** The type, as text. Any name will do where module.yaml cannot be read. */
 export function resourceType(directory: string): string {
@@ -17,7 +20,11 @@ export function resourceType(directory: string): string {
   const text = existsSync(file) ? readFileSync(file, "utf8") : "";
   const { output } = validateYaml(readYaml(text, "module.yaml"), moduleSchema);
   if (output === null) return "string";
-  return [...checksOf(output).map(({ resource }) => JSON.stringify(resource)), ...OTHERS].join(" | ");
+  const names = [
+    ...checksOf(output).map(({ resource }) => resource),
+    ...uncheckedOf(output, null).map(({ name }) => name),
+  ];
+  return names.map(typeOf).join(" | ");
 }
 
 /** The SDK's source, for this module. */

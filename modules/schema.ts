@@ -177,6 +177,7 @@ const common = {
       start: v.optional(duration(100, DAY_MS), "5m"),
       stop: v.optional(duration(100, DAY_MS), "5m"),
       force: v.optional(duration(100, DAY_MS), "1m"),
+      fence: v.optional(duration(100, DAY_MS), "1m"),
     }),
     {},
   ),

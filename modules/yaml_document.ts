@@ -186,9 +186,15 @@ export function validateYaml<const Schema extends v.GenericSchema>(
       removeAt(input, path);
     }
     if (unknown.length > 0 && problems.length < ENOUGH_PROBLEMS) continue;
-    for (const issue of result.issues)
-      if (!unknown.includes(issue))
-        problems.push(yaml.locate({ path: issuePath(issue), message: issue.message }));
+    const told = new Set<string>();
+    for (const issue of result.issues) {
+      // What is wrong with a value first is what its writer must hear; the rest follows from it.
+      const path = issuePath(issue);
+      const place = JSON.stringify(path);
+      if (!unknown.includes(issue) && !told.has(place))
+        problems.push(yaml.locate({ path, message: issue.message }));
+      told.add(place);
+    }
     return { output: null, problems: inOrder(problems).slice(0, ENOUGH_PROBLEMS) };
   }
 }

@@ -34,6 +34,22 @@ export interface Template extends Row {
 }
 
 const LINUX = ["Linux"] as const;
+const NO_WINDOWS = "Windows, where this version does not run yet";
+const DATABASE = ["shared/node_check", "shared/owner", "shared/database", "shared/mirror"] as const;
+/** What of a module whose hooks its user writes was tested. */
+const OWN_HOOKS = `its hooks do nothing until you fill them in, and their own test runs them; nothing of it on ${NO_WINDOWS}`;
+
+/** An engine of containers: what is not in it is the same for all. */
+const containers = (
+  row: Pick<Row, "name" | "summary" | "real"> & { words: Record<string, string> },
+): Row => ({
+  ...row,
+  kind: "mirror",
+  systems: LINUX,
+  parts: ["shared/containers", "shared/mirror"],
+  words: { engine: row.name, ...row.words },
+  standIn: "compose files have met a recorded stand-in",
+});
 
 const ROWS: readonly Row[] = [
   {
@@ -43,7 +59,7 @@ const ROWS: readonly Row[] = [
     summary: "any application: a service's name, or how it starts and stops",
     parts: ["mirror", "shared/mirror"],
     real: "as it stands, in the tests of the engine on Linux",
-    standIn: "on Windows, where this version does not run yet",
+    standIn: `on ${NO_WINDOWS}`,
   },
   {
     name: "farm",
@@ -52,8 +68,7 @@ const ROWS: readonly Row[] = [
     summary: "any application on every node: a service's name, or how it starts and stops",
     parts: ["farm", "shared/starts_both", "shared/farm"],
     words: { kind: "farm" },
-    standIn:
-      "its hooks do nothing until you fill them in, and their own test runs them; nothing of it on Windows, where this version does not run yet",
+    standIn: OWN_HOOKS,
   },
   {
     name: "light",
@@ -62,15 +77,15 @@ const ROWS: readonly Row[] = [
     summary: "any application on one node, watched and started again there",
     parts: ["light", "shared/starts_both", "shared/light"],
     words: { kind: "light" },
-    standIn:
-      "its hooks do nothing until you fill them in, and their own test runs them; nothing of it on Windows, where this version does not run yet",
+    real: "with a service of systemd and nothing else: started, killed, stopped",
+    standIn: OWN_HOOKS,
   },
   {
     name: "postgresql",
     kind: "mirror",
     systems: LINUX,
     summary: "PostgreSQL, its data directory replicated",
-    parts: ["postgresql", "shared/node_check", "shared/owner", "shared/database", "shared/mirror"],
+    parts: ["postgresql", ...DATABASE],
     real: "PostgreSQL 15 of Debian 12 under pgbench: power cuts of either node and of both",
   },
   {
@@ -78,7 +93,7 @@ const ROWS: readonly Row[] = [
     kind: "mirror",
     systems: LINUX,
     summary: "MariaDB, its data directory replicated",
-    parts: ["mariadb", "shared/node_check", "shared/owner", "shared/database", "shared/mirror"],
+    parts: ["mariadb", ...DATABASE],
     real: "MariaDB 10.11 of Debian 12 while a client commits: a power cut, a crash, a server that hangs, a swap, another user number on the other node",
   },
   {
@@ -86,7 +101,7 @@ const ROWS: readonly Row[] = [
     kind: "mirror",
     systems: LINUX,
     summary: "Redis, every write on both disks before it is answered",
-    parts: ["redis", "shared/node_check", "shared/owner", "shared/database", "shared/mirror"],
+    parts: ["redis", ...DATABASE],
     real: "Redis 7.0 of Debian 12 while a client writes: a power cut, a crash while it rewrites its file, a server that hangs, a swap",
   },
   {
@@ -159,8 +174,7 @@ const ROWS: readonly Row[] = [
     systems: ["Windows"],
     summary: "IIS on every node",
     parts: ["iis", "shared/farm"],
-    standIn:
-      "its hooks have met recorded stand-ins of appcmd.exe and PowerShell, which answer as their manuals say, and no Windows, where this version does not run yet",
+    standIn: `its hooks have met recorded stand-ins of appcmd.exe and PowerShell, which answer as their manuals say, and no ${NO_WINDOWS}`,
   },
   {
     name: "kvm",
@@ -177,43 +191,32 @@ const ROWS: readonly Row[] = [
     systems: ["Windows"],
     summary: "a virtual machine of Hyper-V, its disks replicated",
     parts: ["hyperv", "shared/mirror"],
-    standIn:
-      "its hooks have met a recorded stand-in of Hyper-V's cmdlets, which answers as their pages say, and no Windows, where this version does not run yet",
+    standIn: `its hooks have met a recorded stand-in of Hyper-V's cmdlets, which answers as their pages say, and no ${NO_WINDOWS}`,
   },
-  {
+  containers({
     name: "docker",
-    kind: "mirror",
-    systems: LINUX,
     summary: "containers of Docker, one or a compose file, what they keep replicated",
-    parts: ["shared/containers", "shared/mirror"],
     words: {
-      engine: "docker",
       title: "Docker",
-      install: "Debian: `apt-get install docker.io`",
+      package: "docker.io",
       storage: "`/var/lib/docker`",
       storageNote: "",
       parent: "Docker's daemon",
     },
     real: "Docker 20.10 of Debian 12 while a container counts: a swap, a fencing, a power cut, a container that is killed",
-    standIn: "compose files have met a recorded stand-in",
-  },
-  {
+  }),
+  containers({
     name: "podman",
-    kind: "mirror",
-    systems: LINUX,
     summary: "containers of Podman, what they keep replicated",
-    parts: ["shared/containers", "shared/mirror"],
     words: {
-      engine: "podman",
       title: "Podman",
-      install: "Debian: `apt-get install podman`",
+      package: "podman",
       storage: "`/var/lib/containers`",
       storageNote: " Podman's overlay driver refuses to be there; its vfs driver works.",
       parent: "Podman's monitor (conmon)",
     },
     real: "Podman 4.3 of Debian 12 while a container counts: a swap, a fencing, a power cut, a container that is killed",
-    standIn: "compose files have met a recorded stand-in",
-  },
+  }),
   ...CLOUD_ROWS,
   {
     name: "demo",

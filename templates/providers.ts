@@ -16,12 +16,14 @@ interface Provider {
   probes: string;
   /** What `vars.route` holds, for the comment beside it. */
   route: string;
-  /** The provider's API and an instance's metadata. */
+  /** The provider's API. */
   api: string;
-  metadata: string;
   /** What has stood in for the provider (no full stop). */
   standIn: string;
 }
+
+/** Where an instance asks about itself: the same address at every provider. */
+const METADATA = "http://169.254.169.254";
 
 const PROVIDERS: readonly Provider[] = [
   {
@@ -33,7 +35,6 @@ const PROVIDERS: readonly Provider[] = [
     probes: "the load balancer's private addresses",
     route: "route tables, such as rtb-0123456789abcdef0",
     api: "https://ec2.REGION.amazonaws.com",
-    metadata: "http://169.254.169.254",
     standIn:
       "the hooks that move an address or a route have met a recorded stand-in of EC2 and its metadata, which checks signatures, tokens and parameters as their manuals say, and no AWS",
   },
@@ -46,7 +47,6 @@ const PROVIDERS: readonly Provider[] = [
     probes: "the service tag AzureLoadBalancer (168.63.129.16)",
     route: "TABLE/ROUTE",
     api: "https://management.azure.com",
-    metadata: "http://169.254.169.254",
     standIn:
       "the hooks that move an address or a route have met a recorded stand-in of the resource manager and the metadata service, which checks tokens, versions, etags and bodies as their manuals say, and no Azure",
   },
@@ -59,7 +59,6 @@ const PROVIDERS: readonly Provider[] = [
     probes: "35.191.0.0/16, 130.211.0.0/22, 209.85.152.0/22 and 209.85.204.0/22",
     route: "the route's name",
     api: "https://compute.googleapis.com",
-    metadata: "http://169.254.169.254",
     standIn:
       "the hooks that move an address or a route have met a recorded stand-in of Compute Engine and its metadata, which checks tokens, fingerprints and bodies as their manuals say, and no Google Cloud",
   },
@@ -72,7 +71,6 @@ const PROVIDERS: readonly Provider[] = [
     probes: "its probes",
     route: "what your provider.ts needs",
     api: "https://api.example.com",
-    metadata: "http://169.254.169.254",
     standIn: "how an address or a route is moved is yours to fill in",
   },
 ];
@@ -86,7 +84,7 @@ export const CLOUD_ROWS: readonly Row[] = PROVIDERS.flatMap(
       systems: ["Linux"],
       summary: `any application in ${title}: its load balancer finds the primary, or an address or a route follows it`,
       parts: ["cloud-mirror", "shared/move", `shared/${name}`, "shared/mirror"],
-      words: { title, balancer, health, probes, ...moved },
+      words: { title, balancer, health, probes, metadata: METADATA, ...moved },
       real: "the probe, on Linux, while roles move",
       standIn,
     },

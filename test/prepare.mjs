@@ -38,6 +38,8 @@ const DEBIAN_PACKAGES = {
   attr: "/usr/bin/setfattr",
   acl: "/usr/bin/setfacl",
   git: "/usr/bin/git",
+  // Templates come over ssh too: a server of the test's own.
+  "openssh-server": "/usr/sbin/sshd",
   rsync: "/usr/bin/rsync",
   sqlite3: "/usr/bin/sqlite3",
   fio: "/usr/bin/fio",

@@ -1,5 +1,6 @@
 /** The door of core/api: the node over HTTP, and the two ways to call it. */
 export type { ClusterState } from "./cluster_state.ts";
+export type { Api, ApiCaller, ApiHost, HeartbeatState } from "./host.ts";
 export {
   type ApiAnswer,
   ApiRefusal,
@@ -9,5 +10,6 @@ export {
   type Target,
 } from "./local_client.ts";
 export { type CallOptions, callNode, fetchFromNode } from "./node_client.ts";
-export { type Api, type ApiCaller, type ApiHost, createApi, type HeartbeatState } from "./routes.ts";
+export { resultSchema } from "./result.ts";
+export { createApi } from "./routes.ts";
 export { apiSocket, serveLocal, serveMembers } from "./servers.ts";

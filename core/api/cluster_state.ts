@@ -1,7 +1,7 @@
 /** `cluster state`: what every node hears, asked from each of them. */
 import type { Cluster } from "../cluster/cluster.ts";
+import type { HeartbeatState } from "./host.ts";
 import { fetchFromNode } from "./node_client.ts";
-import type { HeartbeatState } from "./routes.ts";
 
 const NODE_TIMEOUT_MS = 3000;
 

@@ -88,7 +88,7 @@ function mergeStatus(bodies: readonly (readonly [string, boolean, unknown])[]): 
   return merged;
 }
 
-/** The worst status counts: 3 (not reachable) before 1, 2, 4. */
+/** The worst status counts: 3 (not reachable) before 1, 2, 4; but 2 says that nothing was changed, which is not so where a node has done it. */
 function mergeResults(bodies: readonly (readonly [string, boolean, unknown])[]): Response {
   const results = bodies.map(([node, ok, body]): [string, CommandResult] => {
     const known = body as Partial<CommandResult> | null;
@@ -100,7 +100,8 @@ function mergeResults(bodies: readonly (readonly [string, boolean, unknown])[]):
     ];
   });
   const order = [3, 1, 2, 4, 0] as const;
-  const status = order.find((one) => results.some(([, result]) => result.status === one)) ?? 0;
+  const worst = order.find((one) => results.some(([, result]) => result.status === one)) ?? 0;
+  const status = worst === 2 && results.some(([, result]) => result.status !== 2) ? 1 : worst;
   const message = results.map(([node, result]) => `${node}: ${result.message}`).join("\n");
   return resultResponse({ status, message, data: Object.fromEntries(results) });
 }

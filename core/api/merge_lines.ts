@@ -1,15 +1,27 @@
-/** Several logs as one: sorted by time when they end, as they come when they are followed. */
+/** Several logs as one, sorted by time; when they are followed, what is there first is, and then lines as they come. */
+import { readResult } from "./result.ts";
 
-/** Answers of the nodes, each a stream of JSON lines, as one such stream. A node that did not answer is a line too. */
-export function mergeLines(answers: readonly (readonly [string, Response])[], follow: boolean): Response {
-  const sources = answers.map(([node, response]) => linesOf(node, response));
-  const stream = follow ? interleave(sources) : sorted(sources);
+/** Longer than a node takes from one line of its log to the next while it reads them from disk, ms. */
+const PAUSE_MS = 200;
+
+/**
+ * Answers, each a stream of JSON lines, as one such stream; of those that end, the last `most` lines. One that did not come is a line too;
+ * when none came, the first refusal is the answer.
+ */
+export function mergeLines(
+  answers: readonly (readonly [string, Response])[],
+  follow: boolean,
+  most = Infinity,
+): Response {
+  if (answers.every(([, { ok }]) => !ok)) return answers[0]![1];
+  const sources = answers.map(([name, response]) => linesOf(name, response));
+  const stream = follow ? followed(interleave(sources)) : sorted(sources, most);
   return new Response(toStream(stream), { headers: { "content-type": "application/x-ndjson" } });
 }
 
 async function* linesOf(node: string, response: Response): AsyncGenerator<string> {
   if (!response.ok || response.body === null) {
-    const text = `no log of ${node}: ${(await response.text()).slice(0, 500)}`;
+    const text = `no log of ${node}: ${readResult(await response.text()).message}`;
     yield JSON.stringify({ time: new Date().toISOString(), node, level: "error", text });
     return;
   }
@@ -29,10 +41,34 @@ export async function* splitLines(body: ReadableStream<Uint8Array>): AsyncGenera
   if (rest !== "") yield rest;
 }
 
-async function* sorted(sources: readonly AsyncIterable<string>[]): AsyncGenerator<string> {
+async function* sorted(sources: readonly AsyncIterable<string>[], most: number): AsyncGenerator<string> {
   const all = await Promise.all(sources.map(async (source) => await Array.fromAsync(source)));
-  const timed = all.flat().map((line) => ({ line, time: (JSON.parse(line) as { time: string }).time }));
-  for (const { line } of timed.sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : 0))) yield line;
+  const lines = byTime(all.flat());
+  yield* lines.slice(Math.max(0, lines.length - most));
+}
+
+function byTime(lines: readonly string[]): string[] {
+  const timed = lines.map((line) => ({ line, time: (JSON.parse(line) as { time: string }).time }));
+  timed.sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : 0));
+  return timed.map(({ line }) => line);
+}
+
+/** What comes without a pause is what was there. */
+async function* followed(stream: AsyncGenerator<string>): AsyncGenerator<string> {
+  const past: string[] = [];
+  let coming = stream.next();
+  try {
+    for (;;) {
+      const step = await Promise.race([coming, Bun.sleep(PAUSE_MS).then(() => null)]);
+      if (step === null || step.done === true) break;
+      past.push(step.value);
+      coming = stream.next();
+    }
+    yield* byTime(past);
+    for (let step = await coming; step.done !== true; step = await stream.next()) yield step.value;
+  } finally {
+    void stream.return(undefined).catch(() => {});
+  }
 }
 
 async function* interleave(sources: readonly AsyncGenerator<string>[]): AsyncGenerator<string> {

@@ -66,7 +66,12 @@ export async function fetchFromNode(
 /** What is said of a node that cannot be reached. */
 export function unreachable(node: string, error: unknown): CommandResult {
   const late = error instanceof Error && error.name === "TimeoutError";
-  const why = late ? "no answer in time" : error instanceof Error ? error.message : String(error);
+  const message = error instanceof Error ? error.message : String(error);
+  const why = late
+    ? "no answer in time"
+    : message.startsWith("ECONNREFUSED")
+      ? "its machine is there, but no daemon of this cluster runs on it"
+      : message;
   return { status: 3, message: `${node} does not answer: ${why}` };
 }
 

@@ -2,7 +2,8 @@
 import * as v from "valibot";
 import type { CommandResult } from "../daemon/engine.ts";
 
-const result = v.object({
+/** A CommandResult that another process sent. */
+export const resultSchema = v.object({
   status: v.picklist([0, 1, 2, 3, 4]),
   message: v.string(),
   data: v.exactOptional(v.unknown()),
@@ -10,7 +11,7 @@ const result = v.object({
 
 /** Reads a result. Throws when the text is none. */
 export function readResult(text: string): CommandResult {
-  return v.parse(result, JSON.parse(text));
+  return v.parse(resultSchema, JSON.parse(text));
 }
 
 const HTTP_STATUS = { 0: 200, 1: 500, 2: 400, 3: 502, 4: 200 } as const;

@@ -4,7 +4,7 @@
  * Callers are the local administrator (Unix socket) and other members (mutual TLS); both may do everything that is here,
  * but only the local one decides who is a member. `?node=N` and `?node=all` are answered by asking the nodes meant.
  */
-import { type Context, Hono } from "hono";
+import { Hono } from "hono";
 import * as v from "valibot";
 import {
   type Cluster,
@@ -17,43 +17,14 @@ import {
   joinCluster,
 } from "../cluster/cluster.ts";
 import type { CommandResult, Engine, LogLine, StatusDocument } from "../daemon/engine.ts";
-import { applyClusterYaml, runningMirrors, yamlBody } from "./cluster_apply.ts";
+import { applyClusterYaml, runningMirrors, settleBody, yamlBody } from "./cluster_apply.ts";
 import { clusterState } from "./cluster_state.ts";
 import { type ForwardTarget, forward } from "./forwarding.ts";
+import type { Api, ApiCaller, ApiHost, Bindings, Ctx } from "./host.ts";
+import { mergeLines } from "./merge_lines.ts";
 import { API_PREFIX } from "./node_client.ts";
 import { parse, Refusal, readBody, resultResponse } from "./result.ts";
 import { secretRoutes } from "./secret_routes.ts";
-
-/** Who asks: the machine's administrator over the Unix socket, or a member over mutual TLS. */
-export type ApiCaller = { kind: "local" } | { kind: "member"; node: string };
-
-/** What the API works on. The daemon implements it. */
-export interface ApiHost {
-  varDir: string;
-  /** Null while this node belongs to no cluster. */
-  engine(): Engine | null;
-  cluster(): Cluster | null;
-  /** VAR/cluster has just been written: load it and start. Resolves when the node works as a member. */
-  clusterChanged(): Promise<void>;
-  /** Puts a cluster.yaml that `checkClusterChange` let pass into force, durably. */
-  takeClusterYaml(yaml: string): Promise<void>;
-  /** For `cluster state`: which peers are heard on which lan now, and what did not count. */
-  heartbeats(): HeartbeatState;
-}
-
-/** What this node hears. */
-export interface HeartbeatState {
-  /** By lan, the peers heard there now. */
-  hears: Readonly<Record<string, readonly string[]>>;
-  /** By lan, why there is no socket. */
-  troubles: Readonly<Record<string, string>>;
-  counters: Readonly<Record<string, number>>;
-}
-
-/** The API as an application: `handle(request, caller)`. */
-export interface Api {
-  handle(request: Request, caller: ApiCaller): Promise<Response>;
-}
 
 const states = v.picklist(["STOP", "WAIT", "ALONE", "PRIM", "SECOND", "UP"]);
 const moduleName = v.pipe(v.string(), v.regex(/^[A-Za-z][A-Za-z0-9_-]{0,31}$/, "not a module's name"));
@@ -62,6 +33,7 @@ const commandBody = v.strictObject({
   full: v.exactOptional(v.boolean()),
   force: v.exactOptional(v.boolean()),
   part: v.exactOptional(v.pipe(v.string(), v.maxLength(80))),
+  everywhere: v.exactOptional(v.boolean()),
 });
 const waitBody = v.strictObject({
   states: v.pipe(v.array(states), v.minLength(1)),
@@ -94,9 +66,6 @@ const joinBody = v.strictObject({ token: v.pipe(v.string(), v.maxLength(8192)), 
 const tokenBody = v.strictObject({
   lifeMs: v.exactOptional(v.pipe(v.number(), v.minValue(1000), v.maxValue(7 * 86_400_000))),
 });
-
-type Bindings = { Bindings: { caller: ApiCaller } };
-type Ctx = Context<Bindings>;
 
 /** Who it was, for the log: a member says for whom it asks. */
 function byOf(c: Ctx): string {
@@ -132,8 +101,9 @@ export function createApi(host: ApiHost): Api {
     if (target === null) return await next();
     return await forward(target, c.req.raw, byOf(c), (request) => handle(request, c.env.caller));
   });
+  revisionRoutes(app, engine);
   moduleRoutes(app, engine);
-  nodeRoutes(app, engine);
+  nodeRoutes(app, engine, host);
   clusterRoutes(app, host);
   secretRoutes(app, { secrets: () => engine().secrets, moduleName, byOf, onlyLocal });
   const handle = async (request: Request, caller: ApiCaller): Promise<Response> =>
@@ -175,95 +145,116 @@ function nodesOf(c: Ctx, host: ApiHost): string[] | null {
   return name !== undefined && Object.hasOwn(modules, name) ? Object.keys(modules[name]!.nodes) : null;
 }
 
-function moduleRoutes(app: Hono<Bindings>, engine: () => Engine): void {
-  const name = (c: Ctx): string => parse(moduleName, c.req.param("name"));
+/** The module that the path names. */
+const moduleOf = (c: Ctx): string => parse(moduleName, c.req.param("name"));
+
+/** Which modules there are, and which revision of each: what comes, what is handed over, what goes. */
+function revisionRoutes(app: Hono<Bindings>, engine: () => Engine): void {
   app.get("/modules", (c) => c.json(engine().modules()));
   app.post("/modules/:name/prepare", async (c) => {
     const { caller } = c.env;
     if (caller.kind !== "member") throw new Refusal(2, "only another node hands a revision over");
     const offer = await readBody(c.req.raw, offerBody);
-    return resultResponse(await engine().prepareRevision(name(c), { ...offer, from: caller.node }));
+    return resultResponse(await engine().prepareRevision(moduleOf(c), { ...offer, from: caller.node }));
   });
-  app.post("/modules/:name/activate", async (c) => {
-    const body = await readBody(c.req.raw, v.strictObject({ commit }));
-    return resultResponse(await engine().activateRevision(name(c), body.commit));
-  });
-  app.post("/modules/:name/abandon", async (c) => {
-    const body = await readBody(c.req.raw, v.strictObject({ commit }));
-    return resultResponse(engine().abandonRevision(name(c), body.commit));
-  });
+  for (const step of ["configure", "activate", "abandon"] as const)
+    app.post(`/modules/:name/${step}`, async (c) => {
+      const body = await readBody(c.req.raw, v.strictObject({ commit }));
+      return resultResponse(await engine()[`${step}Revision`](moduleOf(c), body.commit));
+    });
   app.post("/modules/:name/revision", async (c) => {
     const { haves } = await readBody(
       c.req.raw,
       v.strictObject({ haves: v.pipe(v.array(commit), v.maxLength(100)) }),
     );
-    return resultResponse(await engine().giveRevision(name(c), haves));
+    return resultResponse(await engine().giveRevision(moduleOf(c), haves));
   });
-  app.delete("/modules/:name", async (c) => resultResponse(await engine().removeModule(name(c))));
+  app.delete("/modules/:name", async (c) => resultResponse(await engine().removeModule(moduleOf(c))));
+  app.post("/modules/:name/apply", async (c) => {
+    onlyLocal(c);
+    const body = await readBody(c.req.raw, applyBody);
+    const { dryRun } = body;
+    return resultResponse(await engine().applyModule(moduleOf(c), body.commit, { dryRun, by: byOf(c) }));
+  });
+}
+
+function moduleRoutes(app: Hono<Bindings>, engine: () => Engine): void {
   app.post("/modules/:name/command", async (c) => {
     const { command, ...options } = await readBody(c.req.raw, commandBody);
-    return resultResponse(await engine().command(name(c), command, { ...options, by: byOf(c) }));
+    return resultResponse(await engine().command(moduleOf(c), command, { ...options, by: byOf(c) }));
   });
   app.post("/modules/:name/wait", async (c) => {
     const { states, timeoutMs } = await readBody(c.req.raw, waitBody);
-    return resultResponse(await engine().wait(name(c), states, timeoutMs));
+    return resultResponse(await engine().wait(moduleOf(c), states, timeoutMs));
   });
-  app.post("/modules/:name/verify", async (c) => resultResponse(await engine().verify(name(c))));
+  app.post("/modules/:name/verify", async (c) => resultResponse(await engine().verify(moduleOf(c))));
   app.post("/modules/:name/maintenance", async (c) => {
     const { on } = await readBody(c.req.raw, v.strictObject({ on: v.boolean() }));
-    return resultResponse(await engine().maintenance(name(c), on, byOf(c)));
+    return resultResponse(await engine().maintenance(moduleOf(c), on, byOf(c)));
   });
   app.post("/modules/:name/boot", async (c) => {
     const { value } = await readBody(
       c.req.raw,
       v.strictObject({ value: v.picklist(["always", "never", "auto"]) }),
     );
-    return resultResponse(await engine().boot(name(c), value));
+    return resultResponse(await engine().boot(moduleOf(c), value));
   });
-  app.get("/modules/:name/farm", async (c) => resultResponse(await engine().farm(name(c))));
+  app.get("/modules/:name/farm", async (c) => resultResponse(await engine().farm(moduleOf(c))));
   app.post("/modules/:name/drain", async (c) => {
     const { timeoutMs } = await readBody(
       c.req.raw,
       v.strictObject({ timeoutMs: waitBody.entries.timeoutMs }),
     );
-    return resultResponse(await engine().drain(name(c), timeoutMs, byOf(c)));
+    return resultResponse(await engine().drain(moduleOf(c), timeoutMs, byOf(c)));
   });
   app.get("/modules/:name/resources", async (c) =>
-    resultResponse(await engine().resources(name(c), c.req.query("resource") ?? null)),
+    resultResponse(await engine().resources(moduleOf(c), c.req.query("resource") ?? null)),
   );
   app.post("/modules/:name/resources", async (c) => {
     const { resource, state } = await readBody(c.req.raw, resourceBody);
-    return resultResponse(await engine().setResource(name(c), resource, state));
+    return resultResponse(await engine().setResource(moduleOf(c), resource, state));
   });
   app.post("/modules/:name/checker", async (c) => {
     const { resource, on } = await readBody(c.req.raw, checkerBody);
-    return resultResponse(await engine().switchChecker(name(c), resource, on));
-  });
-  app.post("/modules/:name/apply", async (c) => {
-    onlyLocal(c);
-    const body = await readBody(c.req.raw, applyBody);
-    const { dryRun } = body;
-    return resultResponse(await engine().applyModule(name(c), body.commit, { dryRun, by: byOf(c) }));
+    return resultResponse(await engine().switchChecker(moduleOf(c), resource, on));
   });
   app.get("/modules/:name/explain", async (c) =>
-    resultResponse(await engine().explain(name(c), c.req.query("at") ?? null)),
+    resultResponse(await engine().explain(moduleOf(c), c.req.query("at") ?? null)),
   );
   app.get("/modules/:name/told", async (c) =>
-    resultResponse(await engine().told(name(c), c.req.query("at") ?? null)),
+    resultResponse(await engine().told(moduleOf(c), c.req.query("at") ?? null)),
   );
 }
 
-function nodeRoutes(app: Hono<Bindings>, engine: () => Engine): void {
-  app.get("/clock", (c) => c.json({ now: Date.now() }));
+function nodeRoutes(app: Hono<Bindings>, engine: () => Engine, host: ApiHost): void {
+  app.get("/clock", (c) => c.json({ now: Date.now(), set: host.clockStep() }));
   app.get("/status", (c) => c.json(engine().status()));
+  app.get("/snapshot", async (c) => {
+    onlyLocal(c);
+    return resultResponse(await engine().snapshot());
+  });
   app.post("/shutdown", async (c) => resultResponse(await engine().shutdown(byOf(c))));
   app.get("/log", (c) => {
     const { module, lines, follow } = parse(logQuery, c.req.query());
     const gone = new AbortController();
     const signal = AbortSignal.any([c.req.raw.signal, gone.signal]);
-    const source = engine().log(module ?? null, { lines, follow: follow === "true", signal });
-    return new Response(jsonLines(source, gone), { headers: { "content-type": "application/x-ndjson" } });
+    const isFollowed = follow === "true";
+    const read = (name: string | null): Response => {
+      const source = engine().log(name, { lines, follow: isFollowed, signal });
+      if ("status" in source) return resultResponse(source);
+      const told = module === undefined && name !== null ? named(source, name) : source;
+      return new Response(jsonLines(told, gone), { headers: { "content-type": "application/x-ndjson" } });
+    };
+    if (module !== undefined) return read(module);
+    const own = engine().modules();
+    const logs = [["the node", read(null)] as const, ...own.map(({ name }) => [name, read(name)] as const)];
+    return mergeLines(logs, isFollowed, lines);
   });
+}
+
+/** Lines that say whose log they are from. */
+async function* named(source: AsyncIterable<LogLine>, module: string): AsyncGenerator<LogLine> {
+  for await (const line of source) yield { ...line, module };
 }
 
 /** One JSON object a line. An engine that fails in the middle ends the stream with an error line. */
@@ -314,8 +305,13 @@ function clusterRoutes(app: Hono<Bindings>, host: ApiHost): void {
   app.post("/cluster/apply", async (c) => {
     onlyLocal(c);
     const { yaml, file } = await readBody(c.req.raw, applyYamlBody);
-    const take = (text: string): Promise<void> => host.takeClusterYaml(text);
-    return resultResponse(await applyClusterYaml(member(), status(), yaml, file, take));
+    return resultResponse(await applyClusterYaml(member(), status(), yaml, file, host));
+  });
+  app.post("/cluster/settle", async (c) => {
+    if (c.env.caller.kind !== "member") throw new Refusal(2, "only another node says that all have it");
+    const { yaml } = await readBody(c.req.raw, settleBody);
+    const isOurs = await host.settleClusterYaml(yaml);
+    return resultResponse({ status: isOurs ? 0 : 1, message: isOurs ? "" : "has another cluster.yaml" });
   });
   app.post("/cluster/yaml", async (c) => {
     if (c.env.caller.kind !== "member") throw new Refusal(2, "only another node hands a cluster.yaml over");

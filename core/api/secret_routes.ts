@@ -3,15 +3,12 @@
  *
  * What a request is refused with never quotes it: it may hold a value.
  */
-import type { Context, Hono } from "hono";
+import type { Hono } from "hono";
 import * as v from "valibot";
 import type { SecretCommands } from "../daemon/engine.ts";
 import { askSchema, MAX_SECRET_BYTES, secretKeySchema } from "../secrets/secrets.ts";
+import type { Bindings, Ctx } from "./host.ts";
 import { parse, Refusal, readBody, resultResponse } from "./result.ts";
-import type { ApiCaller } from "./routes.ts";
-
-type Bindings = { Bindings: { caller: ApiCaller } };
-type Ctx = Context<Bindings>;
 
 const setBody = v.strictObject(
   {

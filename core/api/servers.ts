@@ -11,8 +11,8 @@ import {
   type NodeServer,
   serveNodes,
 } from "../cluster/cluster.ts";
+import type { Api } from "./host.ts";
 import { resultResponse } from "./result.ts";
-import type { Api } from "./routes.ts";
 
 /** How long a daemon that dies may keep its successor waiting, ms. */
 const BURIAL_MS = 1500;

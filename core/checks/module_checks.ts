@@ -3,6 +3,7 @@
  */
 import type { ModuleConfig } from "../../modules/schema.ts";
 import type { CheckWhen, Rule, RuleAction, Watched } from "../failover/types.ts";
+import { RESOURCE_STATES, type ResourceState } from "./condition.ts";
 import { parseCondition } from "./condition_text.ts";
 import type { Rhythm } from "./judgement.ts";
 
@@ -66,8 +67,43 @@ const TIMEOUT_MS = 5000;
 /** Between two looks at a service, ms: its death is noticed at once. */
 const SERVICE_MS = 10_000;
 
-/** Classes of resources that only checkers set: custom.NAME may be set by hand. */
-export const CHECKED_CLASSES: readonly string[] = Object.keys(DEFAULTS).filter((type) => type !== "custom");
+/** A resource that is set without a checker, and what it can be. */
+export interface Unchecked {
+  /** A word in angle brackets stands for any: `custom.<name>`, which people set by hand. */
+  name: string;
+  states: readonly ResourceState[];
+}
+
+const NOTED: readonly ResourceState[] = ["init", "up", "down"];
+/** Not set until it was first asked. */
+const ASKED: readonly ResourceState[] = ["up", "down", "unknown"];
+
+/**
+ * What is set without a checker in such a module: a mirror's data, the other nodes' heartbeats, the cluster's witness, the port of the probe. `names` are
+ * the cluster's, null where it is not known.
+ */
+export function uncheckedOf(
+  config: ModuleConfig,
+  names: { nodes: readonly string[]; lans: readonly string[] } | null,
+): Unchecked[] {
+  const { kind } = config;
+  const [nodes, lans] = [
+    config.nodes ?? names?.nodes ?? ["<node>"],
+    config.heartbeat.lans ?? names?.lans ?? ["<lan>"],
+  ];
+  const beats = kind === "mirror" ? lans : lans.flatMap((lan) => nodes.map((node) => `${lan}.${node}`));
+  const replicates = kind === "mirror" && config.replicate !== undefined;
+  return [
+    ...(replicates ? ["uptodate", "insync"] : []).map((name) => ({
+      name: `replication.${name}`,
+      states: NOTED,
+    })),
+    ...(kind === "light" ? [] : beats).map((name) => ({ name: `heartbeat.${name}`, states: NOTED })),
+    ...(kind === "mirror" ? [{ name: "splitbrain.witness", states: ASKED }] : []),
+    ...(config.probe ? [{ name: "probe.port", states: ASKED }] : []),
+    { name: "custom.<name>", states: RESOURCE_STATES },
+  ];
+}
 
 /** Every check of a module, in the order of module.yaml's types. */
 export function checksOf(config: ModuleConfig): Check[] {

@@ -3,7 +3,9 @@
  */
 import { readdirSync } from "node:fs";
 import { readModule } from "../../modules/mod.ts";
-import { type Command, optionsOf } from "./command.ts";
+import { TEMPLATES } from "../../templates/catalog.ts";
+import { loadCluster } from "../cluster/cluster.ts";
+import { COMMON_OPTIONS, type Command, optionsOf } from "./command.ts";
 
 /** Shells that have a script. */
 export const SHELLS = ["bash", "zsh", "fish"] as const;
@@ -37,26 +39,77 @@ export function completionScript(shell: Shell): string {
   }
 }
 
-/** What may stand where the last of `words` is being typed. Names of modules and of their secrets come from `varDir`. */
+/** What may stand where the last of `words` is being typed. Names of modules, nodes and secrets come from `varDir`. */
 export function candidates(words: readonly string[], table: readonly Command[], varDir: string): string[] {
   const typed = words.at(-1) ?? "";
-  const before = words.slice(0, -1).filter((word) => !word.startsWith("-"));
-  const command = [3, 2, 1]
-    .map((count) => table.find(({ name }) => name === before.slice(0, count).join(" ")))
+  const before = words.slice(0, -1);
+  const command = commandOf(
+    before.filter((word) => !word.startsWith("-")),
+    table,
+  );
+  const { names, option } = withoutOptions(before, command);
+  return [...new Set(offered(typed, names, option, command, table, varDir))].filter((word) =>
+    word.startsWith(typed),
+  );
+}
+
+function commandOf(names: readonly string[], table: readonly Command[]): Command | undefined {
+  return [3, 2, 1]
+    .map((count) => table.find(({ name }) => name === names.slice(0, count).join(" ")))
     .find((entry) => entry !== undefined);
-  const found: string[] = [];
-  if (command && typed.startsWith("-"))
-    found.push(...Object.keys(optionsOf(command)).map((name) => `--${name}`));
-  else if (command)
-    found.push(...argumentCandidates(command, before.slice(command.name.split(" ").length), varDir));
+}
+
+/** The words that are neither options nor their values; `option`: the one whose value comes next. */
+function withoutOptions(
+  words: readonly string[],
+  command: Command | undefined,
+): { names: string[]; option: string | null } {
+  const options = command ? optionsOf(command) : COMMON_OPTIONS;
+  const names: string[] = [];
+  let option: string | null = null;
+  for (const word of words) {
+    if (option !== null) option = null;
+    else if (!word.startsWith("-")) names.push(word);
+    else
+      option =
+        Object.entries(options).find(
+          ([name, { short, value }]) => value && (word === `--${name}` || word === `-${short}`),
+        )?.[0] ?? null;
+  }
+  return { names, option };
+}
+
+function offered(
+  typed: string,
+  names: readonly string[],
+  option: string | null,
+  command: Command | undefined,
+  table: readonly Command[],
+  varDir: string,
+): readonly string[] {
+  if (option === "node") return nodesOf(varDir);
+  if (option === "template") return TEMPLATES.map(({ name }) => name);
+  if (option !== null) return [];
+  if (command && typed.startsWith("-")) return Object.keys(optionsOf(command)).map((name) => `--${name}`);
+  const found = command
+    ? [...argumentCandidates(command, names.slice(command.name.split(" ").length), varDir)]
+    : [];
   // A command may also be the name of a group: witness, witness token.
-  if (!command || (!typed.startsWith("-") && before.join(" ") === command.name))
+  if (!command || names.join(" ") === command.name)
     for (const entry of table) {
-      const names = entry.name.split(" ");
-      if (before.every((word, index) => names[index] === word) && names.length > before.length)
-        found.push(names[before.length]!);
+      const parts = entry.name.split(" ");
+      if (names.every((word, index) => parts[index] === word) && parts.length > names.length)
+        found.push(parts[names.length]!);
     }
-  return [...new Set(found)].filter((word) => word.startsWith(typed));
+  return found;
+}
+
+function nodesOf(varDir: string): readonly string[] {
+  try {
+    return Object.keys(loadCluster(varDir)?.nodes ?? {});
+  } catch {
+    return []; // Not readable for this user.
+  }
 }
 
 function argumentCandidates(command: Command, given: readonly string[], varDir: string): readonly string[] {

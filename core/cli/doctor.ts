@@ -1,44 +1,47 @@
 /**
  * What a node needs of its machine, examined before anything depends on it.
  */
-import { accessSync, constants, existsSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
 import { release } from "node:os";
 import { join } from "node:path";
+import * as v from "valibot";
 import { loadCluster } from "../cluster/cluster.ts";
+import { watchdogFile } from "../daemon/guardian/watchdog.ts";
 import type { IsolationPromise } from "../daemon/isolation.ts";
+import { allSaved } from "../daemon/saved.ts";
 import { recordsAnything } from "../witness/config.ts";
 import { probeWitness, witnessPromise, witnessText } from "../witness/promise.ts";
+import { clocks } from "./doctor_clock.ts";
+import type { Finding } from "./doctor_finding.ts";
+import { addresses, farm } from "./doctor_rules.ts";
 import { fetchStatus, loadedModules } from "./node.ts";
 
-/** One thing examined. */
-export interface Finding {
-  what: string;
-  level: "good" | "warning" | "problem";
-  detail: string;
-}
+type Examination = (varDir: string) => Finding | Finding[] | Promise<Finding | Finding[]>;
 
-type Examination = (varDir: string) => Finding | Promise<Finding | Finding[]>;
-
-/** Kernels from which things work, and what older ones lack. */
-const KERNELS: readonly { version: readonly [number, number]; lacking: string; level: Finding["level"] }[] = [
-  { version: [5, 15], lacking: "is not supported", level: "problem" },
-  { version: [6, 2], lacking: "lacks O_TMPFILE in replicated directories", level: "warning" },
+const OLDEST = [5, 15] as const;
+/** Kernels from which things work, and what older ones do. */
+const KERNELS: readonly { version: readonly [number, number]; lacking: string }[] = [
   {
-    version: [6, 9],
-    lacking: "restarts the application when its replication process dies",
-    level: "warning",
+    version: [5, 16],
+    lacking: "lets an announcement out that a frozen primary had in hand when it was thawed after a takeover",
   },
+  { version: [6, 2], lacking: "has no O_TMPFILE in replicated directories" },
+  { version: [6, 9], lacking: "has the application restarted when its replication process dies" },
 ];
 
-function kernel(): Finding {
-  const [major = 0, minor = 0] = release().split(".").map(Number);
-  const lacking = KERNELS.find(({ version: [a, b] }) => major < a || (major === a && minor < b));
-  if (!lacking) return { what: "kernel", level: "good", detail: release() };
-  return {
-    what: "kernel",
-    level: lacking.level,
-    detail: `${release()} ${lacking.lacking}; ${lacking.version.join(".")} or later does not`,
-  };
+/** `version` as uname(2) has it. */
+export function kernel(version = release()): Finding {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  const isBefore = ([a, b]: readonly [number, number]): boolean => major < a || (major === a && minor < b);
+  const what = "kernel";
+  if (isBefore(OLDEST))
+    return { what, level: "problem", detail: `${version} is not supported: ${OLDEST.join(".")} or later is` };
+  const lacking = KERNELS.filter(({ version: from }) => isBefore(from));
+  if (lacking.length === 0) return { what, level: "good", detail: version };
+  const told = lacking.map(
+    ({ lacking: words, version: from }) => `${words} (${from.join(".")} or later does not)`,
+  );
+  return { what, level: "warning", detail: `${version} ${told.join(", ")}` };
 }
 
 function root(): Finding {
@@ -50,14 +53,23 @@ function root(): Finding {
   };
 }
 
-function fuse(): Finding {
-  if (!existsSync("/dev/fuse"))
-    return { what: "fuse", level: "problem", detail: "no /dev/fuse: modprobe fuse" };
+/** What a mirror's replicated directories are made with. Opening the device loads the kernel's module, where there is one. */
+export function fuse(device = "/dev/fuse"): Finding {
+  const what = "fuse";
+  const load =
+    "modprobe fuse, and echo fuse > /etc/modules-load.d/fuse.conf for every boot (in a container: give it the device)";
   try {
-    accessSync("/dev/fuse", constants.R_OK | constants.W_OK);
-    return { what: "fuse", level: "good", detail: "/dev/fuse" };
-  } catch {
-    return { what: "fuse", level: "problem", detail: "/dev/fuse may not be opened by this user" };
+    closeSync(openSync(device, "r+"));
+    return { what, level: "good", detail: device };
+  } catch (error) {
+    const { code = "" } = error as NodeJS.ErrnoException;
+    const detail =
+      code === "ENOENT"
+        ? `no ${device}, and a mirror needs it: ${load}`
+        : ["ENODEV", "ENXIO"].includes(code)
+          ? `${device} is there, and the kernel has no fuse, which a mirror needs: ${load}`
+          : `${device} may not be opened by this user (${code}): use sudo`;
+    return { what, level: "problem", detail };
   }
 }
 
@@ -89,20 +101,9 @@ function userNamespaces(): Finding {
       };
 }
 
-function clock(): Finding {
-  const status = Bun.which("timedatectl")
-    ? Bun.spawnSync(["timedatectl", "show", "--property=NTPSynchronized", "--value"], { stderr: "ignore" })
-        .stdout.toString()
-        .trim()
-    : "";
-  if (status === "yes") return { what: "clock", level: "good", detail: "synchronised" };
-  // No decision uses the wall clock; logs of two nodes are easier to read when their clocks agree.
-  return {
-    what: "clock",
-    level: "warning",
-    detail:
-      "not known to be synchronised: logs of two nodes will not line up, certificates may seem not yet valid",
-  };
+/** Why the daemon has nothing to tell. */
+function untold(varDir: string): string {
+  return loadCluster(varDir) ? "this node's daemon does not run" : "not in a cluster yet";
 }
 
 /** True when the daemon of `varDir` answers: then its ports are taken, as they should be. */
@@ -137,7 +138,7 @@ async function probes(varDir: string): Promise<Finding> {
   const what = "probes";
   const node = loadCluster(varDir)?.node;
   if (node === undefined || !(await daemonAnswers(varDir)))
-    return { what, level: "good", detail: "this node's daemon does not run" };
+    return { what, level: "good", detail: untold(varDir) };
   const { modules } = await fetchStatus({ varDir, target: { node: null, all: false } });
   const ports = Object.entries(modules).flatMap(([name, { nodes }]) => {
     const port = nodes[node]?.resources["probe.port"];
@@ -158,7 +159,7 @@ async function probes(varDir: string): Promise<Finding> {
 async function promises(varDir: string): Promise<Finding[]> {
   const what = "isolation";
   if (!loadCluster(varDir) || !(await daemonAnswers(varDir)))
-    return [{ what, level: "good", detail: "this node's daemon does not run" }];
+    return [{ what, level: "good", detail: untold(varDir) }];
   const { modules } = await fetchStatus({ varDir, target: { node: null, all: false } });
   return Object.entries(modules).flatMap(([name, { isolation, nodes }]): Finding[] => {
     const isOn = Object.values(nodes).some(({ maintenance }) => maintenance !== undefined);
@@ -174,22 +175,45 @@ function promiseOf(name: string, { isExclusive, words }: IsolationPromise): Find
   return { what: "isolation", level: isExclusive ? "good" : "warning", detail: `${name}: ${words}` };
 }
 
+/** What nobody has seen to since a split brain. */
+export function saved(varDir: string): Finding[] {
+  return Object.entries(allSaved(varDir)).map(([name, paths]) => ({
+    what: "saved",
+    level: "warning",
+    detail: `${name}: what this node had written while both nodes ran alone is in ${paths.join(", ")} (report.json there lists it): remove it when you have seen to it`,
+  }));
+}
+
 /** Who decides between two nodes that lose each other, whether it answers, and what that is worth. */
 async function witness(varDir: string): Promise<Finding> {
   const what = "witness";
   const cluster = loadCluster(varDir);
   if (!cluster) return { what, level: "good", detail: "not in a cluster yet" };
   const config = cluster.witness;
-  const promise = witnessPromise(config);
   if (config === null)
-    return { what, level: cluster.peers.length > 0 ? "warning" : "good", detail: `none: ${promise}` };
+    return {
+      what,
+      level: cluster.peers.length > 0 ? "warning" : "good",
+      detail: `none: ${witnessPromise(config)}`,
+    };
   const { answers, detail } = await probeWitness(config, cluster, varDir);
-  if (!answers) return { what, level: "problem", detail: `${witnessText(config)}: ${detail}` };
   return {
     what,
-    level: recordsAnything(config) ? "good" : "warning",
-    detail: `${witnessText(config)}: ${detail}; ${promise}`,
+    level: answers ? (recordsAnything(config) ? "good" : "warning") : "problem",
+    detail: `${witnessText(config)}: ${detail}; ${witnessPromise(config, answers)}`,
   };
+}
+
+/** The hardware that resets a node which cannot stop what it must stop. */
+export function watchdog(varDir: string): Finding {
+  const what = "watchdog";
+  const file = watchdogFile(varDir);
+  if (!existsSync(file)) return { what, level: "good", detail: "none (holdfast daemon --watchdog DEVICE)" };
+  const { ok, detail } = v.parse(
+    v.object({ ok: v.boolean(), detail: v.string() }),
+    JSON.parse(readFileSync(file, "utf8")),
+  );
+  return { what, level: ok ? "good" : "problem", detail };
 }
 
 function memory(): Finding {
@@ -201,35 +225,34 @@ function memory(): Finding {
     : { what: "memory", level: "warning", detail: `${detail}; the daemon and one module need about 200` };
 }
 
-const fuseTimeoutsNow = (): Finding => fuseTimeouts();
-const EXAMINATIONS: readonly Examination[] = [
-  kernel,
-  root,
-  fuse,
-  fuseTimeoutsNow,
-  userNamespaces,
-  clock,
+const EXAMINATIONS: Readonly<Record<string, Examination>> = {
+  kernel: () => kernel(),
+  user: root,
+  fuse: () => fuse(),
+  "fuse timeouts": () => fuseTimeouts(),
+  addresses,
+  farm: () => farm(),
+  "user namespaces": userNamespaces,
+  clock: clocks,
   ports,
   probes,
-  promises,
+  isolation: promises,
+  saved,
   witness,
+  watchdog,
   memory,
-];
+};
 
 /** Everything examined, in a fixed order. Never throws for what it finds. */
 export async function examine(varDir: string): Promise<Finding[]> {
   if (process.platform !== "linux")
     return [{ what: "system", level: "problem", detail: `${process.platform}: a node needs Linux` }];
   const findings: Finding[] = [];
-  for (const examination of EXAMINATIONS)
+  for (const [what, examination] of Object.entries(EXAMINATIONS))
     try {
       findings.push(...[await examination(varDir)].flat());
     } catch (error) {
-      findings.push({
-        what: examination.name || "examination",
-        level: "problem",
-        detail: (error as Error).message,
-      });
+      findings.push({ what, level: "problem", detail: (error as Error).message });
     }
   return findings;
 }

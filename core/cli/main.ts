@@ -17,7 +17,7 @@ function optionOf(name: string): string {
 
 switch (words[0]) {
   case "__guardian": {
-    const { runGuardian } = await import("../daemon/guardian.ts");
+    const { runGuardian } = await import("../daemon/guardian/guardian.ts");
     runGuardian(optionOf("--var"));
     break;
   }
@@ -32,7 +32,7 @@ switch (words[0]) {
     break;
   }
   case "__disk": {
-    const { runDiskChild } = await import("../checks/disk_child.ts");
+    const { runDiskChild } = await import("../checks/probes/disk_child.ts");
     runDiskChild(words[1]!, words[2] === "write");
     break;
   }
@@ -42,7 +42,7 @@ switch (words[0]) {
     break;
   }
   case "__revision": {
-    const { runRevisionProcess } = await import("../daemon/revision_process.ts");
+    const { runRevisionProcess } = await import("../daemon/revisions/process.ts");
     await runRevisionProcess();
     break;
   }

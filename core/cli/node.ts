@@ -3,21 +3,15 @@
  */
 import { resolve } from "node:path";
 import * as v from "valibot";
-import { DaemonUnreachable, localApi } from "../api/api.ts";
+import { DaemonUnreachable, localApi, resultSchema } from "../api/api.ts";
 import type { CommandResult, Engine, LogLine, StatusDocument } from "../daemon/engine.ts";
 import { CommandError, EXIT, type ExitStatus, type Invocation } from "./command.ts";
 import type { Output } from "./output.ts";
 
 type Where = Pick<Invocation, "varDir" | "target">;
 
-const resultSchema = v.object({
-  status: v.picklist([0, 1, 2, 3, 4]),
-  message: v.string(),
-  data: v.optional(v.unknown()),
-});
-
 /** This node itself, whatever --node says. */
-const HERE = { node: null, all: false };
+export const HERE = { node: null, all: false };
 
 /** Sends a request and returns the answer's document. Throws CommandError: status 3 when the daemon does not answer, or what it refused with. */
 async function send(
@@ -43,7 +37,7 @@ export async function request(
   path: string,
   body?: unknown,
 ): Promise<CommandResult> {
-  return v.parse(resultSchema, await send(where, method, path, body)) as CommandResult;
+  return v.parse(resultSchema, await send(where, method, path, body));
 }
 
 /** As `request`, and tells the user: the answer's words on stdout, or on stderr when it failed. Returns the exit status. */

@@ -1,17 +1,15 @@
 /**
  * Where a command's words go: results on stdout, everything else on stderr; with --json one document, or one object a line.
  */
-
 import { durationText } from "../../modules/units.ts";
-
-export { durationText };
 
 /** Colours of states: the product's usual traffic light. */
 const CODES = { green: 32, red: 31, yellow: 33, blue: 34, grey: 90, bold: 1 } as const;
+/** One of them. */
 export type Colour = keyof typeof CODES;
 
 /** Length as a terminal shows it: without colour sequences. */
-export function visibleLength(text: string): number {
+function visibleLength(text: string): number {
   return Bun.stringWidth(text);
 }
 
@@ -37,6 +35,20 @@ export function progressBar(part: number, width = 24): string {
   return "█".repeat(filled) + "░".repeat(width - filled);
 }
 
+/** Whoever read stdout has gone, as head goes when it has enough: what would tell more and more ends. */
+let hasNoReader = false;
+
+/** A closed pipe is no fault of ours and ends nothing that is being done; a full disk is said, with exit status 1. */
+export function mindStdout(): void {
+  process.stdout.on("error", ({ code, message }: NodeJS.ErrnoException) => {
+    hasNoReader = true;
+    if (code === "EPIPE") return;
+    process.stderr.write(`holdfast: standard output cannot be written: ${message}\n`);
+    process.exit(1);
+  });
+  process.stderr.on("error", () => {});
+}
+
 /** A command's voice. */
 export class Output {
   readonly json: boolean;
@@ -47,6 +59,11 @@ export class Output {
     this.json = json;
     this.terminal = !json && process.stdout.isTTY === true;
     this.#coloured = this.terminal && !process.env["NO_COLOR"] && process.env["TERM"] !== "dumb";
+  }
+
+  /** Nobody reads it any more. */
+  get unread(): boolean {
+    return hasNoReader;
   }
 
   /** `text` in a colour, on a terminal that has any. */
@@ -67,6 +84,17 @@ export class Output {
   /** For people only, on stderr: what is wrong, or what goes on. */
   note(text: string): void {
     process.stderr.write(`${text}\n`);
+  }
+
+  /** Does `work`, which leaves no moment to count the time in: what goes on is said at once. */
+  async busy<T>(what: string, work: () => Promise<T>): Promise<T> {
+    if (this.json || !process.stderr.isTTY) return await work();
+    process.stderr.write(`${what} …`);
+    try {
+      return await work();
+    } finally {
+      process.stderr.write("\r\x1b[2K");
+    }
   }
 
   /** Awaits `work`; after a second says on a terminal what is waited for, and for how long. */

@@ -3,7 +3,15 @@
  */
 import { parseArgs } from "node:util";
 import { nearest } from "../../modules/nearest.ts";
-import { type Command, CommandError, EXIT, type Invocation, optionsOf, usageOf } from "./command.ts";
+import {
+  type Command,
+  CommandError,
+  EXIT,
+  type Invocation,
+  optionsOf,
+  REMOTE_OPTIONS,
+  usageOf,
+} from "./command.ts";
 import { Output } from "./output.ts";
 
 function didYouMean(word: string, candidates: readonly string[]): string {
@@ -54,7 +62,7 @@ export function parseWords(
 }
 
 /** First words of all commands, each once. */
-export function firstWords(table: readonly Command[]): string[] {
+function firstWords(table: readonly Command[]): string[] {
   return [...new Set(table.map((command) => command.name.split(" ")[0]!))];
 }
 
@@ -196,6 +204,11 @@ function parseOptions(command: Command, words: readonly string[]) {
     const unknown = words.find((word) => /^--?[a-z]/i.test(word) && !isKnown(word, options));
     if (unknown) {
       const name = unknown.split("=")[0]!;
+      if (name.slice(2) in REMOTE_OPTIONS)
+        throw new CommandError(
+          EXIT.usage,
+          `${name}: holdfast ${command.name} runs on this machine only; type it on the other one (${usageOf(command)})`,
+        );
       const candidates = Object.keys(options).map((option) => `--${option}`);
       throw new CommandError(
         EXIT.usage,

@@ -9,15 +9,14 @@ import { EXPLAIN_COMMANDS } from "./commands/explain.ts";
 import { FARM_COMMANDS } from "./commands/farm.ts";
 import { MODULE_COMMANDS } from "./commands/module.ts";
 import { NODE_COMMANDS } from "./commands/node.ts";
-
 import { RESOURCE_COMMANDS } from "./commands/resources.ts";
-
 import { SECRET_COMMANDS } from "./commands/secret.ts";
-
 import { SERVICE_COMMANDS } from "./commands/service.ts";
+import { SNAPSHOT_COMMANDS } from "./commands/snapshot.ts";
 import { STATUS_COMMANDS } from "./commands/status.ts";
 import { WITNESS_COMMANDS } from "./commands/witness.ts";
 
+/** See the top of the file. */
 export const COMMANDS: readonly Command[] = [
   ...NODE_COMMANDS,
   ...SERVICE_COMMANDS,
@@ -27,6 +26,7 @@ export const COMMANDS: readonly Command[] = [
   ...SECRET_COMMANDS,
   ...CONTROL_COMMANDS,
   ...EXPLAIN_COMMANDS,
+  ...SNAPSHOT_COMMANDS,
   ...FARM_COMMANDS,
   ...STATUS_COMMANDS,
   ...RESOURCE_COMMANDS,

@@ -7,6 +7,16 @@
 import { deflateRawSync, inflateRawSync } from "node:zlib";
 import * as v from "valibot";
 import type { PeerView } from "../failover/types.ts";
+import type { FarmWord } from "../farm/word.ts";
+import { MAC_TEXT } from "../network/address.ts";
+
+/** What a node says of one module: the failover core's view, and what others of its parts add to it. */
+export interface ModuleView extends PeerView {
+  /** Of a farm with virtual addresses of its own, while this node takes part. */
+  farm?: FarmWord;
+  /** Of a primary: its secondary hung, and is not let in before this, by the sender's wall clock, ms. */
+  heldUntil?: number;
+}
 
 /** Everything that a node tells its peers, each time. */
 export interface Beat {
@@ -15,7 +25,9 @@ export interface Beat {
   /** A clean goodbye of the whole node. */
   leaving: boolean;
   /** By module. */
-  views: Readonly<Record<string, PeerView>>;
+  views: Readonly<Record<string, ModuleView>>;
+  /** Modules of this node that it cannot use. Nothing of them runs here, and nothing is said of them: to their peers, this node is silent. */
+  unusable?: readonly string[];
   /** By module, the revision that this node works with: a git commit. */
   revisions?: Readonly<Record<string, string>>;
   /** The same on nodes that hold the same secrets: see core/secrets/versions.ts. */
@@ -61,11 +73,14 @@ const view = v.looseObject({
   note: v.exactOptional(
     v.looseObject({ reason: v.string(), since: v.string(), remedy: v.exactOptional(v.string()) }),
   ),
+  heldUntil: v.exactOptional(v.number()),
   farm: v.exactOptional(
     v.looseObject({
-      stage: v.picklist(["open", "draining", "closed"]),
+      stage: v.picklist(["open", "held", "draining", "unwell", "closed"]),
+      hears: v.exactOptional(v.pipe(v.array(text), v.maxLength(32))),
+      why: v.exactOptional(text),
       // Both become a part of the kernel's rules.
-      mac: v.pipe(v.string(), v.regex(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/)),
+      mac: v.pipe(v.string(), v.regex(MAC_TEXT)),
       number: text,
     }),
   ),
@@ -74,12 +89,13 @@ const beat = v.object({
   hears: v.record(text, v.array(text)),
   leaving: v.boolean(),
   views: v.record(text, view),
+  unusable: v.exactOptional(v.array(text)),
   revisions: v.exactOptional(v.record(text, v.pipe(v.string(), v.regex(/^[0-9a-f]{40}$/)))),
   secrets: v.exactOptional(v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/))),
 });
 
 /** What a beat that is too large for its pieces is sent without: what is for people first, then what only remote rules ask for. */
-const SHORTER: readonly { lacks: string; of(view: PeerView): PeerView }[] = [
+const SHORTER: readonly { lacks: string; of(view: ModuleView): ModuleView }[] = [
   { lacks: "", of: (view) => view },
   {
     lacks: "reasons",

@@ -1,5 +1,5 @@
 /** The door of core/cluster: who belongs to the cluster, and how its members recognise each other. */
-export type { Beat } from "./beat.ts";
+export type { Beat, ModuleView } from "./beat.ts";
 export { checkClusterChange } from "./cluster_change.ts";
 export {
   type ClusterConfig,
@@ -11,6 +11,7 @@ export {
 } from "./cluster_yaml.ts";
 export { withWitness } from "./cluster_yaml_edit.ts";
 export { ClusterError, clusterDirectory, JoinRefused } from "./credential_files.ts";
+export { forgetFormerTimeouts } from "./former_timeouts.ts";
 export {
   type HeartbeatCounters,
   type HeartbeatListener,

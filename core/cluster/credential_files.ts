@@ -2,11 +2,13 @@
  * A node's credentials on disk, in VAR/cluster. A half-written directory never counts: it is filled under another name,
  * synced, and renamed, so that a node is a member of its cluster or is not.
  */
+import { randomUUID } from "node:crypto";
 import {
   chmodSync,
   closeSync,
   existsSync,
   fsyncSync,
+  linkSync,
   mkdtempSync,
   openSync,
   readFileSync,
@@ -21,7 +23,7 @@ import { makeDirectoryDurably, syncDirectory } from "../platform/durable_directo
 export type CredentialFiles = Record<(typeof CREDENTIAL_NAMES)[number], string>;
 
 /** The files of VAR/cluster that make a member. */
-export const CREDENTIAL_NAMES = [
+const CREDENTIAL_NAMES = [
   "cluster.yaml",
   "node.json",
   "ca.crt",
@@ -60,6 +62,20 @@ export function replaceDurably(file: string, content: string): void {
   syncDirectory(dirname(file));
 }
 
+/** Makes one file, on stable storage and whole as soon as it is there. Where there is one already, that one stays. Mode 0600. */
+export function createDurably(file: string, content: string): void {
+  const draft = `${file}.${randomUUID()}`;
+  writeSynced(draft, content);
+  try {
+    linkSync(draft, file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  } finally {
+    rmSync(draft);
+  }
+  syncDirectory(dirname(file));
+}
+
 /** Makes VAR/cluster with all its files at once. Throws ClusterError when there is one. */
 export function installCredentials(varDir: string, files: CredentialFiles): void {
   makeDirectoryDurably(varDir);
@@ -83,7 +99,7 @@ export function refuseMember(varDir: string): void {
   const target = clusterDirectory(varDir);
   if (existsSync(target))
     throw new ClusterError(
-      `this node already belongs to a cluster (${target} exists): remove it from there first`,
+      `this node already belongs to a cluster (${target} exists): stop its daemon and move that directory away first`,
     );
 }
 
@@ -95,6 +111,10 @@ export function readCredentials(varDir: string): CredentialFiles | null {
     try {
       return readFileSync(join(directory, name), "utf8");
     } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "EACCES")
+        throw new ClusterError(
+          `only its owner may read ${directory}: use sudo, or name another directory with --var`,
+        );
       const why = error instanceof Error ? error.message : String(error);
       throw new ClusterError(
         `this node's identity is damaged: ${why}. Restore ${directory} from a backup, or move it away and join again`,

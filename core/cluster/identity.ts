@@ -13,6 +13,7 @@ import {
   refuseMember,
   replaceDurably,
 } from "./credential_files.ts";
+import { type FormerTimeouts, keepFormerTimeout, readFormerTimeouts } from "./former_timeouts.ts";
 import { loadAuthority } from "./load_authority.ts";
 import { type ClusterKeys, deriveKeys, fingerprintOf, newClusterKey } from "./membership_keys.ts";
 
@@ -40,6 +41,8 @@ export interface Cluster extends ClusterConfig {
   varDir: string;
   /** The text of cluster.yaml. */
   yaml: string;
+  /** Heartbeat timeouts that other nodes may still go by; null: none. */
+  formerTimeouts: FormerTimeouts | null;
 }
 
 const nodeFile = v.object({ version: v.literal(1), node: v.string() });
@@ -121,6 +124,7 @@ export function clusterFrom(varDir: string, files: CredentialFiles): Cluster {
     fingerprint: fingerprintOf(files["ca.crt"]),
     varDir,
     yaml: files["cluster.yaml"],
+    formerTimeouts: readFormerTimeouts(varDir),
   };
 }
 
@@ -152,7 +156,8 @@ function checkCertificates(files: CredentialFiles, node: string, directory: stri
 
 /**
  * Replaces this node's cluster.yaml. Numbers of nodes are part of what is on disk elsewhere, so nodes may be added at
- * the end but not reordered. Throws ConfigError or ClusterError; then nothing changed.
+ * the end but not reordered. A former heartbeat timeout is kept until it is known that nobody goes by it. Throws ConfigError or ClusterError; then
+ * nothing changed.
  */
 export function replaceClusterYaml(cluster: Cluster, yamlText: string, file = "cluster.yaml"): Cluster {
   const next = parseClusterYaml(yamlText, file);
@@ -166,6 +171,9 @@ export function replaceClusterYaml(cluster: Cluster, yamlText: string, file = "c
         `${file} moves ${node.name} from place ${before.number} to ${node.number}: keep the order, and add new nodes at the end`,
       );
   }
+  const { timeoutMs } = cluster.heartbeat;
+  if (next.heartbeat.timeoutMs !== timeoutMs)
+    keepFormerTimeout(cluster.varDir, cluster.formerTimeouts, timeoutMs);
   replaceDurably(`${clusterDirectory(cluster.varDir)}/cluster.yaml`, yamlText);
   return loadCluster(cluster.varDir)!;
 }

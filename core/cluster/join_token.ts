@@ -2,11 +2,12 @@
  * Tokens: what a new node needs to find the cluster, to know that it is the right one, and to be let in once; and what a cluster needs of a witness.
  */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { join } from "node:path";
 import * as v from "valibot";
-import { ClusterError, clusterDirectory, replaceDurably } from "./credential_files.ts";
+import { makeDirectoryDurably, syncDirectory } from "../platform/durable_directory.ts";
+import { ClusterError, clusterDirectory } from "./credential_files.ts";
 import type { Cluster } from "./identity.ts";
 
 /** Who gives tokens out: a cluster's member to a node, a witness to a cluster. */
@@ -59,7 +60,8 @@ const content = v.strictObject({
   s: base64url(SECRET_BYTES),
   e: v.pipe(v.number(), v.integer(), v.minValue(0)),
 });
-const openTokens = v.array(v.object({ hash: v.string(), expires: v.number() }));
+/** A file's name. */
+const OPEN = /^[0-9a-f]{64}-\d+$/;
 
 const checksum = (bytes: Uint8Array): Buffer =>
   createHash("sha256").update(bytes).digest().subarray(0, CHECKSUM_BYTES);
@@ -107,19 +109,19 @@ export function parseToken(text: string, kind: TokenKind = "join"): JoinToken {
 /** Where tokens lead, and where it is remembered which are open. */
 export interface TokenPlace {
   kind: TokenKind;
-  /** Absolute path of a JSON file. */
-  file: string;
+  /** Absolute path; need not be there. */
+  directory: string;
   addresses: readonly string[];
   port: number;
   fingerprint: string;
 }
 
-/** The place of a node's join tokens: VAR/cluster/tokens.json. */
+/** The place of a node's join tokens: VAR/cluster/tokens. */
 export function joinPlace(cluster: Cluster): TokenPlace {
   const own = cluster.nodes[cluster.node]!;
   return {
     kind: "join",
-    file: join(clusterDirectory(cluster.varDir), "tokens.json"),
+    directory: join(clusterDirectory(cluster.varDir), "tokens"),
     addresses: Object.values(own.addresses).map((lan) => lan.address),
     port: cluster.port,
     fingerprint: cluster.fingerprint,
@@ -127,66 +129,68 @@ export function joinPlace(cluster: Cluster): TokenPlace {
 }
 
 /**
- * The tokens that were given out and that nobody used yet, kept as hashes.
- * Only the process that listens opens one of these, so that a token is used once.
+ * The tokens that were given out and that nobody used yet: an empty file for each, named by the secret's hash and its end. A name appears and goes
+ * at once or not at all, so several processes may make and use tokens at the same moment.
  */
 export class TokenRegister {
-  readonly #place: TokenPlace;
-
-  constructor(place: TokenPlace) {
-    this.#place = place;
-  }
+  constructor(private readonly place: TokenPlace) {}
 
   /** Makes a token that is good once, for `lifeMs`, at this place. */
   create(lifeMs: number = TOKEN_LIFE_MS): JoinToken {
-    const { addresses, port, fingerprint } = this.#place;
-    const token: JoinToken = {
-      addresses,
-      port,
-      fingerprint,
-      secret: randomBytes(SECRET_BYTES).toString("base64url"),
-      expires: Date.now() + lifeMs,
-    };
-    const open = this.#read().filter((one) => one.expires > Date.now());
-    this.#write([...open, { hash: hashOf(token.secret), expires: token.expires }].slice(-MAX_OPEN_TOKENS));
-    return token;
+    const { addresses, port, fingerprint, directory } = this.place;
+    const secret = randomBytes(SECRET_BYTES).toString("base64url");
+    const expires = Date.now() + lifeMs;
+    const open = this.#open;
+    const kept = new Set(open.filter((one) => one.expires > Date.now()).slice(1 - MAX_OPEN_TOKENS));
+    for (const one of open) if (!kept.has(one)) rmSync(join(directory, one.name), { force: true });
+    makeDirectoryDurably(directory);
+    writeFileSync(join(directory, `${hashOf(secret)}-${expires}`), "", { mode: 0o600 });
+    syncDirectory(directory);
+    return { addresses, port, fingerprint, secret, expires };
   }
 
-  /** Uses up the token with this secret, durably. Throws ClusterError when it is unknown, used or expired: always the same words. */
+  /** Throws ClusterError when the token with this secret is unknown, used or expired: always the same words. */
+  demand(secret: string): void {
+    if (this.#find(secret) === undefined) throw this.#refusal;
+  }
+
+  /** Uses up the token with this secret, durably. Throws as `demand`. */
   redeem(secret: string): void {
-    const hash = hashOf(secret);
-    const open = this.#read();
-    const found = open.find((one) => timingSafeEqual(Buffer.from(one.hash), Buffer.from(hash)));
-    if (found !== undefined) this.#write(open.filter((one) => one !== found));
-    const { kind } = this.#place;
-    if (found === undefined || found.expires <= Date.now())
-      throw new ClusterError(
-        `the ${kind} token is unknown here, used already, or expired: make a new one with: ${KINDS[kind].command}`,
-      );
+    const name = this.#find(secret);
+    if (name === undefined || !this.#take(name)) throw this.#refusal;
   }
 
-  #read(): v.InferOutput<typeof openTokens> {
-    let text: string;
+  #find(secret: string): string | undefined {
+    const open = this.#open.find(({ name }) => name.startsWith(hashOf(secret)));
+    return open !== undefined && open.expires > Date.now() ? open.name : undefined;
+  }
+
+  get #refusal(): ClusterError {
+    const { kind } = this.place;
+    return new ClusterError(
+      `the ${kind} token is unknown here, used already, or expired: make a new one with: ${KINDS[kind].command}`,
+    );
+  }
+
+  /** False when another process was quicker. */
+  #take(name: string): boolean {
+    const { directory } = this.place;
     try {
-      text = readFileSync(this.#place.file, "utf8");
+      rmSync(join(directory, name));
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
       throw error;
     }
-    // A file that cannot be read lets nobody in; the next token writes a good one.
-    const found = v.safeParse(openTokens, parseOrNull(text));
-    return found.success ? found.output.filter((one) => one.hash.length === 64) : [];
+    syncDirectory(directory);
+    return true;
   }
 
-  #write(open: v.InferOutput<typeof openTokens>): void {
-    replaceDurably(this.#place.file, JSON.stringify(open));
-  }
-}
-
-function parseOrNull(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
+  /** The one that ends last comes last. */
+  get #open(): { name: string; expires: number }[] {
+    const { directory } = this.place;
+    const names = existsSync(directory) ? readdirSync(directory) : [];
+    return names
+      .flatMap((name) => (OPEN.test(name) ? [{ name, expires: Number(name.split("-")[1]) }] : []))
+      .sort((one, other) => one.expires - other.expires);
   }
 }

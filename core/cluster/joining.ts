@@ -40,7 +40,7 @@ export function createToken(cluster: Cluster, lifeMs?: number): { token: string;
 
 /**
  * Lets a node in: `body` is what it sent. Throws ClusterError when the request or its token is refused;
- * a request that is refused for its form or for the node's name does not use the token up.
+ * a request that is refused for its form, or for the node's name, does not use the token up.
  */
 export async function admitNode(cluster: Cluster, body: unknown): Promise<JoinAnswer> {
   const found = v.safeParse(joinRequest, body);
@@ -48,14 +48,16 @@ export async function admitNode(cluster: Cluster, body: unknown): Promise<JoinAn
   const { secret, node, request } = found.output;
   if (node === cluster.node)
     throw new ClusterError(`${node} is the node that you are joining: choose another name of cluster.yaml`);
+  const tokens = new TokenRegister(joinPlace(cluster));
+  // Who has no token does not learn what is in cluster.yaml.
+  tokens.demand(secret);
   if (cluster.peers.every((peer) => peer.name !== node)) {
-    // Who has no token does not learn what is in cluster.yaml.
-    new TokenRegister(joinPlace(cluster)).redeem(secret);
+    const nodes = Object.keys(cluster.nodes).join(", ");
     throw new ClusterError(
-      `cluster ${cluster.name} has no node ${node} in its cluster.yaml (the token is used up: make a new one)`,
+      `cluster ${cluster.name} has no node ${node} in its cluster.yaml (nodes: ${nodes}); the token is still good`,
     );
   }
-  new TokenRegister(joinPlace(cluster)).redeem(secret);
+  tokens.redeem(secret);
   const { issueCertificate } = await loadAuthority();
   const authority = { certificate: cluster.credentials.authority, key: cluster.credentials.authorityKey };
   let certificate: string;

@@ -4,6 +4,7 @@
  * It waits until the node belongs to a cluster, then puts the parts together: guardian, replication sockets, modules,
  * heartbeats, API. It never waits for a disk, a hook or a name server in the loop that beats.
  */
+import { writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import {
   type Api,
@@ -13,18 +14,19 @@ import {
   serveLocal,
   serveMembers,
 } from "../api/api.ts";
-import { type Cluster, loadCluster, replaceClusterYaml } from "../cluster/cluster.ts";
+import { type Cluster, forgetFormerTimeouts, loadCluster, replaceClusterYaml } from "../cluster/cluster.ts";
 import { openNetwork } from "../network/virtual_ip.ts";
 import { makeDirectoryDurably } from "../platform/durable_directory.ts";
-import type { Engine } from "./engine.ts";
-import { GuardianLink } from "./guardian_link.ts";
+import type { ClockStep, Engine } from "./engine.ts";
+import { GuardianLink } from "./guardian/link.ts";
+import { type WatchdogState, type WatchdogWish, watchdogFile } from "./guardian/watchdog.ts";
 import { Heartbeats } from "./heartbeats.ts";
-import type { ModuleRuntime } from "./module_runtime.ts";
+import type { ModuleRuntime } from "./module/runtime.ts";
 import { NodeEngine } from "./node_engine.ts";
 import type { NodeParts } from "./node_parts.ts";
 import { claimPriority } from "./priority.ts";
 import { ProbePorts } from "./probe_ports.ts";
-import { listenForReplication } from "./replication_link.ts";
+import { listenForReplication } from "./replication/link.ts";
 
 /** Neighbours are reminded of the virtual addresses this often, ms. */
 const ANNOUNCE_MS = 60_000;
@@ -34,6 +36,8 @@ interface Member {
   cluster: Cluster;
   engine: NodeEngine;
   heartbeats: Heartbeats;
+  /** Everything goes on with the timings that the cluster has now. */
+  retime(): void;
   close(): Promise<void>;
 }
 
@@ -43,7 +47,11 @@ class Daemon implements ApiHost {
   #member: Member | null = null;
   #api: Api | null = null;
 
-  constructor(varDir: string) {
+  constructor(
+    varDir: string,
+    private readonly watchdog: WatchdogWish | null,
+    private readonly tell: (message: string) => void,
+  ) {
     this.varDir = resolve(varDir);
   }
 
@@ -59,6 +67,10 @@ class Daemon implements ApiHost {
     if (!this.#member) return { hears: {}, troubles: {}, counters: {} };
     const { troubles, counters } = this.#member.heartbeats.health;
     return { hears: this.#member.heartbeats.heardOnEachLan(), troubles, counters };
+  }
+
+  clockStep(): ClockStep | null {
+    return this.#member?.heartbeats.wallClock.last ?? null;
   }
 
   /** Starts what can be started; returns what closes it. */
@@ -84,8 +96,8 @@ class Daemon implements ApiHost {
     }
     becomeWhole();
     if (!this.#member)
-      console.log(
-        `holdfast: this node belongs to no cluster yet; type "holdfast cluster create" or "holdfast cluster join"`,
+      this.tell(
+        `this node belongs to no cluster yet; type "holdfast cluster create" or "holdfast cluster join"`,
       );
     return async () => {
       await this.#member?.close();
@@ -101,16 +113,39 @@ class Daemon implements ApiHost {
         "this node works in a cluster already: restart the daemon to load another cluster.yaml",
       );
     this.#member = await this.#join(cluster);
-    console.log(`holdfast: ${cluster.node} of cluster ${cluster.name}`);
+    this.tell(`${cluster.node} of cluster ${cluster.name}`);
   }
 
   async takeClusterYaml(yaml: string): Promise<void> {
-    const cluster = this.#member?.cluster;
-    if (!cluster) throw new Error("this node belongs to no cluster");
-    const { witness } = replaceClusterYaml(cluster, yaml);
-    // Everything that works with this cluster holds the same object, and only the witness changes.
-    Object.assign(cluster, { witness, yaml });
-    console.log("holdfast: a new cluster.yaml is in force");
+    const { cluster, retime } = this.#joined;
+    const { witness, heartbeat, formerTimeouts } = replaceClusterYaml(cluster, yaml);
+    const isSame = JSON.stringify(witness) === JSON.stringify(cluster.witness);
+    // Everything that works with this cluster holds the same object.
+    Object.assign(cluster, { heartbeat, formerTimeouts, yaml, ...(isSame ? {} : { witness }) });
+    retime();
+    this.tell("a new cluster.yaml is in force");
+  }
+
+  /** For the log, and for `doctor`. */
+  #noteWatchdog({ ok, detail }: WatchdogState): void {
+    writeFileSync(watchdogFile(this.varDir), `${JSON.stringify({ ok, detail })}\n`, { mode: 0o600 });
+    if (!ok) console.error(`holdfast: no watchdog guards this machine: ${detail}`);
+    else if (this.watchdog !== null) this.tell(detail);
+  }
+
+  async settleClusterYaml(yaml: string): Promise<boolean> {
+    const { cluster, retime } = this.#joined;
+    if (cluster.yaml !== yaml) return false;
+    if (cluster.formerTimeouts === null) return true;
+    forgetFormerTimeouts(this.varDir);
+    cluster.formerTimeouts = null;
+    retime();
+    return true;
+  }
+
+  get #joined(): Member {
+    if (!this.#member) throw new Error("this node belongs to no cluster");
+    return this.#member;
   }
 
   /** Starts everything that a member has; where a part cannot be, those before it are closed again. */
@@ -128,6 +163,7 @@ class Daemon implements ApiHost {
       console.error("holdfast: the guardian is gone; starting another");
       void guardian.open();
     });
+    guardian.guard(this.watchdog, (state) => this.#noteWatchdog(state));
     guardian.on("fenced", (module) => modules.get(module)?.fenced());
     guardian.on("awake", () => {
       for (const runtime of modules.values()) runtime.awake();
@@ -164,6 +200,10 @@ class Daemon implements ApiHost {
       cluster,
       engine: member,
       heartbeats,
+      retime: () => {
+        heartbeats.retime();
+        for (const runtime of modules.values()) runtime.retime();
+      },
       close: async () => {
         await member.standDown();
         await parts.disposeAsync();
@@ -173,16 +213,21 @@ class Daemon implements ApiHost {
 }
 
 /**
- * Runs the daemon of the node whose state lies in `varDir` until SIGTERM or SIGINT, which stop its modules cleanly first.
- * Throws when another daemon works there, or when what is on disk cannot be trusted.
+ * Runs the daemon of the node whose state lies in `varDir` until SIGTERM or SIGINT, which stop its modules cleanly first; `tell` is told how it
+ * goes. Throws when another daemon works there, or when what is on disk cannot be trusted.
  */
-export async function runDaemon(options: { varDir: string }): Promise<void> {
+export async function runDaemon(options: {
+  varDir: string;
+  watchdog: WatchdogWish | null;
+  tell: (message: string) => void;
+}): Promise<void> {
   claimPriority();
-  const close = await new Daemon(options.varDir).start();
+  const { varDir, watchdog, tell } = options;
+  const close = await new Daemon(varDir, watchdog, tell).start();
   await new Promise<void>((stop) => {
     process.once("SIGTERM", stop);
     process.once("SIGINT", stop);
   });
-  console.log("holdfast: stopping the modules of this node");
+  tell("stopping the modules of this node");
   await close();
 }

@@ -19,6 +19,8 @@ export interface NodeStatus {
   /** The command to type, when a human is needed. */
   remedy?: string;
   reintegration?: ReintegrationProgress | null;
+  /** Of the node that is asked: directories with what it had written while both nodes ran alone. */
+  saved?: readonly string[];
   /** People work on it, and nothing is done by itself. */
   maintenance?: { since: string; by: string };
   resources: Record<string, { state: string; since: string; detail?: string }>;
@@ -26,6 +28,8 @@ export interface NodeStatus {
   revision?: string;
   /** Of a farm with a virtual IP of its own: how many of the 256 parts of all clients are that node's; absent where it is not known. */
   buckets?: number;
+  /** Of such a farm: why that node, though it is well, takes no new clients. */
+  held?: string;
 }
 
 /** One module on all its nodes. */
@@ -81,6 +85,8 @@ export interface LogLine {
   node: string;
   level: "info" | "warning" | "error" | "script" | "event";
   text: string;
+  /** Whose log it is from, where those of several modules are told together. */
+  module?: string;
 }
 
 /** What a node holds of a module's secrets: never a value. */
@@ -106,19 +112,21 @@ export interface SecretCommands {
 /** The node, as the API sees it. Every method refuses bad input whole, with status 2 and a message. */
 export interface Engine {
   status(): StatusDocument;
+  /** `everywhere`: every node is given it, so that nobody needs to be told what the others do. */
   command(
     module: string,
     command: ModuleCommand,
-    options: { full?: boolean; force?: boolean; part?: string; by: string },
+    options: { full?: boolean; force?: boolean; part?: string; everywhere?: boolean; by: string },
   ): Promise<CommandResult>;
   /** Stops every module of this node. */
   shutdown(by: string): Promise<CommandResult>;
   /** Resolves when this node's module is in one of the states and Ready, or with status 4 after the time-out. */
   wait(module: string, states: readonly ModuleState[], timeoutMs: number): Promise<CommandResult>;
+  /** The log of a module, or the node's own (null). */
   log(
     module: string | null,
     options: { lines: number; signal?: AbortSignal; follow: boolean },
-  ): AsyncIterable<LogLine>;
+  ): AsyncIterable<LogLine> | CommandResult;
   verify(module: string): Promise<CommandResult>;
   /** Every resource of this node's module, or one: data is `{ NAME: { state, since, detail?, history } }`. */
   resources(module: string, resource: string | null): Promise<CommandResult>;
@@ -137,9 +145,12 @@ export interface Engine {
   applyModule(name: string, commit: string, options: { dryRun: boolean; by: string }): Promise<CommandResult>;
   /** Another node asks: could this revision work here? It is kept ready, and no other is, until `activate` or `abandon`. */
   prepareRevision(name: string, offer: RevisionOffer): Promise<CommandResult>;
+  /** Every node keeps it ready: its config hook runs here. */
+  configureRevision(name: string, commit: string): Promise<CommandResult>;
   /** Switches to a revision that was kept ready. */
   activateRevision(name: string, commit: string): Promise<CommandResult>;
-  abandonRevision(name: string, commit: string): CommandResult;
+  /** It is not taken: what its config hook has done here is undone before the answer. */
+  abandonRevision(name: string, commit: string): Promise<CommandResult>;
   /** What works here, for a node that has `haves`: data is `{ commit, number, pack }`, the pack in base64, null where it has it. */
   giveRevision(name: string, haves: readonly string[]): Promise<CommandResult>;
   removeModule(name: string): Promise<CommandResult>;
@@ -148,5 +159,15 @@ export interface Engine {
   explain(module: string, at: string | null): Promise<CommandResult>;
   /** This node's side of it around an ISO time. Data: what `readTold` reads. */
   told(module: string, at: string | null): Promise<CommandResult>;
+  /** What every module's story is made of, on all nodes. Data: a `Snapshot` without what only the asker knows. */
+  snapshot(): Promise<CommandResult>;
   readonly secrets: SecretCommands;
+}
+
+/** That the machine's wall clock was set. */
+export interface ClockStep {
+  /** When that was noticed, by the new time (ISO). */
+  at: string;
+  /** How far forward, ms; negative: back. */
+  byMs: number;
 }

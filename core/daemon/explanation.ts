@@ -5,11 +5,12 @@ import { callNode, fetchFromNode } from "../api/node_client.ts";
 import { checksOf } from "../checks/module_checks.ts";
 import type { Cluster } from "../cluster/cluster.ts";
 import { type ClockOffset, explain, type Source } from "../explain/explain.ts";
+import type { Evidence } from "../explain/snapshot.ts";
 import { explanationText, PLAIN } from "../explain/text.ts";
 import { readTold } from "../explain/told.ts";
 import { parseWhen, type When } from "../explain/when.ts";
 import type { CommandResult, NodeStatus } from "./engine.ts";
-import type { ModuleRuntime } from "./module_runtime.ts";
+import type { ModuleRuntime } from "./module/runtime.ts";
 
 /** A node that does not tell its side in this time, ms, is named as missing: one that is not heard is not waited for so long. */
 const TELL_MS = 5000;
@@ -28,8 +29,20 @@ export async function explanationOf(
   } catch (error) {
     return { status: 2, message: `--at: ${(error as Error).message}` };
   }
-  const { config, name } = runtime.definition;
   const around = when === null ? null : new Date(when.to).toISOString();
+  const { sources, about, now } = await evidenceOf(cluster, runtime, states, around);
+  const told = explain(runtime.definition.name, cluster.node, sources, about, now, when);
+  return { status: 0, message: explanationText(told, PLAIN), data: told };
+}
+
+/** All that a module's story is made of, around an ISO time (null: of late), asked from every node of it. */
+export async function evidenceOf(
+  cluster: Cluster,
+  runtime: ModuleRuntime,
+  states: Readonly<Record<string, NodeStatus>>,
+  around: string | null,
+): Promise<Evidence> {
+  const { config, name } = runtime.definition;
   const sources = await Promise.all(
     runtime.nodes.map(async (node): Promise<[string, Source]> => {
       const timeoutMs = states[node]?.state === "UNKNOWN" ? SILENT_TELL_MS : TELL_MS;
@@ -51,8 +64,7 @@ export async function explanationOf(
       { state, readiness, reason, ...(remedy === undefined ? {} : { remedy }) },
     ]),
   );
-  const told = explain(name, cluster.node, Object.fromEntries(sources), about, now, when);
-  return { status: 0, message: explanationText(told, PLAIN), data: told };
+  return { sources: Object.fromEntries(sources), about, now };
 }
 
 async function sideOf(

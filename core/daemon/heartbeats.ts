@@ -3,11 +3,12 @@
  * hear everything. Ours are the shorter deadlines: both have passed before a peer that heard the last beat loses its patience.
  */
 import { type Beat, type Cluster, HeartbeatSockets, type SignOfLife } from "../cluster/cluster.ts";
-import type { GuardianLink } from "./guardian_link.ts";
+import type { GuardianLink } from "./guardian/link.ts";
 import { Lateness } from "./lateness.ts";
-import type { ModuleRuntime } from "./module_runtime.ts";
-import type { NodeSecrets } from "./node_secrets.ts";
-import type { Revisions } from "./revisions.ts";
+import type { ModuleRuntime } from "./module/runtime.ts";
+import type { Revisions } from "./revisions/revisions.ts";
+import type { NodeSecrets } from "./secrets/node_secrets.ts";
+import { WallClock } from "./wall_clock.ts";
 
 const TICK_MS_MIN = 10;
 /** Changes are told at once, but not more often than this, ms. */
@@ -18,8 +19,10 @@ const LATE = 0.3;
 /** Sends and receives the heartbeats of all modules. */
 export class Heartbeats {
   readonly #sockets: HeartbeatSockets;
-  readonly #timers: ReturnType<typeof setInterval>[] = [];
-  readonly #lateness: Lateness;
+  #timers: ReturnType<typeof setInterval>[] = [];
+  #lateness: Lateness;
+  /** Whether it was set. */
+  readonly wallClock = new WallClock();
   /** What had no room in the last beat. */
   #lacks = "";
   #publishing = false;
@@ -33,9 +36,10 @@ export class Heartbeats {
     private readonly holdings: () => {
       revisions: Pick<Revisions, "own" | "onBeat">;
       secrets: Pick<NodeSecrets, "digest" | "onBeat">;
+      unusable(): string[];
     } | null,
   ) {
-    this.#lateness = new Lateness(cluster.heartbeat.timeoutMs * LATE);
+    this.#lateness = new Lateness(this.#timeoutMs * LATE);
     this.#sockets = new HeartbeatSockets(cluster, {
       onSign: (sign) => this.#onSign(sign),
       onBeat: (from, _incarnation, beat) => this.#onBeat(from, beat),
@@ -55,10 +59,29 @@ export class Heartbeats {
   /** Opens the sockets and begins to beat. */
   async open(): Promise<void> {
     await this.#sockets.open();
-    const { intervalMs, timeoutMs } = this.cluster.heartbeat;
-    this.#timers.push(setInterval(() => this.#send(), Math.min(intervalMs, timeoutMs / 10)));
-    // Silence is noticed soon after it has lasted long enough, whenever the next beat is due.
-    this.#timers.push(setInterval(() => this.#tick(), Math.max(TICK_MS_MIN, timeoutMs / 50)));
+    this.#beat();
+  }
+
+  /** Goes on with the timings that the cluster has now. As long as others may go by shorter ones, so does this node. */
+  retime(): void {
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#lateness = new Lateness(this.#timeoutMs * LATE);
+    this.#beat();
+    this.#send();
+  }
+
+  get #timeoutMs(): number {
+    const { heartbeat, formerTimeouts } = this.cluster;
+    return Math.min(heartbeat.timeoutMs, formerTimeouts?.least ?? heartbeat.timeoutMs);
+  }
+
+  #beat(): void {
+    const interval = Math.min(this.cluster.heartbeat.intervalMs, this.#timeoutMs / 10);
+    this.#timers = [
+      setInterval(() => this.#send(), interval),
+      // Silence is noticed soon after it has lasted long enough, whenever the next beat is due.
+      setInterval(() => this.#tick(), Math.max(TICK_MS_MIN, this.#timeoutMs / 50)),
+    ];
   }
 
   /** Tells the peers soon: a change should not wait for the next beat. */
@@ -86,9 +109,9 @@ export class Heartbeats {
   #tick(): void {
     const now = performance.now();
     this.guardian.alive();
-    const late = this.#lateness.tick(now);
+    const words = [this.#lateness.tick(now), this.wallClock.tick()].filter((word) => word !== null);
     for (const runtime of this.modules.values()) {
-      if (late !== null) runtime.journal.line("warning", late);
+      for (const word of words) runtime.journal.line("warning", word);
       runtime.tick(now);
     }
   }
@@ -124,7 +147,8 @@ export class Heartbeats {
     const own = this.holdings();
     const held = own === null ? {} : { secrets: own.secrets.digest() };
     const revisions = own?.revisions.own() ?? {};
-    const beat = { hears: this.hears(), leaving: this.#leaving, views, revisions, ...held };
+    const unusable = own?.unusable() ?? [];
+    const beat = { hears: this.hears(), leaving: this.#leaving, views, unusable, revisions, ...held };
     const lacks = this.#sockets.send(beat);
     if (lacks !== this.#lacks && lacks !== "")
       console.error(`holdfast: heartbeats are too large, and are sent without ${lacks}`);
@@ -141,6 +165,9 @@ export class Heartbeats {
     // Before a module may start: what it is to have is on its way then.
     own?.secrets.onBeat(from, beat.secrets);
     own?.revisions.onBeat(from, beat.revisions ?? {});
-    for (const [name, runtime] of this.modules) runtime.peers.onBeat(from, beat, beat.views[name] ?? null);
+    for (const [name, runtime] of this.modules) {
+      const isUnusable = beat.unusable?.includes(name) ?? false;
+      runtime.peers.onBeat(from, beat, isUnusable ? "unusable" : (beat.views[name] ?? null));
+    }
   }
 }

@@ -9,6 +9,7 @@ import { createReadStream } from "node:fs";
 import { appendFile, mkdir, open, rename, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
+import { SHARES } from "../explain/told.ts";
 import type { LogLine } from "./engine.ts";
 
 const FILE_BYTES_MAX = 8 << 20;
@@ -155,7 +156,9 @@ export class Journal {
       tail(this.#decisions.path, TOLD_DECISIONS, until),
       tail(this.#log.path, TOLD_LINES, until),
     ]);
-    const telling = lines.filter(({ level }) => level !== "info" && level !== "event");
+    const telling = lines.filter(
+      ({ level, text }) => level !== "info" && (level !== "event" || SHARES.test(String(text))),
+    );
     return { since, decisions, lines: telling };
   }
 

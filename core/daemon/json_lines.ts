@@ -3,7 +3,7 @@
  */
 
 /** The longest line accepted, bytes: a peer that sends more is broken or hostile, and is cut off. */
-export const LINE_BYTES_MAX = 4 << 20;
+const LINE_BYTES_MAX = 4 << 20;
 
 /** Collects bytes and calls back with each complete line, parsed. Throws on a line that is too long or no JSON. */
 export class LineReader {

@@ -15,16 +15,17 @@ import {
 } from "../../modules/history/history.ts";
 import { loadModule, type ModuleDefinition } from "../../modules/load.ts";
 import { manageServices } from "../services/units.ts";
+import type { CommandResult } from "./engine.ts";
 import { Journal } from "./journal.ts";
-import { prepareNode } from "./module_config.ts";
-import { factsOf, type ModuleFacts, moduleFacts } from "./module_facts.ts";
-import { ModuleRuntime } from "./module_runtime.ts";
+import { prepareNode } from "./module/config.ts";
+import { factsOf, type ModuleFacts, moduleFacts } from "./module/facts.ts";
+import { ModuleRuntime } from "./module/runtime.ts";
 import type { NodeParts } from "./node_parts.ts";
-import type { NodeSecrets } from "./node_secrets.ts";
-import { noteRemoved } from "./removed_modules.ts";
-import type { RevisionStore } from "./revision_store.ts";
-import type { Revisions } from "./revisions.ts";
-import type { SecretGate } from "./secret_gate.ts";
+import { noteRemoved } from "./revisions/removed_modules.ts";
+import type { Revisions } from "./revisions/revisions.ts";
+import type { RevisionStore } from "./revisions/store.ts";
+import type { NodeSecrets } from "./secrets/node_secrets.ts";
+import type { SecretGate } from "./secrets/secret_gate.ts";
 
 /** What they are loaded with. */
 export interface LoadedModulesParts {
@@ -44,9 +45,33 @@ export interface LoadedModulesParts {
 /** See the top of the file. */
 export class LoadedModules {
   readonly #varDir: string;
+  /** What could not be loaded, and was not since. */
+  readonly #broken = new Set<string>();
 
   constructor(private readonly parts: LoadedModulesParts) {
     this.#varDir = parts.node.varDir;
+  }
+
+  /** A module of this node, or why there is none. */
+  find(name: string): ModuleRuntime | CommandResult {
+    const { modules, node } = this.parts;
+    const runtime = modules.get(name);
+    if (runtime) return runtime;
+    const known = [...modules.keys()].join(", ") || "none";
+    return {
+      status: 2,
+      message: `there is no module "${name}" on ${node.cluster.node} (modules here: ${known}); see: holdfast module list`,
+    };
+  }
+
+  /** As `find`, of a module that has this node among its own. */
+  findHere(name: string): ModuleRuntime | CommandResult {
+    const found = this.find(name);
+    if (!(found instanceof ModuleRuntime) || found.isHere) return found;
+    return {
+      status: 2,
+      message: `${name} does not run on ${this.parts.node.cluster.node}: its nodes are ${found.nodes.join(", ")} (name one with --node, or say --all)`,
+    };
   }
 
   /** Loads every module that this node has, and starts those that boot. One that cannot be loaded does not keep the others. */
@@ -58,8 +83,17 @@ export class LoadedModules {
         if (this.parts.modules.get(facts.name)!.isAtRest) pruneRevisions(this.#varDir, facts.name, [commit]);
       } catch (error) {
         this.parts.journal.line("error", `module ${facts.name} was not loaded: ${(error as Error).message}`);
+        // What a former daemon left running has nobody who keeps its promises.
+        const { ok } = await this.parts.node.guardian.fence(facts.name);
+        if (ok) this.#broken.add(facts.name);
       }
     }
+  }
+
+  /** Of which nothing runs, and nothing can. */
+  unusable(): string[] {
+    const damaged = [...this.parts.modules].filter(([, { damage }]) => damage !== "");
+    return [...this.#broken, ...damaged.map(([name]) => name)];
   }
 
   /** The revision that works here. Throws where there is none that can be used. */
@@ -67,8 +101,14 @@ export class LoadedModules {
     const commit = await Repository.at(this.#moduleDir(name))?.find(ACTIVE);
     if (!commit) throw new Error(`${this.#moduleDir(name)} holds no revision of it: apply it again`);
     const directory = revisionDirectory(this.#varDir, name, commit);
-    // Its files are kept; where somebody removed them, they are laid down again.
-    if (existsSync(directory)) return { commit, definition: loadModule(directory, this.parts.names, name) };
+    // Its files are kept; where somebody removed or damaged them, they are laid down again.
+    if (existsSync(directory)) {
+      try {
+        return { commit, definition: loadModule(directory, this.parts.names, name) };
+      } catch (error) {
+        this.parts.journal.line("warning", `module ${name}: ${directory}: ${(error as Error).message}`);
+      }
+    }
     const found = await this.parts.store.active(name);
     if (found === null) throw new Error(`${this.#moduleDir(name)} holds no revision of it: apply it again`);
     return found;
@@ -92,6 +132,7 @@ export class LoadedModules {
       peerLost: (peer) => revisions.onPeerLost(name, peer),
     });
     modules.set(name, runtime);
+    this.#broken.delete(name);
     const services = await this.#manageServices(runtime, runtime.isHere ? definition.config.services : []);
     await secrets.recall(name);
     const starts = await runtime.open();

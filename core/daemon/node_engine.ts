@@ -1,5 +1,5 @@
 /**
- * The node as its API sees it: finds the module, refuses what makes no sense, and says what a command did.
+ * The node as its API sees it: puts together what a node has once, and passes each question to the module or the part that answers it.
  */
 
 import { join } from "node:path";
@@ -15,21 +15,23 @@ import type {
   RevisionOffer,
   StatusDocument,
 } from "./engine.ts";
-import { explanationOf } from "./explanation.ts";
-import { handOver } from "./handover.ts";
+import { evidenceOf, explanationOf } from "./explanation.ts";
 import { isolationPromise } from "./isolation.ts";
 import { Journal } from "./journal.ts";
 import { LoadedModules } from "./loaded_modules.ts";
-import { writeModuleFacts } from "./module_facts.ts";
-import { resourcesText } from "./module_resources.ts";
-import { ModuleRuntime } from "./module_runtime.ts";
+import { writeModuleFacts } from "./module/facts.ts";
+import { resourcesText } from "./module/resources.ts";
+import { ModuleRuntime } from "./module/runtime.ts";
+import { removeLeftOf } from "./module/script_output.ts";
+import { ModuleCommands } from "./module_commands.ts";
 import type { NodeParts } from "./node_parts.ts";
-import { NodeSecrets } from "./node_secrets.ts";
-import { RevisionStore } from "./revision_store.ts";
-import { short } from "./revision_switch.ts";
-import { Revisions } from "./revisions.ts";
-import { removeLeftOf } from "./script_output.ts";
-import { SecretGate } from "./secret_gate.ts";
+import { handOver } from "./revisions/handover.ts";
+import { Revisions } from "./revisions/revisions.ts";
+import { RevisionStore } from "./revisions/store.ts";
+import { short } from "./revisions/switch.ts";
+import { savedOf } from "./saved.ts";
+import { NodeSecrets } from "./secrets/node_secrets.ts";
+import { SecretGate } from "./secrets/secret_gate.ts";
 import { WitnessDesk } from "./witness_desk.ts";
 
 /** Each has a port of its own behind the cluster's. */
@@ -44,9 +46,9 @@ export class NodeEngine implements Engine {
   readonly revisions: Revisions;
   readonly secrets: NodeSecrets;
   private readonly parts: NodeParts;
-  readonly #gate: SecretGate;
   readonly #witness: WitnessDesk;
   readonly #loaded: LoadedModules;
+  readonly #commands: ModuleCommands;
 
   /** `modulesByName` is shared with the heartbeats. */
   constructor(
@@ -63,7 +65,7 @@ export class NodeEngine implements Engine {
       journal: (module) => modulesByName.get(module)?.journal ?? this.#nodeJournal,
       publish,
     });
-    this.#gate = new SecretGate(this.secrets);
+    const gate = new SecretGate(this.secrets);
     this.#witness = new WitnessDesk(cluster, this.secrets);
     this.parts = { ...parts, secrets: this.secrets, witness: this.#witness };
     const names = { nodes: Object.keys(cluster.nodes), lans: cluster.lans };
@@ -75,7 +77,7 @@ export class NodeEngine implements Engine {
       store: this.#store,
       journal: this.#nodeJournal,
       load: (facts, definition, revision, boot) => this.#loaded.load(facts, definition, revision, boot),
-      configure: (definition, cause) => this.#loaded.prepareNode(definition, "config", cause),
+      prepareNode: (definition, hook, cause) => this.#loaded.prepareNode(definition, hook, cause),
       publish,
     });
     this.#loaded = new LoadedModules({
@@ -85,8 +87,15 @@ export class NodeEngine implements Engine {
       store: this.#store,
       revisions: this.revisions,
       secrets: this.secrets,
-      gate: this.#gate,
+      gate,
       journal: this.#nodeJournal,
+    });
+    this.#commands = new ModuleCommands({
+      node: cluster.node,
+      modules: modulesByName,
+      loaded: this.#loaded,
+      revisions: this.revisions,
+      gate,
     });
   }
 
@@ -99,24 +108,9 @@ export class NodeEngine implements Engine {
     await this.#loaded.loadAll();
   }
 
-  #find(name: string): ModuleRuntime | CommandResult {
-    const runtime = this.modulesByName.get(name);
-    if (runtime) return runtime;
-    const known = [...this.modulesByName.keys()].join(", ") || "none";
-    return {
-      status: 2,
-      message: `there is no module "${name}" on ${this.#cluster.node} (modules here: ${known}); see: holdfast module list`,
-    };
-  }
-
-  /** As `#find`, of a module that has this node among its own. */
-  #findHere(name: string): ModuleRuntime | CommandResult {
-    const found = this.#find(name);
-    if (!(found instanceof ModuleRuntime) || found.isHere) return found;
-    return {
-      status: 2,
-      message: `${name} does not run on ${this.#cluster.node}: its nodes are ${found.nodes.join(", ")} (name one with --node, or say --all)`,
-    };
+  /** Modules of this node that it cannot use; nothing of them runs. */
+  unusable(): string[] {
+    return this.#loaded.unusable();
   }
 
   status(): StatusDocument {
@@ -126,10 +120,10 @@ export class NodeEngine implements Engine {
       for (const node of runtime.nodes)
         nodes[node] =
           node === this.#cluster.node
-            ? runtime.status()
+            ? { ...runtime.status(), ...savedHere(this.parts.varDir, name) }
             : { ...runtime.peerStatus(node), ...this.revisions.toldBy(node, name) };
-      const { config } = runtime.definition;
-      const isolation = isolationPromise(config, recordsAnything(this.#cluster.witness));
+      const { config, hooks } = runtime.definition;
+      const isolation = isolationPromise(config, recordsAnything(this.#cluster.witness), hooks.has("fence"));
       modules[name] = { kind: config.kind, nodes, ...(isolation === null ? {} : { isolation }) };
     }
     return { version: 1, cluster: this.#cluster.name, modules };
@@ -138,60 +132,13 @@ export class NodeEngine implements Engine {
   async command(
     name: string,
     command: ModuleCommand,
-    options: { full?: boolean; force?: boolean; part?: string; by: string },
+    options: Parameters<Engine["command"]>[2],
   ): Promise<CommandResult> {
-    const named = this.#findHere(name);
-    if (!(named instanceof ModuleRuntime)) return named;
-    await named.opened;
-    this.#gate.leave(name);
-    if (command === "stop" || command === "forcestop") {
-      this.revisions.leaveStopped(name);
-      named.begin(false);
-    } else {
-      const { state } = named.status();
-      const agreed = state === "STOP" ? await this.revisions.demandAgreement(name) : "";
-      const reason = agreed === "" ? await this.#gate.refusal(this.modulesByName.get(name) ?? named) : agreed;
-      if (reason !== "") {
-        const what = state === "STOP" ? "is not started" : `stays ${state}`;
-        return { status: 1, message: `${name} ${what} on ${this.#cluster.node}: ${reason}` };
-      }
-    }
-    // It may have been loaded anew meanwhile.
-    const runtime = this.#findHere(name);
-    if (!(runtime instanceof ModuleRuntime)) return runtime;
-    const { force = false, full = false, part } = options;
-    const refusal = part === undefined ? "" : runtime.checks.partRefusal(part);
-    if (refusal !== "") return { status: 2, message: refusal };
-    const cause = `${options.by}: holdfast ${command}${part === undefined ? "" : ` ${part}`}${options.force ? " --force" : ""}${options.full ? " --full" : ""}`;
-    runtime.journal.line("event", `Action ${command} called by ${options.by}`);
-    const result = await runtime.command(
-      command === "prim"
-        ? { name: command, force }
-        : command === "second"
-          ? { name: command, full }
-          : command === "restart" && part !== undefined
-            ? { name: command, part }
-            : { name: command },
-      cause,
-    );
-    return runtime.definition.config.kind === "mirror" ? result : withoutRoles(command, result, runtime);
+    return await this.#commands.command(name, command, options);
   }
 
   async shutdown(by: string): Promise<CommandResult> {
-    const names = [...this.modulesByName].flatMap(([name, { isHere }]) => (isHere ? [name] : []));
-    const results = await Promise.all(names.map((name) => this.command(name, "stop", { by })));
-    const failed = results.filter(({ status }) => status !== 0);
-    const settled = await Promise.all(names.map((name) => this.wait(name, ["STOP"], 600_000)));
-    if (failed.length > 0 || settled.some(({ status }) => status !== 0)) {
-      return {
-        status: 1,
-        message: `not every module stopped: ${failed.map(({ message }) => message).join("; ")}`,
-      };
-    }
-    return {
-      status: 0,
-      message: names.length === 0 ? "no module runs here" : `stopped: ${names.join(", ")}`,
-    };
+    return await this.#commands.shutdown(by);
   }
 
   /** The node stops: modules end cleanly, and start again with it if they ran. */
@@ -202,46 +149,29 @@ export class NodeEngine implements Engine {
     // What would not stop stays armed: its guardian fences it once this daemon is gone.
     for (const runtime of this.modulesByName.values())
       if (runtime.status().state === "STOP") await runtime.dispose();
-    this.#witness.close();
+    await this.#witness.finish();
   }
 
   async wait(name: string, states: readonly ModuleState[], timeoutMs: number): Promise<CommandResult> {
-    const runtime = this.#findHere(name);
-    if (!(runtime instanceof ModuleRuntime)) return runtime;
-    const settled = (): boolean => {
-      const { state, readiness } = runtime.status();
-      // STOP and WAIT are where a module rests without being ready; every other state counts once it is there.
-      return (
-        states.includes(state) &&
-        (readiness === "Ready" || ((state === "STOP" || state === "WAIT") && readiness === "NotReady"))
-      );
-    };
-    if (await runtime.when(settled, timeoutMs)) {
-      return { status: 0, message: `${name} on ${this.#cluster.node} is ${runtime.status().state}` };
-    }
-    const { state, readiness, reason } = runtime.status();
-    return {
-      status: 4,
-      message: `${name} on ${this.#cluster.node} is ${state} ${readiness}, not ${states.join(" or ")}: ${reason}`,
-    };
+    return await this.#commands.wait(name, states, timeoutMs);
   }
 
   log(
     module: string | null,
     options: { lines: number; signal?: AbortSignal; follow: boolean },
-  ): AsyncIterable<LogLine> {
-    const journal = module === null ? this.#nodeJournal : this.modulesByName.get(module)?.journal;
-    if (!journal) throw new Error(`there is no module "${module}" on ${this.#cluster.node}`);
-    return journal.read(options.lines, options.follow, options.signal);
+  ): AsyncIterable<LogLine> | CommandResult {
+    const found = module === null ? { journal: this.#nodeJournal } : this.#loaded.find(module);
+    if (!("journal" in found)) return found;
+    return found.journal.read(options.lines, options.follow, options.signal);
   }
 
   async verify(name: string): Promise<CommandResult> {
-    const runtime = this.#findHere(name);
+    const runtime = this.#loaded.findHere(name);
     return runtime instanceof ModuleRuntime ? await runtime.verify() : runtime;
   }
 
   async resources(name: string, resource: string | null): Promise<CommandResult> {
-    const runtime = this.#find(name);
+    const runtime = this.#loaded.find(name);
     if (!(runtime instanceof ModuleRuntime)) return runtime;
     const { all } = runtime.resources;
     const names = Object.keys(all).filter((known) => resource === null || known === resource);
@@ -258,17 +188,17 @@ export class NodeEngine implements Engine {
   }
 
   async setResource(name: string, resource: string, state: "up" | "down"): Promise<CommandResult> {
-    const runtime = this.#find(name);
+    const runtime = this.#loaded.find(name);
     return runtime instanceof ModuleRuntime ? runtime.checks.set(resource, state) : runtime;
   }
 
   async switchChecker(name: string, resource: string | null, on: boolean): Promise<CommandResult> {
-    const runtime = this.#find(name);
+    const runtime = this.#loaded.find(name);
     return runtime instanceof ModuleRuntime ? await runtime.checks.switch(resource, on) : runtime;
   }
 
   async maintenance(name: string, on: boolean, by: string): Promise<CommandResult> {
-    const runtime = this.#findHere(name);
+    const runtime = this.#loaded.findHere(name);
     if (!(runtime instanceof ModuleRuntime)) return runtime;
     await runtime.maintenance.set(on, by);
     const hasTold = (node: string): boolean =>
@@ -284,7 +214,7 @@ export class NodeEngine implements Engine {
   }
 
   async boot(name: string, value: "always" | "never" | "auto"): Promise<CommandResult> {
-    const runtime = this.#findHere(name);
+    const runtime = this.#loaded.findHere(name);
     if (!(runtime instanceof ModuleRuntime)) return runtime;
     runtime.facts.boot = value;
     await writeModuleFacts(this.parts.varDir, runtime.facts);
@@ -297,18 +227,12 @@ export class NodeEngine implements Engine {
   }
 
   async farm(name: string): Promise<CommandResult> {
-    const runtime = this.#findHere(name);
-    return runtime instanceof ModuleRuntime ? await runtime.farm.report() : runtime;
+    const runtime = this.#loaded.findHere(name);
+    return runtime instanceof ModuleRuntime ? runtime.farm.report() : runtime;
   }
 
   async drain(name: string, timeoutMs: number, by: string): Promise<CommandResult> {
-    const runtime = this.#findHere(name);
-    if (!(runtime instanceof ModuleRuntime)) return runtime;
-    runtime.journal.line("event", `Action drain called by ${by}`);
-    const drained = await runtime.farm.drain(timeoutMs);
-    if (drained.status !== 0) return drained;
-    const stopped = await this.command(name, "stop", { by });
-    return { ...stopped, message: `${drained.message}; ${stopped.message}` };
+    return await this.#commands.drain(name, timeoutMs, by);
   }
 
   async applyModule(
@@ -347,16 +271,20 @@ export class NodeEngine implements Engine {
     return await this.revisions.switch.prepare(name, offer);
   }
 
+  async configureRevision(name: string, commit: string): Promise<CommandResult> {
+    return await this.revisions.switch.configure(name, commit);
+  }
+
   async activateRevision(name: string, commit: string): Promise<CommandResult> {
     return await this.revisions.switch.activate(name, commit);
   }
 
-  abandonRevision(name: string, commit: string): CommandResult {
-    return this.revisions.switch.abandon(name, commit);
+  async abandonRevision(name: string, commit: string): Promise<CommandResult> {
+    return await this.revisions.switch.abandon(name, commit);
   }
 
   async giveRevision(name: string, haves: readonly string[]): Promise<CommandResult> {
-    const runtime = this.#find(name);
+    const runtime = this.#loaded.find(name);
     if (!(runtime instanceof ModuleRuntime)) return runtime;
     const { revision: commit, facts } = runtime;
     const pack = haves.includes(commit) ? null : await this.#store.pack(name, commit, haves);
@@ -364,7 +292,7 @@ export class NodeEngine implements Engine {
   }
 
   async removeModule(name: string): Promise<CommandResult> {
-    const runtime = this.#find(name);
+    const runtime = this.#loaded.find(name);
     if (!(runtime instanceof ModuleRuntime)) return runtime;
     if (runtime.status().state !== "STOP")
       return {
@@ -388,27 +316,34 @@ export class NodeEngine implements Engine {
   }
 
   async explain(name: string, at: string | null): Promise<CommandResult> {
-    const runtime = this.#find(name);
+    const runtime = this.#loaded.find(name);
     if (!(runtime instanceof ModuleRuntime)) return runtime;
     return await explanationOf(this.#cluster, runtime, this.status().modules[name]!.nodes, at);
   }
 
+  async snapshot(): Promise<CommandResult> {
+    const { name, node, yaml } = this.#cluster;
+    const status = this.status();
+    const modules = await Promise.all(
+      [...this.modulesByName].map(async ([module, runtime]) => [
+        module,
+        await evidenceOf(this.#cluster, runtime, status.modules[module]!.nodes, null),
+      ]),
+    );
+    const made = new Date().toISOString();
+    const data = { made, cluster: name, node, yaml, status, modules: Object.fromEntries(modules) };
+    return { status: 0, message: "", data };
+  }
+
   async told(name: string, at: string | null): Promise<CommandResult> {
-    const runtime = this.#find(name);
+    const runtime = this.#loaded.find(name);
     if (!(runtime instanceof ModuleRuntime)) return runtime;
     const data = { node: this.#cluster.node, ...(await runtime.journal.told(at)) };
     return { status: 0, message: "", data };
   }
 }
 
-const ROLE_COMMANDS: ReadonlySet<ModuleCommand> = new Set(["prim", "second", "swap"]);
-
-/** The result of a command on a module whose nodes have no roles: what only a mirror knows is wrong usage, and the others go on. */
-function withoutRoles(command: ModuleCommand, result: CommandResult, runtime: ModuleRuntime): CommandResult {
-  if (ROLE_COMMANDS.has(command)) return { ...result, status: 2 };
-  if (result.status !== 0 || (command !== "stop" && command !== "forcestop")) return result;
-  const up = runtime.partners.filter((node) => runtime.peerStatus(node).state === "UP");
-  if (up.length === 0) return result;
-  const goOn = up.length === 1 ? "goes on" : "go on";
-  return { ...result, message: `${result.message}; ${up.join(", ")} ${goOn} (--all stops it everywhere)` };
+function savedHere(varDir: string, module: string): Pick<NodeStatus, "saved"> {
+  const saved = savedOf(varDir, module);
+  return saved.length > 0 ? { saved } : {};
 }

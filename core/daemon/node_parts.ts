@@ -1,11 +1,11 @@
 /**
  * What a node has once, and every module on it works with: its directory, its cluster, its guardian, its network, its secrets.
  */
-import type { StatusOf } from "../checks/probes/module.ts";
+import type { StatusOf } from "../checks/probes/probes.ts";
 import type { Cluster } from "../cluster/cluster.ts";
 import type { VirtualIp } from "../network/virtual_ip.ts";
-import type { GuardianLink, Welcome } from "./guardian_link.ts";
-import type { NodeSecrets } from "./node_secrets.ts";
+import type { GuardianLink, Welcome } from "./guardian/link.ts";
+import type { NodeSecrets } from "./secrets/node_secrets.ts";
 import type { WitnessDesk } from "./witness_desk.ts";
 
 /** See the top of the file. */
@@ -25,5 +25,5 @@ export interface NodeParts {
   /** How a module is, by node; null where this node has no such module. */
   statusOf: StatusOf;
   secrets: Pick<NodeSecrets, "lack" | "values">;
-  witness: Pick<WitnessDesk, "ask">;
+  witness: Pick<WitnessDesk, "ask" | "release">;
 }

@@ -5,8 +5,8 @@
  * nothing but its answers.
  */
 import { type Ask, listenForProbes } from "../probe/listener.ts";
-import type { GuardianLink } from "./guardian_link.ts";
-import type { ModuleRuntime } from "./module_runtime.ts";
+import type { GuardianLink } from "./guardian/link.ts";
+import type { ModuleRuntime } from "./module/runtime.ts";
 
 const LOOK_MS = 1000;
 /** So many wait at most; whoever asks beyond that is told that this node does not serve: it cannot be known now. */

@@ -5,20 +5,27 @@
  */
 import type { Cluster } from "../cluster/cluster.ts";
 import type { WitnessAnswer } from "../failover/types.ts";
+import { sharedClock } from "../platform/shared_clock.ts";
 import { SECRETS_OF, WITNESS_SECRETS } from "../witness/config.ts";
 import { openWitness } from "../witness/open.ts";
 import type { RecordingWitness, Witness } from "../witness/witness.ts";
-import { sharedClock } from "./guardian_protocol.ts";
-import type { NodeSecrets } from "./node_secrets.ts";
-import type { Question } from "./supervisor.ts";
+import type { Question } from "./module/supervisor.ts";
+import type { NodeSecrets } from "./secrets/node_secrets.ts";
 
 /** Share of the heartbeat timeout after which an answer is given up: several questions fit in what a promise leaves. */
 const PATIENCE = 0.3;
 
 /** See the top of the file. */
 export class WitnessDesk {
-  #opened: { config: Cluster["witness"]; credentials: string; digest: string; witness: Witness } | null =
-    null;
+  #opened: {
+    config: Cluster["witness"];
+    credentials: string;
+    digest: string;
+    deadlineMs: number;
+    witness: Witness;
+  } | null = null;
+  /** Leases that are being given back. */
+  readonly #given = new Set<Promise<void>>();
 
   constructor(
     private readonly cluster: Cluster,
@@ -38,7 +45,8 @@ export class WitnessDesk {
   #witness(): Witness {
     const config = this.cluster.witness;
     const digest = this.secrets.digest();
-    const opened = this.#opened;
+    const deadlineMs = Math.round(this.cluster.heartbeat.timeoutMs * PATIENCE);
+    const opened = this.#opened?.deadlineMs === deadlineMs ? this.#opened : null;
     if (opened !== null && opened.config === config && opened.digest === digest) return opened.witness;
     if (config === null) {
       this.close();
@@ -55,10 +63,25 @@ export class WitnessDesk {
       return opened.witness;
     }
     this.close();
-    const deadlineMs = Math.round(this.cluster.heartbeat.timeoutMs * PATIENCE);
     const witness = openWitness(config, this.cluster, { secret, deadlineMs });
-    this.#opened = { config, credentials, digest, witness };
+    this.#opened = { config, credentials, digest, deadlineMs, witness };
     return witness;
+  }
+
+  /** Gives the lease of a module back, if this node has it. */
+  release(module: string): void {
+    const witness = this.#opened?.witness;
+    if (witness?.records !== true) return;
+    const given = witness.release(module).then(() => {
+      this.#given.delete(given);
+    });
+    this.#given.add(given);
+  }
+
+  /** Waits for the leases that are being given back, at most as long as for an answer, and closes. */
+  async finish(): Promise<void> {
+    await Promise.all(this.#given);
+    this.close();
   }
 
   /** Ends what is under way. */

@@ -11,7 +11,7 @@ import {
   spansOf,
   titleOf,
 } from "./incidents.ts";
-import { type Cause, momentsOf, type Ran, type Side } from "./moments.ts";
+import { type Change, type Moment, momentsOf, type Side } from "./moments.ts";
 import { type Circumstances, preventions } from "./prevention.ts";
 import { onOurClock, type Told } from "./told.ts";
 import type { When } from "./when.ts";
@@ -54,17 +54,11 @@ export interface Explanation {
   now: Record<string, { state: string; readiness: string; reason: string; remedy?: string }>;
 }
 
-/** One moment of one node. */
-export interface ToldMoment {
+/** A moment as it is told: its times are ISO. */
+export type ToldMoment = Omit<Moment, "at" | "became"> & {
   time: string;
-  node: string;
-  cause: Cause;
-  saw: string;
-  decided: string;
-  rule: string | null;
-  ran: Ran[];
-  became: { time: string; state: string; readiness: string }[];
-}
+  became: (Omit<Change, "at"> & { time: string })[];
+};
 
 /** So many other incidents are named on either side. */
 const NEIGHBOURS = 4;

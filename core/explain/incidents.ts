@@ -93,6 +93,7 @@ export function incidentAround(
 /** What matters most comes first. */
 const WEIGHT: Readonly<Record<Moment["cause"], number>> = {
   fenced: 9,
+  split: 9,
   lost: 8,
   failed: 7,
   rule: 6,
@@ -111,13 +112,14 @@ export function titleOf({ moments }: Incident): string {
   const from = felt.length > 0 ? felt : moments;
   const [main] = from.toSorted((a, b) => WEIGHT[b.cause] - WEIGHT[a.cause] || a.at - b.at);
   if (main === undefined) return "";
-  const words = main.cause === "command" ? main.saw : main.decided || main.saw;
+  const saw = main.lost === undefined ? main.saw : `${main.lost} is silent`;
+  const words = main.cause === "command" ? main.saw : main.decided || saw;
   return `${main.node}: ${firstSentence(words)}`;
 }
 
-/** The core puts several sentences behind each other. */
+/** The core puts several sentences behind each other; of a split brain it says who stays in the same. */
 function firstSentence(text: string): string {
-  const sentence = text.split("; ").at(-1)!;
+  const sentence = /split brain: .*/.exec(text)?.[0] ?? text.split("; ").at(-1)!;
   return sentence.length > 160 ? `${sentence.slice(0, 157)}…` : sentence;
 }
 

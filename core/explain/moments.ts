@@ -4,7 +4,7 @@
  * Each effect has a number, and its end an event that names it: so what ran belongs to the decision that asked for it, though other decisions came
  * between. Numbers begin anew with each start of the daemon.
  */
-import type { Decision, Told } from "./told.ts";
+import { type Decision, SHARES, type Told } from "./told.ts";
 import { effectInWords, eventInWords } from "./words.ts";
 
 /** What kind of news it was, for what would have prevented it. */
@@ -12,6 +12,8 @@ export type Cause =
   | "boot"
   | "command"
   | "lost"
+  /** Both nodes had run alone. */
+  | "split"
   | "peer"
   | "resource"
   | "rule"
@@ -49,6 +51,8 @@ export interface Moment {
   decided: string;
   /** The rule that decided, or null. */
   rule: string | null;
+  /** With cause `lost`: who fell silent. */
+  lost?: string;
   ran: Ran[];
   became: Change[];
 }
@@ -64,7 +68,10 @@ export interface Side {
 const PRINTED_LINES = 6;
 /** What is written to two files at once has times that differ by less, ms. */
 const SAME_MS = 1000;
+/** A node without roles decides nothing when another falls silent: its log has it. */
+const SILENT = /^(?:no sign of life from (\S+)|(\S+) was not heard) for /;
 const RULE = /\(rule (\w+)\)/;
+const SPLIT = /(^|; )split brain: /;
 const CAUSES: Readonly<Record<string, Cause>> = {
   boot: "boot",
   command: "command",
@@ -144,10 +151,21 @@ class Reader {
     const isNews = event.type === "peer" ? this.#isNews(event) : event.type in CAUSES || isFailure;
     if (why === "" && acts.length === 0 && !isNews) return undefined;
     const rule = RULE.exec(why)?.[1] ?? null;
-    const cause = rule !== null ? "rule" : isFailure ? "failed" : (CAUSES[event.type] ?? "other");
+    const cause = causeOf(why, rule, isFailure, event.type);
     const saw = eventInWords(event, this.peer ?? "the other node");
     const decided = withoutEcho(why, saw, event);
-    return { at: Date.parse(time), node: this.told.node, cause, saw, decided, rule, ran: [], became: [] };
+    const lost = event.type === "peerLost" && this.peer !== null ? { lost: this.peer } : {};
+    return {
+      at: Date.parse(time),
+      node: this.told.node,
+      cause,
+      saw,
+      decided,
+      rule,
+      ...lost,
+      ran: [],
+      became: [],
+    };
   }
 
   /** The peer repeats itself all the time: only another state is news. */
@@ -178,14 +196,25 @@ class Reader {
     moment?.became.push(change);
   }
 
-  /** What the log warns of and no decision says. */
+  /** What the log warns of and no decision says, and who serves whom. */
   warnings(): void {
     for (const { level, time, text } of this.told.lines) {
       const at = Date.parse(time);
+      const shares = level === "event" ? SHARES.exec(text)?.[1] : undefined;
+      if (shares !== undefined)
+        this.side.moments.push(this.#bare(at, "other", `clients are shared out: ${shares}`));
       if ((level !== "warning" && level !== "error") || this.#isSaid(text, at)) continue;
-      const moment = { at, node: this.told.node, saw: text, decided: "", rule: null, ran: [], became: [] };
-      this.side.moments.push({ ...moment, cause: "warning" });
+      const [, gone, unheard] = SILENT.exec(text) ?? [];
+      const lost = gone ?? unheard;
+      this.side.moments.push(
+        lost === undefined ? this.#bare(at, "warning", text) : { ...this.#bare(at, "lost", text), lost },
+      );
+      if (lost !== undefined) this.side.heard.push({ peer: lost, at, state: "", readiness: "" });
     }
+  }
+
+  #bare(at: number, cause: Cause, saw: string): Moment {
+    return { at, node: this.told.node, cause, saw, decided: "", rule: null, ran: [], became: [] };
   }
 
   /** A decision is logged too, at the same time, sometimes with the name of its step before it. */
@@ -193,6 +222,12 @@ class Reader {
     const bare = text.replace(/^\w+: /, "");
     return this.#said.some((one) => Math.abs(at - one.at) <= SAME_MS && one.text.includes(bare));
   }
+}
+
+function causeOf(why: string, rule: string | null, isFailure: boolean, event: string): Cause {
+  if (rule !== null) return "rule";
+  if (isFailure) return "failed";
+  return SPLIT.test(why) ? "split" : (CAUSES[event] ?? "other");
 }
 
 /** The core says first what it was told. */

@@ -43,7 +43,7 @@ function ofMoment(moment: Moment, incident: Incident, about: Circumstances): str
   const failed = moment.ran.filter(({ trouble }) => trouble !== "").map((ran) => ofFailure(ran, about));
   switch (moment.cause) {
     case "lost":
-      return [...ofSilence(moment, incident, about), ...failed];
+      return [...ofSilence(moment, incident, about), ...ofNoWitness(moment), ...failed];
     case "rule":
       return [...ofRule(moment, about), ...failed];
     case "fenced":
@@ -52,7 +52,11 @@ function ofMoment(moment: Moment, incident: Incident, about: Circumstances): str
         ...failed,
       ];
     case "replication":
-      return [...ofReplication(moment), ...failed];
+      return [...ofReplication(moment, incident), ...failed];
+    case "warning":
+      return ofFullDisk(moment.saw, moment.node);
+    case "split":
+      return [ofSplit(about), ...failed];
     default:
       return failed;
   }
@@ -63,23 +67,32 @@ function isByPerson({ cause, saw }: Moment): boolean {
 }
 
 function ofSilence(moment: Moment, incident: Incident, about: Circumstances): string[] {
-  const { node } = moment;
-  const others = incident.moments.filter((other) => other.node !== node);
-  const mutual = others.some(({ cause }) => cause === "lost");
-  const gone = [...about.missing, ...Object.keys(about.boots)].find(
-    (other) =>
-      other !== node &&
-      (about.missing.includes(other) || about.boots[other]!.some((at) => at >= moment.at - about.timeoutMs)),
+  const { node, lost, at } = moment;
+  const mutual = incident.moments.some(
+    (other) => other.cause === "lost" && other.node === lost && other.lost === node,
   );
+  const gone =
+    lost !== undefined &&
+    (about.missing.includes(lost) || about.boots[lost]?.some((boot) => boot >= at - about.timeoutMs))
+      ? lost
+      : undefined;
   if (mutual) return ofCut(about);
   const noticed = `It was noticed after ${formatDuration(about.timeoutMs)} of silence (heartbeat.timeout).`;
-  if (gone === undefined) return [`Why the other node was silent is not known. ${noticed}`];
+  if (gone === undefined) return [`Why ${lost ?? "the other node"} was silent is not known. ${noticed}`];
   const sign = about.missing.includes(gone)
     ? `${gone} does not answer now either`
     : `the daemon of ${gone} began anew afterwards`;
   return [
     `${gone} crashed, lost its power or its network, or its daemon was ended: ${sign}. Nothing on ${node} could have prevented that; on ${gone}, journalctl -b -1 and last -x tell what came before. ${noticed}`,
   ];
+}
+
+function ofNoWitness({ decided, node }: Moment): string[] {
+  return decided.includes("the witness does not answer")
+    ? [
+        `The witness did not answer ${node}, which else would have gone on: holdfast cluster witness show tells why. Let it fail neither with a node nor with the network between them.`,
+      ]
+    : [];
 }
 
 function ofCut({ lans, kind, onIsolation }: Circumstances): string[] {
@@ -92,6 +105,10 @@ function ofCut({ lans, kind, onIsolation }: Circumstances): string[] {
   return [
     `${way}${second} A recording witness, or onIsolation: wait, keeps a cut network from making both nodes primary.`,
   ];
+}
+
+function ofSplit({ module }: Circumstances): string {
+  return `Both nodes had run alone, each on its own copy, since they did not hear each other. A recording witness, or onIsolation: wait, keeps that from happening. What the node that gave way had written is there in VAR/saved/${module}, with report.json.`;
 }
 
 function ofRule(moment: Moment, about: Circumstances): string[] {
@@ -142,15 +159,33 @@ function ofCheck(
 }
 
 function ofFailure({ what, trouble }: Moment["ran"][number], { module }: Circumstances): string {
-  if (/time limit/.test(trouble))
-    return `${what} ran over its time limit: a longer one (timeouts in module.yaml), or find what it waits for.`;
-  return `${what} failed: mend it, try it with holdfast module test ${module}, then apply.`;
+  if (!/time limit/.test(trouble))
+    return `${what} failed: mend it, try it with holdfast module test ${module}, then apply.`;
+  const mend = "a longer one (timeouts in module.yaml), or find what it waits for";
+  return /^stop_\w+$/.test(what)
+    ? `${what} ran over its time limit: where the application hangs, a shorter timeouts.stop comes sooner to the call with force, which ends it; where a clean stop takes that long, ${mend}.`
+    : `${what} ran over its time limit: ${mend}.`;
 }
 
-function ofReplication({ saw, node }: Moment): string[] {
+function ofReplication({ saw, node, at }: Moment, { moments }: Incident): string[] {
+  const peer = /^(\S+) does not acknowledge .* could not apply /s.exec(saw)?.[1];
+  const full = ofFullDisk(saw, peer ?? node);
+  if (full.length > 0) return full;
   if (/disk failed/.test(saw))
     return [`The disk of ${node} fails: smartctl and dmesg there; replace it before it fails for good.`];
-  if (/process died/.test(saw))
+  // Fencing kills it: that is no other failure.
+  const isFenced = moments.some(
+    (other) => other.node === node && other.at <= at && other.ran.some(({ what }) => /\(fence\)$/.test(what)),
+  );
+  if (/process died/.test(saw) && !isFenced)
     return [`The replication process of ${node} died: VAR/log/guardian.log there has its last words.`];
   return [];
+}
+
+function ofFullDisk(saw: string, node: string): string[] {
+  return /ENOSPC|No space left/.test(saw)
+    ? [
+        `A disk of ${node} is full (df -h, df -i there): the secondary needs the room that the primary needs. When there is room again, it goes on by itself.`,
+      ]
+    : [];
 }

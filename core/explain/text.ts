@@ -66,11 +66,20 @@ function sources(told: Explanation, paint: Paint): string[] {
   });
 }
 
-/** Resources that were found the same way at once are told in one line; what a node told of itself is not repeated as the other heard it. */
+/**
+ * Resources that were found the same way at once are told in one line, and a warning that comes again and again; what a node told of itself is not
+ * repeated as the other heard it.
+ */
 function story(told: Explanation, moments: readonly ToldMoment[], width: number, paint: Paint): string[] {
   const missing = Object.values(told.sources).some(({ answered }) => !answered);
+  const warnings = Map.groupBy(
+    moments.filter(({ cause }) => cause === "warning"),
+    ({ node, saw }) => `${node} ${saw}`,
+  );
   const shown = moments.filter((moment) => {
+    if (moment.cause === "warning") return warnings.get(`${moment.node} ${moment.saw}`)![0] === moment;
     if (!isBare(moment)) return true;
+    if (isPassing(moment, moments)) return false;
     return moment.cause === "resource" ? !/ is init$/.test(moment.saw) : missing || moment.cause !== "peer";
   });
   const lines: string[] = [];
@@ -80,12 +89,30 @@ function story(told: Explanation, moments: readonly ToldMoment[], width: number,
     const names = [name];
     while (isBare(moment) && name !== undefined && isSame(moment, found, shown[index + 1]))
       names.push(RESOURCE.exec(shown[++index]!.saw)?.[1]);
-    const saw = names.length === 1 ? moment.saw : `${names.join(", ")} are ${found}`;
+    const same = warnings.get(`${moment.node} ${moment.saw}`) ?? [];
+    const again = same.length > 1 ? ` (${same.length} times, until ${clockOf(same.at(-1)!.time)})` : "";
+    const saw = names.length === 1 ? `${moment.saw}${again}` : `${names.join(", ")} are ${found}`;
     lines.push(...one({ ...moment, saw }, width, paint));
   }
   return lines;
 }
 
+/** Who comes is heard before it hears: for the moment in between a network looks as if it carried one way only. */
+function isPassing({ node, saw, time }: ToldMoment, moments: readonly ToldMoment[]): boolean {
+  const name = /^(heartbeat\.\S+) is down: \S+ is heard here/.exec(saw)?.[1];
+  return (
+    name !== undefined &&
+    moments.some(
+      (next) =>
+        next.node === node &&
+        next.saw === `${name} is up` &&
+        next.time >= time &&
+        Date.parse(next.time) - Date.parse(time) < PASSING_MS,
+    )
+  );
+}
+
+const PASSING_MS = 1000;
 const RESOURCE = /^(\S+) is (.*)$/s;
 
 function isSame({ node }: ToldMoment, found: string | undefined, next: ToldMoment | undefined): boolean {

@@ -89,10 +89,12 @@ function draw(span: Span | undefined, before: Span | undefined, width: number, p
   return paint(COLOUR[readiness] ?? "grey", bar);
 }
 
-/** A span of time in few characters: 0.4 s as `0.4s`. */
+/** A span of time in few characters: 0.4 s as `0.40s`, and of what is long as much as tells two of them apart. */
 function elapsed(ms: number): string {
   const seconds = ms / 1000;
   if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 2 : 1)}s`;
-  const minutes = seconds / 60;
-  return minutes < 60 ? `${minutes.toFixed(0)}min` : `${(minutes / 60).toFixed(1)}h`;
+  const minutes = Math.floor(seconds / 60);
+  const two = (count: number): string => String(count).padStart(2, "0");
+  if (minutes < 60) return `${minutes}m${two(Math.floor(seconds % 60))}s`;
+  return `${Math.floor(minutes / 60)}h${two(minutes % 60)}m`;
 }

@@ -29,6 +29,9 @@ const toldSchema = v.object({
   lines: v.array(v.unknown()),
 });
 
+/** How a farm's clients are shared out from now on, which only the log has. */
+export const SHARES = /^Farm load: (.*)/;
+
 /** One node's side. */
 export interface Told {
   node: string;

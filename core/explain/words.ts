@@ -37,13 +37,15 @@ const TIMERS: Readonly<Record<string, string>> = {
   join: "no secondary joined in time",
   "follow again": "the pause before the next attempt is over",
   "write again": "the pause before the next attempt is over",
+  "fence again": "the pause before the next attempt is over",
   swap: "the other node did not begin the swap in time",
   reconfigured: "the module's configuration changed",
+  others: "another node of the farm is not as it was",
 };
 
 function bootInWords(event: Happening): string {
   if (event["adopt"]) return "the daemon started; the module had gone on without it";
-  return event["start"] ? "the daemon started, and the module with it" : "the daemon started";
+  return event["start"] ? "the daemon started, and the module with it" : "the module was loaded";
 }
 
 function viewInWords(view: unknown, peer: string): string {
@@ -84,6 +86,7 @@ const ACTS: Readonly<Record<string, string>> = {
   sealStream: "apply what was received, refuse more",
   stopReplication: "hand over, unmount",
   fence: "kill the application, unmount (fence)",
+  releaseLease: "give the lease back to the witness",
 };
 
 /** What was asked for; "" for what people need not see. */
@@ -104,5 +107,6 @@ export function effectInWords(effect: Asked): string {
 
 function hookInWords(effect: Asked): string {
   if (effect["part"]) return `restart of ${String(effect["part"])} alone`;
+  if (effect["hook"] === "fence") return "cut the power of the other node (hook fence)";
   return `${String(effect["hook"])}${effect["force"] ? " with force" : ""}`;
 }

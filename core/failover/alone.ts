@@ -108,7 +108,11 @@ export function goAlone(draft: Draft): void {
       ...soleVersion(draft),
     }),
     ...(draft.config.replicated ? [effect({ do: "goAlone", generations: draft.record.generations })] : []),
-    change({ state: "ALONE", outdating: null, reason: `${cause}: serves alone`, remedy: null }),
+    change({
+      ...{ state: "ALONE", outdating: null, remedy: null },
+      // What stops has its reason already, and will not serve.
+      ...(STOPPING.has(draft.main.purpose) ? {} : { reason: `${cause}: serves alone` }),
+    }),
   ]);
 }
 

@@ -1,6 +1,7 @@
 /** What people and rules may ask for, and the answers they get. */
 import { countLoop, resetLoops } from "./loops.ts";
 import { effect, emit, plan } from "./plan.ts";
+import { forgetPower, isKept } from "./power.ts";
 import { awaited, isLooking } from "./rules.ts";
 import { primRefused } from "./start.ts";
 import { type Draft, heardPeer, isBusy, isServing, command as line, peerName, say } from "./state.ts";
@@ -24,6 +25,7 @@ export function onCommand(draft: Draft, event: CommandEvent): void {
     draft.trouble = null;
     draft.failedSwap = null;
     draft.obeyed = [];
+    if (isKept(draft)) forgetPower(draft);
   } else if (command.name !== "stop" && command.name !== "start" && !countLoop(draft)) {
     giveUp(draft, `stopped by maxLoop: ${cause} asked for ${command.name} once more than allowed`);
     emit(draft, { do: "answer", command: event.id, ok: false, message: draft.reason });
@@ -100,7 +102,7 @@ function refused(draft: Draft, command: Command): string | null {
     case "prim":
       if (draft.config.kind !== "mirror") return withoutRoles(draft);
       if (isServing(state)) return `this node is ${state} already`;
-      if (!settledDown)
+      if (!settledDown && !(command.force && isHeldByPower(draft)))
         return `this node is SECOND: exchange the roles with: ${line(draft, "swap")}, or stop it first`;
       return primRefused(draft, command.force);
     case "second": {
@@ -126,6 +128,11 @@ function refused(draft: Draft, command: Command): string | null {
     default:
       return null;
   }
+}
+
+/** A secondary that would take over, were the power of its silent primary cut. */
+function isHeldByPower({ state, power, contact }: Draft): boolean {
+  return state === "SECOND" && contact !== "heard" && (power === "cutting" || power === "kept");
 }
 
 /** What is looked at now is what runs now. */

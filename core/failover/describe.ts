@@ -1,5 +1,6 @@
 /** What the core tells others: the peer in every heartbeat, and people in `status`. */
 import { isCommitted } from "./plan.ts";
+import { isKept } from "./power.ts";
 import { awaited } from "./rules.ts";
 import { command, type Draft, isBusy, peerName, type State } from "./state.ts";
 import type { ModuleState, PeerView, Readiness } from "./types.ts";
@@ -19,6 +20,7 @@ export function readiness(state: State): Readiness {
         ? "Transient"
         : "NotReady";
     case "SECOND":
+      if (isKept(state)) return "NotReady";
       return !moving && isWhole(state) && state.swap?.phase !== "drained" ? "Ready" : "Transient";
     case "PRIM":
       return !moving && (state.replication.inSync || !state.config.replicated) ? "Ready" : "Transient";
@@ -76,7 +78,8 @@ export function describe(state: State): Description {
   };
   if (state.state === "STOP" && ready === "NotReady" && state.trouble !== null)
     told.remedy = command(state, "start");
-  if (state.remedy !== null && ready === "NotReady" && state.state === "WAIT") told.remedy = state.remedy;
+  const isWaiting = state.state === "WAIT" || state.state === "SECOND";
+  if (state.remedy !== null && ready === "NotReady" && isWaiting) told.remedy = state.remedy;
   return told;
 }
 

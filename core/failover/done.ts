@@ -1,5 +1,7 @@
 /** An effect was done, or failed: what its step says about failures. */
-import { emit, isCommitted, resetStream, type Step } from "./plan.ts";
+import { type Body, emit, isCommitted, queueData, resetStream, type Step } from "./plan.ts";
+import { notCut, wasCut } from "./power.ts";
+import { backOff } from "./reintegration.ts";
 import type { Draft, Lane } from "./state.ts";
 import { fence, giveUp, restart } from "./stop.ts";
 import { rollBack, takeBack } from "./swap.ts";
@@ -31,6 +33,7 @@ function done(draft: Draft, which: "main" | "data", { step }: Waiting): void {
     resetStream(draft, "idle");
   if (step.kind === "effect" && step.body.do === "goAlone")
     draft.replication = { ...draft.replication, peerGone: null, inSync: false };
+  if (step.kind === "effect" && step.body.do === "hook" && step.body.hook === "fence") wasCut(draft);
 }
 
 function failed(draft: Draft, which: "main" | "data", waiting: Waiting, detail: string): void {
@@ -41,11 +44,19 @@ function failed(draft: Draft, which: "main" | "data", waiting: Waiting, detail: 
   }
   if (step.kind !== "effect") return;
   const what = step.body.do === "hook" ? step.body.hook : step.body.do;
-  const cause = `${what} failed on ${draft.config.node}: ${detail}`;
+  const cause = `${what} failed on ${draft.config.node}: ${detail.replace(`${what} failed with `, "")}`;
   draft[which] = { ...draft[which], waiting: null };
   switch (waiting.attempt === "fence" ? "go on" : step.onFailure) {
     case "go on":
       draft.why.push(cause);
+      if (step.body.do === "follow") {
+        draft.trouble = cause;
+        backOff(draft);
+      }
+      keepLease(draft, which, step.body);
+      return;
+    case "no takeover":
+      notCut(draft, cause);
       return;
     case "stop again":
       stopAgain(draft, which, waiting, step, cause);
@@ -69,12 +80,22 @@ function failed(draft: Draft, which: "main" | "data", waiting: Waiting, detail: 
   }
 }
 
+/** What was to end may not have ended: the lease ends by itself. */
+function keepLease(draft: Draft, which: "main" | "data", body: Body): void {
+  if (body.do === "hook" && !body.hook.startsWith("stop_")) return;
+  const { steps } = draft[which];
+  draft[which] = { ...draft[which], steps: steps.filter(({ kind }) => kind !== "release") };
+}
+
 /** A stop hook is called again with force; if that fails too, the application is killed. */
 function stopAgain(draft: Draft, which: "main" | "data", waiting: Waiting, step: Step, cause: string): void {
   draft.why.push(cause);
   if (step.kind !== "effect" || step.body.do !== "hook") return;
   if (waiting.attempt === "first") {
     waitFor(draft, which, step, "force", emit(draft, { ...step.body, force: true }));
+  } else if (waiting.attempt === "force" && draft.main.purpose === "restart") {
+    // The kill takes mounts and address too: what a start hook would start now writes where nothing replicates.
+    fence(draft, `${cause}: by force`);
   } else if (waiting.attempt === "force") {
     waitFor(draft, which, step, "fence", emit(draft, { do: "fence" }));
   }
@@ -106,5 +127,7 @@ function recordFailed(draft: Draft, which: "main" | "data", step: Step, detail: 
     draft.wanted = false;
     draft.again = false;
     fence(draft, cause);
+    // What a failed disk has made of this copy is not forgotten with the rest.
+    if (step.kind === "persist" && step.patch.consistency === "suspect") queueData(draft, [step]);
   } else draft[which] = { ...lane, steps: [step, ...lane.steps], waiting: null };
 }

@@ -12,6 +12,7 @@ export type Body = WithoutId<Effect>;
 /** What a failed step leads to. `stop again`: a stop hook, called again with force, then fenced. */
 export type OnFailure =
   | "go on"
+  | "no takeover"
   | "stop again"
   | "give up"
   | "take back"
@@ -45,6 +46,8 @@ export type Step =
   | { kind: "change"; change: Change }
   /** Swap only: go on if nothing changed meanwhile, else take back. */
   | { kind: "together" }
+  /** Nothing runs here any more: the witness's lease is given back. Left out where anything before it failed. */
+  | { kind: "release" }
   /** Lets the data path go on, if the connection is still the one that asked. */
   | { kind: "proceed"; after: "reintegrating" | "caughtUp"; connection: number };
 
@@ -144,6 +147,7 @@ export type Purpose =
   | "wait"
   | "fence"
   | "tell"
+  | "cut power"
   | "";
 
 const COMMITTED: ReadonlySet<Purpose> = new Set(["start as primary", "take over", "swap in"]);
@@ -192,6 +196,7 @@ const WITHOUT_DONE: ReadonlySet<Effect["do"]> = new Set([
   "askLease",
   "recordSole",
   "readWitness",
+  "releaseLease",
 ]);
 
 /** Runs a lane until a step waits, it is empty, or a check diverts it. Returns true when something was done. */
@@ -248,6 +253,9 @@ function run(draft: Draft, which: "main" | "data", step: Step, takeBack: (draft:
     case "together":
       if (!isTogether(draft)) takeBack(draft);
       return;
+    case "release":
+      release(draft);
+      return;
     case "proceed":
       if (step.connection === draft.replication.connection) emit(draft, { do: "proceed", after: step.after });
       return;
@@ -263,6 +271,19 @@ function run(draft: Draft, which: "main" | "data", step: Step, takeBack: (draft:
       if (!WITHOUT_DONE.has(body.do)) wait(draft, which, { ...step, body }, id);
     }
   }
+}
+
+/** An answer that is still to come counts for nothing: whoever runs here next asks anew. */
+function release(draft: Draft): void {
+  const { config, now, witness } = draft;
+  if (config.witness?.records !== true) return;
+  if (witness.asked.lease === null && now >= witness.lease + config.witness.leaseMs) return;
+  draft.witness = {
+    ...witness,
+    lease: Math.min(witness.lease, now),
+    asked: { ...witness.asked, lease: null },
+  };
+  emit(draft, { do: "releaseLease" });
 }
 
 /** What the data lane says of a state in which the node serves comes too late when the main lane has left it meanwhile. */

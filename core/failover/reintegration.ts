@@ -111,7 +111,13 @@ function endSource(draft: Draft): void {
       consistency: draft.record.consistency,
     }),
     proceed(draft, "caughtUp"),
-    change({ state: "PRIM", reintegrated: true, reason: `${peerName(draft)} is reintegrated`, remedy: null }),
+    change({
+      state: "PRIM",
+      // What is fetched after a swap is of no node that was away: a person wanted that.
+      reintegrated: draft.reintegrated || draft.state === "ALONE",
+      reason: `${peerName(draft)} is reintegrated`,
+      remedy: null,
+    }),
   ]);
 }
 

@@ -7,11 +7,11 @@
 import { comparisons, holds } from "../checks/condition.ts";
 import { isRestored, peerCandidate, relation } from "./generations.ts";
 import { countLoop } from "./loops.ts";
-import { emit } from "./plan.ts";
+import { emit, type Purpose } from "./plan.ts";
 import { candidate, type Draft, heardPeer, isBusy, isServing, peerName, type State, say } from "./state.ts";
 import { giveUp, restart, restartPart, stopModule, toWait } from "./stop.ts";
 import { canSwapOut, newSwapId, swapOut } from "./swap.ts";
-import type { CheckScope, CheckWhen, Event, PeerView, Rule, RuleAction } from "./types.ts";
+import type { CheckScope, CheckWhen, Event, OtherNode, PeerView, Rule, RuleAction } from "./types.ts";
 
 /** What undoes most comes first. */
 const STRENGTH: readonly RuleAction[] = ["stop", "stopstart", "wait", "swap", "restart"];
@@ -50,9 +50,12 @@ export function attendChecks(draft: Draft): void {
   emit(draft, { do: "check", scope });
 }
 
+/** What goes on beside an application that is left alone. */
+const ASIDE: ReadonlySet<Purpose> = new Set(["tell", "restart part", "cut power"]);
+
 function scopeOf({ booted, state, main, wanted }: State): CheckScope {
   if (!booted || state === "STOP") return "none";
-  if (isBusy(main) && main.purpose !== "tell" && main.purpose !== "restart part")
+  if (isBusy(main) && !ASIDE.has(main.purpose))
     return main.purpose === "start" || main.purpose === "stop" ? "none" : "pre";
   if (state === "WAIT") return wanted ? "pre" : "none";
   return state === "SECOND" ? "second" : "prim";
@@ -87,8 +90,8 @@ export function staysInWait(draft: Draft): boolean {
   }
   const rule = waitRule(draft);
   if (rule === undefined) return false;
-  // Without a peer to serve meanwhile, waiting is what the rule is for: nothing is taken down by it.
-  const reason = draft.config.peer === null ? null : notBetterOff(draft);
+  // Where no other node can serve, waiting is what the rule is for: nothing is taken down by it.
+  const reason = draft.config.kind === "light" ? null : notBetterOff(draft);
   if (reason !== null) {
     hold(draft, rule, reason);
     return false;
@@ -100,7 +103,7 @@ export function staysInWait(draft: Draft): boolean {
 }
 
 /** Would a rule keep the peer in WAIT, as far as this node knows? */
-export function isPeerWaiting(draft: State, peer: PeerView): boolean {
+export function isPeerWaiting(draft: State, peer: Pick<PeerView, "resources">): boolean {
   return rules(draft).some(
     ({ then, if: condition }) => then === "wait" && holds(condition, peer.resources, draft.resources),
   );
@@ -172,9 +175,11 @@ function waitRule(draft: Draft): Rule | undefined {
 
 /** Why nobody would serve better while this node waits, or null when somebody would. */
 function notBetterOff(draft: Draft): string | null {
+  const { kind, others = null } = draft.config;
+  if (kind === "light") return "no other node would serve";
+  if (kind === "farm") return noneBetterOff(draft, others);
   const peer = heardPeer(draft);
   const name = peerName(draft);
-  if (draft.config.peer === null) return "no other node would serve";
   if (peer === null) return `${name} is silent`;
   if (isPeerWaiting(draft, peer)) return `${name} has the same trouble`;
   if (isServing(draft.state)) {
@@ -187,6 +192,19 @@ function notBetterOff(draft: Draft): string | null {
   const isIdle = peer.state === "WAIT" || peer.state === "SECOND";
   if (draft.state !== "WAIT" || !isIdle) return `${name} is ${peer.state} and does not serve`;
   return couldStart(draft, peer) ? null : `${name} cannot start on its data`;
+}
+
+/** Of a farm: its nodes that serve are enough, and before a start those that are about to. Where nobody is known yet, nothing is taken down or started. */
+function noneBetterOff(draft: Draft, others: readonly OtherNode[] | null): string | null {
+  const isStarting = draft.state === "WAIT";
+  if (others === null) return isStarting ? null : "it is not known yet whether another node serves";
+  const serving = others.filter(
+    ({ state, readiness }) => (state === "UP" && readiness === "Ready") || (isStarting && state !== "STOP"),
+  );
+  if (serving.length === 0) return "no other node serves";
+  return serving.every((other) => isPeerWaiting(draft, other))
+    ? "every other node has the same trouble"
+    : null;
 }
 
 function couldStart(draft: Draft, peer: PeerView): boolean {

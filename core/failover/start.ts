@@ -1,7 +1,8 @@
 /** From STOP to WAIT, and out of WAIT: who starts, as what, on which data (trap 20). */
 import { claim } from "./alone.ts";
-import { elect, isRestored, partAs, peerCandidate, relation, renewed } from "./generations.ts";
+import { elect, isRestored, partAs, peerCandidate, type Relation, relation, renewed } from "./generations.ts";
 import { change, newGeneration, persist, plan, queueData, steps } from "./plan.ts";
+import { isKept, isOff } from "./power.ts";
 import { needsFullCopy } from "./reintegration.ts";
 import { askWitness, promotable, rightToStartCold, supersededBy, type Verdict } from "./right_to_run.ts";
 import { isPeerWaiting } from "./rules.ts";
@@ -55,27 +56,31 @@ function asSecond(draft: Draft, peer: PeerView | null, full: boolean): void {
     say(draft, `waits for ${peerName(draft)} to be primary`, primCommand(draft));
     return;
   }
-  if (full) follow(draft, peer, { full: true });
-  else besidePrimary(draft, peer);
+  if (!full) besidePrimary(draft, peer);
+  else follow(draft, peer, { full, sacrifice: related(draft, peer) === "split-brain" });
 }
 
 function besidePrimary(draft: Draft, peer: PeerView): void {
   const name = peerName(draft);
   draft.outdating = null;
   if (draft.intent?.name === "prim") draft.intent = null;
-  const related = relation(draft.durable.generations, peer.record.generations);
+  const kinship = related(draft, peer);
   const { refused } = draft.replication;
-  if (related === "unrelated" || refused === "unrelated") {
+  if (kinship === "unrelated" || refused === "unrelated") {
     say(
       draft,
       `this copy and that of ${name} have no common past: one of them must be replaced whole`,
       command(draft, "second --full"),
     );
-  } else if (related === "split-brain" || refused === "split-brain") follow(draft, peer, { sacrifice: true });
-  else if (related === "mineNewer")
+  } else if (kinship === "split-brain" || refused === "split-brain") follow(draft, peer, { sacrifice: true });
+  else if (kinship === "mineNewer")
     say(draft, `${name} serves older data than this node has: it must stop first`);
   else follow(draft, peer, { full: needsFullCopy(draft) });
 }
+
+/** What this copy is to the peer's, as both have it on record. */
+const related = (draft: Draft, peer: PeerView): Relation =>
+  relation(draft.durable.generations, peer.record.generations);
 
 function follow(draft: Draft, peer: PeerView, how: { full?: boolean; sacrifice?: boolean }): void {
   const name = peerName(draft);
@@ -141,8 +146,13 @@ function withIdlePeer(draft: Draft, peer: PeerView): void {
   sayWho(draft, election.why);
 }
 
-/** The command that makes this node primary, with force only where it needs it. */
+/** The command that makes this node primary, with force only where it needs it; the peer, where this copy has lost what it had. */
 function primCommand(draft: Draft): string {
+  const peer = heardPeer(draft);
+  const mine = candidate(draft, draft.record);
+  const isLost = peer !== null && isRestored(mine, peerCandidate(peer));
+  if (isLost && !isRestored(peerCandidate(peer), mine))
+    return `${command(draft, "prim --force")} --node ${peerName(draft)}`;
   return command(draft, primRefused(draft, false) === null ? "prim" : "prim --force");
 }
 
@@ -173,7 +183,14 @@ function withoutPeer(draft: Draft): void {
       draft.trouble = refusal;
     }
   }
+  if (isKept(draft)) return;
   if (knowsWitness(draft)) {
+    // The other one is not stopped by itself either, whoever vouches for it: both would run.
+    if (draft.config.maintenance && draft.record.role !== "ALONE" && draft.intent?.name !== "prim") {
+      draft.outdating = null;
+      say(draft, `${peerName(draft)} is silent, and maintenance is on: no takeover`, primCommand(draft));
+      return;
+    }
     byWitness(draft);
     return;
   }
@@ -257,6 +274,8 @@ function startAsPrimary(draft: Draft, heard: boolean, why = ""): void {
       return;
     }
   }
+  const isForced = draft.intent?.name === "prim" && draft.intent.force;
+  if (!heard && !isForced && !isOff(draft, `${peerName(draft)} is silent`)) return;
   const cause = draft.intent?.name === "prim" ? "started as primary by command" : "starts as primary";
   plan(draft, "start as primary", [
     persist({

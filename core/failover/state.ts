@@ -37,8 +37,19 @@ export interface Question {
   expected: string;
 }
 
+/** Is there a witness, and what does it do? */
+export type WitnessKind = "none" | "pings" | "records";
+
+/** Which the configuration names. */
+export function witnessKind({ witness }: FailoverConfig): WitnessKind {
+  if (!witness) return "none";
+  return witness.records ? "records" : "pings";
+}
+
 /** What the core knows of the witness, and what it is waiting to hear from it. Times as `now`, ms. */
 export interface WitnessState {
+  /** What it does, as far as this node knew when it last looked. */
+  does: WitnessKind;
   /** Until when this node may run by the peer's promise, and by the witness's lease. */
   peerLease: number;
   lease: number;
@@ -55,6 +66,8 @@ export interface WitnessState {
   /** The record as last heard; heard in this very step; the one that forbids this node to go on. */
   word: WitnessWord | null;
   isNews: boolean;
+  /** When its version was first heard of. */
+  wordAt: number;
   denied: WitnessWord | null;
   /** Why the last question was refused. */
   refusal: string;
@@ -63,6 +76,9 @@ export interface WitnessState {
   /** When the timer comes. */
   wakeAt: number | null;
 }
+
+/** What is known of the power of a peer that is silent. `cutting`: the hook runs, and the peer was not heard since it began; `kept`: it failed, and is tried again later. */
+export type Power = "unknown" | "cutting" | "off" | "kept";
 
 /** The whole state of one module's core on one node. Never changed in place by a caller. */
 export interface State {
@@ -139,6 +155,8 @@ export interface State {
   /** What this copy says of itself while it is at rest. */
   copy: CopyWord | null;
   witness: WitnessState;
+  /** See power.ts. */
+  power: Power;
   /** Commands to answer when the main lane is idle again. */
   answers: readonly { id: string; name: string; from: ModuleState; trouble: string | null }[];
 }
@@ -222,12 +240,15 @@ export function initialState(config: FailoverConfig): State {
     obeyed: [],
     held: "",
     copy: null,
-    witness: nobodyAsked,
+    witness: { ...nobodyAsked, does: witnessKind(config) },
+    power: "unknown",
     answers: [],
   };
 }
 
-const nobodyAsked: WitnessState = {
+/** Nothing is known of a witness. */
+export const nobodyAsked: WitnessState = {
+  does: "none",
   peerLease: Number.NEGATIVE_INFINITY,
   lease: Number.NEGATIVE_INFINITY,
   promisedAt: Number.NEGATIVE_INFINITY,
@@ -237,6 +258,7 @@ const nobodyAsked: WitnessState = {
   silent: 0,
   word: null,
   isNews: false,
+  wordAt: Number.NEGATIVE_INFINITY,
   denied: null,
   refusal: "",
   won: null,

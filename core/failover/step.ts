@@ -10,6 +10,7 @@ import { because } from "./describe.ts";
 import { onDone } from "./done.ts";
 import { countLoop } from "./loops.ts";
 import { advance, emit, plan, resetStream, steps } from "./plan.ts";
+import { forgetPower } from "./power.ts";
 import { backOff, endAlone, endTarget, onReport } from "./reintegration.ts";
 import { attendChecks, forgetObeyed, obey, onResource, staysInWait } from "./rules.ts";
 import { yieldToPeer } from "./split_brain.ts";
@@ -47,8 +48,8 @@ export function step(state: State, event: Event): Outcome {
   beginStep(draft);
   take(draft, event);
   if (draft.booted) settle(draft);
-  const { effects, why, ...next } = draft;
-  return { state: next, effects, why: why.length === 0 ? "" : because(draft) };
+  // The draft is the next state now. Its effects stay in it, unread: to take them out would be to copy all the rest at each event.
+  return { state: draft, effects: draft.effects, why: draft.why.length === 0 ? "" : because(draft) };
 }
 
 function take(draft: Draft, event: Event): void {
@@ -64,6 +65,7 @@ function take(draft: Draft, event: Event): void {
       if (draft.contact === "lost") draft.why.push(`${peerName(draft)} is heard again`);
       draft.contact = "heard";
       draft.peer = event.view;
+      forgetPower(draft);
       if (event.view.outdate !== null && !isServing(draft.state)) onAsked(draft, event.view.outdate);
       return;
     case "peerLost":
@@ -141,6 +143,7 @@ function onTimer(draft: Draft, name: string): void {
   if (name === "witness") draft.witness = { ...draft.witness, wakeAt: null };
   if (name === "join") onNobodyJoined(draft);
   if (name === "write again") draft.writesBlocked = false;
+  if (name === "fence again" && draft.power === "kept") forgetPower(draft);
   if (name === "outdate") draft.outdatingLate = true;
   if (name === "follow again") onFollowAgain(draft);
   if (name === "swap" && draft.swap?.phase === "asked") {

@@ -16,12 +16,19 @@ function told(draft: Draft, from: ModuleState, action: string, cause: string): S
   return from === "WAIT" || from === "STOP" ? [] : steps(draft, "any>WAIT then", from, "WAIT", action, cause);
 }
 
+/** What ran here has ended, and its address is down: whoever is next need not wait until the lease has ended too. */
+function given(list: readonly Step[]): Step[] {
+  return list.length === 0 ? [] : [{ kind: "release" }];
+}
+
 /** Stops the module here: the clean role is durable before the goodbye, so the peer may take over at once. */
 export function stopModule(draft: Draft, action: string, cause: string): void {
   const from = draft.state;
+  const ends = down(draft, action, cause);
   plan(draft, "stop", [
-    ...down(draft, action, cause),
+    ...ends,
     persist({ running: draft.again }),
+    ...given(ends),
     change({ state: "WAIT", leaving: true, outdating: null, swap: null }),
     ...told(draft, from, action, cause),
     ...steps(draft, "WAIT>STOP", "WAIT", "STOP", action, cause),
@@ -33,13 +40,21 @@ export function stopModule(draft: Draft, action: string, cause: string): void {
 /** Stops the service here, but stays ready to follow whoever serves. */
 export function toWait(draft: Draft, cause: string, extra: readonly Step[] = []): void {
   const from = draft.state;
+  const ends = down(draft, "stopwait", cause);
   plan(draft, "wait", [
-    ...down(draft, "stopwait", cause),
+    ...ends,
     ...extra,
+    ...given(ends),
     change({ state: "WAIT", outdating: null, swap: null }),
     ...told(draft, from, "stopwait", cause),
   ]);
   say(draft, cause);
+}
+
+/** Everything of it ends, without hooks. */
+function killed(draft: Draft): Step[] {
+  const address = draft.config.virtualIp ? [effect({ do: "virtualIp", up: false })] : [];
+  return [effect({ do: "fence" }), ...address];
 }
 
 /** At once and without hooks: another node has the right to run. */
@@ -47,9 +62,10 @@ export function fence(draft: Draft, cause: string): void {
   const from = draft.state;
   draft.main = emptyLane;
   draft.data = emptyLane;
+  const ends = killed(draft);
   plan(draft, "fence", [
-    effect({ do: "fence" }),
-    ...(draft.config.virtualIp ? [effect({ do: "virtualIp", up: false })] : []),
+    ...ends,
+    ...given(ends),
     change({ state: "WAIT", outdating: null, swap: null }),
     ...steps(draft, "fenced>WAIT then", from, "WAIT", "fence", cause),
   ]);
@@ -61,11 +77,12 @@ export function forceStop(draft: Draft, cause: string): void {
   draft.main = emptyLane;
   draft.data = emptyLane;
   const from = draft.state;
+  const ends = killed(draft);
   plan(draft, "stop", [
-    effect({ do: "fence" }),
-    ...(draft.config.virtualIp ? [effect({ do: "virtualIp", up: false })] : []),
+    ...ends,
     ...(draft.config.replicated ? [effect({ do: "stopReplication" })] : []),
     persist({ running: false }),
+    ...given(ends),
     change({ state: "WAIT", leaving: true, outdating: null, swap: null }),
     ...told(draft, from, "forcestop", cause),
     ...steps(draft, "WAIT>STOP", "WAIT", "STOP", "forcestop", cause),

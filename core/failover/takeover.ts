@@ -2,6 +2,7 @@
 import { claim } from "./alone.ts";
 import { partAs, relation } from "./generations.ts";
 import { change, effect, emit, newGeneration, persist, plan, steps } from "./plan.ts";
+import { isKept, isOff } from "./power.ts";
 import { askWitness, rightToTakeOver, type Verdict } from "./right_to_run.ts";
 import { command, type Draft, heardPeer, isConfirmed, isServing, peerName, say } from "./state.ts";
 import { toWait } from "./stop.ts";
@@ -17,7 +18,8 @@ export function whileSecond(draft: Draft): void {
   if (draft.contact === "unknown") return;
   const peer = heardPeer(draft);
   if (peer === null) {
-    primaryGone(draft, `${peerName(draft)} is silent`, false);
+    if (draft.intent?.name === "prim") toWait(draft, "started as primary by command");
+    else primaryGone(draft, `${peerName(draft)} is silent`, false);
     return;
   }
   if (isServing(peer.state)) {
@@ -36,6 +38,7 @@ export function whileSecond(draft: Draft): void {
 function withPrimary(draft: Draft, peer: PeerView): void {
   const name = peerName(draft);
   draft.outdating = null;
+  if (draft.intent?.name === "prim") draft.intent = null;
   if (draft.swap?.phase === "drained" || draft.swap?.phase === "failed") draft.swap = null;
   const { role, refused, backOff } = draft.replication;
   const related = relation(draft.durable.generations, peer.record.generations);
@@ -59,14 +62,16 @@ function withPrimary(draft: Draft, peer: PeerView): void {
 
 function primaryGone(draft: Draft, cause: string, clean: boolean): void {
   const right = rightToTakeOver(draft, clean);
+  if (right.granted && !clean && isKept(draft)) return;
   const verdict: Verdict = right.granted ? consented(draft, clean) : { is: "refused", why: right.why };
   if (verdict.is === "asked")
     say(
       draft,
       `${cause}: the witness is asked whether ${draft.config.node} may take over${refusalOf(draft)}`,
     );
-  else if (verdict.is === "granted") takeOver(draft, cause);
-  else {
+  else if (verdict.is === "granted") {
+    if (clean || isOff(draft, cause)) takeOver(draft, cause);
+  } else {
     toWait(draft, `${cause}: no takeover, since ${verdict.why}`, outdatedByWitness(draft));
     draft.remedy = command(draft, isSuperseded(draft) ? "prim --force" : "prim");
   }

@@ -5,7 +5,6 @@
  * why. The caller (daemon or simulator) executes effects strictly in order and feeds results back as events.
  */
 import type { Condition } from "../checks/condition.ts";
-import type { FarmWord } from "../farm/word.ts";
 
 /** State of a module on a node, in the users' words. UNKNOWN is only ever said of a node that does not answer. */
 export type ModuleState = "STOP" | "WAIT" | "ALONE" | "PRIM" | "SECOND" | "UP" | "UNKNOWN";
@@ -93,8 +92,6 @@ export interface PeerView {
   note?: PeerNote;
   /** Each node keeps the newest. */
   maintenance?: MaintenanceWord;
-  /** Of a farm with virtual addresses of its own, while this node takes part: not the core's. */
-  farm?: FarmWord;
 }
 
 /** What a person last said of a module's maintenance. */
@@ -116,6 +113,9 @@ export interface PeerNote {
   reintegration?: unknown;
 }
 
+/** One of the other nodes of a farm. */
+export type OtherNode = Pick<PeerView, "state" | "readiness" | "resources">;
+
 /** Part of the module's configuration that the core needs. All durations in ms. */
 export interface FailoverConfig {
   kind: "mirror" | "farm" | "light";
@@ -123,6 +123,8 @@ export interface FailoverConfig {
   module?: string;
   node: string;
   peer: string | null;
+  /** Of a farm: what its other nodes say that are heard; null: it is not known yet who is there. */
+  others?: readonly OtherNode[] | null;
   failover: "automatic" | "manual";
   failback: string | null;
   onIsolation: "continue" | "wait";
@@ -135,6 +137,8 @@ export interface FailoverConfig {
   watched?: Watched;
   /** People work on it: nothing is restarted, stopped or handed over without their word. */
   maintenance?: boolean;
+  /** The hook `fence` must have cut the other node's power before this one begins to serve while that one is silent. */
+  fences?: boolean;
 }
 
 /** What the core must know of the cluster's witness. Durations in ms. */
@@ -248,7 +252,9 @@ export type HookName =
   | "poststop"
   | "transition"
   /** One process or service is started again, and the rest goes on. */
-  | "restart_process";
+  | "restart_process"
+  /** The other node's power is cut. */
+  | "fence";
 
 /**
  * What the core asks for. `id` numbers an effect; each is harmless when done twice; those without a `done` event are marked.
@@ -294,6 +300,8 @@ export type Effect = { id: number } /** Write the record atomically and fsync it
   | { do: "recordSole"; sole: string | null; generation: string; expected: string }
   /** Answered by a `witness` event. */
   | { do: "readWitness" }
+  /** No done event: nothing runs here any more, so a lease that this node has is given back; one that it asks for later is another. */
+  | { do: "releaseLease" }
   /** No done event: arm (again) or cancel a timer. */
   | { do: "timer"; name: string; ms: number | null }
   /** No done event: send the view to the peer now. The view is always read from the state. */

@@ -7,7 +7,17 @@
  * neither two nodes that see each other nor one that is alone by its record.
  */
 import { change, emit, persist, queueData, type Step } from "./plan.ts";
-import { type Draft, heardPeer, isBusy, isConfirmed, isServing, peerName, type State } from "./state.ts";
+import {
+  type Draft,
+  heardPeer,
+  isBusy,
+  isConfirmed,
+  isServing,
+  nobodyAsked,
+  peerName,
+  type State,
+  witnessKind,
+} from "./state.ts";
 import { fence } from "./stop.ts";
 import type { DurableRecord, Event, WitnessAnswer, WitnessConfig, WitnessWord } from "./types.ts";
 
@@ -15,7 +25,7 @@ import type { DurableRecord, Event, WitnessAnswer, WitnessConfig, WitnessWord } 
 const HOLDS = 0.72;
 /** Share of the heartbeat timeout after which a promise is old enough to ask the witness too. */
 const OLD_PROMISE = 0.35;
-/** Shares of a lease: between two requests of a holder, and after an answer that was no. */
+/** Shares of a lease: between two requests of a holder, and after an answer that was no, or from one request to the next where none came. */
 const RENEW = 0.25;
 const AGAIN = 0.15;
 /** The record is looked at that often, ms. */
@@ -45,9 +55,10 @@ export function onAnswer(draft: Draft, { effect, answer }: Extract<Event, { type
   if (effect !== lease && effect !== read && effect !== sole?.effect) return;
   const silent = answer.kind === "unknown" ? draft.witness.silent + 1 : 0;
   const news = "word" in answer ? answer.word : undefined;
-  const { word, denied } = draft.witness;
+  const { word, wordAt, denied } = draft.witness;
   draft.witness = {
     ...draft.witness,
+    wordAt: news === undefined || news.version === word?.version ? wordAt : draft.now,
     silent,
     word: news ?? word,
     isNews: news !== undefined,
@@ -62,11 +73,14 @@ export function onAnswer(draft: Draft, { effect, answer }: Extract<Event, { type
 function onLease(draft: Draft, answer: WitnessAnswer): void {
   const { leaseMs } = draft.config.witness ?? { leaseMs: 0 };
   const granted = answer.kind === "granted";
+  // What no answer came to has taken its time already: a promise has none to lose.
+  const pause = granted ? RENEW : answer.kind === "unknown" ? 0 : AGAIN;
+  const { next } = draft.witness;
   draft.witness = {
     ...draft.witness,
     asked: { ...draft.witness.asked, lease: null },
     lease: granted ? Math.max(draft.witness.lease, answer.sentAt + HOLDS * leaseMs) : draft.witness.lease,
-    next: { ...draft.witness.next, lease: draft.now + (granted ? RENEW : AGAIN) * leaseMs },
+    next: { ...next, lease: Math.max(next.lease, draft.now + pause * leaseMs) },
     refusal: "why" in answer ? answer.why : "",
   };
 }
@@ -132,7 +146,12 @@ export function askLease(draft: Draft): void {
     draft.witness = { ...draft.witness, wants: { ...wants, lease: true } };
     return;
   }
-  draft.witness = { ...draft.witness, asked: { ...asked, lease: emit(draft, { do: "askLease" }) } };
+  const pause = AGAIN * (draft.config.witness?.leaseMs ?? 0);
+  draft.witness = {
+    ...draft.witness,
+    asked: { ...asked, lease: emit(draft, { do: "askLease" }) },
+    next: { ...next, lease: draft.now + pause },
+  };
 }
 
 /** Has this node a lease of the witness, by its own clock? */
@@ -213,25 +232,26 @@ function isServingTogether(state: State): boolean {
 
 /** The peer promised, as an answer to what was sent at `since`. */
 export function onPromise(draft: Draft, since: number): void {
-  const { timeoutMs } = draft.config.witness ?? { timeoutMs: 0 };
-  if (since <= draft.witness.promisedAt) return;
-  draft.witness = { ...draft.witness, promisedAt: since, peerLease: since + HOLDS * timeoutMs };
+  const { witness } = draft.config;
+  if (!witness || since <= draft.witness.promisedAt) return;
+  draft.witness = { ...draft.witness, promisedAt: since, peerLease: since + HOLDS * witness.timeoutMs };
 }
 
-/** A witness came while this node served: it had its right without one, and has a timeout to get another. */
-function beginToHold(draft: Draft): void {
+/**
+ * Another witness than before, or none: what was known of the former one counts no more. A node that serves had its right without the new one, and has a
+ * timeout to get another.
+ */
+function meet(draft: Draft): void {
+  const does = witnessKind(draft.config);
+  if (does === draft.witness.does) return;
+  const { wakeAt } = draft.witness;
+  draft.witness = { ...nobodyAsked, does, wakeAt };
   if (rightUntil(draft) === null) return;
-  const peerLease = draft.now + (draft.config.witness?.timeoutMs ?? 0);
-  draft.witness = { ...draft.witness, peerLease };
+  draft.witness = { ...draft.witness, peerLease: draft.now + (draft.config.witness?.timeoutMs ?? 0) };
 }
 
 /** A node that serves keeps its right, or stops at once. */
 export function keepRight(draft: Draft): void {
-  if (
-    draft.witness.peerLease === Number.NEGATIVE_INFINITY &&
-    draft.witness.lease === Number.NEGATIVE_INFINITY
-  )
-    beginToHold(draft);
   const until = rightUntil(draft);
   if (until === null || draft.main.purpose === "fence") return;
   if (draft.now >= draft.witness.promisedAt + OLD_PROMISE * (draft.config.witness?.timeoutMs ?? 0))
@@ -267,10 +287,15 @@ function ownRecord(draft: Draft, word: WitnessWord): void {
   askSole(draft, draft.config.node, record.generations.current, word.version);
 }
 
-/** Both are together, and the record is of another time: new, lost, or of an attempt that came to nothing. */
+/**
+ * Both are together, and the record is of another time: new, lost, or of the peer's attempt that came to nothing. Of that only a promise of the peer
+ * since then is a proof: a machine whose clocks stood still takes what it heard before for the present, and the peer has gone on meanwhile.
+ */
 function agree(draft: Draft, word: WitnessWord): void {
-  if (word.version !== draft.record.witness)
-    askSole(draft, null, draft.record.generations.current, word.version);
+  const { promisedAt, wordAt } = draft.witness;
+  if (word.version === draft.record.witness) return;
+  if (word.sole === draft.config.peer && promisedAt <= wordAt) return;
+  askSole(draft, null, draft.record.generations.current, word.version);
 }
 
 function isTogetherWithSecond(draft: Draft): boolean {
@@ -288,7 +313,9 @@ function isTogetherWithSecond(draft: Draft): boolean {
 /** A secondary whose copy is whole is good for the version that its primary is good for. */
 function adoptVersion(draft: Draft): void {
   const peer = heardPeer(draft);
-  if (peer === null || draft.state !== "SECOND" || draft.record.consistency !== "uptodate") return;
+  const { role, consistency } = draft.record;
+  // A takeover that is being written has won a version of its own.
+  if (peer === null || draft.state !== "SECOND" || role !== "SECOND" || consistency !== "uptodate") return;
   if (draft.forbidden !== null || !draft.replication.inSync || peer.state !== "PRIM") return;
   if (peer.record.role !== "PRIM" || peer.outdate !== null) return;
   const version = peer.record.witness ?? null;
@@ -330,6 +357,7 @@ function nextDue(draft: Draft): number | null {
 
 /** Begins a step: what was wanted is wanted anew, if it still is. */
 export function beginStep(draft: Draft): void {
+  meet(draft);
   draft.witness = { ...draft.witness, wants: { lease: false, sole: false }, won: null, isNews: false };
 }
 

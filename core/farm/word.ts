@@ -4,10 +4,11 @@
 import { type Assignment, assign, elected, hashOf, inOrder, type Shares } from "./assignment.ts";
 
 /**
- * Of one node: it takes new clients; it takes none, and keeps those that it has until they end; or it only hands packets on, since its
- * application is not up, or is about to stop.
+ * Of one node: it takes new clients; it is well, and takes none for a reason that it tells; it takes none on a person's word; a checker says that its
+ * application is down; or it only hands packets on, since its application is not up, or is about to stop. All but the last keep the connections that
+ * they have until they end.
  */
-export type Stage = "open" | "draining" | "closed";
+export type Stage = "open" | "held" | "draining" | "unwell" | "closed";
 
 /** What a node says while it has the addresses and its filter works. */
 export interface FarmWord {
@@ -16,6 +17,10 @@ export interface FarmWord {
   mac: string;
   /** Of the assignment that its filter goes by: the same on nodes that agree. */
   number: string;
+  /** The nodes that it hears where the clients are, and that are open. */
+  hears?: readonly string[];
+  /** Why it takes no new clients, for people. */
+  why?: string;
 }
 
 /** What follows from the words. */
@@ -28,12 +33,14 @@ export interface FarmPlan {
   answers(address: string): string | null;
 }
 
-/** `words` are those of all nodes that take part, this one's too. Where no node is open, those that drain serve on: nobody would be worse. */
+/** Nodes that are at the first of these get the new clients: what is wrong with every node must not close the farm. */
+const BEST_FIRST: readonly (readonly Stage[])[] = [["open"], ["held", "draining"], ["unwell"]];
+
+/** `words` are those of all nodes that take part, this one's too. */
 export function planOf(shares: Shares, words: ReadonlyMap<string, Pick<FarmWord, "stage">>): FarmPlan {
-  const at = (wanted: Stage): string[] =>
-    inOrder([...words].flatMap(([node, { stage }]) => (stage === wanted ? [node] : [])));
-  const open = at("open");
-  const serving = open.length > 0 ? open : at("draining");
+  const at = (wanted: readonly Stage[]): string[] =>
+    inOrder([...words].flatMap(([node, { stage }]) => (wanted.includes(stage) ? [node] : [])));
+  const serving = BEST_FIRST.map(at).find((nodes) => nodes.length > 0) ?? [];
   const assignment = assign(shares, serving);
   return {
     serving,

@@ -97,6 +97,8 @@ export type ControlMessage =
       reintegration: ReintegrationProgress | null;
       counters: ReplicationCounters;
       connectedTo: string | null;
+      /** The secondary hung, and is not let in before this, ms since 1970; null: nobody is kept out. */
+      heldUntil?: number | null;
     }
   | { type: "finished"; bytes: number; files: number; durationMs: number; full: boolean }
   | { type: "log"; level: "info" | "warning" | "error"; text: string };

@@ -16,7 +16,7 @@ import {
   send,
 } from "../platform/linux/sockets.ts";
 import type { ControlMessage, ControlRequest } from "./control.ts";
-import type { PollSource } from "./poll_loop.ts";
+import type { PollSource } from "./loop/poll_loop.ts";
 
 const generations = v.object({
   current: v.string(),

@@ -2,8 +2,8 @@
 import type { Generations, ReplicationReport } from "../failover/types.ts";
 import type { Shelf } from "../platform/linux/shelf.ts";
 import type { ReintegrationProgress, ReplicationConfig, ReplicationCounters } from "./control.ts";
-import type { PollLoop } from "./poll_loop.ts";
-import type { Pool } from "./pool.ts";
+import type { PollLoop } from "./loop/poll_loop.ts";
+import type { Pool } from "./loop/pool.ts";
 
 /** The process, as a role sees it. */
 export interface Host {
@@ -23,6 +23,8 @@ export interface Host {
   log(level: "info" | "warning" | "error", text: string): void;
   progress(reintegration: ReintegrationProgress | null): void;
   finished(bytes: number, files: number, durationMs: number, full: boolean): void;
+  /** The secondary hung, and is not let in before this, ms since 1970. */
+  heldUntil(time: number): void;
   /** Where the peer is connected, for status. */
   connectedTo(name: string | null): void;
 }

@@ -18,8 +18,8 @@ import type {
 } from "./control.ts";
 import { ControlClient } from "./control_client.ts";
 import { type Host, messageOf, type Shelves } from "./host.ts";
-import { forInput, PollLoop, type TurnEnd } from "./poll_loop.ts";
-import { Pool } from "./pool.ts";
+import { forInput, PollLoop, type TurnEnd } from "./loop/poll_loop.ts";
+import { Pool } from "./loop/pool.ts";
 import { ProcessMemory } from "./process_memory.ts";
 import { Roles } from "./roles.ts";
 
@@ -83,6 +83,7 @@ class ReplicationProcess implements Host, TurnEnd {
   readonly #roles = new Roles(this);
   #config: ReplicationConfig | null = null;
   #connected: string | null = null;
+  #heldUntil: number | null = null;
   #progress: ReintegrationProgress | null = null;
   #progressAt = 0;
 
@@ -133,8 +134,14 @@ class ReplicationProcess implements Host, TurnEnd {
   finished(bytes: number, files: number, durationMs: number, full: boolean): void {
     this.#control.send({ type: "finished", bytes, files, durationMs, full });
   }
+  heldUntil(time: number): void {
+    this.#heldUntil = time;
+    // It may be over before the next one is due.
+    this.#progressAt = 0;
+  }
   connectedTo(name: string | null): void {
     this.#connected = name;
+    if (name !== null) this.#heldUntil = null;
   }
 
   afterTurn(now: number): number {
@@ -152,6 +159,7 @@ class ReplicationProcess implements Host, TurnEnd {
       reintegration: this.#progress,
       counters: this.counters,
       connectedTo: this.#connected,
+      heldUntil: this.#heldUntil,
     });
   }
 

@@ -8,7 +8,7 @@
  */
 import { MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT } from "../platform/linux/constants.ts";
 import { mlockall, munlockall } from "../platform/linux/libc.ts";
-import { monotonic } from "./poll_loop.ts";
+import { monotonic } from "./loop/poll_loop.ts";
 
 /** How often young garbage is collected meanwhile, ms. */
 const COLLECT_INTERVAL = 500;

@@ -4,20 +4,20 @@
  * Marks and the copy's record are opened once and go from role to role; all else begins and ends with its role.
  */
 import type { Generations } from "../failover/types.ts";
-import { ChangedBehind } from "./changed_behind.ts";
 import type { ReplicationConfig, VerifyResult } from "./control.ts";
-import { CopyRecord } from "./copy_record.ts";
-import { prepareDirectories } from "./guards.ts";
+import { ChangedBehind } from "./copy/changed_behind.ts";
+import { CopyRecord } from "./copy/copy_record.ts";
+import { MarksStore } from "./copy/marks_store.ts";
+import { markStop, stopPoint } from "./copy/stop_point.ts";
+import { inheritedMounts, Service } from "./fuse/service.ts";
 import { type Host, messageOf } from "./host.ts";
-import { KnownPlaces } from "./known_places.ts";
-import { MarksStore } from "./marks_store.ts";
-import { monotonic } from "./poll_loop.ts";
-import { Primary } from "./primary.ts";
-import { uncover } from "./read_only_view.ts";
-import { ReplicaRoots } from "./replica_identity.ts";
-import { Second } from "./second.ts";
-import { inheritedMounts, Service } from "./service.ts";
-import { markStop, stopPoint } from "./stop_point.ts";
+import { monotonic } from "./loop/poll_loop.ts";
+import { prepareDirectories } from "./mounts/guards.ts";
+import { uncover } from "./mounts/read_only_view.ts";
+import { KnownPlaces } from "./objects/known_places.ts";
+import { Primary } from "./primary/primary.ts";
+import { ReplicaRoots } from "./replica/replica_identity.ts";
+import { Second } from "./second/second.ts";
 
 /** Hears that something is done, or why not. */
 export type Done = (problem?: string) => void;

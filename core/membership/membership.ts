@@ -117,7 +117,8 @@ class Judge implements Membership {
 
   heard(message: Heard): Judged {
     const lan = this.lans.get(message.lan);
-    if (lan === undefined || this.former.includes(message.incarnation)) return { fresh: false, events: [] };
+    if (lan === undefined || (this.former.includes(message.incarnation) && !this.livesOn(message)))
+      return { fresh: false, events: [] };
     this.lastIncarnation = message.incarnation;
     this.lastWord = this.awake;
     const events: MembershipEvent[] = [];
@@ -188,9 +189,9 @@ class Judge implements Membership {
   }
 
   hears(): string[] {
-    return [...this.lans]
-      .filter(([, lan]) => lan.state === "up" || lan.state === "one-way")
-      .map(([name]) => name);
+    const heard: string[] = [];
+    for (const [name, { state }] of this.lans) if (state === "up" || state === "one-way") heard.push(name);
+    return heard;
   }
 
   resources(): { name: string; state: "init" | "up" | "down"; detail: string }[] {
@@ -224,9 +225,21 @@ class Judge implements Membership {
     return isAlone && this.awake - this.stranger.since >= timeout;
   }
 
+  /**
+   * What seemed to be over is not: it was a delayed datagram of an older start that took its place, which since says nothing. The replication link's
+   * signs are of either.
+   */
+  private livesOn({ incarnation, echo }: Heard): boolean {
+    const { timeout } = this.config;
+    if ([...this.lans.values()].some(({ silence }) => silence < timeout)) return false;
+    if (this.stranger?.incarnation !== incarnation) this.stranger = { incarnation, since: this.awake };
+    return echo === this.config.incarnation && this.awake - this.stranger.since >= timeout;
+  }
+
   private meet(incarnation: string, events: MembershipEvent[]): void {
     if (this.incarnation !== null) {
-      this.former = [this.incarnation, ...this.former].slice(0, REMEMBERED);
+      const over = this.former.filter((one) => one !== incarnation);
+      this.former = [this.incarnation, ...over].slice(0, REMEMBERED);
       events.push({ type: "peerRestarted", incarnation });
     }
     this.incarnation = incarnation;

@@ -66,7 +66,15 @@ export function addressText(bytes: Uint8Array): string {
   );
 }
 
+/** What `macText` writes. */
+export const MAC_TEXT = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/;
+
 /** A MAC address for people. */
 export function macText(mac: Uint8Array): string {
   return [...mac].map((byte) => byte.toString(16).padStart(2, "0")).join(":");
+}
+
+/** The 6 bytes of a MAC address as `macText` writes it. */
+export function parseMac(text: string): Uint8Array {
+  return Uint8Array.from(text.split(":"), (byte) => Number.parseInt(byte, 16));
 }

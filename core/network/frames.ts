@@ -18,8 +18,8 @@ const OVERRIDE = 0x20;
 const ALL_NODES = Uint8Array.from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
 
 /** Operations of ARP. */
-export const ARP_REQUEST = 1;
-export const ARP_REPLY = 2;
+const ARP_REQUEST = 1;
+const ARP_REPLY = 2;
 
 function ethernet(to: Uint8Array, from: Uint8Array, type: number, payload: Uint8Array): Uint8Array {
   return Uint8Array.from([...to, ...from, type >> 8, type & 255, ...payload]);
@@ -32,13 +32,14 @@ function arp(
   sender: Uint8Array,
   targetMac: Uint8Array,
   target: Uint8Array,
+  claimed = mac,
 ): Uint8Array {
   const head = [0, 1, 8, 0, 6, 4, 0, operation];
   return ethernet(
     BROADCAST,
     mac,
     ETHERTYPE_ARP,
-    Uint8Array.from([...head, ...mac, ...sender, ...targetMac, ...target]),
+    Uint8Array.from([...head, ...claimed, ...sender, ...targetMac, ...target]),
   );
 }
 
@@ -47,11 +48,11 @@ export function arpProbe(mac: Uint8Array, address: Uint8Array): Uint8Array {
   return arp(ARP_REQUEST, mac, new Uint8Array(4), new Uint8Array(6), address);
 }
 
-/** Tells everyone that `address` is here. Some equipment only learns from requests, some only from replies. */
-export function gratuitousArp(mac: Uint8Array, address: Uint8Array): Uint8Array[] {
+/** Tells everyone that `address` is at `claimed`. Some equipment only learns from requests, some only from replies. */
+export function gratuitousArp(mac: Uint8Array, address: Uint8Array, claimed = mac): Uint8Array[] {
   return [
-    arp(ARP_REQUEST, mac, address, new Uint8Array(6), address),
-    arp(ARP_REPLY, mac, address, BROADCAST, address),
+    arp(ARP_REQUEST, mac, address, new Uint8Array(6), address, claimed),
+    arp(ARP_REPLY, mac, address, BROADCAST, address, claimed),
   ];
 }
 
@@ -125,14 +126,14 @@ export function neighbourProbe(mac: Uint8Array, address: Uint8Array): Uint8Array
   return icmpv6(mac, new Uint8Array(16), solicitedNode, message);
 }
 
-/** Tells all nodes that an IPv6 address is here, against what they remember. */
-export function neighbourAdvertisement(mac: Uint8Array, address: Uint8Array): Uint8Array {
+/** Tells all nodes that an IPv6 address is at `claimed`, against what they remember. */
+export function neighbourAdvertisement(mac: Uint8Array, address: Uint8Array, claimed = mac): Uint8Array {
   const head = [NEIGHBOUR_ADVERTISEMENT, 0, 0, 0, OVERRIDE, 0, 0, 0];
   return icmpv6(
     mac,
     address,
     ALL_NODES,
-    Uint8Array.from([...head, ...address, OPTION_TARGET_MAC, 1, ...mac]),
+    Uint8Array.from([...head, ...address, OPTION_TARGET_MAC, 1, ...claimed]),
   );
 }
 

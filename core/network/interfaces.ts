@@ -22,6 +22,8 @@ const RTM_DELADDR = 21;
 const RTM_GETADDR = 22;
 const RTM_NEWROUTE = 24;
 const RTM_GETROUTE = 26;
+const RTM_NEWNEIGH = 28;
+const RTM_DELNEIGH = 29;
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFA_ADDRESS = 1;
@@ -33,6 +35,10 @@ const IFA_F_NODAD = 0x02;
 const RTA_PREFSRC = 7;
 const RTA_CACHEINFO = 12;
 const RTNH_F_ONLINK = 4;
+const AF_BRIDGE = 7;
+const NDA_LLADDR = 2;
+const NUD_PERMANENT = 0x80;
+const NTF_SELF = 2;
 const ROUTE_HEADER_BYTES = 12;
 /** Routes that the kernel makes by itself for an address: they come and go with it. */
 const RTPROT_KERNEL = 2;
@@ -181,9 +187,42 @@ export class Interfaces {
     this.#netlink.request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, body, "cannot restore a route");
   }
 
+  /**
+   * Frames to another unicast MAC address reach this machine, too, as `bridge fdb add MAC dev NAME self` does it: the network card's own filter takes it,
+   * and a card that has no room for more becomes promiscuous. The interface keeps and uses its own address. Throws.
+   */
+  addMac(link: Link, mac: Uint8Array): void {
+    try {
+      const what = `interface ${link.name} takes no second MAC address, which mode: invisible needs (mode: directed does not)`;
+      this.#netlink.request(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_EXCL, filterEntry(link, mac), what);
+    } catch (error) {
+      if (!isRefusal(error, "EEXIST")) throw error;
+    }
+  }
+
+  /** Takes such a MAC address away. Harmless where it is not. */
+  removeMac(link: Link, mac: Uint8Array): void {
+    try {
+      this.#netlink.request(RTM_DELNEIGH, 0, filterEntry(link, mac), "");
+    } catch {
+      // It is not there, or the interface is gone, or never took one.
+    }
+  }
+
   close(): void {
     this.#netlink.close();
   }
+}
+
+/** struct ndmsg of linux/neighbour.h, and the address. */
+function filterEntry(link: Link, mac: Uint8Array): Uint8Array {
+  const header = new Uint8Array(12);
+  const view = new DataView(header.buffer);
+  header[0] = AF_BRIDGE;
+  view.setInt32(4, link.index, true);
+  view.setUint16(8, NUD_PERMANENT, true);
+  header[10] = NTF_SELF;
+  return joined(header, attribute(NDA_LLADDR, mac));
 }
 
 /** The last address of an IPv4 network. */

@@ -12,21 +12,30 @@ const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const RTM_NEWLINK = 16;
 const RTM_DELLINK = 17;
+const RTM_NEWADDR = 20;
 const RTM_DELADDR = 21;
 const GROUPS = 1 | 0x10 | 0x100; // RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
-/** What can make something worse, or a link better. An address that comes is seen at the next look: ours are renewed all the time. */
+/** What can make something worse, or a link better. */
 const NEWS: ReadonlySet<number> = new Set([RTM_NEWLINK, RTM_DELLINK, RTM_DELADDR]);
 const TYPE_OFFSET = 4;
 
-const listeners = new Set<() => void>();
+interface Listener {
+  notice(): void;
+  awaits(): boolean;
+}
+const listeners = new Set<Listener>();
 let stop: (() => void) | null = null;
 
-/** Calls `notice` soon after a link or an address changed. Returns what ends that. Without netlink nothing is ever noticed. */
-export function onLinkChange(notice: () => void): () => void {
-  listeners.add(notice);
+/**
+ * Calls `notice` soon after a link or an address changed; after an address came only if one is awaited, since ours are renewed all the time. Returns
+ * what ends that. Without netlink nothing is ever noticed.
+ */
+export function onLinkChange(notice: () => void, awaits: () => boolean): () => void {
+  const listener = { notice, awaits };
+  listeners.add(listener);
   stop ??= listen();
   return () => {
-    listeners.delete(notice);
+    listeners.delete(listener);
     if (listeners.size > 0) return;
     stop?.();
     stop = null;
@@ -49,12 +58,13 @@ function listen(): (() => void) | null {
     fd,
     (datagram) => {
       const type = new DataView(datagram.buffer, datagram.byteOffset).getUint16(TYPE_OFFSET, true);
-      if (NEWS.has(type)) for (const notice of [...listeners]) notice();
+      for (const { notice, awaits } of [...listeners])
+        if (NEWS.has(type) || (type === RTM_NEWADDR && awaits())) notice();
     },
     // Too much happened at once (ENOBUFS): look, and listen again.
     (isRefused) => {
       stop = listeners.size > 0 && !isRefused ? listen() : null;
-      for (const notice of [...listeners]) notice();
+      for (const { notice } of [...listeners]) notice();
     },
   );
 }

@@ -2,6 +2,7 @@
  * What the neighbours on the wire believe about an address: asked before it is taken, and told when it is.
  */
 import { AF_PACKET, KernelSocket } from "../platform/linux/kernel_socket.ts";
+import { isRefusal } from "../platform/linux/netlink.ts";
 import type { Cidr } from "./address.ts";
 import {
   arpClaim,
@@ -42,8 +43,16 @@ function openPacketSocket(link: Link, version: 4 | 6): KernelSocket {
   return socket;
 }
 
-/** The MAC address of another machine that has `address` on this link now, or null after `waitMs` of silence. */
-export async function whoHas(link: Link, address: Cidr, waitMs: number): Promise<Uint8Array | null> {
+/**
+ * The MAC address of another machine that has `address` on this link now, or null after `waitMs` of silence. `mayHave`: whose answer
+ * does not count, by the MAC address that it tells and the one that it is sent from.
+ */
+export async function whoHas(
+  link: Link,
+  address: Cidr,
+  waitMs: number,
+  mayHave: (mac: Uint8Array, from: Uint8Array) => boolean = () => false,
+): Promise<Uint8Array | null> {
   if (!link.ethernet) return null;
   const socket = openPacketSocket(link, address.version);
   const [probe, claim] =
@@ -52,34 +61,38 @@ export async function whoHas(link: Link, address: Cidr, waitMs: number): Promise
       : [neighbourProbe(link.mac, address.bytes), neighbourClaim];
   try {
     const started = performance.now();
-    let nextQuestion = started;
-    while (performance.now() - started < waitMs) {
-      if (performance.now() >= nextQuestion) {
+    let nextQuestion = 0;
+    for (;;) {
+      const waited = performance.now() - started;
+      if (waited >= nextQuestion && waited < waitMs) {
         socket.send(probe, `cannot ask on ${link.name} who has ${address.host}`);
         nextQuestion += ASK_EVERY_MS;
       }
       for (let frame = socket.receive(0, link.name); frame; frame = socket.receive(0, link.name)) {
         const claimant = claim(frame, address.bytes, link.mac);
-        if (claimant) return claimant;
+        if (claimant && !mayHave(claimant, frame.subarray(6, 12))) return claimant;
       }
+      // After the look: a process that had no processor for so long has an answer waiting.
+      if (waited >= waitMs) return null;
       await Bun.sleep(LOOK_EVERY_MS);
     }
-    return null;
   } finally {
     socket.close();
   }
 }
 
-/** Tells everyone on the link that `address` is here. Throws. */
-export function announce(link: Link, address: Cidr): void {
+/** Tells everyone on the link that `address` is here, at `mac`, unless the kernel has silenced it meanwhile (deadline.ts). Throws. */
+export function announce(link: Link, address: Cidr, mac = link.mac): void {
   if (!link.ethernet) return;
   const socket = openPacketSocket(link, address.version);
   const frames =
     address.version === 4
-      ? gratuitousArp(link.mac, address.bytes)
-      : [neighbourAdvertisement(link.mac, address.bytes)];
+      ? gratuitousArp(link.mac, address.bytes, mac)
+      : [neighbourAdvertisement(link.mac, address.bytes, mac)];
   try {
     for (const frame of frames) socket.send(frame, `cannot announce ${address.host} on ${link.name}`);
+  } catch (error) {
+    if (!isRefusal(error, "ENOBUFS")) throw error;
   } finally {
     socket.close();
   }

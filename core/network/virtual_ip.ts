@@ -3,7 +3,7 @@
  *
  * An address is asked for before it is taken, since two machines that answer for one address are worse than none.
  */
-import { addressText, type Cidr, macText, parseCidr, sameBytes, sameNetwork } from "./address.ts";
+import { addressText, type Cidr, macText, parseCidr, parseMac, sameBytes, sameNetwork } from "./address.ts";
 import { resetConnections } from "./connections.ts";
 import { Interfaces, type Link, type SavedRoute } from "./interfaces.ts";
 import { announce, whoHas } from "./neighbours.ts";
@@ -39,6 +39,11 @@ export interface ProbeOptions {
   patienceMs?: number;
   /** Asked when the wire has answered: false when that took so long (this process was stopped, maybe) that the right to the address may have gone. */
   mayTake?: () => boolean;
+  /**
+   * Asked before the neighbours are told, each time: false when the right to the address may have gone meanwhile. What is told goes by a packet socket, past every rule
+   * that silences an address, and a process that was stopped does first of all what was due while it slept. Default: always true.
+   */
+  maySpeak?: () => boolean;
 }
 
 /** Another machine answers for the address. */
@@ -53,6 +58,9 @@ const REPEAT_EVERY_MS = 1000;
 interface Held {
   cidr: Cidr;
   link: Link;
+  /** The MAC address that it is told with. */
+  mac: Uint8Array;
+  maySpeak: () => boolean;
   repeat: ReturnType<typeof setInterval>;
 }
 
@@ -94,8 +102,9 @@ export class VirtualIp {
     }
     for (const route of this.#routes.get(cidr.host) ?? []) this.#interfaces.restore(route, true);
     this.#routes.delete(cidr.host);
-    announce(link, cidr);
-    this.#hold(cidr, link);
+    const { maySpeak = always } = options;
+    if (maySpeak()) announce(link, cidr);
+    this.#hold(cidr, link, link.mac, maySpeak);
   }
 
   /** Where an address belongs. Throws when there is no such interface, or it is down. */
@@ -111,12 +120,26 @@ export class VirtualIp {
       this.#interfaces.add(cidr, link);
   }
 
-  /** Tells the neighbours that this machine answers for a shared address from now on, at once and five times more. Throws. */
-  proclaim(wanted: VirtualAddress): void {
+  /**
+   * Tells the neighbours that this machine answers for a shared address from now on, at once and five times more; with the MAC address that it
+   * shares, too, where there is one. `maySpeak` is asked each time, as by `up`. Throws.
+   */
+  proclaim(wanted: VirtualAddress, maySpeak: () => boolean, sharedMac?: string): void {
     const cidr = parseCidr(wanted.address);
     const link = this.linkOf(wanted);
-    announce(link, cidr);
-    this.#hold(cidr, link);
+    const mac = sharedMac === undefined ? link.mac : parseMac(sharedMac);
+    if (maySpeak()) announce(link, cidr, mac);
+    this.#hold(cidr, link, mac, maySpeak);
+  }
+
+  /** Frames to a MAC address that several machines share reach this one, at the interface where an address belongs. Throws. */
+  hear(wanted: VirtualAddress, mac: string): void {
+    this.#interfaces.addMac(this.linkOf(wanted), parseMac(mac));
+  }
+
+  /** And no longer, wherever it is. Throws when netlink is refused. */
+  ignore(mac: string): void {
+    for (const link of this.#interfaces.links()) this.#interfaces.removeMac(link, parseMac(mac));
   }
 
   /** Another machine answers for a shared address now. */
@@ -130,6 +153,21 @@ export class VirtualIp {
   async answererOf(wanted: VirtualAddress, probeMs = PROBE_MS): Promise<string | null> {
     const mac = await whoHas(this.linkOf(wanted), parseCidr(wanted.address), probeMs);
     return mac === null ? null : macText(mac);
+  }
+
+  /** The one of these MAC addresses from which an address is answered for now, whatever MAC address the answer tells; null after `probeMs` of silence. Throws. */
+  async answersFrom(
+    wanted: VirtualAddress,
+    macs: ReadonlySet<string>,
+    probeMs = PROBE_MS,
+  ): Promise<string | null> {
+    let found: string | null = null;
+    await whoHas(this.linkOf(wanted), parseCidr(wanted.address), probeMs, (_, sender) => {
+      const from = macText(sender);
+      if (macs.has(from)) found = from;
+      return found === null;
+    });
+    return found;
   }
 
   /** The machine's own address beside a virtual one, on its interface: in its network rather than not; null where there is none. `others` are virtual, too. */
@@ -176,9 +214,14 @@ export class VirtualIp {
     for (const address of addresses) this.down(address);
   }
 
-  /** Tells the neighbours again, for every address that is held; once a minute is enough. */
+  /** Tells the neighbours again, for every address that is held and may speak; once a minute is enough. */
   announce(): void {
-    for (const { cidr, link } of this.#held.values()) announce(link, cidr);
+    for (const { cidr, link, mac, maySpeak } of this.#held.values())
+      try {
+        if (maySpeak()) announce(link, cidr, mac);
+      } catch {
+        // The interface went down; `check` reports it, with the reason.
+      }
   }
 
   /** Looks whether each address that was taken is still here, and here alone. Waits for answers, 120 ms. Throws. */
@@ -220,20 +263,20 @@ export class VirtualIp {
     }
   }
 
-  #hold(cidr: Cidr, link: Link): void {
+  #hold(cidr: Cidr, link: Link, mac: Uint8Array, maySpeak: () => boolean): void {
     clearInterval(this.#held.get(cidr.host)?.repeat);
     let left = REPEATS;
     const repeat = setInterval(() => {
       if (--left <= 0) clearInterval(repeat);
       try {
-        announce(link, cidr);
+        if (maySpeak()) announce(link, cidr, mac);
       } catch {
         // The interface went down; `check` reports it, with the reason.
         clearInterval(repeat);
       }
     }, REPEAT_EVERY_MS);
     repeat.unref();
-    this.#held.set(cidr.host, { cidr, link, repeat });
+    this.#held.set(cidr.host, { cidr, link, mac, maySpeak, repeat });
   }
 
   #keepRoutes(cidr: Cidr, routes: SavedRoute[], report: ReleaseReport): void {
@@ -274,6 +317,8 @@ export class VirtualIp {
     return links.find(({ index }) => index === near[0]?.index);
   }
 }
+
+const always = (): boolean => true;
 
 /** Opens the network of this node. `lans`: its own address on each lan. Throws. */
 export function openNetwork(lans: Readonly<Record<string, string>>): VirtualIp {

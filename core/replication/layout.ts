@@ -54,6 +54,7 @@ export const FrameType = {
   CAUGHT_UP_DONE: 86,
   VERIFIED: 87,
 } as const;
+/** One of them. */
 export type FrameType = (typeof FrameType)[keyof typeof FrameType];
 
 /**

@@ -6,7 +6,7 @@
  * what is copied later, so marking too much costs time and never data. Invariant: the target's placed objects differ from
  * the source's in dirty blocks and dirty attributes only.
  */
-
+import { CopyingOrder } from "./copying_order.ts";
 import { IdentitySet } from "./identity_set.ts";
 import { type IdentityRange, Level, type Marks } from "./marks.ts";
 import { type Announced, DT_DIR, type Entry } from "./names.ts";
@@ -20,6 +20,7 @@ export const Decision = {
   /** Instead of it, send the names of the directories in `resend`, as they are now, before anything else. */
   RESEND: 2,
 } as const;
+/** One of them. */
 export type Decision = (typeof Decision)[keyof typeof Decision];
 
 /** The source's own tree, as far as its caller knows it. */
@@ -67,9 +68,7 @@ export class Reintegration {
   readonly #expanded = new IdentitySet();
   /** Objects without a name that the target has. */
   readonly #introduced = new Set<number>();
-  #objects: Iterator<number> | null = null;
-  /** The next of them. */
-  readonly #ahead: number[] = [];
+  readonly #order: CopyingOrder;
   #copying = 0;
   #copyingSent = false;
   #namesReported = false;
@@ -88,6 +87,7 @@ export class Reintegration {
   constructor(marks: Marks, tree: SourceTree, tops: Iterable<number>, full: boolean) {
     this.#marks = marks;
     this.#tree = tree;
+    this.#order = new CopyingOrder(marks);
     this.#full = full || marks.everything;
     marks.peerBack();
     this.ranges = this.#full ? [EVERYTHING] : marks.made.rangesOnDisk;
@@ -125,7 +125,7 @@ export class Reintegration {
       return { do: "namesDone" };
     }
     if (this.#copying !== 0) return { do: this.#copyingSent ? "data" : "object", id: this.#copying };
-    const id = this.#nextObject();
+    const id = this.#order.next();
     if (id === 0) return { do: "wait" };
     this.#copying = id;
     this.#copyingSent = false;
@@ -215,8 +215,7 @@ export class Reintegration {
 
   /** The object that is copied now, and those after it, as far as can be told: what to read ahead. */
   upcoming(most: number): readonly number[] {
-    this.#lookAhead(most - 1);
-    return [this.#copying, ...this.#ahead.slice(0, most - 1)];
+    return [this.#copying, ...this.#order.upcoming(most - 1)];
   }
 
   // ---- live operations -------------------------------------------------------------------------------------------------
@@ -365,27 +364,6 @@ export class Reintegration {
       this.gone(directory);
     }
     return 0;
-  }
-
-  #nextObject(): number {
-    for (let pass = 0; pass < 2; pass++) {
-      for (this.#lookAhead(1); this.#ahead.length > 0; this.#lookAhead(1)) {
-        const id = this.#ahead.shift()!;
-        // What was seen ahead may be gone by now.
-        if (this.#marks.hasDirtyContent(id)) return id;
-      }
-      this.#objects = null;
-    }
-    return 0;
-  }
-
-  #lookAhead(most: number): void {
-    this.#objects ??= this.#marks.dirtyObjects();
-    while (this.#ahead.length < most) {
-      const { value, done } = this.#objects.next();
-      if (done === true) return;
-      this.#ahead.push(value);
-    }
   }
 
   #announceChain(directory: number, announced: Map<number, Announced>): void {

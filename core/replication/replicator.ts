@@ -18,7 +18,7 @@ export interface ResultTimes {
 
 /**
  * What the primary's file system tells. `before*` calls come before the backing directory changes and return false when
- * the mark is not yet durable: the caller parks the request and tries again after `onAdmit`. All others come after success.
+ * the mark is not yet durable: the caller parks the request and tries again in a later turn of the loop. All others come after success.
  * Each mutation returns its stream sequence number (a safe integer), 0 when nothing needs to be sent.
  */
 export interface Replicator {

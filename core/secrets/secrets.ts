@@ -1,4 +1,4 @@
-/** The door of core/secrets: what a node knows of secrets; core/daemon/node_secrets.ts brings the nodes together. */
+/** The door of core/secrets: what a node knows of secrets; core/daemon/secrets brings the nodes together. */
 export { MAX_SECRET_BYTES } from "./seal.ts";
 export {
   askSchema,

@@ -28,7 +28,7 @@ const PLACE = "/etc/systemd/system";
 const ANSWER_MS = 5000;
 
 /** Is there a systemd to ask? */
-export const hasSystemd = (): boolean => existsSync("/run/systemd/system");
+const hasSystemd = (): boolean => existsSync("/run/systemd/system");
 
 async function systemctl(args: readonly string[], signal?: AbortSignal): Promise<string> {
   const child = Bun.spawn(["systemctl", "--no-ask-password", ...args], {

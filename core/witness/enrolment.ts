@@ -6,7 +6,7 @@ import { createHash, X509Certificate } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import * as v from "valibot";
-import { ClusterError, replaceDurably } from "../cluster/credential_files.ts";
+import { ClusterError, createDurably, replaceDurably } from "../cluster/credential_files.ts";
 import { formatToken, type TokenPlace, TokenRegister } from "../cluster/join_token.ts";
 import { loadAuthority } from "../cluster/load_authority.ts";
 import { fingerprintOf } from "../cluster/membership_keys.ts";
@@ -54,7 +54,8 @@ export async function witnessIdentity(varDir: string): Promise<WitnessIdentity> 
     // The authority's own key is not kept: it signs once.
     const certificate = await issueCertificate(authority, WITNESS_NAME, request);
     const content = { version: 1, authority: authority.certificate, certificate, key };
-    replaceDurably(file, `${JSON.stringify(content)}\n`);
+    // Another process may be doing the same: the first counts, for both.
+    createDurably(file, `${JSON.stringify(content)}\n`);
   }
   try {
     const { authority, certificate, key } = v.parse(identityFile, JSON.parse(readFileSync(file, "utf8")));
@@ -67,7 +68,7 @@ export async function witnessIdentity(varDir: string): Promise<WitnessIdentity> 
 }
 
 function tokenPlace(varDir: string, { fingerprint }: WitnessIdentity, place: WitnessPlace): TokenPlace {
-  return { kind: "witness", file: join(witnessDirectory(varDir), "tokens.json"), fingerprint, ...place };
+  return { kind: "witness", directory: join(witnessDirectory(varDir), "tokens"), fingerprint, ...place };
 }
 
 /** A token with which one cluster may enrol: the text, and when it expires (wall clock, ms). */

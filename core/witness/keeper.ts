@@ -35,6 +35,8 @@ interface Module {
   kept: Kept;
   /** When the lease of `kept.holder` ends, on this process's clock. */
   until: number;
+  /** The last that was granted since this process began. */
+  lease: string | null;
   last: Promise<unknown>;
 }
 
@@ -66,6 +68,7 @@ export class RecordKeeper {
       this.#modules.set(file.slice(0, -".json".length), {
         kept,
         until: Number.NEGATIVE_INFINITY,
+        lease: null,
         last: Promise.resolve(),
       });
     }
@@ -89,7 +92,8 @@ export class RecordKeeper {
         await this.#keep(module, known, { ...kept, holder: node, leaseMs: longest });
       const until = now + leaseMs * PATIENCE;
       known.until = kept.holder === node ? Math.max(known.until, until) : until;
-      return { kind: "granted", record: this.#shown(known) };
+      known.lease = newMark();
+      return { kind: "granted", record: this.#shown(known), lease: known.lease };
     });
   }
 
@@ -117,10 +121,10 @@ export class RecordKeeper {
     return this.#serial(module, async (known) => ({ kind: "record", record: this.#shown(known) }));
   }
 
-  /** The lease of `node` ends, if it has it. */
-  release(node: string, { module }: WitnessRequest["release"]): Promise<WitnessAnswer["release"]> {
+  /** This lease of `node` ends, if it has it: a word that was long under way does not end a later one. */
+  release(node: string, { module, lease }: WitnessRequest["release"]): Promise<WitnessAnswer["release"]> {
     return this.#serial(module, async (known) => {
-      if (known.kept.holder === node) {
+      if (known.kept.holder === node && known.lease === lease) {
         await this.#keep(module, known, { ...known.kept, holder: null, leaseMs: 0 });
         known.until = Number.NEGATIVE_INFINITY;
       }
@@ -167,7 +171,7 @@ export class RecordKeeper {
     if (!module) {
       if (this.#modules.size >= MOST_MODULES)
         return Promise.reject(new WitnessRefusal(`a cluster has ${MOST_MODULES} modules at most here`));
-      module = { kept: NOTHING, until: Number.NEGATIVE_INFINITY, last: Promise.resolve() };
+      module = { kept: NOTHING, until: Number.NEGATIVE_INFINITY, lease: null, last: Promise.resolve() };
       this.#modules.set(name, module);
     }
     const known = module;

@@ -5,7 +5,7 @@
 import * as v from "valibot";
 import { readBounded, tlsCall } from "../cluster/tls_call.ts";
 import { fetchAuthority } from "../cluster/token_call.ts";
-import { sharedClock } from "../daemon/guardian_protocol.ts";
+import { sharedClock } from "../platform/shared_clock.ts";
 import type { NodeWitnessConfig } from "./config.ts";
 import { reasonOf, shares } from "./http.ts";
 import {
@@ -48,8 +48,10 @@ export class NodeWitness implements RecordingWitness {
   #authority: string | null = null;
   /** Which address is asked next. */
   #next = 0;
-  /** Until when this node holds the lease of each module, by its own clock. */
-  readonly #heldUntil = new Map<string, number>();
+  /** By module: until when this node holds the lease, by its own clock, and what the witness calls it. */
+  readonly #leases = new Map<string, { until: number; lease: string | null }>();
+  /** By module: the last request for a lease. */
+  readonly #renewals = new Map<string, Promise<unknown>>();
 
   constructor(
     private readonly config: NodeWitnessConfig,
@@ -59,15 +61,22 @@ export class NodeWitness implements RecordingWitness {
     this.#clock = options.clock ?? sharedClock;
   }
 
-  async renew(module: string, leaseMs: number): Promise<RenewAnswer> {
+  renew(module: string, leaseMs: number): Promise<RenewAnswer> {
+    const renewal = this.#renew(module, leaseMs);
+    this.#renewals.set(module, renewal);
+    return renewal;
+  }
+
+  async #renew(module: string, leaseMs: number): Promise<RenewAnswer> {
     const sentAt = this.#clock();
     const answer = await this.#ask("renew", { module, leaseMs, holds: this.#holds(module) });
     if (answer.kind === "granted") {
-      const before = this.#heldUntil.get(module) ?? Number.NEGATIVE_INFINITY;
-      this.#heldUntil.set(module, Math.max(before, sentAt + leaseMs));
-      return { ...answer, sentAt };
+      const { lease = null, ...rest } = answer;
+      const before = this.#leases.get(module)?.until ?? Number.NEGATIVE_INFINITY;
+      this.#leases.set(module, { until: Math.max(before, sentAt + leaseMs), lease });
+      return { ...rest, sentAt };
     }
-    if (answer.kind === "refused") this.#heldUntil.delete(module);
+    if (answer.kind === "refused") this.#leases.delete(module);
     return answer;
   }
 
@@ -85,8 +94,15 @@ export class NodeWitness implements RecordingWitness {
   }
 
   async release(module: string): Promise<boolean> {
-    this.#heldUntil.delete(module);
-    return (await this.#ask("release", { module })).kind === "released";
+    const known = this.#leases.get(module);
+    // From now on it does not count here, whatever is still asked meanwhile.
+    if (known !== undefined) known.until = Number.NEGATIVE_INFINITY;
+    await this.#renewals.get(module);
+    const held = this.#leases.get(module);
+    if (held === undefined) return true;
+    this.#leases.delete(module);
+    const { lease } = held;
+    return lease !== null && (await this.#ask("release", { module, lease })).kind === "released";
   }
 
   async probe(): Promise<ProbeAnswer> {
@@ -108,7 +124,7 @@ export class NodeWitness implements RecordingWitness {
   }
 
   #holds(module: string): boolean {
-    return this.#clock() < (this.#heldUntil.get(module) ?? Number.NEGATIVE_INFINITY);
+    return this.#clock() < (this.#leases.get(module)?.until ?? Number.NEGATIVE_INFINITY);
   }
 
   async #ask<Kind extends keyof WitnessRequest>(

@@ -23,8 +23,12 @@ export function witnessText(config: WitnessConfig | null): string {
   }
 }
 
-/** Which promise holds with it. */
-export function witnessPromise(config: WitnessConfig | null): string {
+/** Which promise holds with it; where it does not answer, what that means until it does. */
+export function witnessPromise(config: WitnessConfig | null, answers = true): string {
+  if (config !== null && !answers)
+    return recordsAnything(config)
+      ? "until it answers, two nodes that lose each other both stop (then holdfast prim NAME --force on one, when the other is off); nodes that hear each other go on, and so does one that is ALONE on its record"
+      : "until one answers, a node that does not hear the other does not go on alone (then holdfast prim NAME --force on one, when the other is off); nodes that hear each other go on";
   if (recordsAnything(config))
     return "of two nodes that lose each other one goes on, never both, and what it acknowledges is never lost";
   const without =

@@ -32,7 +32,7 @@ export const requestSchemas = {
     holds: v.boolean(),
   }),
   read: v.strictObject({ module }),
-  release: v.strictObject({ module }),
+  release: v.strictObject({ module, lease: word }),
 } as const;
 
 /** What can be asked. */
@@ -50,7 +50,8 @@ const why = v.pipe(v.string(), v.maxLength(500));
 
 const answers = {
   renew: v.variant("kind", [
-    v.object({ kind: v.literal("granted"), record }),
+    // The lease names this one grant; a witness of before has none, and its leases end by themselves.
+    v.object({ kind: v.literal("granted"), record, lease: v.exactOptional(word) }),
     v.object({ kind: v.literal("refused"), holder: v.nullable(word), why, record }),
   ]),
   sole: v.variant("kind", [

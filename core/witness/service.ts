@@ -7,7 +7,7 @@ import * as v from "valibot";
 import { ClusterError } from "../cluster/credential_files.ts";
 import { serveTls, type TlsListener } from "../cluster/tls_server.ts";
 import { AUTHORITY_PATH, MAX_JOIN_BYTES } from "../cluster/token_call.ts";
-import { sharedClock } from "../daemon/guardian_protocol.ts";
+import { sharedClock } from "../platform/shared_clock.ts";
 import { Allowance } from "./allowance.ts";
 import { type EnrolledCluster, Enrolment, type WitnessPlace, witnessIdentity } from "./enrolment.ts";
 import { WitnessRefusal } from "./keeper.ts";
@@ -107,8 +107,28 @@ export async function serveWitness(options: WitnessServiceOptions): Promise<TlsL
         return refused(500, "the witness cannot answer that: see its log");
       }
     },
-    onTrouble: (address, error) => tell(`${address}: ${error.message}`),
+    onTrouble: onceEach(addresses, port, tell),
   });
+}
+
+const WHY: Readonly<Record<string, string>> = {
+  EADDRINUSE: "another program listens there (another witness?)",
+  EADDRNOTAVAIL: "this machine does not have that address now",
+};
+
+/** It is tried again every second: for each address, only another trouble is news. */
+function onceEach(
+  addresses: readonly string[],
+  port: number,
+  tell: (text: string) => void,
+): (address: string, error: Error) => void {
+  const told = new Map(addresses.map((address) => [address, ""]));
+  return (address, error) => {
+    if (told.get(address) === error.message) return;
+    told.set(address, error.message);
+    const why = WHY[(error as NodeJS.ErrnoException).code ?? ""] ?? error.message;
+    tell(`nobody reaches this witness at ${address}, TCP port ${port}: ${why}; tried again every second`);
+  };
 }
 
 async function answer(

@@ -1,7 +1,7 @@
 /**
  * A witness over any store with compare-and-swap: etcd, a bucket. What is written where is the store's; when it may be written is decided by `LeaseWatch`.
  */
-import { sharedClock } from "../daemon/guardian_protocol.ts";
+import { sharedClock } from "../platform/shared_clock.ts";
 import { reasonOf } from "./http.ts";
 import { type Cell, LeaseWatch, type Verdict } from "./lease_watch.ts";
 import { emptyRecord, newMark, type StoredRecord, shown } from "./stored_record.ts";

@@ -79,7 +79,10 @@ export interface RecordingWitness {
   ): Promise<RecordAnswer>;
   /** The record as it is now, never an older one. Where a witness has no clock of its own (S3), reading is also how a later `renew` knows for how long nothing changed. */
   read(module: string): Promise<ReadAnswer>;
-  /** Gives the lease back at once, after a clean stop. True: it is given back, or was not held. */
+  /**
+   * Gives the lease back at once, after a clean stop: the one that this node knows of once the renewals that it asked for before are answered. A lease that it
+   * is granted later is another, and stays, however long this word takes. True: it is given back, or was not held.
+   */
   release(module: string): Promise<boolean>;
   /** For `doctor` and `cluster witness show`: does it answer now? */
   probe(): Promise<ProbeAnswer>;

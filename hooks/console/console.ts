@@ -2,7 +2,7 @@
  * The console of scripts: prints as Deno does, straight to the descriptors, so that the order with everything else that is
  * written there (Deno.stdout, commands) is that of the script.
  */
-import { writeAllSync } from "../deno/descriptor.ts";
+import { print as printTo, stderr, stdout } from "../deno/standard_streams.ts";
 import { type InspectOptions, inspect } from "./inspect.ts";
 import { tableOf } from "./table.ts";
 
@@ -50,8 +50,6 @@ export function formatArguments(parts: Parts): string {
   return words.join(" ");
 }
 
-const STDOUT = 1;
-const STDERR = 2;
 const now = () => performance.now();
 
 /** Puts the console of scripts in the place of the runtime's. */
@@ -59,12 +57,10 @@ export function installConsole(): void {
   let indentation = "";
   const counts = new Map<string, number>();
   const timers = new Map<string, number>();
-  const print = (fd: number, text: string) => {
-    const lines = indentation === "" ? text : text.replace(/^/gm, indentation);
-    writeAllSync(fd, Buffer.from(`${lines}\n`));
-  };
-  const out = (...parts: Parts) => print(STDOUT, formatArguments(parts));
-  const err = (...parts: Parts) => print(STDERR, formatArguments(parts));
+  const print = (stream: typeof stdout, text: string) =>
+    printTo(stream, `${indentation === "" ? text : text.replace(/^/gm, indentation)}\n`);
+  const out = (...parts: Parts) => print(stdout, formatArguments(parts));
+  const err = (...parts: Parts) => print(stderr, formatArguments(parts));
   const group = (...parts: Parts) => {
     if (parts.length > 0) out(...parts);
     indentation += "  ";
@@ -86,7 +82,7 @@ export function installConsole(): void {
       const frames = (new Error().stack ?? "").split("\n").slice(2).join("\n");
       err(`Trace${parts.length > 0 ? `: ${formatArguments(parts)}` : ""}\n${frames}`);
     },
-    dir: (value: unknown, options: InspectOptions = {}) => print(STDOUT, inspect(value, options)),
+    dir: (value: unknown, options: InspectOptions = {}) => print(stdout, inspect(value, options)),
     dirxml: out,
     assert: (condition: unknown = false, ...parts: Parts) => {
       if (condition) return;
@@ -98,7 +94,7 @@ export function installConsole(): void {
     count: (label = "default") => {
       const count = (counts.get(String(label)) ?? 0) + 1;
       counts.set(String(label), count);
-      print(STDOUT, `${label}: ${count}`);
+      print(stdout, `${label}: ${count}`);
     },
     countReset: (label = "default") => {
       if (!counts.has(String(label))) return err(`Count for '${label}' does not exist`);
@@ -112,7 +108,7 @@ export function installConsole(): void {
     table: (value: unknown, columns?: readonly string[]) => {
       const table = typeof value === "object" && value !== null ? tableOf(value, columns) : null;
       if (table === null) out(value);
-      else print(STDOUT, table);
+      else print(stdout, table);
     },
     time: (label = "default") => {
       if (timers.has(String(label))) return err(`Timer '${label}' already exists`);

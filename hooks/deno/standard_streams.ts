@@ -1,5 +1,5 @@
 /** `Deno.stdin`, `stdout` and `stderr`: the descriptors themselves, so that what is printed keeps its order. */
-import { closeSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { isatty, ReadStream } from "node:tty";
 import { readableOf, readFrom, readFromSync, writableOf, writeTo, writeToSync } from "./descriptor.ts";
 import { errors, translated } from "./errors.ts";
@@ -23,9 +23,14 @@ class Stream {
   }
 
   close(): void {
+    // Under Deno, too, only standard input may be closed twice.
+    if (this.#closed && this.#fd === 0) return;
     const { fd } = this;
     this.#closed = true;
     translated("", () => closeSync(fd));
+    // The next file that is opened must not get this number: what the runtime prints would go into it.
+    const taken = openSync("/dev/null", "r+");
+    if (taken !== fd) closeSync(taken);
   }
 }
 
@@ -79,6 +84,12 @@ class Stderr extends Output {}
 export const stdin = new Stdin(0);
 export const stdout = new Stdout(1);
 export const stderr = new Stderr(2);
+
+/** Writes all of the text. Throws BadResource when the script has closed the stream. */
+export function print(stream: Output, text: string): void {
+  const bytes = Buffer.from(text);
+  for (let at = 0; at < bytes.length; ) at += stream.writeSync(bytes.subarray(at));
+}
 
 /** The terminal's size. Throws when none of the three is a terminal. */
 export function consoleSize(): { columns: number; rows: number } {

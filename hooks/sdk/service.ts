@@ -64,7 +64,8 @@ function managed(name: string, options: ServiceOptions): Base {
 
 type Base = Pick<Service, "start" | "stop" | "status">;
 
-/** What sc.exe says about a service: "STATE : 4  RUNNING". */
+/** What sc.exe says about a service: "STATE : 4  RUNNING"; the label is in the system's language. */
+const WINDOWS_STATE = /:\s*(\d)\s+(?:STOPPED|RUNNING|PAUSED|(?:START|STOP|PAUSE|CONTINUE)_PENDING)/;
 const WINDOWS_STATES: Readonly<Record<string, string>> = {
   "1": "inactive",
   "2": "activating",
@@ -82,7 +83,7 @@ function windowsService(name: string, options: ServiceOptions): Base {
     return { exitCode, text: stdout ?? "" };
   };
   const status = async () =>
-    WINDOWS_STATES[/STATE\s*:\s*(\d)/.exec(control("query").text)?.[1] ?? ""] ?? "unknown";
+    WINDOWS_STATES[WINDOWS_STATE.exec(control("query").text)?.[1] ?? ""] ?? "unknown";
   const until = (wanted: string) =>
     waitFor(async () => (await status()) === wanted, { what: `${name} to be ${wanted}`, timeout });
   const change = async (verb: string, wanted: string) => {

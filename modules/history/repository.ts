@@ -173,7 +173,7 @@ export class Repository {
     const file = join(this.gitDirectory, ref);
     await mkdir(dirname(file), { recursive: true });
     const lock = `${file}.lock`;
-    // A lock that a crash left behind is taken over: who writes here is alone (core/daemon/revision_store.ts).
+    // A lock that a crash left behind is taken over: who writes here is alone (core/daemon/revisions/store.ts).
     const handle = await open(lock, "w", 0o644);
     try {
       await handle.writeFile(`${commit}\n`);

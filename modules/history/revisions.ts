@@ -34,7 +34,10 @@ export function revisionDirectory(varDir: string, name: string, commit: Commit):
   return join(varDir, "state", name, "revisions", commit);
 }
 
-/** Lays the files of a revision down, durably. Harmless when they are there. Throws ModuleInvalid when they make no module. */
+/**
+ * Lays the files of a revision down, durably. Harmless when they are there; what is there and makes no module any more gives way to what the
+ * revision says. Throws ModuleInvalid when that makes none either.
+ */
 export async function layDown(
   repository: Repository,
   varDir: string,
@@ -48,14 +51,14 @@ export async function layDown(
     if (definition === null) throw new ModuleInvalid(problems);
     return definition;
   };
-  if (!existsSync(directory)) {
-    const files = await repository.files(commit);
-    const sdk = await sdkSources();
-    writeFiles(directory, files, (staging) => {
-      writeSdkSources(staging, sdk);
-      judge(staging);
-    });
-  }
+  const laid = existsSync(directory) ? readModule(directory, names, name).definition : null;
+  if (laid !== null) return laid;
+  const files = await repository.files(commit);
+  const sdk = await sdkSources();
+  writeFiles(directory, files, (staging) => {
+    writeSdkSources(staging, sdk);
+    judge(staging);
+  });
   return judge(directory);
 }
 

@@ -1,8 +1,8 @@
 /** The report of an import, as text and for programs. */
 import { stringify } from "@std/yaml";
 import { formatPath } from "../yaml_document.ts";
+import type { Verdict } from "./row.ts";
 import type { Entry } from "./settings.ts";
-import type { Verdict } from "./table.ts";
 
 /** How many things became what. */
 export type Counts = Record<Verdict, number>;

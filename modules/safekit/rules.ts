@@ -1,5 +1,5 @@
 /** Rules of SafeKit's failover machine as rules of module.yaml: those of one condition and one action, in its own grammar, class.* (all) and class.? (any) too. */
-import type { Verdict } from "./table.ts";
+import type { Verdict } from "./row.ts";
 import { resourceName } from "./values.ts";
 
 /** One line of the rule section. `line` counts from 1, as in the file. */

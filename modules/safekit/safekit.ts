@@ -38,7 +38,7 @@ export function importPackage(bytes: Buffer): Imported {
   );
   const settled = settle(kind, settings);
   settleParts(entries);
-  const variables = Object.keys(Object(settled.config["vars"] ?? {}));
+  const variables = Object.keys(Object(settled["vars"] ?? {}));
   const scripts = makeScripts(packed, variables, runsScripts);
   const report = reportLines(entries, scripts.report, CONFIGURATION);
   const counts = countsOf(report);

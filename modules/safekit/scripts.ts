@@ -1,9 +1,9 @@
 /** The scripts of a package as hooks: each hook is a few lines of sh that run the script as it came, in the surroundings that it knows. */
 import { HOOK_NAMES, type ModuleHook, startsLikeProgram } from "../hook_files.ts";
 import type { ReportLine } from "./report.ts";
+import type { Verdict } from "./row.ts";
 import runText from "./run.txt" with { type: "text" };
 import safekitText from "./safekit.txt" with { type: "text" };
-import type { Verdict } from "./table.ts";
 import type { ZipFile } from "./zip.ts";
 
 /** A file of the module to be. */

@@ -1,13 +1,10 @@
 /**
- * Makes the settings of a translation into a configuration that this version takes: whatever its schema refuses is taken out and said, whatever it
- * knows and does not do yet becomes a comment.
+ * Makes the settings of a translation into a configuration that this version takes: whatever its schema refuses is taken out and said.
  */
 import * as v from "valibot";
 import { crossChecks } from "../cross_checks.ts";
 import { moduleSchema } from "../schema.ts";
-import { unsupported } from "../unsupported.ts";
-import { formatPath } from "../yaml_document.ts";
-import type { Verdict } from "./table.ts";
+import type { Verdict } from "./row.ts";
 
 type Path = readonly (string | number)[];
 
@@ -42,17 +39,11 @@ export interface Setting {
   entry: Entry;
 }
 
-/** A configuration that the schema takes, and what will be one when this version does more. */
-export interface Settled {
-  config: Record<string, unknown>;
-  later: Record<string, unknown>;
-}
-
 /** Each round takes something out; what is left after so many is a mistake of this program. */
 const ENOUGH_ROUNDS = 5000;
 
-/** Settles the settings; entries of those that were taken out are changed accordingly. */
-export function settle(kind: string, settings: readonly Setting[]): Settled {
+/** A configuration that the schema takes; entries of the settings that were taken out are changed accordingly. */
+export function settle(kind: string, settings: readonly Setting[]): Record<string, unknown> {
   let live = [...settings];
   for (let round = 0; round < ENOUGH_ROUNDS; round++) {
     live = renumbered(live);
@@ -69,13 +60,8 @@ export function settle(kind: string, settings: readonly Setting[]): Settled {
       for (const [{ entry }, message] of culprits) refuse(entry, `module.yaml does not take it: ${message}`);
       live = live.filter((setting) => !culprits.has(setting));
     } else if (result.success) {
-      const keys = new Map(unsupported(result.output).map(({ path, message }) => [path[0], message]));
-      const waiting = live.filter(({ path }) => keys.has(path[0]));
-      for (const { path, entry } of waiting)
-        refuse(entry, `no equivalent yet: ${formatPath(path)} stands in module.yaml as a comment`);
-      const taken = renumbered(live.filter((setting) => !waiting.includes(setting)));
-      for (const { path, entry } of taken) if (entry.to?.length === path.length) entry.to = path;
-      return { config: { kind, ...assemble(taken) }, later: assemble(renumbered(waiting)) };
+      for (const { path, entry } of live) if (entry.to?.length === path.length) entry.to = path;
+      return config;
     }
   }
   throw new Error("a translation does not settle");

@@ -4,56 +4,11 @@
  * `to` is a path in module.yaml. In it, {} is the element's own key (a name, or the next number of a list), {-1} that of the element around it,
  * and + the next number of the list there.
  */
+import { type ElementRow, none, same } from "./row.ts";
 import { CHECK_ROWS } from "./table_checks.ts";
 import { NETWORK_ROWS } from "./table_network.ts";
 import { RFS_ROWS } from "./table_rfs.ts";
 import { choice, duration, whole } from "./values.ts";
-import type { Element } from "./xml.ts";
-
-/** What became of a thing. `none`: no equivalent; the words say whether anything is lost. */
-export type Verdict = "translated" | "approximated" | "none";
-
-/** What a row's functions may look at. */
-export interface Place {
-  element: Element;
-  kind: "mirror" | "farm" | "light";
-  /** An attribute of the element. */
-  get(name: string): string | undefined;
-  /** An attribute of the nearest element of that name around it. */
-  around(element: string, name: string): string | undefined;
-}
-
-/** What an attribute becomes. */
-export interface AttributeRow {
-  verdict: Verdict;
-  to?: string | ((place: Place) => string);
-  /** The value at `to`; undefined: nothing needs to be said there. Throws RangeError where it cannot be carried over. Default: the text itself. */
-  convert?: (text: string, place: Place) => unknown;
-  say?: string;
-  /** Values that are another matter than the row says; theirs replaces verdict and words, without a `to` nothing is set, `set` replaces the value. */
-  cases?: Readonly<Record<string, { verdict: Verdict; say: string; to?: string; set?: unknown }>>;
-  /** What SafeKit takes where the attribute is missing, if that matters: handled and reported as if it stood there. */
-  absent?: string;
-  /** It says something only together with the rest of its element: when that is not taken, neither is this. */
-  part?: true;
-  /** Only for these kinds; elsewhere the attribute is reported as without effect. */
-  kinds?: readonly Place["kind"][];
-}
-
-/** What an element becomes. */
-export interface ElementRow {
-  attributes: Readonly<Record<string, AttributeRow>>;
-  /** About the element itself, beside its attributes. */
-  verdict?: Verdict;
-  say?: string;
-  to?: string;
-  value?: (place: Place) => unknown;
-  /** The element's own key, for {}: a name, or "+" for the next number of `list`; "" when it has none and its attributes set nothing. */
-  key?: (place: Place) => string;
-  list?: string;
-  /** Two elements with one name become two things. */
-  unique?: true;
-}
 
 /** Names in scripts' environments that change what runs there, or that the import gives. */
 const RESERVED = /^(SAFE[A-Z]*|SAFEKIT_.*|HOLDFAST.*|PATH|IFS|ENV|BASH_ENV|LD_.*|SHELLOPTS|BASHOPTS|PS4)$/;
@@ -64,8 +19,8 @@ export const ROWS: Readonly<Record<string, ElementRow>> = {
   safe: { attributes: {} },
   macro: {
     attributes: {
-      name: { verdict: "translated", say: "its value stands where it was used" },
-      value: { verdict: "translated", say: "put in place of the name" },
+      name: same("its value stands where it was used"),
+      value: same("put in place of the name"),
     },
   },
   service: {
@@ -93,8 +48,8 @@ export const ROWS: Readonly<Record<string, ElementRow>> = {
         verdict: "none",
         say: "modules start when the daemon does; wait in a prestart hook if something must be there first",
         cases: {
-          "0": { verdict: "translated", say: "no delay" },
-          "0s": { verdict: "translated", say: "no delay" },
+          "0": same("no delay"),
+          "0s": same("no delay"),
         },
       },
       failover: {
@@ -108,14 +63,8 @@ export const ROWS: Readonly<Record<string, ElementRow>> = {
         to: "failback",
         kinds: ["mirror"],
         cases: {
-          alone: {
-            verdict: "translated",
-            say: "as Holdfast does without failback: no swap when a node comes back",
-          },
-          lastprim: {
-            verdict: "none",
-            say: "the node that is ALONE stays primary; name a node under failback to have it back",
-          },
+          alone: same("as Holdfast does without failback: no swap when a node comes back"),
+          lastprim: none("the node that is ALONE stays primary; name a node under failback to have it back"),
         },
       },
       maxloop: {
@@ -137,7 +86,7 @@ export const ROWS: Readonly<Record<string, ElementRow>> = {
       automatic_reboot: {
         verdict: "none",
         say: "Holdfast does not reboot machines for a stopstart",
-        cases: { off: { verdict: "translated", say: "as Holdfast does" } },
+        cases: { off: same("as Holdfast does") },
       },
     },
   },
@@ -156,10 +105,10 @@ export const ROWS: Readonly<Record<string, ElementRow>> = {
         verdict: "none",
         say: "what scripts print always goes to the module's script log",
         cases: {
-          userlog: { verdict: "translated", say: "what scripts print goes to the module's script log" },
+          userlog: same("what scripts print goes to the module's script log"),
         },
       },
-      userlogsize: { verdict: "none", say: INHERENT },
+      userlogsize: none(INHERENT),
     },
   },
   "user/var": {
@@ -187,9 +136,9 @@ export const ROWS: Readonly<Record<string, ElementRow>> = {
   },
   "vhost/virtualhostname": {
     attributes: {
-      name: { verdict: "none", say: "programs see the machine's own name" },
-      envfile: { verdict: "none", say: "no such file is made; a script that sources it must not" },
-      when: { verdict: "none", say: "programs see the machine's own name" },
+      name: none("programs see the machine's own name"),
+      envfile: none("no such file is made; a script that sources it must not"),
+      when: none("programs see the machine's own name"),
     },
   },
   failover: {
@@ -197,13 +146,12 @@ export const ROWS: Readonly<Record<string, ElementRow>> = {
       extends: {
         verdict: "none",
         say: "Holdfast has no built-in rules that a module could replace",
-        cases: { yes: { verdict: "translated", say: "rules of a module add to Holdfast's own" } },
+        cases: { yes: same("rules of a module add to Holdfast's own") },
       },
-      period: { verdict: "none", say: "there is no such setting" },
-      handle_time: {
-        verdict: "none",
-        say: "there is no such setting: `failures` of a checker says how often in a row it must fail",
-      },
+      period: none("there is no such setting"),
+      handle_time: none(
+        "there is no such setting: `failures` of a checker says how often in a row it must fail",
+      ),
     },
   },
   ...NETWORK_ROWS,

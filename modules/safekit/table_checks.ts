@@ -1,5 +1,5 @@
 /** userconfig.xml to module.yaml: processes and checkers. */
-import type { AttributeRow, ElementRow, Place } from "./table.ts";
+import { type AttributeRow, type ElementRow, none, type Place, same } from "./row.ts";
 import { choice, duration, exactly, expression, hostPort, resourceName, whole } from "./values.ts";
 
 const CLASSES = { prim: "prim", both: "both", pre: "pre", second: "second", sec: "second" };
@@ -29,7 +29,6 @@ const ident: AttributeRow = {
   verdict: "translated",
   say: "the checker's name; what cannot stand in one becomes _",
 };
-const byHand = (say: string): AttributeRow => ({ verdict: "none", say });
 
 const ofProcess = (text: string, place: Place): string => {
   if (place.get("service") === "yes") throw new RangeError("a service is watched by its name alone");
@@ -40,10 +39,10 @@ const CUSTOM =
   "a checker of Holdfast answers once for each call and does not loop: write checkers/NAME.ts; the program is kept in safekit/bin";
 const ELSEWHERE = "the nodes of this cluster are asked over their own connections";
 const WITNESS =
-  "this version has no witness: give the nodes a second network, so that both are rarely cut at once";
+  "a witness is the cluster's: see `witness` of cluster.yaml, `{ ping: [ADDRESS] }` among others";
 
 export const CHECK_ROWS: Readonly<Record<string, ElementRow>> = {
-  errd: { attributes: { polltimer: { verdict: "none", say: "there is no such setting" } } },
+  errd: { attributes: { polltimer: none("there is no such setting") } },
   "errd/proc": {
     key: ({ get }) =>
       Object.hasOwn(CLASSES, get("class") ?? "") && Object.hasOwn(ACTIONS, get("action") ?? "stopstart")
@@ -60,7 +59,7 @@ export const CHECK_ROWS: Readonly<Record<string, ElementRow>> = {
       service: {
         verdict: "translated",
         say: "watched as a unit of systemd; `services:` would start and stop it too, in the place of the scripts",
-        cases: { no: { verdict: "translated", say: "a process" } },
+        cases: { no: same("a process") },
       },
       nameregex: { verdict: "translated", to: "processes.{}.regex", convert: ofProcess },
       argregex: { verdict: "translated", to: "processes.{}.argumentsRegex", convert: ofProcess },
@@ -76,10 +75,10 @@ export const CHECK_ROWS: Readonly<Record<string, ElementRow>> = {
         convert: choice(ACTIONS),
         absent: "stopstart",
       },
-      restart_services: byHand(
+      restart_services: none(
         "what is under `services:` is started again alone; so is a process, with a hook restart_process",
       ),
-      start_after: byHand("watched from the end of the start script on"),
+      start_after: none("watched from the end of the start script on"),
       atleast: { verdict: "translated", to: "processes.{}.min", convert: (text) => Math.max(0, whole(text)) },
       atmax: {
         verdict: "translated",
@@ -121,12 +120,12 @@ export const CHECK_ROWS: Readonly<Record<string, ElementRow>> = {
   },
   intf: {
     attributes: {
-      ident: byHand("an interface is watched by its name: write it under checkers.interface"),
-      when: byHand("see its ident"),
-      action: byHand("see its ident"),
+      ident: none("an interface is watched by its name: write it under checkers.interface"),
+      when: none("see its ident"),
+      action: none("see its ident"),
     },
   },
-  "intf/to": { attributes: { local_addr: byHand("an interface is named, not found by an address of it") } },
+  "intf/to": { attributes: { local_addr: none("an interface is named, not found by an address of it") } },
   ip: {
     key: byIdent,
     unique: true,
@@ -140,11 +139,11 @@ export const CHECK_ROWS: Readonly<Record<string, ElementRow>> = {
   },
   custom: {
     attributes: {
-      ident: byHand(CUSTOM),
-      when: byHand("say it under checkers.custom.NAME"),
-      exec: byHand(CUSTOM),
-      arg: byHand("a checker reads the module's vars"),
-      action: byHand("say it under checkers.custom.NAME"),
+      ident: none(CUSTOM),
+      when: none("say it under checkers.custom.NAME"),
+      exec: none(CUSTOM),
+      arg: none("a checker reads the module's vars"),
+      action: none("say it under checkers.custom.NAME"),
     },
   },
   module: {
@@ -166,8 +165,8 @@ export const CHECK_ROWS: Readonly<Record<string, ElementRow>> = {
         convert: () => "anywhere",
         say: "asked of every node of this cluster, wherever it serves; a module of another cluster cannot be asked",
       },
-      port: byHand(ELSEWHERE),
-      secure: byHand(ELSEWHERE),
+      port: none(ELSEWHERE),
+      secure: none(ELSEWHERE),
       ...rhythm("checkers.module"),
     },
   },
@@ -175,13 +174,13 @@ export const CHECK_ROWS: Readonly<Record<string, ElementRow>> = {
     verdict: "approximated",
     to: "onIsolation",
     value: () => "wait",
-    say: "a secondary does not take over from a primary that falls silent; no witness is asked",
+    say: "without a witness in cluster.yaml a secondary does not take over from a primary that falls silent",
     attributes: {
-      ident: { verdict: "none", say: "there is no resource of that name" },
-      exec: { verdict: "none", say: WITNESS },
-      arg: { verdict: "none", say: WITNESS },
-      when: byHand("always"),
-      action: byHand("wait, always"),
+      ident: none("there is no resource of that name"),
+      exec: none(WITNESS),
+      arg: none(WITNESS),
+      when: none("always"),
+      action: none("wait, always"),
     },
   },
 };

@@ -1,9 +1,8 @@
 /** userconfig.xml to module.yaml: heartbeats, farms, virtual addresses, load balancing. */
 import { isIP } from "node:net";
-import type { AttributeRow, ElementRow, Place } from "./table.ts";
+import { type AttributeRow, type ElementRow, none, OF_CLUSTER, type Place, same } from "./row.ts";
 import { choice, duration, milliseconds, prefixLength, resourceName, whole } from "./values.ts";
 
-const PORTS = "ports follow the one of cluster.yaml";
 const lan: AttributeRow = {
   verdict: "translated",
   to: "heartbeat.lans.+",
@@ -72,12 +71,12 @@ const virtualAddress: ElementRow = {
         action: "stopstart",
       }),
       say: "a checker of the address, with stopstart",
-      cases: { off: { verdict: "translated", say: "no checker of the address" } },
+      cases: { off: same("no checker of the address") },
     },
     connections: {
       verdict: "none",
       say: "connections are not counted",
-      cases: { off: { verdict: "translated", say: "not counted" } },
+      cases: { off: same("not counted") },
     },
   },
 };
@@ -85,7 +84,7 @@ const virtualAddress: ElementRow = {
 export const NETWORK_ROWS: Readonly<Record<string, ElementRow>> = {
   heart: {
     attributes: {
-      port: { verdict: "none", say: PORTS },
+      port: OF_CLUSTER,
       pulse: { verdict: "translated", to: "heartbeat.interval", convert: duration("ms") },
       timeout: {
         verdict: "translated",
@@ -104,7 +103,7 @@ export const NETWORK_ROWS: Readonly<Record<string, ElementRow>> = {
           },
         },
       },
-      permanent_arp: { verdict: "none", say: "Holdfast touches no neighbour table of its peers" },
+      permanent_arp: none("Holdfast touches no neighbour table of its peers"),
     },
   },
   "heart/heartbeat": {
@@ -113,19 +112,19 @@ export const NETWORK_ROWS: Readonly<Record<string, ElementRow>> = {
       ident: {
         verdict: "approximated",
         say: "the resource is called heartbeat.LAN, after the network",
-        cases: { flow: { verdict: "translated", say: "this network comes first under replicate.lans" } },
+        cases: { flow: same("this network comes first under replicate.lans") },
       },
-      pulse: { verdict: "none", say: "one interval holds for all networks" },
-      timeout: { verdict: "none", say: "one timeout holds for all networks" },
+      pulse: none("one interval holds for all networks"),
+      timeout: none("one timeout holds for all networks"),
     },
   },
   "heart/heartbeat/server": {
-    attributes: { addr: { verdict: "none", say: "addresses are those of cluster.yaml" } },
+    attributes: { addr: OF_CLUSTER },
   },
-  "heart/server": { attributes: { addr: { verdict: "none", say: "addresses are those of cluster.yaml" } } },
+  "heart/server": { attributes: { addr: OF_CLUSTER } },
   farm: {
     attributes: {
-      port: { verdict: "none", say: PORTS },
+      port: OF_CLUSTER,
       pulse: { verdict: "translated", to: "heartbeat.interval", convert: duration("ms") },
       mlost_count: {
         verdict: "approximated",
@@ -133,14 +132,14 @@ export const NETWORK_ROWS: Readonly<Record<string, ElementRow>> = {
         convert: lostAfter,
         say: "as a time: so many times the pulse",
       },
-      slost_count: { verdict: "none", say: "a farm has no leader: one timeout holds for all nodes" },
+      slost_count: none("a farm has no leader: one timeout holds for all nodes"),
     },
   },
   "farm/lan": { attributes: { name: lan } },
   "farm/lan/node": {
     attributes: {
-      name: { verdict: "none", say: "nodes are those of cluster.yaml" },
-      addr: { verdict: "none", say: "addresses are those of cluster.yaml" },
+      name: OF_CLUSTER,
+      addr: OF_CLUSTER,
     },
   },
   vip: {
@@ -149,13 +148,13 @@ export const NETWORK_ROWS: Readonly<Record<string, ElementRow>> = {
         verdict: "translated",
         say: "connections to the address are reset when it leaves",
         cases: {
-          off: { verdict: "none", say: "connections to the address are reset when it leaves, always" },
+          off: none("connections to the address are reset when it leaves, always"),
         },
       },
       scriptcontrol: {
         verdict: "none",
         say: "the address is up before start_both and down after stop_both",
-        cases: { off: { verdict: "translated", say: "as Holdfast does" } },
+        cases: { off: same("as Holdfast does") },
       },
     },
   },
@@ -173,15 +172,15 @@ export const NETWORK_ROWS: Readonly<Record<string, ElementRow>> = {
             );
           return { name, when: "pre", action: "wait" };
         },
-        cases: { off: { verdict: "translated", say: "no checker of the interface" } },
+        cases: { off: same("no checker of the interface") },
       },
       arpreroute: {
         ...announced,
-        cases: { off: { verdict: "translated", say: "announced only when it moves" } },
+        cases: { off: same("announced only when it moves") },
       },
       arpinterval: announced,
       arpelapse: announced,
-      name: { verdict: "translated", say: "the interface of its addresses" },
+      name: same("the interface of its addresses"),
     },
   },
   "vip/interface/virtual_interface": {
@@ -192,7 +191,7 @@ export const NETWORK_ROWS: Readonly<Record<string, ElementRow>> = {
         convert: choice({ vmac_directed: "directed", vmac_invisible: "invisible" }),
         kinds: ["farm"],
       },
-      addr: { verdict: "none", say: "the virtual MAC address is not chosen by hand" },
+      addr: none("the virtual MAC address is not chosen by hand"),
     },
   },
   "vip/interface/virtual_addr": virtualAddress,
@@ -220,7 +219,7 @@ export const NETWORK_ROWS: Readonly<Record<string, ElementRow>> = {
             {
               verdict: "approximated",
               to: "loadBalancing.weights.{}",
-              say: "a share by weight: there is no chain of priorities",
+              say: "a share by weight; a chain of priorities is loadBalancing.priority",
             } as const,
           ]),
         ),
@@ -234,7 +233,7 @@ export const NETWORK_ROWS: Readonly<Record<string, ElementRow>> = {
       virtual_addr: {
         verdict: "approximated",
         say: "a rule holds for every virtual address of the module",
-        cases: { "*": { verdict: "translated", say: "every virtual address" } },
+        cases: { "*": same("every virtual address") },
       },
       port: {
         verdict: "translated",
@@ -246,7 +245,7 @@ export const NETWORK_ROWS: Readonly<Record<string, ElementRow>> = {
         verdict: "translated",
         to: "loadBalancing.rules.{}.protocol",
         convert: choice({ tcp: "tcp", udp: "udp" }),
-        cases: { arp: { verdict: "none", say: "which node answers is a matter of the mode" } },
+        cases: { arp: none("which node answers is a matter of the mode") },
       },
       filter: {
         verdict: "translated",

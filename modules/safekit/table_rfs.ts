@@ -1,11 +1,13 @@
 /** userconfig.xml to module.yaml: what is replicated, and how. */
-import type { AttributeRow, ElementRow, Place } from "./table.ts";
+import { type AttributeRow, type ElementRow, none, OF_CLUSTER, type Place, same } from "./row.ts";
 import { directory, duration, milliseconds, patternOf, singleName, whole } from "./values.ts";
 
-const nothing = (say: string): AttributeRow => ({ verdict: "none", say });
-const MOUNTED =
-  "Holdfast mounts over the directory and renames nothing: give the data its own name back where SafeKit has renamed it";
-const OWN = "Holdfast chooses it itself";
+const MOUNTED = none(
+  "Holdfast mounts over the directory and renames nothing: give the data its own name back where SafeKit has renamed it",
+);
+const ALWAYS_READ_ONLY = "the directory is always read-only on the secondary";
+const GUARDIAN = none("the replication process is watched by the guardian, at the heartbeat's pace");
+const OWN = none("Holdfast chooses it itself");
 
 /** Limits on how long the primary waits for its peer, with the unit that SafeKit counts in. Holdfast has one. */
 const WAITS = ["sendtimeout", "locktimeout", "iotimeout"] as const;
@@ -26,12 +28,12 @@ const wait: AttributeRow = {
 export const RFS_ROWS: Readonly<Record<string, ElementRow>> = {
   rfs: {
     attributes: {
-      mountoversuffix: nothing(MOUNTED),
-      mountover: nothing(MOUNTED),
+      mountoversuffix: MOUNTED,
+      mountover: MOUNTED,
       acl: {
         verdict: "approximated",
         say: "access lists are always replicated",
-        cases: { on: { verdict: "translated", say: "always replicated" } },
+        cases: { on: same("always replicated") },
       },
       async: {
         verdict: "approximated",
@@ -40,29 +42,29 @@ export const RFS_ROWS: Readonly<Record<string, ElementRow>> = {
         absent: "second",
         say: "every write is with the peer before it returns, and fsync is on both disks. `durability: fsync` is faster, and enough for databases",
       },
-      packetsize: nothing(OWN),
-      reipacketsize: nothing(OWN),
-      ruzone_blocksize: nothing(OWN),
+      packetsize: OWN,
+      reipacketsize: OWN,
+      ruzone_blocksize: OWN,
       iotimeout: wait,
       locktimeout: wait,
       sendtimeout: wait,
-      roflags: nothing("the directory is always read-only on the secondary"),
-      nbrei: nothing(OWN),
-      namespacepolicy: nothing(
+      roflags: none(ALWAYS_READ_ONLY),
+      nbrei: OWN,
+      namespacepolicy: none(
         "only what changed is copied, after a crash too; an interrupted reintegration goes on where it was",
       ),
-      reitimeout: nothing("replicate.timeout holds for reintegration too"),
-      reicommit: nothing(OWN),
-      reidetail: nothing("progress is in status and in the log"),
-      allocthreshold: nothing("files are not allocated ahead"),
-      nbremconn: nothing(OWN),
-      checktime: nothing("the replication process is watched by the guardian, at the heartbeat's pace"),
-      checkintv: nothing("the replication process is watched by the guardian, at the heartbeat's pace"),
-      nfsbox_options: nothing("of Windows; on Linux nothing may be mounted below a replicated directory"),
+      reitimeout: none("replicate.timeout holds for reintegration too"),
+      reicommit: OWN,
+      reidetail: none("progress is in status and in the log"),
+      allocthreshold: none("files are not allocated ahead"),
+      nbremconn: OWN,
+      checktime: GUARDIAN,
+      checkintv: GUARDIAN,
+      nfsbox_options: none("of Windows; on Linux nothing may be mounted below a replicated directory"),
       scripts: {
         verdict: "none",
         say: "replication calls no scripts: what _rfs_* scripts do has to find another place",
-        cases: { off: { verdict: "translated", say: "replication calls no scripts" } },
+        cases: { off: same("replication calls no scripts") },
       },
       reiallowedbw: {
         verdict: "translated",
@@ -73,18 +75,18 @@ export const RFS_ROWS: Readonly<Record<string, ElementRow>> = {
         verdict: "none",
         say: "a copy that may lack acknowledged data never starts by itself: `holdfast prim NAME --force` is a person's word",
         cases: {
-          "0": { verdict: "translated", say: "as Holdfast does" },
-          "0m": { verdict: "translated", say: "as Holdfast does" },
+          "0": same("as Holdfast does"),
+          "0m": same("as Holdfast does"),
         },
       },
-      syncat: nothing("replication is never put off to a time of day"),
-      smartwrite: nothing(OWN),
+      syncat: none("replication is never put off to a time of day"),
+      smartwrite: OWN,
     },
   },
   "rfs/flow": {
-    attributes: { name: { verdict: "translated", say: "this network comes first under replicate.lans" } },
+    attributes: { name: same("this network comes first under replicate.lans") },
   },
-  "rfs/flow/server": { attributes: { addr: nothing("addresses are those of cluster.yaml") } },
+  "rfs/flow/server": { attributes: { addr: OF_CLUSTER } },
   "rfs/replicated": {
     list: "replicate.paths",
     key: () => "+",
@@ -92,9 +94,9 @@ export const RFS_ROWS: Readonly<Record<string, ElementRow>> = {
       dir: { verdict: "translated", to: "replicate.paths.{}.path", convert: directory },
       mode: {
         verdict: "none",
-        say: "the directory is always read-only on the secondary",
+        say: ALWAYS_READ_ONLY,
         cases: {
-          read_only: { verdict: "translated", say: "the directory is always read-only on the secondary" },
+          read_only: same(ALWAYS_READ_ONLY),
         },
       },
     },

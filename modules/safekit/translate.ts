@@ -1,8 +1,9 @@
 /** Walks userconfig.xml along the table: settings for module.yaml, and one entry of the report for each thing in the file. */
 import { leftMacro, Macros } from "./macros.ts";
+import type { AttributeRow, ElementRow, Place } from "./row.ts";
 import { readRules } from "./rules.ts";
 import type { Entry, Setting } from "./settings.ts";
-import { type AttributeRow, type ElementRow, HOLDERS, type Place, ROWS } from "./table.ts";
+import { HOLDERS, ROWS } from "./table.ts";
 import type { Element } from "./xml.ts";
 import { PackageInvalid } from "./zip.ts";
 

@@ -65,8 +65,11 @@ Deno.test("a stop is fast, a forced one immediate, and harmless when nothing run
   inScratch(async (work) => {
     const node = nodeWith(work, 0);
     await node.run(stopPrim, { hook: "stop_prim" });
-    assertEquals(node.commands, []);
     await Deno.mkdir(`${work}/data`);
+    await Deno.writeTextFile(`${work}/data/postmaster.pid`, "4194305\n");
+    await node.run(stopPrim, { hook: "stop_prim" });
+    assert(node.logged.includes("PostgreSQL does not run any more: process 4194305 is gone"));
+    assertEquals(node.commands, []);
     await Deno.writeTextFile(`${work}/data/postmaster.pid`, "1\n");
     await node.run(stopPrim, { hook: "stop_prim" });
     await node.run(stopPrim, { hook: "stop_prim", force: true });

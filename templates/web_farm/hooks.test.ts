@@ -1,7 +1,10 @@
 /**
  * What the hooks ask of {{title}}, on a node that is made up: `holdfast module test NAME` runs this.
  */
-import { assertEquals, assertRejects, FakeNode } from "holdfast/testing";
+import { spawn } from "node:child_process";
+import { copyFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import process from "node:process";
+import { assertEquals, assertRejects, FakeNode, inScratch } from "holdfast/testing";
 import prestart from "./hooks/prestart.ts";
 import startBoth from "./hooks/start_both.ts";
 import stopBoth from "./hooks/stop_both.ts";
@@ -11,23 +14,38 @@ const CHECK = `{{check}}`;
 const START = `{{start}}`;
 
 /** A node where {{title}} does not run; the file with the pid of one that was killed is there. */
-function nodeWith(fault: string, pid = "/no/such/file"): FakeNode {
+function nodeWith(fault: string, pid = "/no/such/file", start = () => ""): FakeNode {
   return new FakeNode({
     kind: "farm",
     vars: { bin, config, pid, port: "80" },
-    commands: { [CHECK]: { exitCode: fault === "" ? 0 : 1, stderr: fault }, [START]: "" },
+    commands: { [CHECK]: { exitCode: fault === "" ? 0 : 1, stderr: fault }, [START]: start },
   });
 }
 
-Deno.test("it is started when its configuration is right, and waited for", async () => {
-  const pid = await Deno.makeTempFile();
-  // The number is of a process that is not {{title}}.
-  await Deno.writeTextFile(pid, `${Deno.pid}\n`);
-  const node = nodeWith("", pid);
-  await node.run(startBoth, { hook: "start_both" });
-  assertEquals(node.commands, [CHECK, START]);
-  assertEquals(node.waits, ["127.0.0.1:80"]);
-  await assertRejects(() => Deno.stat(pid), /./);
+Deno.test("it is started when its configuration is right, and waited for, with its pid file", async () => {
+  await inScratch(async (scratch) => {
+    const [pid, program] = [`${scratch}/pid`, `${scratch}/{{program}}`];
+    // The number is of a process that is not {{title}}; another one is, by its name.
+    writeFileSync(pid, `${process.pid}\n`);
+    copyFileSync("/bin/sleep", program);
+    let stop = () => true;
+    const node = nodeWith("", pid, () => {
+      assertEquals(existsSync(pid), false);
+      const server = spawn(program, ["60"]);
+      stop = () => server.kill();
+      // As the real one does: its port is open before that.
+      setTimeout(() => writeFileSync(pid, `${server.pid}\n`), 200);
+      return "";
+    });
+    try {
+      await node.run(startBoth, { hook: "start_both" });
+      assertEquals(node.commands, [CHECK, START]);
+      assertEquals(node.waits, ["127.0.0.1:80"]);
+      assertEquals(existsSync(pid) && readFileSync(pid, "utf8") !== "", true);
+    } finally {
+      stop();
+    }
+  });
 });
 
 Deno.test("a fault of the configuration is told in its own words, and nothing is started", async () => {

@@ -1,6 +1,7 @@
 /**
  * `npm run bench -- [--quick] [--rounds N] [--only WORD]… [--no-peers] [--images DIR[,DIR]] [--delay MICROSECONDS] [--json]`: how much of a bare directory's
  * speed is left when it is replicated. `--two-disks`: what a replicated write+fsync costs beyond the disk and the network. `--hooks`: what a hook costs before its first line.
+ * `--farm`: what a farm's virtual IP costs its clients, and the node that hands packets on.
  *
  * Real nodes, the real binary, PRIM with SECOND in sync, both disks on this machine's. Every round runs each workload in every
  * place, one after the other and in another order each time; ratios are taken within a round. It judges nothing: the exit status is 0
@@ -9,6 +10,8 @@
 import { loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { testbedImpossible } from "../cluster/testbed.ts";
+import { measureFarmWeb } from "./farm.ts";
+import { farmCostInWords, measureFarmCost } from "./farm_cost.ts";
 import { hookStartInWords, measureHookStart } from "./hook_start.ts";
 import { makePlaces, type Places } from "./places.ts";
 import { type Condensed, condense, type Row, table } from "./report.ts";
@@ -20,6 +23,7 @@ const QUICK: Effort = { seconds: 0.5, mebibytes: 64, smallFiles: 200, scale: 1 }
 
 const usage = `usage: npm run bench -- [--quick] [--rounds N] [--only WORD]... [--no-peers] [--images DIR[,DIR]] [--delay MICROSECONDS] [--json]
        npm run bench -- --hooks [--json]
+       npm run bench -- --farm [--quick] [--rounds N] [--only requests|packets] [--json]
        npm run bench -- --two-disks [--quick] [--rounds N] [--images DIR[,DIR]] [--json]`;
 
 function options() {
@@ -33,6 +37,7 @@ function options() {
         images: { type: "string", default: "/var/tmp" },
         delay: { type: "string" },
         "no-peers": { type: "boolean", default: false },
+        farm: { type: "boolean", default: false },
         hooks: { type: "boolean", default: false },
         "two-disks": { type: "boolean", default: false },
       },
@@ -78,18 +83,19 @@ const {
   only,
   images: homes,
   delay: added,
+  farm,
   hooks,
   "two-disks": twoDisks,
   "no-peers": noPeers,
 } = options();
 const images = homes.split(",");
 const delay = added === undefined ? null : Number(added);
-const rounds = Number(wanted ?? (quick ? 1 : 5));
+const rounds = Number(wanted ?? (quick ? 1 : farm ? 9 : 5));
 const chosen = workloads.filter(
   ({ measures }) =>
     only.length === 0 || measures.some(({ name }) => only.some((word) => name.includes(word))),
 );
-if (!Number.isInteger(rounds) || rounds < 1 || chosen.length === 0 || Number.isNaN(delay)) {
+if (!Number.isInteger(rounds) || rounds < 1 || (chosen.length === 0 && !farm) || Number.isNaN(delay)) {
   const names = workloads.flatMap(({ measures }) => measures.map(({ name }) => name));
   console.error(`${usage}\nwhat can be measured: ${names.join("; ")}`);
   process.exit(2);
@@ -114,6 +120,18 @@ const load = (): string =>
     .map((value) => value.toFixed(1))
     .join(" ");
 
+if (farm) {
+  tell(`three nodes on one machine; load at the start ${load()}`);
+  const wanted = (part: string): boolean => only.length === 0 || only.includes(part);
+  const web = wanted("requests") ? await measureFarmWeb(rounds, 1) : null;
+  const cost = wanted("packets") ? await measureFarmCost(rounds, quick ? 100_000 : 300_000) : null;
+  if (json) console.log(JSON.stringify({ version: 1, rounds, web, cost }));
+  if (web) tell(`\n${table(web.rows)}`);
+  for (const line of web?.missing ?? []) tell(`not compared: ${line}`);
+  if (cost) tell(`\n${farmCostInWords(cost)}`);
+  tell(`\nmedians of ${rounds}; load at the end ${load()}`);
+  process.exit(0);
+}
 tell(`two nodes on one machine, disks' images in ${images.join(" and ")}; load at the start ${load()}`);
 if (twoDisks) {
   const figures = await measureTwoDisks(images, rounds, effort.seconds);
@@ -129,7 +147,9 @@ try {
     const names = workload.measures.map(({ name }) => name).join(", ");
     tell(`\nmeasures ${names}`);
     try {
-      const figures = (await measure(workload, places, effort, rounds)).map(condense);
+      const figures = (await measure(workload, places, effort, rounds)).map((row) =>
+        condense(row, "replicated"),
+      );
       rows.push(...figures);
       tell(table(figures));
     } catch (error) {

@@ -18,7 +18,7 @@ export interface Condensed {
   /** Median of the rounds' ratios to the first place: of rates the part, of times how many times. */
   ratios: Record<string, number>;
   aim: number | null;
-  /** Does the replicated directory reach the aim? Null without one. */
+  /** Does the place that is judged reach the aim? Null without one. */
   reached: boolean | null;
   /** All figures, in the order of the rounds. */
   figures: Record<string, number[]>;
@@ -31,15 +31,15 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
-/** Ratios are taken within each round, since what else the machine does changes from one to the next. */
-export function condense({ measure, figures }: Row): Condensed {
+/** Ratios are taken within each round, since what else the machine does changes from one to the next. `judged`: the place that the aim is for. */
+export function condense({ measure, figures }: Row, judged: string): Condensed {
   const places = Object.keys(figures);
   const bare = figures[places[0]!]!;
   const ratios = Object.fromEntries(
     places.slice(1).map((name) => [name, median(figures[name]!.map((value, round) => value / bare[round]!))]),
   );
   const { name, unit, aim } = measure;
-  const ratio = ratios["replicated"];
+  const ratio = ratios[judged];
   const holds = (limit: number, value: number): boolean =>
     isRate(measure) ? value >= limit : value <= limit;
   return {

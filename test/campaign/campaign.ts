@@ -1,20 +1,25 @@
 /**
  * `npm run campaign -- NAME [--option value …]`: long runs with real nodes, and their figures.
  */
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { docker, podman } from "../cluster/containers.ts";
 import { testbedImpossible } from "../cluster/testbed.ts";
 import { countFalseAlarms } from "./alarms.ts";
 import { ACTS, countThrough } from "./containers.ts";
 import { measureFarm } from "./farm.ts";
+import { measureShares } from "./farm_shares.ts";
 import { inWords, measureGaps } from "./gap.ts";
 import { measureLatency } from "./latency.ts";
 import { cutUnderOperations, type ModelCuts } from "./model.ts";
 import { cutPostgresql } from "./postgresql.ts";
+import { measureReactions } from "./reactions.ts";
 import { measureReintegration } from "./reintegration.ts";
 import { measureScale } from "./scale.ts";
 import { interruptAtScale } from "./scale_interrupted.ts";
 import { cutSqlite } from "./sqlite.ts";
 import { torture } from "./torture.ts";
+import { sufferWitnessed } from "./witness.ts";
 
 const USAGE = `npm run campaign -- postgresql [--cuts 20]
 npm run campaign -- sqlite [--cuts 20]
@@ -22,11 +27,14 @@ npm run campaign -- containers [--rounds 3]
 npm run campaign -- model [--seeds 4] [--cuts 8] [--workers 3] [--durability fsync|write]
 npm run campaign -- gap [--runs 20] [--timeout 1s] [--replicate no]
 npm run campaign -- alarms [--minutes 60] [--replicate no]
+npm run campaign -- reactions [--rounds 20]
 npm run campaign -- scale [--files 1000000]
 npm run campaign -- scale --interrupted yes [--files 200000]
 npm run campaign -- torture [--seconds 3] [--only WORD,…]   "application": the power cut and the swap
 npm run campaign -- reintegration [--gib 4] [--files 10000] [--part 0.01]
-npm run campaign -- farm [--rounds 20] [--clients 100000]
+npm run campaign -- farm [--rounds 20] [--mode directed|invisible]   default: directed
+npm run campaign -- farm --shares yes [--clients 100000] [--mode directed|invisible]   default: both
+npm run campaign -- witness [--seeds 50] [--from N] [--rounds 4] [--lanes 4] [--logs DIR]   --seed N: that one alone
 npm run campaign -- latency [--minutes 10] [--images DIR[,DIR]] [--logs DIR]
 Each takes --seed N, to repeat the same moments.`;
 
@@ -38,6 +46,7 @@ function option(key: string, otherwise: string): string {
 const seed = Number(option("seed", String(Date.now() % 1_000_000)));
 const replicate = option("replicate", "yes") === "yes";
 const tell = (line: string): void => console.log(line);
+const farmModes = (["directed", "invisible"] as const).filter((mode) => option("mode", mode) === mode);
 
 const campaigns: Record<string, () => Promise<string>> = {
   postgresql: () => cutPostgresql({ cuts: Number(option("cuts", "20")), seed, tell }),
@@ -66,6 +75,7 @@ const campaigns: Record<string, () => Promise<string>> = {
     return lines.join("\n");
   },
   alarms: () => countFalseAlarms({ minutes: Number(option("minutes", "60")), replicate, seed, tell }),
+  reactions: () => measureReactions({ rounds: Number(option("rounds", "20")), tell }),
   torture: () => {
     const only = option("only", "").split(",").filter(Boolean);
     return torture({ seconds: Number(option("seconds", "3")), only, tell });
@@ -79,17 +89,28 @@ const campaigns: Record<string, () => Promise<string>> = {
       tell,
     }),
   farm: () =>
-    measureFarm({
-      rounds: Number(option("rounds", "20")),
-      clients: Number(option("clients", "100000")),
-      tell,
-    }),
+    option("shares", "no") === "yes"
+      ? measureShares({ modes: farmModes, clients: Number(option("clients", "100000")), seed, tell })
+      : measureFarm({
+          rounds: Number(option("rounds", "20")),
+          mode: farmModes[0] ?? "directed",
+          tell,
+        }),
   latency: () => {
     const images = option("images", "/var/tmp").split(",");
     const logs = option("logs", "");
     const minutes = Number(option("minutes", "10"));
     return measureLatency({ minutes, images, logs: logs === "" ? null : logs, seed, tell });
   },
+  witness: () =>
+    sufferWitnessed({
+      from: Number(option("from", String(seed))),
+      seeds: Number(option("seeds", words.includes("--seed") ? "1" : "50")),
+      rounds: Number(option("rounds", "4")),
+      lanes: Number(option("lanes", "4")),
+      logs: option("logs", join(tmpdir(), "holdfast-witness")),
+      tell,
+    }),
   gap: async () => {
     const timeout = option("timeout", "1s");
     const { cuts, swaps } = await measureGaps({

@@ -4,7 +4,10 @@
  */
 import { LOCKS, ownProgram, SOURCE_TREE } from "../cluster/programs.ts";
 
-/** Makes `$SOURCE` in the current directory, once; `$REPOSITORY` is this project. Needs npm's registry for what npm installs. */
+/**
+ * Makes `$SOURCE` in the current directory, once; `$REPOSITORY` is this project. Needs npm's registry for what npm installs.
+ * npm at times leaves the address of a package out of its lock file, without which nothing can be installed from the cache: it is asked again.
+ */
 export const SOURCES = `
 tar -C "$REPOSITORY/node_modules" -cf many.tar typescript @types @tapjs tshy es-toolkit isomorphic-git hono
 mkdir tree && cd tree
@@ -19,7 +22,13 @@ node -e 'const { dependencies, devDependencies } = require(process.env.REPOSITOR
   const text = JSON.stringify({ name: "torture", version: "1.0.0", dependencies: wanted });
   require("fs").writeFileSync("package.json", text)'
 printf 'registry=%s\\nomit-lockfile-registry-resolved=false\\n' "$(npm config get registry)" > .npmrc
-npm install --cache "$PWD/cache" --ignore-scripts --no-audit --no-fund --loglevel=error
+for again in yes yes no; do
+  npm install --cache "$PWD/cache" --ignore-scripts --no-audit --no-fund --loglevel=error
+  node -e 'const all = Object.entries(require("./package-lock.json").packages);
+    const homeless = all.filter(([place, { resolved, inBundle }]) => place && !resolved && !inBundle).map(([place]) => place);
+    if (homeless.length > 0) throw Error("npm wrote no address of " + homeless)' && break
+  [ $again = yes ] && rm -r node_modules package-lock.json
+done
 `;
 
 const NPM_QUIET = "--no-audit --no-fund --loglevel=error --ignore-scripts";

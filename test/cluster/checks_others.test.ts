@@ -9,6 +9,7 @@ import t from "tap";
 import type { NodeStatus, StatusDocument } from "../../core/daemon/engine.ts";
 import { createMirror } from "./mirror.ts";
 import { type Node, testbedImpossible, until } from "./testbed.ts";
+import { cutDisk } from "./testbed_disk.ts";
 
 t.setTimeout(120_000);
 const skip = testbedImpossible() ?? false;
@@ -82,15 +83,19 @@ const DISKS = `checkers:
     looked_at: { path: /run/frozen, interval: 300ms, timeout: 1s, grace: 0ms }
 `;
 
+/** On the node's own disk. */
+const imageOn = (node: Node): string => `${node.dataDir}/frozen.img`;
+
 t.test("a disk that hangs is down, and the daemon does not wait for it", { skip }, async (t) => {
   const mirror = await createMirror({
     yaml: DISKS,
     files: {},
     replicate: false,
     prepare: async (node) => {
+      const image = imageOn(node);
       const lines = [
-        "truncate -s 16M /var/frozen.img && mkfs.ext4 -q /var/frozen.img",
-        "mkdir -p /run/frozen && mount -o loop /var/frozen.img /run/frozen",
+        `mkdir -p ${node.dataDir} /run/frozen`,
+        `truncate -s 16M ${image} && mkfs.ext4 -q ${image} && mount -o loop ${image} /run/frozen`,
       ];
       await node.exec(["sh", "-ec", lines.join("\n")]);
     },
@@ -114,5 +119,11 @@ t.test("a disk that hangs is down, and the daemon does not wait for it", { skip 
   } finally {
     await n1.exec(["fsfreeze", "--unfreeze", "/run/frozen"]);
   }
+  await comes(n1, "db", { "disk.written": "up" }, /free$/);
+
+  t.comment("a disk that gives nothing but errors");
+  cutDisk(n1.on.path("/run/frozen"));
+  await comes(n1, "db", { "disk.written": "down" }, /EIO|Input\/output/i);
+  await n1.exec(["sh", "-ec", `umount /run/frozen; mount -o loop ${imageOn(n1)} /run/frozen`]);
   await comes(n1, "db", { "disk.written": "up" }, /free$/);
 });

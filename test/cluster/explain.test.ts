@@ -1,4 +1,5 @@
 /** `holdfast explain` on real nodes: a takeover told by the survivor alone, by both, after a restart of a daemon; and a cut network. */
+import { statSync } from "node:fs";
 import t from "tap";
 import type { Explanation } from "../../core/explain/explain.ts";
 import { createLife, onRealNodes } from "./life.ts";
@@ -78,6 +79,23 @@ t.test("what happened, from the journals of both nodes", onRealNodes, async (t) 
   const losses = both.incident!.moments.filter(({ cause }) => cause === "lost").map(({ node }) => node);
   t.same(new Set(losses), new Set(["n1", "n2"]), "both sides, each with its own silence");
   t.match(both.incident!.prevention, [/did not hear each other.*do they share a switch.*onIsolation: wait/]);
+
+  const whole = await told(n1, "--at", at(cut.incident!));
+  const file = `${mirror.bed.dir}/shop.snapshot`;
+  const made = await n1.holdfast(["snapshot", file]);
+  t.match(made.stdout, /shop\.snapshot: db, \d+ KiB\. holdfast explain --snapshot/);
+  t.equal(statSync(file).mode & 0o777, 0o600);
+  const elsewhere = await mirror.host.exec(
+    [mirror.bed.binary, "explain", "--snapshot", file, "--at", at(cut.incident!), "--json"],
+    { env: { HOLDFAST_VAR: "/nowhere" } },
+  );
+  const read = (JSON.parse(elsewhere.stdout) as { data: Explanation }).data;
+  t.same(read.incident, whole.incident, "a machine that knows nothing of the cluster tells the same story");
+  t.match(await n1.holdfast(["snapshot", file], { mayFail: true }), {
+    status: 1,
+    stderr: /is there already/,
+  });
+
   const wrong = await n1.holdfast(["explain", "db", "--at", "soon"], { mayFail: true });
   t.match(wrong, { status: 2, stderr: /"soon" is no time: 14:05/ });
 });

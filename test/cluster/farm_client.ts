@@ -2,8 +2,9 @@
  * Clients of a farm on one machine, with many source addresses: `bun farm_client.ts ACT ADDRESS PORT COUNT [FIRST]`. They speak HTTP/1.1 by hand, so that
  * each connection is seen for itself: who answered, and how it ended.
  *
- * `udp` and `fragments`: as visit, by a datagram each; `answer` is the server for it. `visit`: COUNT connections, one request each; prints by node how many it answered, and what went wrong. `stay`: COUNT connections that ask again and
- * again until the standard input closes; `probe`: a new one every 20 ms until then; prints for each the node, the number of answers, how it ended and the longest wait, ms.
+ * `udp` and `fragments`: as visit, by a datagram each; `answer` is the server for it. `visit`: COUNT connections, one request each; prints by node how many it answered, and what went wrong.
+ * Until the standard input closes: `stay`: COUNT connections that ask again and again; prints for each the node, the number of answers, how it ended and the longest wait, ms.
+ * `turnover`: the same, and each ends after some requests and is followed by a new one; prints how many, and what went wrong. `probe`: a new one of COUNT clients every 5 ms; prints how each fared.
  */
 import { connect, type Socket } from "node:net";
 import { hostname } from "node:os";
@@ -28,11 +29,30 @@ export interface Stay {
   openMs: number;
 }
 
+/** What `turnover` prints. */
+export interface Turnover {
+  connections: number;
+  requests: number;
+  failures: Record<string, number>;
+}
+
+/** What `probe` prints: a connection each, in the order of their beginnings. */
+export interface Probe {
+  client: string;
+  /** When it began, ms. */
+  at: number;
+  /** Who answered; null: nobody in time. */
+  node: string | null;
+}
+
 const AT_ONCE = 64;
 const EVERY_MS = 30;
 const PATIENCE_MS = 3000;
-const PROBE_MS = 150;
-const PROBE_EVERY_MS = 20;
+/** Less than the second after which the kernel asks again: who was not heard has failed. */
+const PROBE_MS = 500;
+const PROBE_EVERY_MS = 5;
+/** Requests of a connection that ends by itself. */
+const REQUESTS = 12;
 
 /** Client number n, from a network that the testbed routes to this machine. */
 export function clientAddress(n: number, version: 4 | 6): string {
@@ -105,6 +125,9 @@ async function stay(address: string, port: number, count: number, first: number)
   const version = address.includes(":") ? 6 : 4;
   let isOver = false;
   let silent = count;
+  const begun = (): void => {
+    if (--silent === 0) console.log("ready");
+  };
   const all = Array.from({ length: count }, (_, n): Promise<Stay> => {
     const client = clientAddress(first + n, version);
     const told: Stay = { client, nodes: [], answers: 0, end: "", longestMs: 0, openMs: 0 };
@@ -122,6 +145,7 @@ async function stay(address: string, port: number, count: number, first: number)
         socket.write(REQUEST);
       };
       const end = (how: string): void => {
+        if (told.answers === 0 && told.end === "") begun();
         if (!isOver) told.end ||= how;
         resolve(told);
       };
@@ -131,7 +155,7 @@ async function stay(address: string, port: number, count: number, first: number)
         const answer = answerIn(text);
         if (answer === null) return;
         text = answer.rest;
-        if (told.answers === 0 && --silent === 0) console.log("ready");
+        if (told.answers === 0) begun();
         told.answers++;
         told.longestMs = Math.max(told.longestMs, performance.now() - asked);
         asked = 0;
@@ -151,6 +175,61 @@ async function stay(address: string, port: number, count: number, first: number)
     });
   });
   return await Promise.all(all);
+}
+
+/** A connection of REQUESTS requests, which the client ends. Rejects with how it ended instead. */
+function asks(address: string, port: number, client: string, answered: () => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = open(address, port, client);
+    let text = "";
+    let left = REQUESTS;
+    const wait = () => setTimeout(() => socket.destroy(new Error("no answer")), PATIENCE_MS);
+    let timer = wait();
+    const ask = (): void => {
+      clearTimeout(timer);
+      timer = wait();
+      socket.write(REQUEST);
+    };
+    socket.on("connect", ask);
+    socket.on("data", (chunk) => {
+      text += String(chunk);
+      const answer = answerIn(text);
+      if (answer === null) return;
+      clearTimeout(timer);
+      text = answer.rest;
+      answered();
+      if (--left > 0) setTimeout(ask, EVERY_MS);
+      else {
+        socket.end();
+        resolve();
+      }
+    });
+    socket.on("error", reject);
+    socket.on("close", () => reject(new Error("closed")));
+  });
+}
+
+async function turnover(address: string, port: number, count: number, first: number): Promise<Turnover> {
+  const version = address.includes(":") ? 6 : 4;
+  const result: Turnover = { connections: 0, requests: 0, failures: {} };
+  let isOver = false;
+  void over.then(() => (isOver = true));
+  const answered = (): void => {
+    if (result.requests++ === count) console.log("ready");
+  };
+  const client = async (n: number): Promise<void> => {
+    while (!isOver) {
+      result.connections++;
+      try {
+        await asks(address, port, clientAddress(first + n, version), answered);
+      } catch (error) {
+        const how = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
+        result.failures[how] = (result.failures[how] ?? 0) + 1;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: count }, (_, n) => client(n)));
+  return result;
 }
 
 /** One datagram each, from a port of its own. */
@@ -187,33 +266,26 @@ async function visitByUdp(
 const visitByFragments = (address: string, port: number, count: number, first: number): Promise<Visits> =>
   visitByUdp(address, port, count, first, 4000);
 
-/** A new connection every 20 ms, of one client after the other, until the standard input closes: from the first that failed to the last, ms. */
-async function probe(
-  address: string,
-  port: number,
-  count: number,
-  first: number,
-): Promise<{ gapMs: number; tried: number; failed: number }> {
+/** A new connection every 5 ms, of one client after the other, until the standard input closes. */
+async function probe(address: string, port: number, count: number, first: number): Promise<Probe[]> {
   const version = address.includes(":") ? 6 : 4;
   let isOver = false;
   void over.then(() => (isOver = true));
-  console.log("ready");
-  const failures: number[] = [];
-  const running: Promise<void>[] = [];
+  const running: Promise<Probe>[] = [];
   for (let n = 0; !isOver; n++) {
-    const began = performance.now();
+    const at = performance.now();
     const client = clientAddress(first + (n % count), version);
     running.push(
       visitOnce(address, port, client, PROBE_MS).then(
-        () => undefined,
-        () => void failures.push(began),
+        (node) => ({ client, at, node }),
+        () => ({ client, at, node: null }),
       ),
     );
+    // By then each client has told its node.
+    if (n === 2 * count) console.log("ready");
     await Bun.sleep(PROBE_EVERY_MS);
   }
-  await Promise.all(running);
-  const gapMs = failures.length === 0 ? 0 : Math.max(...failures) - Math.min(...failures) + PROBE_EVERY_MS;
-  return { gapMs, tried: running.length, failed: failures.length };
+  return await Promise.all(running);
 }
 
 /** Answers datagrams to an address with the name of this machine, for ever. */
@@ -222,7 +294,14 @@ async function answerByUdp(address: string, port: number): Promise<void> {
     hostname: address,
     port,
     socket: {
-      data: (socket, _bytes, from, at) => void socket.send(hostname(), from, at),
+      data: (socket, _bytes, from, at) => {
+        try {
+          socket.send(hostname(), from, at);
+        } catch {
+          // The client of an answer before this one has gone, as the kernel says now.
+        }
+      },
+      error: () => undefined,
     },
   });
 }
@@ -239,8 +318,8 @@ if (import.meta.main) {
   ];
   if (act === "answer") await answerByUdp(address, Number(port));
   else {
-    if (act === "stay" || act === "probe") over = Bun.stdin.text();
-    const run = { visit, stay, probe, udp: visitByUdp, fragments: visitByFragments }[act]!;
+    if (["stay", "turnover", "probe"].includes(act)) over = Bun.stdin.text();
+    const run = { visit, stay, turnover, probe, udp: visitByUdp, fragments: visitByFragments }[act]!;
     console.log(JSON.stringify(await run(address, Number(port), Number(count), Number(first))));
     process.exit(0);
   }

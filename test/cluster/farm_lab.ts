@@ -3,18 +3,26 @@
  */
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { DaemonUnreachable, localApi } from "../../core/api/api.ts";
+import type { FarmReport } from "../../core/daemon/addresses/farm_addresses.ts";
 import type { StatusDocument } from "../../core/daemon/engine.ts";
-import type { FarmReport } from "../../core/daemon/farm_addresses.ts";
 import { inOrder } from "../../core/farm/assignment.ts";
-import type { Stay, Visits } from "./farm_client.ts";
+import type { Probe, Stay, Turnover, Visits } from "./farm_client.ts";
 import { createTestbed, type Host, type MachineProcess, type Node, type Testbed, until } from "./testbed.ts";
 
 /** The virtual addresses of the farm. */
 export const FARM_IP = "10.77.0.100";
 export const FARM_IP6 = "fd77::100";
 
+/** Clients that were not answered within this have failed to begin, ms. */
+const BEGIN_MS = 10_000;
+
 /** Where UDP is answered. */
 export const UDP_PORT = 5353;
+
+/** By machine with clients, their networks. */
+const CLIENTS = ["10.90.0.0/16", "10.90.128.0/17"];
+const CLIENTS6 = ["fd90::/64", "fd90::8000/113"];
 
 const NGINX = `pid /run/nginx.pid; error_log /run/error.log; worker_processes 1; user www-data;
 events { worker_connections 8000; }
@@ -31,8 +39,12 @@ kill -TERM $(cat /run/nginx.pid)
 `,
 };
 
+/** How packets find their node. */
+export type FarmMode = "directed" | "invisible";
+
 /** How the clients are shared out where a test does not say. */
-export const BALANCING = `loadBalancing:
+export const balancing = (mode: FarmMode): string => `loadBalancing:
+  mode: ${mode}
   rules:
     - { protocol: tcp, ports: [8080] }
     - { protocol: tcp, ports: ["8081-8082"], affinity: connection }
@@ -42,6 +54,8 @@ export const BALANCING = `loadBalancing:
 /** What to build. */
 export interface FarmOptions {
   nodes?: number;
+  /** Machines with clients; default 1. The second one has those from number 32768 on. */
+  hosts?: number;
   balancing?: string;
   /** More of module.yaml. */
   yaml?: string;
@@ -68,17 +82,26 @@ export class FarmLab {
     return this.nodes.find((node) => node.name === name)!;
   }
 
+  /** Machines that have networks of clients. */
+  get clients(): readonly Host[] {
+    return this.bed.hosts.slice(0, CLIENTS.length);
+  }
+
   /** Switches a node on and makes it ready, as it is after each boot. */
   async boot(node: Node): Promise<void> {
     await node.powerOn();
     await this.prepare(node);
     await node.startDaemon();
+    // By a person: a node that dies too often would be held back.
+    await node.holdfast(["start", "web"], { mayFail: true });
   }
 
   /** The way to the clients. */
   async prepare(node: Node): Promise<void> {
-    await node.exec(["ip", "route", "add", "10.90.0.0/16", "via", this.host.addresses["lan"]!]);
-    await node.exec(["ip", "-6", "route", "add", "fd90::/64", "via", this.host.addresses6["lan"]!]);
+    for (const [at, { addresses, addresses6 }] of this.clients.entries()) {
+      await node.exec(["ip", "route", "replace", CLIENTS[at]!, "via", addresses["lan"]!]);
+      await node.exec(["ip", "-6", "route", "replace", CLIENTS6[at]!, "via", addresses6["lan"]!]);
+    }
   }
 
   /** Applies the module everywhere, with these weights. */
@@ -87,7 +110,7 @@ export class FarmLab {
     const [n1] = this.nodes as [Node];
     const source = mkdtempSync(join(bed.dir, "web-"));
     const yaml = `kind: farm\nvirtualIps: [{ address: ${FARM_IP}/24 }, { address: "${FARM_IP6}/64" }]
-${options.balancing ?? BALANCING}${weights ? `  weights: ${JSON.stringify(weights)}\n` : ""}${options.yaml ?? ""}`;
+${options.balancing ?? balancing("directed")}${weights ? `  weights: ${JSON.stringify(weights)}\n` : ""}${options.yaml ?? ""}`;
     const files: Record<string, string> = { ...(options.files ?? HOOKS), "module.yaml": yaml };
     for (const [path, text] of Object.entries(files)) {
       mkdirSync(dirname(join(source, path)), { recursive: true });
@@ -105,10 +128,15 @@ ${options.balancing ?? BALANCING}${weights ? `  weights: ${JSON.stringify(weight
     return (await from.json<StatusDocument>(["status"])).modules["web"]!.nodes;
   }
 
+  /** What `holdfast farm` shows there; null while it shows nothing. */
   async report(node: Node): Promise<FarmReport | null> {
-    const { stdout } = await node.holdfast(["farm", "web", "--json"], { mayFail: true });
-    // Nothing at all comes from a node whose daemon does not answer yet.
-    return stdout === "" ? null : ((JSON.parse(stdout) as { data?: FarmReport }).data ?? null);
+    try {
+      const { body } = await localApi(node.on.path(node.varDir)).call("GET", "/modules/web/farm");
+      return (body as { data?: FarmReport }).data ?? null;
+    } catch (error) {
+      if (error instanceof DaemonUnreachable) return null;
+      throw error;
+    }
   }
 
   /** Waits until exactly these nodes are open, and all of them agree. */
@@ -116,27 +144,27 @@ ${options.balancing ?? BALANCING}${weights ? `  weights: ${JSON.stringify(weight
     await until(
       `${names.join(", ")} share the clients`,
       async () => {
-        for (const teller of tellers) {
-          const report = await this.report(teller);
-          const open = Object.entries(report?.nodes ?? {}).filter(([, { stage }]) => stage === "open");
-          const found = inOrder(open.map(([node]) => node));
-          if (!Bun.deepEquals(found, inOrder(names))) return false;
-          if (!Object.values(report!.nodes).every(({ agrees }) => agrees)) return false;
-        }
-        return true;
+        const reports = await Promise.all(tellers.map((teller) => this.report(teller)));
+        return reports.every((report) => {
+          const said = Object.entries(report?.nodes ?? {});
+          const found = inOrder(said.flatMap(([node, { stage }]) => (stage === "open" ? [node] : [])));
+          return Bun.deepEquals(found, inOrder(names)) && said.every(([, { agrees }]) => agrees);
+        });
       },
       20_000,
+      50,
     );
   }
 
   /** The node that answers ARP for the farm's address. */
   async front(): Promise<Node> {
-    return this.node(
-      await until("one node answers", async () => {
-        const names = await this.host.whoAnswers(FARM_IP);
-        return names.length === 1 ? names[0]! : null;
-      }),
-    );
+    return await until("one node answers", async () => {
+      const [name, ...others] = await this.host.whoAnswers(FARM_IP);
+      if (name === undefined || others.length > 0) return null;
+      // In `mode: invisible` the answer tells an address that is no node's.
+      const report = await this.report(this.nodes[0]!);
+      return this.node(report?.virtualMac === name ? report.answers[`${FARM_IP}/24`]! : name);
+    });
   }
 
   #client(...words: (string | number)[]): string[] {
@@ -146,10 +174,16 @@ ${options.balancing ?? BALANCING}${weights ? `  weights: ${JSON.stringify(weight
   /** `count` connections of clients `first` and following, one request each. */
   async visit(
     count: number,
-    options: { address?: string; port?: number; first?: number; by?: "visit" | "udp" | "fragments" } = {},
+    options: {
+      address?: string;
+      port?: number;
+      first?: number;
+      by?: "visit" | "udp" | "fragments";
+      from?: Host;
+    } = {},
   ): Promise<Visits> {
-    const { address = FARM_IP, port = 8080, first = 0, by = "visit" } = options;
-    const { stdout } = await this.host.exec(this.#client(by, address, port, count, first));
+    const { address = FARM_IP, port = 8080, first = 0, by = "visit", from = this.host } = options;
+    const { stdout } = await from.exec(this.#client(by, address, port, count, first));
     return JSON.parse(stdout) as Visits;
   }
 
@@ -164,29 +198,36 @@ ${options.balancing ?? BALANCING}${weights ? `  weights: ${JSON.stringify(weight
   /** Connections that stay; call the result to end them and to learn how they fared. */
   async stay(
     count: number,
-    options: { address?: string; port?: number; first?: number } = {},
+    options: { address?: string; port?: number; first?: number; from?: Host } = {},
   ): Promise<{ end(): Promise<Stay[]> }> {
     return await this.#begin<Stay[]>("stay", count, options);
   }
 
-  /** New connections all the time; the result says how long some failed. */
-  async probe(count: number): Promise<{ end(): Promise<{ gapMs: number; tried: number; failed: number }> }> {
-    return await this.#begin("probe", count, {});
+  /** Connections that end after some requests, each followed by a new one. */
+  async turnover(count: number, options: { first?: number } = {}): Promise<{ end(): Promise<Turnover> }> {
+    return await this.#begin<Turnover>("turnover", count, options);
+  }
+
+  /** New connections of so many clients all the time. */
+  async probe(count: number): Promise<{ end(): Promise<Probe[]> }> {
+    return await this.#begin<Probe[]>("probe", count, {});
   }
 
   async #begin<Result>(
     act: string,
     count: number,
-    { address = FARM_IP, port = 8080, first = 0 }: { address?: string; port?: number; first?: number },
+    options: { address?: string; port?: number; first?: number; from?: Host },
   ): Promise<{ end(): Promise<Result> }> {
+    const { address = FARM_IP, port = 8080, first = 0, from = this.host } = options;
     const flag = `${this.bed.dir}/end-${crypto.randomUUID().slice(0, 8)}`;
     const words = this.#client(act, address, port, count, first).join(" ");
     const waiting = `while [ ! -e ${flag} ]; do sleep 0.05; done`;
-    const client: MachineProcess = await this.host.spawn(["bash", "-c", `(${waiting}) | ${words}`]);
+    const client: MachineProcess = await from.spawn(["bash", "-c", `(${waiting}) | ${words}`]);
     const decoder = new TextDecoder();
     const said = client.stdout.getReader();
-    const { value } = await said.read();
-    if (!decoder.decode(value).startsWith("ready")) throw new Error("the clients did not begin");
+    const begun = await Promise.race([said.read(), Bun.sleep(BEGIN_MS)]);
+    if (!begun?.value || !decoder.decode(begun.value).startsWith("ready"))
+      throw new Error(`not all of ${count} clients were answered (${act})`);
     return {
       end: async () => {
         writeFileSync(flag, "");
@@ -201,7 +242,11 @@ ${options.balancing ?? BALANCING}${weights ? `  weights: ${JSON.stringify(weight
 
 /** Builds nodes, cluster and module `web`; nothing is started. Dispose of `bed` afterwards. */
 export async function createFarm(options: FarmOptions = {}): Promise<FarmLab> {
-  const bed = await createTestbed({ nodes: options.nodes ?? 3, hosts: 1, diskMiB: 128 });
+  const bed = await createTestbed({
+    nodes: options.nodes ?? 3,
+    hosts: options.hosts ?? 1,
+    diskMiB: 128,
+  });
   const lab = new FarmLab(bed, options);
   try {
     await build(lab, options);
@@ -213,12 +258,13 @@ export async function createFarm(options: FarmOptions = {}): Promise<FarmLab> {
 }
 
 async function build(lab: FarmLab, options: FarmOptions): Promise<void> {
-  const { bed, nodes, host } = lab;
-  await host.exec([
-    "bash",
-    "-c",
-    "ip route add local 10.90.0.0/16 dev lo; ip -6 route add local fd90::/64 dev lo; echo 1 > /proc/sys/net/ipv6/ip_nonlocal_bind",
-  ]);
+  const { bed, nodes } = lab;
+  for (const [at, host] of lab.clients.entries())
+    await host.exec([
+      "bash",
+      "-c",
+      `ip route add local ${CLIENTS[at]} dev lo; ip -6 route add local ${CLIENTS6[at]} dev lo; echo 1 > /proc/sys/net/ipv6/ip_nonlocal_bind`,
+    ]);
   const file = join(bed.dir, "cluster.yaml");
   const places = nodes.map(({ name, addresses }) => {
     const { lan, repl } = addresses;

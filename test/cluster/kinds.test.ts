@@ -22,9 +22,11 @@ const STOP = ["stop_both", "transition UP WAIT", "poststop", "transition WAIT ST
 function hook(name: string): string {
   const what = name === "transition" ? `${name} $HOLDFAST_FROM $HOLDFAST_TO` : name;
   const work: Record<string, string> = {
-    start_both: `[ -e RECORD/$HOLDFAST_NODE.broken ] && exit 7\nsleep 100000 & echo $! > ${PID_FILE}`,
+    start_both: `[ -e RECORD/$HOLDFAST_NODE.broken ] && . RECORD/$HOLDFAST_NODE.broken\nsleep 100000 & echo $! > ${PID_FILE}`,
     stop_both: `kill $(cat ${PID_FILE})`,
-    config: "[ -e RECORD/$HOLDFAST_NODE.unready ] && exit 9",
+    config: `[ -e RECORD/$HOLDFAST_NODE.unready ] && exit 9
+touch RECORD/$HOLDFAST_NODE.here
+while [ -e RECORD/together ] && ! [ -e RECORD/n1.here -a -e RECORD/n2.here ]; do sleep 0.05; done`,
     deconfig: "[ -e RECORD/$HOLDFAST_NODE.unready ] && exit 8",
   };
   return `#!/bin/bash\necho "${what}" >> RECORD/$HOLDFAST_NODE.$HOLDFAST_MODULE\n${work[name] ?? ""}\nexit 0\n`;
@@ -202,15 +204,30 @@ t.test("a farm and a light module on three nodes", { skip: testbedImpossible() ?
   await t.test("a start that fails stops the module there, and only there", async (t) => {
     await lab.run(n3, "stop", "web");
     lab.ran(n3);
-    writeFileSync(join(lab.bed.dir, "n3.broken"), "");
+    const stopped = await lab.run(n3, "stop", "web");
+    t.match(stopped, {
+      status: 0,
+      message: "n3 is STOP already; nothing was done",
+      data: { changed: false },
+    });
+    t.same(lab.ran(n3), []);
+    const broken = join(lab.bed.dir, "n3.broken");
+    writeFileSync(broken, "kill -9 $$");
+    const killed = await lab.run(n3, "start", "web");
+    t.match(killed, { status: 1, message: /start_both failed on n3: .*killed by .*: holdfast log web/ });
+    lab.ran(n3);
+    writeFileSync(broken, "exit 7");
     const failed = await lab.run(n3, "start", "web");
-    t.match(failed, { status: 1, message: /start_both failed on n3: .*exit status 7/ });
+    t.match(failed, { status: 1, message: /start_both failed on n3: exit status 7 .*: holdfast log/ });
     t.same(lab.ran(n3), [...START, ...STOP]);
     await lab.comesTo("stopped on n3", { ...ALL_UP, n3: STOPPED });
     t.match((await lab.told(n1))["n3"], { reason: /exit status 7/, remedy: "holdfast start web" });
-    rmSync(join(lab.bed.dir, "n3.broken"));
+    rmSync(broken);
     t.match(await lab.run(n3, "start", "web"), { status: 0 });
     lab.ran(n3);
+    const again = await lab.run(n3, "start", "web");
+    t.match(again, { status: 0, message: "n3 is UP already; nothing was done", data: { changed: false } });
+    t.same(lab.ran(n3), []);
   });
 
   await t.test("a daemon that dies is back, and what it started went on", async (t) => {
@@ -275,12 +292,15 @@ t.test("a farm and a light module on three nodes", { skip: testbedImpossible() ?
   await t.test(
     "config prepares each node before a revision counts, or refuses it; deconfig clears away",
     async (t) => {
-      const apply = async (yaml = "") =>
-        await lab.apply("tuned", `kind: light\nnodes: [n1, n2]\n${yaml}`, "config deconfig");
+      const apply = async (yaml = "", module = "tuned") =>
+        await lab.apply(module, `kind: light\nnodes: [n1, n2]\n${yaml}`, "config deconfig");
       const unready = join(lab.bed.dir, "n2.unready");
-      const ran = () => [n1, n2, n3].map((node) => lab.ran(node, "tuned"));
+      const ran = (module = "tuned") => lab.nodes.map((node) => lab.ran(node, module));
       const revision = async (by: Node) => (await lab.told(by, "tuned"))[by.name]?.revision;
-      t.match(await apply(), { status: 0 });
+      const together = join(lab.bed.dir, "together");
+      writeFileSync(together, "");
+      t.match(await apply(), { status: 0 }, "on all nodes at once: each has waited for the other");
+      rmSync(together);
       t.same(ran(), [["config"], ["config"], []], "n3 is none of its nodes");
       t.match(await apply(), { status: 0 });
       t.same(ran(), [[], [], []], "nothing changed");
@@ -292,9 +312,7 @@ t.test("a farm and a light module on three nodes", { skip: testbedImpossible() ?
         message:
           /^nothing was changed: n2 refuses revision [0-9a-f]{12} of tuned: config failed with exit status 9/,
       });
-      const seen: string[] = [];
-      const isBack = () => seen.push(...lab.ran(n1, "tuned")) >= 0 && seen.length === 2;
-      await until("n1 is prepared for what stays", isBack);
+      t.same(ran(), [["config", "config"], ["config", "config"], []], "both are prepared for what stays");
       t.same([await revision(n1), await revision(n2)], [before, before]);
       rmSync(unready);
       t.match(await apply("maxLoop: { count: 7 }\n"), { status: 0 });
@@ -322,8 +340,33 @@ t.test("a farm and a light module on three nodes", { skip: testbedImpossible() ?
         status: 0,
         message: /is removed from n2.*; deconfig failed with exit status 8/,
       });
-      t.match(await lab.run(n3, "module", "remove", "tuned"), { status: 0 });
       t.same(ran(), [["deconfig"], ["deconfig"], []]);
+
+      const nothingOf = (module: string) => {
+        for (const node of lab.nodes)
+          for (const place of ["modules", "state"])
+            t.notOk(existsSync(node.on.path(`${node.varDir}/${place}/${module}`)), `${node.name}: ${place}`);
+      };
+      t.match(await apply("", "fresh"), {
+        status: 1,
+        message: /^nothing was changed: n3 has tuned as module number \d+/,
+      });
+      t.same(ran("fresh"), [[], [], []], "nothing runs anywhere as long as a node refuses");
+      nothingOf("fresh");
+      t.match(await lab.run(n3, "module", "remove", "tuned"), { status: 0 });
+      t.match(await apply("", "fresh"), {
+        status: 1,
+        message: /^nothing was changed: n2 refuses .*exit status 9.*\nn2: deconfig failed with exit status 8/,
+      });
+      t.same(
+        ran("fresh"),
+        [["config", "deconfig"], ["config", "deconfig"], []],
+        "and what has run is undone",
+      );
+      nothingOf("fresh");
+      rmSync(unready);
+      t.match(await apply("", "fresh"), { status: 0 });
+      t.same(ran("fresh"), [["config"], ["config"], []]);
     },
   );
 

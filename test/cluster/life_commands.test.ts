@@ -27,6 +27,8 @@ t.test("first start ever: both wait until one is told to be primary", onRealNode
   const refused = await n1.holdfast(["prim", "db"], { mayFail: true });
   t.equal(refused.status, 1, "prim beside a primary is refused");
   t.match(refused.stderr, /swap/, "and says what to do instead");
+  const again = await n2.holdfast(["start", "db"]);
+  t.equal(again.stdout, "n2 is PRIM already; nothing was done\n");
 
   await n1.holdfast(["stop", "db", "--all"]);
   await life.comesTo("both stopped", "STOP NotReady", "STOP NotReady", null);

@@ -7,7 +7,7 @@ import { onRealNodes, SCRIPTS, startLife } from "./life.ts";
 import { until } from "./testbed.ts";
 
 t.setTimeout(170_000);
-const { start, toSecond, joined, left, swapIn, swapOut, takeover } = SCRIPTS;
+const { start, toSecond, joined, left, swapIn, swapOut, takeover, stopSecond, stopped } = SCRIPTS;
 const REPLICATE = "replicate:\n  paths:\n    - path: DATA\n";
 
 t.test("failover: manual", onRealNodes, async (t) => {
@@ -43,7 +43,7 @@ t.test("failback: n1 swaps back by itself after its reintegration", onRealNodes,
   await life.verified("back, and swapped", n1);
 });
 
-t.test("second --full copies everything", onRealNodes, async (t) => {
+t.test("second --full copies everything, also when it cannot begin at first", onRealNodes, async (t) => {
   const life = await startLife(t, { application: "sleep 100000" });
   const { n1, n2, mirror } = life;
   await n1.exec([
@@ -51,12 +51,16 @@ t.test("second --full copies everything", onRealNodes, async (t) => {
     "-c",
     `for i in $(seq 300); do echo $i > ${mirror.data}/f$i; done; sync ${mirror.data}/f*`,
   ]);
+  await n2.holdfast(["stop", "db"]);
+  const user = await n2.spawn(["bash", "-c", `cd ${mirror.data} && exec sleep 1000`]);
   await n2.holdfast(["second", "db", "--full"]);
+  t.match(await life.status(n2), { state: "SECOND", reason: /follow failed .*is in use/ }, "it cannot begin");
+  user.signal("SIGKILL");
   await until("the log says so", async () =>
     /Reintegration ended \(full\): 30\d files/.test((await n1.holdfast(["log", "db"])).stdout),
   );
   await life.comesTo("copied whole", "PRIM Ready", "SECOND Ready", n1);
-  life.hooks("copied whole", [...left, ...joined], []);
+  life.hooks("copied whole", [...left, ...joined], [...stopSecond, ...stopped, ...start, ...toSecond]);
   await life.verified("copied whole", n1);
 });
 

@@ -5,6 +5,7 @@
 import { existsSync } from "node:fs";
 import t, { type Test } from "tap";
 import { type Life, onRealNodes, startLife } from "./life.ts";
+import { VIRTUAL_IP } from "./mirror.ts";
 import { type Node, until } from "./testbed.ts";
 
 t.setTimeout(170_000);
@@ -104,10 +105,15 @@ scenario("daemon and replication process are killed", async (_t, life) => {
   await rejoins(life, "daemon started again", life.n2);
 });
 
-scenario("everything of ours is stopped: the kernel silences the address", async (_t, life) => {
+scenario("everything of ours is stopped: the kernel silences the address", async (t, life) => {
   const over = await strike(life, "all SIGSTOP", ["daemon", "__guardian", "__replication"], "SIGSTOP");
   life.nothingLost("all SIGSTOP", life.n2);
+  const said = `ether src ${life.n1.mac("lan")} and (src host ${VIRTUAL_IP} or arp src host ${VIRTUAL_IP})`;
+  const ear = await life.mirror.host.spawn(["tcpdump", "-n", "-l", "-i", "lan", said]);
+  await Bun.sleep(500);
   await over();
+  ear.signal("SIGINT");
+  t.notMatch(await new Response(ear.stdout).text(), / > |ARP/, "thawed, it does not get a packet out");
   await rejoins(life, "all SIGCONT", life.n2);
   await tookOver(life, "all SIGCONT");
 });

@@ -1,10 +1,11 @@
 /**
  * A mirror on a test bed: two nodes with a cluster and one module, ready to be broken.
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { StatusDocument } from "../../core/daemon/engine.ts";
+import { EtcdWitness, HoldfastWitness, type MirrorWitness } from "./mirror_witness.ts";
 import { createTestbed, type Node, type Testbed, until } from "./testbed.ts";
 import type { CommandOptions } from "./testbed_machine.ts";
 
@@ -13,9 +14,6 @@ type Applied = { data: { away: string[] } };
 
 /** The virtual IP of the test modules. */
 export const VIRTUAL_IP = "10.77.0.100";
-
-/** Where the witness is. */
-const WITNESS_ADDRESS = "10.77.0.202";
 
 /** A hook that says its name, and starts or stops a process that holds on to nothing. */
 export const quietHooks: Record<string, string> = {
@@ -39,8 +37,8 @@ export interface MirrorOptions {
   /** Heartbeat of the cluster. */
   heartbeat?: string;
   replicate?: boolean;
-  /** A Holdfast witness on a machine of its own, the second host. */
-  witness?: boolean;
+  /** A witness on a machine of its own, the second host: a Holdfast (or true), or an etcd. */
+  witness?: boolean | "node" | "etcd";
   /** Size of each node's disk in MiB; sparse. */
   diskMiB?: number;
   /** Objects that each disk has room for, where mkfs.ext4's own number is too small. */
@@ -53,6 +51,9 @@ export interface MirrorOptions {
 
 /** Two running nodes and a module called db, stopped. */
 export class Mirror {
+  /** The cluster's, where it has one. */
+  witness: MirrorWitness | null = null;
+
   constructor(
     readonly bed: Testbed,
     readonly n1: Node,
@@ -138,27 +139,6 @@ export async function createMirror(options: MirrorOptions = {}): Promise<Mirror>
   }
 }
 
-/** Starts the witness and makes it the cluster's. */
-async function enrol({ bed, n1 }: Mirror): Promise<void> {
-  const machine = bed.hosts[1]!;
-  const varDir = `${bed.dir}/witness`;
-  const place = ["--address", WITNESS_ADDRESS, "--var", varDir];
-  const argv = [bed.binary, "witness", ...place];
-  const log = `${bed.dir}/witness.log`;
-  await machine.spawn(["setsid", ...argv], { log });
-  await until("the witness listens", () => readFileSync(log, "utf8").includes("a witness at"));
-  let answer = "";
-  const isAdded = async (): Promise<boolean> => {
-    const { stdout } = await machine.exec([bed.binary, "witness", "token", ...place]);
-    const added = await n1.holdfast(["cluster", "witness", "add", stdout.trim()], { mayFail: true });
-    answer = `${added.stdout}${added.stderr}`;
-    return added.status === 0;
-  };
-  await until("the cluster has its witness", isAdded, 10_000, 200).catch((error: Error) => {
-    throw new Error(`${error.message}: ${answer}${readFileSync(log, "utf8")}`);
-  });
-}
-
 async function build(mirror: Mirror, options: MirrorOptions): Promise<void> {
   const { n1, n2 } = mirror;
   const scratch = mkdtempSync(join(tmpdir(), "holdfast-mirror-"));
@@ -177,7 +157,12 @@ async function build(mirror: Mirror, options: MirrorOptions): Promise<void> {
     const token = (await n1.json<{ token: string }>(["cluster", "token"])).token;
     await n2.holdfast(["cluster", "join", token, "--as", "n2"]);
     await n2.startDaemon();
-    if (options.witness) await enrol(mirror);
+    if (options.witness) {
+      const Witness = options.witness === "etcd" ? EtcdWitness : HoldfastWitness;
+      mirror.witness = new Witness(mirror.bed, mirror.bed.hosts[1]!);
+      await mirror.witness.start();
+      await mirror.witness.enrol(n1);
+    }
     const replicate = options.replicate === false ? "" : "replicate:\n  paths:\n    - path: DATA\n";
     const yaml = `kind: mirror\nvirtualIps:\n  - address: ${VIRTUAL_IP}/24\n${options.yaml ?? replicate}`;
     const module = join(scratch, "db");

@@ -1,5 +1,5 @@
 /** Virtual addresses between real machines, as a third one sees them: trap 22, and the kernel-side deadline of G4. */
-import t from "tap";
+import t, { type Test } from "tap";
 import type { AddressReport, ReleaseReport } from "../../core/network/virtual_ip.ts";
 import type { Order } from "./network_agent.ts";
 import {
@@ -11,6 +11,8 @@ import {
   testbedImpossible,
   until,
 } from "./testbed.ts";
+
+t.setTimeout(60_000);
 
 const skip = testbedImpossible() ?? false;
 const VIP = "10.77.0.100/24";
@@ -90,22 +92,29 @@ t.test("trap 22: neighbours follow the address at once, in IPv4 and IPv6", { ski
   }
 });
 
-t.test("trap 22: announcements are repeated", { skip }, async (t) => {
+/** What n1 announces of an address of which it has the right for so long: once a second, and when it is told to after 2.3 s. */
+async function announcements(t: Test, goodForMs?: number): Promise<{ requests: number; replies: number }> {
   const { bed, h1, agents } = await bedWithAgents(t);
   const listener = await h1.spawn(["tcpdump", "-n", "-l", "-i", "lan", `arp and arp src host ${host(VIP)}`]);
   await Bun.sleep(500);
-  await agents[0].must({ do: "up", address: VIP });
+  await agents[0].must({ do: "up", address: VIP, ...(goodForMs === undefined ? {} : { goodForMs }) });
   await Bun.sleep(2300);
   await agents[0].must({ do: "announce" });
   await Bun.sleep(200);
   listener.signal("SIGINT");
   const heard = await new Response(listener.stdout).text();
-  const [requests, replies] = [
-    heard.match(/Request who-has/g)?.length ?? 0,
-    heard.match(/Reply/g)?.length ?? 0,
-  ];
-  t.ok(requests >= 4 && replies >= 4, `4 times in both forms: ${requests} requests, ${replies} replies`);
   t.ok(heard.includes(bed.node(1).mac("lan")));
+  const count = (what: RegExp): number => heard.match(what)?.length ?? 0;
+  return { requests: count(/Request who-has/g), replies: count(/Reply/g) };
+}
+
+t.test("trap 22: announcements are repeated", { skip }, async (t) => {
+  const { requests, replies } = await announcements(t);
+  t.ok(requests >= 4 && replies >= 4, `4 times in both forms: ${requests} requests, ${replies} replies`);
+});
+
+t.test("trap 16: who has lost the right to an address announces it no more", { skip }, async (t) => {
+  t.same(await announcements(t, 700), { requests: 1, replies: 1 }, "at first, and not when it was due again");
 });
 
 t.test("trap 22: an address on two machines is found before and after", { skip }, async (t) => {
@@ -131,6 +140,12 @@ t.test("trap 22: an address on two machines is found before and after", { skip }
   await Bun.sleep(300);
   await agents[0].must({ do: "down", address: VIP6 });
   t.equal((await waiting).error, undefined, "who is patient gets it once the other lets go");
+  await bed.node(1).exec(["ip", "link", "set", "lan", "down"]);
+  t.equal(
+    (await agents[0].ask({ do: "announce" })).error,
+    undefined,
+    "nor does an interface that is down end a daemon",
+  );
 });
 
 t.test("trap 22: connections to the address are reset when it goes, others live on", { skip }, async (t) => {
@@ -263,11 +278,25 @@ t.test("an address falls silent when all of its holder's processes are stopped",
   const last = Number(answers.at(-1)![1]) - stopped;
   t.comment(`the last answer left ${(last * 1000).toFixed(0)} ms after the stop`);
   t.ok(last < 0.65, "the last answer came within the deadline");
-  const taken = await agents[1].ask({ do: "up", address: VIP });
-  t.equal(taken.error, undefined, "another machine can take it while the zombie still holds it");
-  t.same(await h1.whoAnswers(host(VIP)), ["n2"]);
-  await agents[1].must({ do: "down", address: VIP });
+  for (const address of addresses) {
+    const taken = await agents[1].ask({ do: "up", address });
+    t.equal(taken.error, undefined, "another machine can take it while the zombie still holds it");
+    t.same(await h1.whoAnswers(host(address)), ["n2"]);
+  }
+  const ofZombie = `ether src ${bed.node(1).mac("lan")}`;
+  const claims = `(arp src host ${host(VIP)} or (icmp6 and ip6[40] = 136 and ip6[48:4] = 0xfd770000 and ip6[60:4] = 0x100))`;
+  const traffic = `src host ${host(VIP)} or src host ${host(VIP6)} or ${claims}`;
+  const ear = await h1.spawn(["tcpdump", "-n", "-l", "-i", "lan", `${ofZombie} and (${traffic})`]);
+  await Bun.sleep(500);
   agents[0].process.signal("SIGCONT");
+  await Bun.sleep(100);
+  // It asks nobody whether it may: as though it had, just before it was stopped.
+  await agents[0].must({ do: "announce" });
+  for (const address of addresses) t.same(await h1.whoAnswers(host(address)), ["n2"]);
+  ear.signal("SIGINT");
+  t.notMatch(await new Response(ear.stdout).text(), / > |ARP/, "thawed, it does not get a packet out");
+  for (const address of addresses) await agents[1].must({ do: "down", address });
+  await agents[0].must({ do: "deadline", module: "db-1", addresses, everyMs: 100, timeoutMs: 600 });
   await until("it speaks again", async () => await h1.pings(host(VIP)));
   const node = bed.node(1);
   await node.exec(["nft", "flush", "ruleset"]);
@@ -284,15 +313,24 @@ t.test(
   { skip },
   async (t) => {
     const { h1, agents } = await bedWithAgents(t);
-    const taking = agents[0].ask({ do: "up", address: VIP, options: { probeMs: 400 }, goodForMs: 800 });
-    await Bun.sleep(150);
-    agents[0].process.signal("SIGSTOP");
-    await Bun.sleep(900);
-    await agents[1].must({ do: "up", address: VIP });
-    t.same(await h1.whoAnswers(host(VIP)), ["n2"]);
-    agents[0].process.signal("SIGCONT");
-    const { error } = await taking;
-    t.match(error, /was given up while it was being taken/);
+    const takes = async (
+      goodForMs: number,
+      meanwhile: () => Promise<unknown>,
+    ): Promise<string | undefined> => {
+      const taking = agents[0].ask({ do: "up", address: VIP, options: { probeMs: 400 }, goodForMs });
+      await Bun.sleep(150);
+      agents[0].process.signal("SIGSTOP");
+      await meanwhile();
+      agents[0].process.signal("SIGCONT");
+      return (await taking).error;
+    };
+    t.match(await takes(800, () => Bun.sleep(900)), /was given up while it was being taken/);
+    t.same(await h1.whoAnswers(host(VIP)), []);
+    const other = async () => {
+      await agents[1].must({ do: "up", address: VIP });
+      await Bun.sleep(300);
+    };
+    t.match(await takes(60_000, other), /is in use/, "nor when another has it by then, whatever its right");
     t.same(await h1.whoAnswers(host(VIP)), ["n2"]);
     t.equal((await agents[0].must<AddressReport[]>({ do: "check" })).length, 0);
   },

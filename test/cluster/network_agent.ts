@@ -1,6 +1,7 @@
 /**
  * Runs the real network code inside a machine of the testbed, told what to do over a Unix socket: `bun network_agent.ts SOCKET LANS`.
  */
+import { Lease } from "../../core/daemon/module/lease.ts";
 import { Deadline } from "../../core/network/deadline.ts";
 import { openNetwork, type ProbeOptions } from "../../core/network/virtual_ip.ts";
 
@@ -24,8 +25,8 @@ async function obey(order: Order): Promise<unknown> {
     case "up": {
       const { goodForMs = Number.POSITIVE_INFINITY } = order;
       const asked = performance.now();
-      const mayTake = (): boolean => performance.now() - asked <= goodForMs;
-      return await network.up(order, { ...order.options, mayTake });
+      const isGood = (): boolean => performance.now() - asked <= goodForMs;
+      return await network.up(order, { ...order.options, mayTake: isGood, maySpeak: isGood });
     }
     case "down":
       return network.down(order.address);
@@ -40,10 +41,20 @@ async function obey(order: Order): Promise<unknown> {
     case "stopRefreshing":
       return clearInterval(refreshing);
     case "deadline": {
-      const made = new Deadline(order.module, order.addresses);
+      const devices = (): string[] => [
+        ...new Set(order.addresses.map((address) => network.linkOf({ address }).name)),
+      ];
+      const made = new Deadline(order.module, order.addresses, devices);
       deadline = made;
       const missing = made.install(order.timeoutMs);
-      refreshing = setInterval(() => made.refresh(order.timeoutMs), order.everyMs);
+      const lease = new Lease(() => order.timeoutMs);
+      lease.grant();
+      clearInterval(refreshing);
+      // As though it had asked itself whether it may just before it was stopped.
+      refreshing = setInterval(() => {
+        made.refresh(order.timeoutMs, () => lease.isHeld);
+        lease.renew();
+      }, order.everyMs);
       return missing;
     }
   }

@@ -1,6 +1,6 @@
 /** What a replication process refuses to begin with, what it cleans up, and what a full disk on SECOND leads to. */
 import { spawn, spawnSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { becomesEqual, generation, makeLab, shell } from "./replication_lab.ts";
@@ -32,7 +32,7 @@ t.test("someone writes beside us: open files are named and refused (trap 12)", a
   t.end();
 });
 
-t.test("a directory that must not be empty, and one that is not there", async (t) => {
+t.test("a directory that must not be empty, one that is not there, and a symbolic link", async (t) => {
   const [path] = n1.config.paths;
   await n1.must({ op: "configure", config: { ...n1.config, paths: [{ ...path!, notEmpty: true }] } });
   const empty = await n1.ask({ op: "serve", alone: true, generations: g1 });
@@ -45,6 +45,16 @@ t.test("a directory that must not be empty, and one that is not there", async (t
     ok: false,
     detail: /does not exist/,
   });
+  symlinkSync(path!.path, `${path!.path}-link`);
+  await n1.must({
+    op: "configure",
+    config: { ...n1.config, paths: [{ ...path!, path: `${path!.path}-link` }] },
+  });
+  for (const request of [
+    { op: "serve", alone: true, generations: g1 } as const,
+    { op: "follow", full: true, sacrifice: false, generations: g1 } as const,
+  ])
+    t.match(await n1.ask(request), { ok: false, detail: `name ${path!.path} in module.yaml` });
   await n1.must({ op: "configure", config: n1.config });
   t.end();
 });

@@ -8,7 +8,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import type { Generations, ReplicationReport } from "../../core/failover/types.ts";
 import type { ControlMessage, ControlRequest, ReplicationConfig } from "../../core/filesystem/control.ts";
-import { unmountDead } from "../../core/filesystem/dead_mounts.ts";
+import { unmountDead } from "../../core/filesystem/mounts/dead_mounts.ts";
 
 type WithoutId<T> = T extends unknown ? Omit<T, "id"> : never;
 type Hello = Extract<ControlMessage, { type: "hello" }>;

@@ -2,8 +2,8 @@
 import { closeSync, existsSync, lstatSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { CopyRecord } from "../../core/filesystem/copy_record.ts";
-import { Pool } from "../../core/filesystem/pool.ts";
+import { CopyRecord } from "../../core/filesystem/copy/copy_record.ts";
+import { Pool } from "../../core/filesystem/loop/pool.ts";
 import { isInMemoryOnly, LabDisk, noDisks } from "./replication_disks.ts";
 import { becomesEqual, generation, makeLab, shell } from "./replication_lab.ts";
 import { cutDisk } from "./testbed_disk.ts";

@@ -121,11 +121,35 @@ t.test("live operations during a reintegration", async (t) => {
   t.end();
 });
 
+t.test("of a tebibyte that is a hole, nothing is read", async (t) => {
+  await lab.part();
+  await n1.must({ op: "goAlone", generations: generation("g3a", "g3", ["g2", "g1"]) });
+  await shell(
+    n1.directory,
+    "truncate -s 1T hole; printf x | dd of=hole bs=1 seek=500G conv=notrunc,fsync 2>/dev/null",
+  );
+  const before = n2.reports.length;
+  await n2.start();
+  await n2.must({
+    op: "follow",
+    full: false,
+    sacrifice: false,
+    generations: generation("g3", null, ["g2", "g1"]),
+  });
+  await n2.reported("inSync", before);
+  t.equal(
+    await shell(n2.directory, "stat -c %s hole; tail -c +536870912001 hole | head -c 1"),
+    `${2 ** 40}\nx`,
+  );
+  await shell(n1.directory, "rm hole");
+  t.end();
+});
+
 t.test("a full copy takes hard links out of directories that the source has no more", async (t) => {
   await shell(n1.directory, "mkdir gone kept; echo linked > gone/a; ln gone/a gone/b; sync gone/a");
   t.same(await becomesEqual(n1, n2), []);
   await lab.part();
-  await n1.must({ op: "goAlone", generations: generation("g3b", "g3", ["g2", "g1"]) });
+  await n1.must({ op: "goAlone", generations: generation("g3b", "g3a", ["g3", "g2", "g1"]) });
   await shell(n1.directory, "mv gone/a kept/c; mv gone/b kept/d; rmdir gone");
   const before = n2.reports.length;
   await n2.start();
@@ -137,7 +161,7 @@ t.test("a full copy takes hard links out of directories that the source has no m
 
 t.test("an interrupted reintegration resumes", async (t) => {
   await lab.part();
-  await n1.must({ op: "goAlone", generations: generation("g4", "g3b", ["g3", "g2", "g1"]) });
+  await n1.must({ op: "goAlone", generations: generation("g4", "g3b", ["g3a", "g3", "g2", "g1"]) });
   await shell(
     n1.directory,
     "mkdir more; for i in $(seq 100); do head -c 500000 /dev/urandom > more/$i; done; mv five six; mkdir more/in; for i in $(seq 20); do ln -s there more/s$i; ln -P more/s$i more/in/s$i; done",

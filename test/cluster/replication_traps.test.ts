@@ -147,3 +147,32 @@ t.test("trap 14: a full copy ends although the application writes without pause"
   }
   t.same(await becomesEqual(n1, n2), []);
 });
+
+t.test("trap 9: a SECOND that hangs whenever it is in sync is let in later each time", async (t) => {
+  const hanging = makeLab(`/tmp/holdfast-replication-hangs-${process.pid}`, 41000 + (process.pid % 20000), {
+    timeoutMs: 1000,
+  });
+  t.teardown(() => hanging.close());
+  const [a, b] = [hanging.n1, hanging.n2];
+  await a.start();
+  await b.start();
+  await a.must({ op: "serve", alone: true, generations: generation("g1") });
+  await b.must({ op: "follow", full: true, sacrifice: false, generations: generation("") });
+  await a.reported("inSync");
+  const away: number[] = [];
+  for (const [hang, history] of [["g1"], ["g2", "g1"], ["g3", "g2", "g1"]].entries()) {
+    const from = a.reports.length;
+    b.process!.kill("SIGSTOP");
+    const writes = shell(a.directory, `echo ${hang} > file; sync file`);
+    await a.reported("peerGone", from);
+    const lost = performance.now();
+    await a.must({ op: "goAlone", generations: generation(`g${hang + 2}`, history[0], history.slice(1)) });
+    await writes;
+    b.process!.kill("SIGCONT");
+    await a.reported("inSync", from);
+    away.push(performance.now() - lost);
+  }
+  // A fifth of the time-out, doubled each time; how long the rest takes is not told here.
+  t.ok(away[1]! >= 390 && away[2]! >= 790, `away for ${away.map(Math.round)} ms`);
+  t.same(await becomesEqual(a, b), []);
+});

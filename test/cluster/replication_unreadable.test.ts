@@ -3,12 +3,12 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "no
 import { join } from "node:path";
 import t from "tap";
 import type { VerifyResult } from "../../core/filesystem/control.ts";
-import { unmountDead } from "../../core/filesystem/dead_mounts.ts";
-import { KnownPlaces } from "../../core/filesystem/known_places.ts";
-import { ReplicaRoots } from "../../core/filesystem/replica_identity.ts";
-import { BackingTree } from "../../core/filesystem/source_tree.ts";
-import { TargetTree } from "../../core/filesystem/target_tree.ts";
-import { ZONE } from "../../core/filesystem/verify.ts";
+import { unmountDead } from "../../core/filesystem/mounts/dead_mounts.ts";
+import { KnownPlaces } from "../../core/filesystem/objects/known_places.ts";
+import { BackingTree } from "../../core/filesystem/objects/source_tree.ts";
+import { ReplicaRoots } from "../../core/filesystem/replica/replica_identity.ts";
+import { TargetTree } from "../../core/filesystem/second/reintegration/target_tree.ts";
+import { ZONE } from "../../core/filesystem/verify/verify.ts";
 import { errnoName } from "../../core/platform/linux/errno.ts";
 import { Level, Marks } from "../../core/replication/marks.ts";
 import { LabDisk, noDisks } from "./replication_disks.ts";

@@ -5,6 +5,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
 import t from "tap";
 import { SecretStore } from "../../core/secrets/secrets.ts";
 import { Life, onRealNodes } from "./life.ts";
@@ -292,7 +293,7 @@ t.test("secrets, from the terminal to the hook", onRealNodes, async (t) => {
     },
   );
 
-  await t.test("in no history, no export; gone when it is removed, and missed", async (t) => {
+  await t.test("in no history, no export, no snapshot; gone when it is removed, and missed", async (t) => {
     const history = await n1.exec([
       ...["git", "-C", `${n1.varDir}/modules/db`, "cat-file", "--batch", "--batch-all-objects", "--buffer"],
     ]);
@@ -301,6 +302,10 @@ t.test("secrets, from the terminal to the hook", onRealNodes, async (t) => {
     await n1.exec(["git", "clone", "-q", `${bed.dir}/db.hf`, `${bed.dir}/clone`]);
     t.same(filesWithSecrets(`${bed.dir}/clone`), []);
     t.notOk(hidden.some((text) => history.stdout.includes(text)));
+    await n1.holdfast(["snapshot", `${bed.dir}/db.snapshot`]);
+    const snapshot = gunzipSync(readFileSync(`${bed.dir}/db.snapshot`)).toString();
+    t.match(snapshot, /logging in with \*\*\*/);
+    t.notOk(hidden.some((text) => snapshot.includes(text)));
     const removed = await n1.holdfast(["secret", "remove", "db", "password"]);
     t.match(removed.stdout, /password of db is removed on n1, n2\n.*does not start without a value/);
     t.match(await life.status(n1), { state: "PRIM", remedy: "holdfast secret set db password" });

@@ -302,6 +302,21 @@ t.test("services of a module", { skip }, async (t) => {
     t.notOk(existsSync(lab.node.on.path(`${lab.node.varDir}/modules/second`)), "nothing is left of it");
   });
 
+  await t.test("of a template, `--set services=…` is all that a service needs", async (t) => {
+    const of = async (...words: string[]) => t.match(await lab.holdfast(...words), { status: 0 });
+    await of("module", "new", "plain", "--template", "light", "--set", "services=helper");
+    await of("module", "apply", "plain");
+    await of("start", "plain");
+    const first = await lab.pid("helper");
+    t.ok(await lab.active("helper"));
+    await systemd.exec(["kill", "-9", first]);
+    const isBack = async () => (await lab.active("helper")) && (await lab.pid("helper")) !== first;
+    await until("it runs again", isBack);
+    await of("stop", "plain");
+    t.notOk(await lab.active("helper"));
+    await of("module", "remove", "plain");
+  });
+
   await t.test("when the module is removed, everything is as it was", async (t) => {
     const removed = await lab.holdfast("module", "remove", "web");
     t.match(removed, { status: 0, message: /deaf\.service starts by itself again, as it did before/ });

@@ -166,6 +166,14 @@ export class Testbed {
     );
   }
 
+  /** Cuts exactly these directions between machines, on one lan or on all, and heals all others. */
+  async sever(links: readonly { from: Host; to: Host; lan?: string }[]): Promise<void> {
+    this.#faults = links.flatMap(({ from, to, lan }) =>
+      this.#lansOf(lan).map((name) => ({ from: `${from.name}-${name}`, to: `${to.name}-${name}`, loss: 1 })),
+    );
+    await this.#applyFaults();
+  }
+
   /** Ends every fault, or those that name this machine. */
   async heal(machine?: Host, lan?: string): Promise<void> {
     const ends = machine ? this.#lansOf(lan).map((name) => `${machine.name}-${name}`) : null;

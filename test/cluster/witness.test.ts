@@ -36,7 +36,10 @@ t.test("two nodes and a Holdfast witness", onRealNodes, async (t) => {
   const { bed } = life.mirror;
   const witness = bed.hosts[1]!;
   for (const node of [n1, n2])
-    await until("the witness answers", async () => (await life.resource(node, "witness")) === "up");
+    await until(
+      "the witness answers",
+      async () => (await life.resource(node, "splitbrain.witness")) === "up",
+    );
 
   await life.writesGoOn("before");
   let stop = watch(life);
@@ -68,7 +71,7 @@ t.test("two nodes and a Holdfast witness", onRealNodes, async (t) => {
   await bed.isolate(witness);
   await until(
     "the nodes see that it is away",
-    async () => (await life.resource(n2, "witness")) === "down",
+    async () => (await life.resource(n2, "splitbrain.witness")) === "down",
     15_000,
   );
   await life.writesGoOn("without the witness");
@@ -80,7 +83,11 @@ t.test("two nodes and a Holdfast witness", onRealNodes, async (t) => {
   await life.comesTo("started again", "PRIM Ready", "SECOND Ready", n1, 40_000);
   const again = life.application(n1);
   await bed.heal();
-  await until("the witness is back", async () => (await life.resource(n1, "witness")) === "up", 15_000);
+  await until(
+    "the witness is back",
+    async () => (await life.resource(n1, "splitbrain.witness")) === "up",
+    15_000,
+  );
   await life.writesGoOn("the witness is back");
   await life.comesTo("the witness is back", "PRIM Ready", "SECOND Ready", n1);
   t.equal(life.application(n1), again, "nor does one that comes back");

@@ -4,7 +4,7 @@
  * Leases are told in ms of the clock that all machines of the testbed share, so that those of two nodes can be compared.
  */
 import { loadCluster } from "../../core/cluster/cluster.ts";
-import { sharedClock } from "../../core/daemon/guardian_protocol.ts";
+import { sharedClock } from "../../core/platform/shared_clock.ts";
 import type { WitnessConfig } from "../../core/witness/config.ts";
 import { openWitness, type WitnessAsker } from "../../core/witness/open.ts";
 import type { Witness } from "../../core/witness/witness.ts";

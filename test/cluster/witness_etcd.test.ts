@@ -1,78 +1,12 @@
 /** A real etcd as witness: killed, frozen, emptied, with passwords and certificates, and with three members; two nodes ask it over a network that is cut. */
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import t, { type Test as Tap } from "tap";
-import {
-  createTestbed,
-  type Host,
-  type MachineProcess,
-  type Testbed,
-  testbedImpossible,
-  until,
-} from "./testbed.ts";
-import { overlaps, WitnessAgent } from "./witness_lab.ts";
+import t from "tap";
+import { Etcd } from "./etcd.ts";
+import { createTestbed, testbedImpossible } from "./testbed.ts";
+import { contend, LEASE, read, renew, sole, WitnessAgent } from "./witness_lab.ts";
 
 const skip =
   testbedImpossible() ?? (existsSync("/usr/bin/etcd") ? false : "no /usr/bin/etcd (Debian: etcd-server)");
-const LEASE = 600;
-const renew = { do: "renew", module: "db", leaseMs: LEASE } as const;
-const read = { do: "read", module: "db" } as const;
-
-/** One member of etcd on a host. */
-class Etcd {
-  process: MachineProcess | null = null;
-  readonly dir: string;
-  readonly url: string;
-  readonly peerUrl: string;
-
-  constructor(
-    private readonly bed: Testbed,
-    private readonly host: Host,
-    readonly name: string,
-    number: number,
-    scheme = "http",
-  ) {
-    const address = host.addresses["lan"]!;
-    this.dir = `${bed.dir}/etcd-${name}`;
-    this.url = `${scheme}://${address}:${2379 + 10 * number}`;
-    this.peerUrl = `http://${address}:${2380 + 10 * number}`;
-  }
-
-  async start(members: readonly Etcd[] = [this], options: readonly string[] = []): Promise<void> {
-    const cluster = members.map(({ name, peerUrl }) => `${name}=${peerUrl}`).join(",");
-    this.process = await this.host.spawn(
-      [
-        "etcd",
-        ...["--name", this.name, "--data-dir", this.dir],
-        ...["--listen-client-urls", this.url, "--advertise-client-urls", this.url],
-        ...["--listen-peer-urls", this.peerUrl, "--initial-advertise-peer-urls", this.peerUrl],
-        ...["--initial-cluster", cluster, "--heartbeat-interval", "50", "--election-timeout", "300"],
-        ...options,
-      ],
-      { log: `${this.bed.dir}/etcd-${this.name}.log` },
-    );
-  }
-
-  async kill(): Promise<void> {
-    this.process!.signal("SIGKILL");
-    await this.process!.exited;
-  }
-
-  /** Runs etcdctl's part of the work: Debian's etcd-server has no client. */
-  async post(path: string, body: object, token?: string): Promise<string> {
-    const authorization = token === undefined ? [] : ["-H", `authorization: ${token}`];
-    const { stdout } = await this.host.exec(
-      ["curl", "-s", "-m", "5", ...authorization, "-d", JSON.stringify(body), `${this.url}${path}`],
-      { mayFail: true },
-    );
-    return stdout;
-  }
-
-  async answers(): Promise<void> {
-    await until(`etcd ${this.name} answers`, async () =>
-      /"leader":"\d+"/.test(await this.post("/v3/maintenance/status", {})),
-    );
-  }
-}
 
 t.test("etcd", { skip }, async (t) => {
   const bed = await createTestbed({ nodes: 2, hosts: 1, lans: ["lan"], diskMiB: 32 });
@@ -82,7 +16,7 @@ t.test("etcd", { skip }, async (t) => {
     WitnessAgent.start(bed, bed.node(1)),
     WitnessAgent.start(bed, bed.node(2)),
   ]);
-  const agents = [n1, n2];
+  const agents = [n1, n2] as const;
   const open = async (
     endpoints: string[],
     secrets: Record<string, string> = {},
@@ -96,17 +30,6 @@ t.test("etcd", { skip }, async (t) => {
         secrets,
         deadlineMs,
       });
-  };
-  /** Both ask all the time, while `work` is done; no two leases may overlap, and leases must have been granted. */
-  const contend = async (t: Tap, what: string, work: () => Promise<void>): Promise<void> => {
-    for (const agent of agents) await agent.ask({ do: "keep", module: "db", leaseMs: LEASE, everyMs: 100 });
-    await work();
-    const [first, second] = await Promise.all(agents.map((agent) => agent.leases()));
-    t.same(overlaps(first!, second!), [], `${what}: never two leases at once`);
-    t.ok(
-      first!.length + second!.length > 0,
-      `${what}: ${first!.length} leases for n1, ${second!.length} for n2`,
-    );
   };
 
   await t.test("one holder, and one record", async (t) => {
@@ -123,8 +46,6 @@ t.test("etcd", { skip }, async (t) => {
     await n1.until("granted", renew);
     t.match(await n2.ask(renew), { kind: "refused", holder: "n1" });
     const version = (await n1.ask(read)).record!.version;
-    const sole = (who: string, expected: string) =>
-      ({ do: "sole", module: "db", sole: who, generation: `of-${who}`, expected }) as const;
     const first = await n1.ask(sole("n1", version));
     t.match(first, { kind: "recorded", record: { sole: "n1", generation: "of-n1", holder: "n1" } });
     t.match(await n2.ask(sole("n2", version)), { kind: "refused", record: { sole: "n1" } });
@@ -151,7 +72,7 @@ t.test("etcd", { skip }, async (t) => {
       ["recorded", "refused"],
     );
 
-    await contend(t, "killed and started", async () => {
+    await contend(t, agents, "killed and started", async () => {
       await Bun.sleep(LEASE);
       await etcd.kill();
       t.match(await n1.ask(read), { kind: "unknown", why: new RegExp(etcd.url) });
@@ -165,14 +86,14 @@ t.test("etcd", { skip }, async (t) => {
       "the record is still there",
     );
 
-    await contend(t, "frozen for longer than a lease", async () => {
+    await contend(t, agents, "frozen for longer than a lease", async () => {
       etcd.process!.signal("SIGSTOP");
       await Bun.sleep(2.5 * LEASE);
       etcd.process!.signal("SIGCONT");
       await Bun.sleep(1.5 * LEASE);
     });
 
-    await contend(t, "cut off from one, then one way from the other", async () => {
+    await contend(t, agents, "cut off from one, then one way from the other", async () => {
       await bed.isolate(n1.node);
       await Bun.sleep(1.7 * LEASE);
       await bed.heal();
@@ -299,7 +220,7 @@ t.test("etcd", { skip }, async (t) => {
       1500,
     );
     await n1.until("granted", renew);
-    await contend(t, "a member frozen, then one killed", async () => {
+    await contend(t, agents, "a member frozen, then one killed", async () => {
       members[0]!.process!.signal("SIGSTOP");
       await Bun.sleep(2 * LEASE);
       members[0]!.process!.signal("SIGCONT");

@@ -1,7 +1,15 @@
 /** Nodes that ask a witness, without daemons: agents on the machines of a testbed, and what must hold of the leases that they were granted. */
-
+import type { Test as Tap } from "tap";
 import { type MachineProcess, type Node, type Testbed, until } from "./testbed.ts";
 import type { Held, Order } from "./witness_agent.ts";
+
+/** The lease that is asked for, ms. */
+export const LEASE = 600;
+/** What is asked for a module `db`: its lease, its record, and that the record names this node as the sole one. */
+export const renew = { do: "renew", module: "db", leaseMs: LEASE } as const satisfies Order;
+export const read = { do: "read", module: "db" } as const satisfies Order;
+export const sole = (who: string, expected: string) =>
+  ({ do: "sole", module: "db", sole: who, generation: `of-${who}`, expected }) as const satisfies Order;
 
 /** An agent on one node. */
 export class WitnessAgent {
@@ -59,8 +67,22 @@ export class WitnessAgent {
   }
 }
 
+/** Two nodes ask all the time, while `work` is done: no two leases may overlap, and leases must have been granted. */
+export async function contend(
+  t: Tap,
+  agents: readonly [WitnessAgent, WitnessAgent],
+  what: string,
+  work: () => Promise<void>,
+): Promise<void> {
+  for (const agent of agents) await agent.ask({ do: "keep", module: "db", leaseMs: LEASE, everyMs: 100 });
+  await work();
+  const [first, second] = await Promise.all([agents[0].leases(), agents[1].leases()]);
+  t.same(overlaps(first, second), [], `${what}: never two leases at once`);
+  t.ok(first.length + second.length > 0, `${what}: ${first.length} leases for n1, ${second.length} for n2`);
+}
+
 /** Leases of two nodes that were in force at the same time. */
-export function overlaps(first: readonly Held[], second: readonly Held[]): string[] {
+function overlaps(first: readonly Held[], second: readonly Held[]): string[] {
   return first.flatMap((one) =>
     second
       .filter((other) => one.from < other.to && other.from < one.to)

@@ -40,7 +40,11 @@ t.test("two nodes and etcd", options, async (t) => {
   const yaml = `${(await n1.exec(["cat", `${n1.varDir}/cluster/cluster.yaml`])).stdout}witness: { etcd: ["${url}"] }\n`;
   await n1.holdfast(["cluster", "apply", "-"], { input: yaml });
   for (const node of [n1, n2])
-    await until("etcd answers", async () => (await life.resource(node, "witness")) === "up", 15_000);
+    await until(
+      "etcd answers",
+      async () => (await life.resource(node, "splitbrain.witness")) === "up",
+      15_000,
+    );
   // An empty etcd may be one that forgot: for the length of a lease nothing is put on record.
   const base64 = (text: string): string => Buffer.from(text).toString("base64");
   const range = JSON.stringify({
@@ -72,14 +76,14 @@ t.test("two nodes and etcd", options, async (t) => {
   etcd.signal("SIGSTOP");
   await until(
     "n2 sees that etcd is frozen",
-    async () => (await life.resource(n2, "witness")) === "down",
+    async () => (await life.resource(n2, "splitbrain.witness")) === "down",
     15_000,
   );
   await life.writesGoOn("frozen");
   await life.comesTo("frozen", "SECOND Ready", "PRIM Ready", n2);
   t.equal(life.application(n2), app, "a frozen etcd disturbs nothing");
   etcd.signal("SIGCONT");
-  await until("etcd is back", async () => (await life.resource(n2, "witness")) === "up", 15_000);
+  await until("etcd is back", async () => (await life.resource(n2, "splitbrain.witness")) === "up", 15_000);
   t.equal(life.application(n2), app, "nor does one that comes back");
   life.nothingLost("at the end", n1);
 });

@@ -1,5 +1,6 @@
 /** The model itself: what each operation does to the tree, and what the system call must answer. */
-import { errnos } from "../../core/platform/linux/errno.ts";
+import { type AttributeOperation, changeAttributes } from "./attributes.ts";
+import { Failure, fail } from "./failure.ts";
 import { fillOf, type Operation, type Path, SLOTS } from "./operations.ts";
 import { byCode, type Inode, isWithin, type Kind, newInode } from "./tree.ts";
 
@@ -31,14 +32,6 @@ const ZERO_RANGE = 16;
 const NOREPLACE = 1;
 const EXCHANGE = 2;
 const LONGEST_FILE = 256 << 10;
-
-/** A failed call: thrown inside, returned as -errno. */
-class Failure {
-  constructor(readonly errno: number) {}
-}
-const fail = (name: keyof typeof errnos): never => {
-  throw new Failure(-errnos[name]);
-};
 
 /** What a call must return: a number (-errno when negative), text that was read, or null: the call is not made at all. */
 export type Outcome = number | string | null;
@@ -332,49 +325,12 @@ export class Model {
     return 0;
   }
 
-  // ---- attributes ----------------------------------------------------------------------------------------------------
-
-  #change(
-    op: Operation & { do: "chmod" | "chown" | "utimes" | "setxattr" | "removexattr" | "setacl" },
-  ): Outcome {
+  #change(op: AttributeOperation): Outcome {
     const inode = this.#lookup(op.path);
-    if (op.do === "chmod") {
-      if (inode.kind === "link") fail("ENOENT");
-      setMode(inode, op.mode);
-    } else if (op.do === "chown") {
-      inode.uid = op.uid;
-      inode.gid = op.gid;
-      if (inode.kind !== "directory") inode.mode &= (inode.mode & 0o010) !== 0 ? ~0o6000 : ~0o4000;
-    } else if (op.do === "utimes") inode.mtime = op.mtime;
-    else if (inode.kind !== "file" && inode.kind !== "directory") return null;
-    else if (op.do === "setacl") {
-      inode.acl = { ...op.acl };
-      inode.mode = (inode.mode & 0o7000) | (op.acl.owner << 6) | (op.acl.mask << 3) | op.acl.other;
-    } else changeAttribute(inode, op);
+    if (!changeAttributes(inode, op)) return null;
     this.watcher.metadata(inode);
     return 0;
   }
-}
-
-function changeAttribute({ attributes }: Inode, op: Operation & { do: "setxattr" | "removexattr" }): void {
-  const isThere = attributes.has(op.name);
-  if (op.do === "removexattr") {
-    if (!isThere) fail("ENODATA");
-    attributes.delete(op.name);
-    return;
-  }
-  if (op.flags === 1 && isThere) fail("EEXIST");
-  if (op.flags === 2 && !isThere) fail("ENODATA");
-  attributes.set(op.name, op.value);
-}
-
-/** chmod(2) on an object with an ACL sets the mask where it would set the group's permissions (acl(5)). */
-function setMode(inode: Inode, mode: number): void {
-  inode.mode = mode;
-  if (!inode.acl) return;
-  inode.acl.owner = (mode >> 6) & 7;
-  inode.acl.mask = (mode >> 3) & 7;
-  inode.acl.other = mode & 7;
 }
 
 /** Where a write of this kind goes: to the end, on whole blocks, within the file. The length is 0 when it goes nowhere. */

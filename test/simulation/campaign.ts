@@ -8,12 +8,14 @@
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { coverageTable, missingPairs, type Subject } from "./coverage.ts";
-import { faultInWords } from "./failover_faults.ts";
 import { runSchedule, shrunk } from "./failover_schedule.ts";
+import { faultInWords } from "./failover_words.ts";
 import { MUTANTS, type Mutant } from "./failover_world.ts";
 import { REPLICATION_STEPS, run, shrunkRun } from "./replication_fate.ts";
 
 const SUBJECTS = ["failover", "replication"] as const;
+/** Its last stage compiles this code, which takes another way with each seed, over and over, and takes more time than it saves. */
+const COMPILER = { BUN_JSC_useFTLJIT: "0" };
 /** Failing seeds of each world that are named, and told. */
 const NAMED = 20;
 const TOLD = 2;
@@ -138,6 +140,7 @@ async function inProcess(subject: Subject, first: number, count: number): Promis
   const words = ["--part", "--only", subject, "--from", String(first), "--seeds", String(count)];
   if (mutant !== undefined) words.push("--mutant", mutant);
   const child = Bun.spawn([process.execPath, import.meta.path, ...words], {
+    env: { ...process.env, ...COMPILER },
     stdout: "pipe",
     stderr: "inherit",
   });

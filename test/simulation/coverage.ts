@@ -40,8 +40,8 @@ const PLANS: Record<Subject, Plan> = {
       },
       {
         states: /^UP$/,
-        events: /^(promised|witness)/,
-        why: "a farm asks no witness",
+        events: /^(peer|promised|witness)/,
+        why: "a farm's core has no peer, it is told how all the others are; and it asks no witness",
       },
       {
         states: /^STOP$/,

@@ -10,6 +10,8 @@ export class Violation extends Error {}
 
 /** No node goes alone before so long a silence, ms of true time: its clock may be fast. */
 const PARTED_AFTER = TIMEOUT / (1 + DRIFT);
+/** A guardian that stands still for longer fences after the other node has gone on, ms: it does so 0.72 of the timeout after the daemon's last sign. */
+const LATE_FENCE = PARTED_AFTER - 0.72 * TIMEOUT * (1 + DRIFT);
 
 interface Acknowledged {
   op: number;
@@ -37,11 +39,13 @@ export class Check {
    */
   private isTorn(): boolean {
     const { clock, network, nodes } = this.world;
-    // The last heartbeat came at most an interval before it stood still.
-    const stood = nodes.some(
-      ({ stunned: { from, to, seen } }) =>
-        !seen && to > clock.now - TIMEOUT && to - from > PARTED_AFTER - INTERVAL,
-    );
+    const stood = nodes.some((node) => {
+      const { from, to, silent, seen } = node.stunned;
+      const until = node.isFrozen("daemon") ? clock.now : to;
+      // The last heartbeat came at most an interval before its daemon was silent.
+      const isSilent = until - silent > PARTED_AFTER - INTERVAL;
+      return !seen && to > clock.now - TIMEOUT && to - from > LATE_FENCE && isSilent;
+    });
     return stood || network.silence() > PARTED_AFTER;
   }
 
@@ -109,6 +113,8 @@ export class Check {
     // It went alone itself when the nodes were parted and both alive: it goes on in its own line, and the loser's writes are kept (G5).
     const ownRight = this.parted.has(node.disk.record.generations.current);
     if (copy.mixed) this.fail("G3", `${node.name} serves a copy whose reintegration was interrupted`);
+    // It mounts what it was about to when its clocks were stopped, and acknowledges nothing without the other.
+    if (this.isZombie(node) && node.disk.record.role === "PRIM") return;
     for (const { op, alone, node: by } of this.acknowledged_) {
       if (copy.ops.has(op) || this.given.has(op)) continue;
       if (alone !== null && (this.saved.has(op) || this.parted.has(alone) || ownRight)) continue;
@@ -125,12 +131,17 @@ export class Check {
     if (this.forced || !this.world.isMirror || !(peer.runs && node.up)) return;
     // Without a witness, each of two parted nodes may run; so may one that a hypervisor stopped, until its first check.
     const byRight = [node, peer].some(({ disk }) => this.parted.has(disk.record.generations.current));
-    if (byRight && !this.world.waitsInIsolation) return;
-    const isZombie = ({ stunned }: SimNode) => !stunned.seen && stunned.to > this.world.clock.now - TIMEOUT;
-    if ((byRight || this.world.isWitnessed) && (isZombie(peer) || isZombie(node))) return;
+    if (byRight && !this.world.waitsInIsolation && !this.world.cutsPower) return;
+    const mayBeZombie = (byRight || this.world.isWitnessed) && !this.world.cutsPower;
+    if (mayBeZombie && (this.isZombie(peer) || this.isZombie(node))) return;
     const what = peer.application ? "the application runs" : "the virtual IP is up";
-    const excuse = this.world.isWitnessed ? "" : "; no network was cut for so long";
+    const excuse = this.world.isWitnessed || this.world.cutsPower ? "" : "; no network was cut for so long";
     this.fail("G4", `${what} on ${peer.name}, and ${node.name} starts${excuse}`);
+  }
+
+  /** A hypervisor stopped it, and its clocks with it, until just now: it cannot know. */
+  private isZombie({ stunned }: SimNode): boolean {
+    return !stunned.seen && stunned.to > this.world.clock.now - TIMEOUT;
   }
 
   /** A machine that stood still goes on: what it may not do any more must have ended by now. */
@@ -149,14 +160,14 @@ export class Check {
       );
   }
 
-  /** A copy is about to be changed to become that of the source. */
-  overwritten(target: SimNode, source: SimNode, full: boolean): void {
+  /** A copy is about to be changed to become that of the source. `isApart`: both nodes had written alone, which no command makes good. */
+  overwritten(target: SimNode, source: SimNode, full: boolean, isApart: boolean): void {
     if (target.disk.record.consistency !== "inconsistent")
       this.fail("G3", `${target.name} is overwritten, and "inconsistent" is not durable`);
     const mine = target.disk.copy.ops;
     for (const { op, alone } of this.acknowledged_) {
       if (!mine.has(op) || source.node_has(op)) continue;
-      if (full && target.commandedFull) this.given.add(op);
+      if (full && target.commandedFull && !isApart) this.given.add(op);
       else if (!this.saved.has(op) && !this.given.has(op) && !this.forced)
         this.fail(
           alone === null ? "G1" : "G5",

@@ -16,6 +16,9 @@ const rule = (name: string, words: string, then: RuleAction) => ({
   then,
 });
 
+/** What can be started again alone. */
+export const PART = "process.worker";
+
 /** One checker of each kind, and a rule that looks at both nodes. */
 export const WATCHED: Watched = {
   checks: {
@@ -34,8 +37,14 @@ export const WATCHED: Watched = {
   ],
 };
 
+/** The same, and something that is started again alone. */
+export const WATCHED_IN_PARTS: Watched = {
+  checks: { ...WATCHED.checks, [PART]: "prim" },
+  rules: [...WATCHED.rules, { ...rule("p_worker", `${PART} == down`, "restart"), part: PART }],
+};
+
 /** The resources that a schedule may bring down. */
-export const WATCHED_NAMES = Object.keys(WATCHED.checks);
+export const WATCHED_NAMES = Object.keys(WATCHED_IN_PARTS.checks);
 
 /** Which resources stay down for everybody, even in peace: the service must go on all the same. */
 export function drawDownForAll(shape: Chance): string | null {

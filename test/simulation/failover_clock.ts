@@ -60,14 +60,14 @@ export class Clock {
     this.at(this.now + ms, run);
   }
 
-  /** Runs until `end`, or until `stop` says so. */
-  runUntil(end: number, stop: () => boolean = () => false): void {
-    while (this.heap.length > 0 && this.heap[0]!.at <= end && !stop()) {
+  /** Runs until `end`. */
+  runUntil(end: number): void {
+    while (this.heap.length > 0 && this.heap[0]!.at <= end) {
       const entry = this.pop();
       this.now = entry.at;
       entry.run();
     }
-    if (!stop()) this.now = Math.max(this.now, end);
+    this.now = Math.max(this.now, end);
   }
 
   private pop(): Entry {

@@ -52,6 +52,8 @@ export class DataPath {
   private sacrifice = false;
   private reported: ReplicationReport | null = null;
   private onProceed: (() => void) | null = null;
+  /** The process dies while it drains: who waits for that is told. */
+  private onGone: (() => void) | null = null;
   /** Promised not to acknowledge alone any more: the target may already count as whole. */
   private bound = false;
   /** Takes over: dials nobody any more. */
@@ -125,21 +127,25 @@ export class DataPath {
     run?.();
   }
 
-  /** Ends cleanly: a source drains first. */
-  stop(done: (ok: boolean) => void): void {
+  /** Ends cleanly: a source drains first. `done` is told what went wrong; "": nothing. */
+  stop(done: (trouble: string) => void): void {
     if (this.role !== "serving") {
       this.reset();
-      done(true);
+      done("");
       return;
     }
     const began = this.world.clock.now;
+    const end = (trouble: string): void => {
+      this.onGone = null;
+      if (trouble === "") this.reset();
+      done(trouble);
+    };
     const poll = () => {
-      if (this.pending.length === 0) {
-        this.reset();
-        done(true);
-      } else if (this.world.clock.now - began > DRAIN_LIMIT) done(false);
+      if (this.pending.length === 0) end("");
+      else if (this.world.clock.now - began > DRAIN_LIMIT) end("not drained in time");
       else this.after(20, poll);
     };
+    this.onGone = () => end("the replication process is gone");
     poll();
   }
 
@@ -153,6 +159,7 @@ export class DataPath {
     this.pending = [];
     this.onProceed = null;
     this.reported = null;
+    this.onGone?.();
   }
 
   private drop(): void {
@@ -264,7 +271,8 @@ export class DataPath {
     source.report({ kind: "reintegrating", side: "source", full });
     this.report({ kind: "reintegrating", side: "target", full });
     this.onProceed = () => {
-      this.world.check.overwritten(this.node, source.node, full);
+      const isApart = relation(this.generations, source.generations) === "split-brain";
+      this.world.check.overwritten(this.node, source.node, full, isApart);
       const copy = this.node.disk.copy;
       copy.mixed = true;
       for (const op of copy.ops) if (!source.node.disk.copy.ops.has(op)) copy.ops.delete(op);

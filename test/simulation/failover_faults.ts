@@ -1,11 +1,8 @@
 /** What may befall two nodes: drawn from a seed as a list, so that a list can be made shorter and told in words. */
 import type { Command } from "../../core/failover/types.ts";
-import { WATCHED_NAMES } from "./failover_checks.ts";
+import { PART, WATCHED_NAMES } from "./failover_checks.ts";
 import type { Chance } from "./failover_clock.ts";
 import { LANS, type LanName } from "./failover_network.ts";
-import type { SimNode } from "./failover_node.ts";
-import { commandInWords } from "./failover_words.ts";
-import type { World } from "./failover_world.ts";
 
 /** What may happen in a schedule. */
 export type Profile = "crashes" | "networks" | "failures" | "everything";
@@ -28,6 +25,9 @@ export type Fault = { at: number; node: 0 | 1 } & (
   | { do: "flap"; times: readonly number[] }
   | { do: "weather"; loss: number; repeat: number; straggler: number }
   | { do: "hook fails"; hook: string; ms: number }
+  | { do: "hooks are slow"; factor: number; ms: number }
+  /** People work on the module; the other node hears of it a little later. */
+  | { do: "maintenance"; ms: number }
   | { do: "process dies" }
   | { do: "disk fails"; detail: string }
   | { do: "disk slow"; factor: number; ms: number }
@@ -54,7 +54,6 @@ const FIRST = 3000;
 export const FAULTS_END = 16_000;
 /** How far a clock may run fast or slow: the guarantee G4(b) is held to this. */
 export const DRIFT = 0.05;
-const FLAP_PERIOD = 700;
 
 /** Draws a schedule. */
 export function drawFaults(chance: Chance, profile: Profile): Fault[] {
@@ -98,6 +97,40 @@ export function drawResourceFaults(chance: Chance): Fault[] {
   }));
 }
 
+/** Draws when people work on the module. */
+export function drawMaintenance(chance: Chance): Fault[] {
+  const count = Math.floor(chance.next() * 4);
+  return Array.from({ length: count }, () => ({
+    at: chance.between(FIRST, FAULTS_END - 1),
+    node: chance.is(0.5) ? 0 : 1,
+    do: "maintenance",
+    ms: chance.between(200, 6000),
+  }));
+}
+
+/** Draws what goes wrong with cutting the other's power: a board that does not answer, and often just when it is needed. */
+export function drawPowerFaults(chance: Chance): Fault[] {
+  const count = Math.floor(chance.next() * 3);
+  const fails = { do: "hook fails", hook: "fence" } as const;
+  const silent: Fault[] = Array.from({ length: count }, () => {
+    const node = chance.is(0.5) ? 0 : 1;
+    return { at: chance.between(FIRST, FAULTS_END - 1), node, ...fails, ms: chance.between(1000, 8000) };
+  });
+  if (chance.is(0.5)) return silent;
+  const at = chance.between(FIRST + 1000, FAULTS_END - 3000);
+  const ms = chance.between(1500, 5000);
+  const parted: Fault = chance.is(0.5)
+    ? { at, node: 0, do: "cut", lans: LANS, from: [0, 1], ms }
+    : { at, node: chance.is(0.5) ? 0 : 1, do: "isolated", ms };
+  const both: Fault[] = ([0, 1] as const).map((node) => ({
+    at,
+    node,
+    ...fails,
+    ms: chance.between(500, ms + 2000),
+  }));
+  return [...silent, parted, ...both];
+}
+
 /** Draws what befalls the witness, and the roads to it. */
 export function drawWitnessFaults(chance: Chance): Fault[] {
   const pace: Body = { do: "witness has another pace", rate: 1 + chance.between(-DRIFT, DRIFT) };
@@ -119,7 +152,9 @@ function drawHunt(chance: Chance): Fault[] {
   const ms = chance.between(1500, 4000);
   const parted = { at, node, do: "cut", lans: LANS, from: [0, 1], ms } as const;
   const isolated = { at, node, do: "isolated", ms } as const;
-  switch (chance.pick(["late lease", "forgotten lease", "stopped", "in turn", "late promise"])) {
+  switch (
+    chance.pick(["late lease", "forgotten lease", "stopped", "in turn", "stops slowly", "late promise"])
+  ) {
     // The lease comes late, and then nothing more.
     case "late lease":
       return [
@@ -153,6 +188,17 @@ function drawHunt(chance: Chance): Fault[] {
       return [
         { ...parted, from: [node] },
         { ...parted, at: at + later, from: [other] },
+      ];
+    }
+    // Alone with a lease, it takes its time to stop, while the other waits for that lease.
+    case "stops slowly": {
+      const after = chance.between(1050, 1700);
+      return [
+        { ...parted, from: [node] },
+        // Nor does it hear that the other has begun.
+        { ...parted, at: at + after - 50, from: [other] },
+        { at: at + after - 50, node, do: "hooks are slow", factor: chance.between(5, 20), ms: 1000 },
+        { at: at + after, node, do: "command", command: { name: "stop" }, by: "human" },
       ];
     }
     // Words that were long under way are not worth more for it.
@@ -210,7 +256,8 @@ function drawCommand(chance: Chance, any: boolean): Command {
   if (roll < 0.3) return { name: "swap" };
   if (roll < 0.45) return { name: "stop" };
   if (roll < 0.65) return { name: "start" };
-  if (roll < 0.73) return { name: "restart" };
+  if (roll < 0.69) return { name: "restart" };
+  if (roll < 0.73) return { name: "restart", part: PART };
   if (roll < 0.82) return { name: "stopstart" };
   if (roll < 0.87) return { name: "forcestop" };
   if (roll < 0.93 || !any) return { name: "second", full: chance.is(0.3) };
@@ -232,253 +279,25 @@ function drawTear(chance: Chance): Body {
   return { do: "flap", times: Array.from({ length: 6 }, () => chance.between(100, 600)) };
 }
 
-const HOOKS = ["start_prim", "stop_prim", "start_second", "stop_second", "prestart", "start_both"];
+const HOOKS = [
+  "start_prim",
+  "stop_prim",
+  "start_second",
+  "stop_second",
+  "prestart",
+  "start_both",
+  "restart_process",
+];
 const DISK_ERRORS = ["fsync: input/output error", "write: no space left on device"];
 
 function drawFailure(chance: Chance): Body {
   const roll = chance.next();
+  if (roll < 0.05)
+    return { do: "hooks are slow", factor: chance.between(2, 30), ms: chance.between(200, 3000) };
   if (roll < 0.35) return { do: "hook fails", hook: chance.pick(HOOKS), ms: chance.between(500, 4000) };
   if (roll < 0.5) return { do: "process dies" };
   if (roll < 0.68) return { do: "disk fails", detail: chance.pick(DISK_ERRORS) };
   if (roll < 0.8) return { do: "disk slow", factor: chance.between(10, 800), ms: chance.between(500, 5000) };
   if (roll < 0.95) return { do: "record unwritable", ms: chance.between(200, 2000) };
   return { do: "fenced" };
-}
-
-/** Lets it happen, now. */
-export function strike(world: World, fault: Fault): void {
-  const node = world.nodes[fault.node];
-  const { clock } = world;
-  switch (fault.do) {
-    case "crash":
-      crash(world, node, fault.off);
-      return;
-    case "crash both":
-      crash(world, node, fault.off);
-      clock.after(fault.apart, () => crash(world, node.peer(), fault.otherOff));
-      return;
-    case "crash at an effect":
-      node.crashAfter(fault.effects, () => clock.after(fault.off, () => node.boot()));
-      return;
-    case "command":
-      node.command(fault.command, "admin", fault.by);
-      return;
-    case "daemon killed":
-      node.killDaemon(fault.adopts);
-      return;
-    case "daemon stopped":
-      node.stopDaemon(fault.ms);
-      return;
-    case "stun":
-      node.stun(fault.ms, fault.seen);
-      return;
-    case "pace":
-      world.tell(`the clock of ${node.name} goes ${((fault.rate - 1) * 100).toFixed(1)} % fast`);
-      node.time.setRate(fault.rate);
-      return;
-    case "wall clock":
-      world.tell(`the wall clock of ${node.name} jumps by ${(fault.by / 3_600_000).toFixed(1)} h`);
-      node.time.wallOffset += fault.by;
-      return;
-    case "cut":
-      cut(world, fault.lans, fault.from, fault.ms);
-      return;
-    case "flap":
-      for (const [index, ms] of fault.times.entries())
-        clock.after(index * FLAP_PERIOD, () => cut(world, LANS, [0, 1], ms));
-      return;
-    case "weather":
-      world.tell(`the network: ${weatherInWords(fault)}`);
-      Object.assign(world.network, { loss: fault.loss, repeat: fault.repeat, straggler: fault.straggler });
-      return;
-    default:
-      fail(world, node, fault);
-  }
-}
-
-function fail(world: World, node: SimNode, fault: Fault): void {
-  const { clock } = world;
-  switch (fault.do) {
-    case "hook fails":
-      world.tell(`${fault.hook} fails on ${node.name} for a while`);
-      node.hooks.failing.add(fault.hook);
-      clock.after(fault.ms, () => node.hooks.failing.delete(fault.hook));
-      return;
-    case "process dies":
-      if (node.up) node.killProcess();
-      return;
-    case "disk fails":
-      if (node.up) node.failDisk(fault.detail);
-      return;
-    case "disk slow":
-      world.tell(
-        `the disk of ${node.name} is ${fault.factor.toFixed(0)} times as slow for ${fault.ms.toFixed(0)} ms`,
-      );
-      node.slowness = fault.factor;
-      clock.after(fault.ms, () => {
-        node.slowness = 1;
-      });
-      return;
-    case "record unwritable":
-      world.tell(`the record cannot be written on ${node.name} for a while`);
-      node.writesFail = true;
-      clock.after(fault.ms, () => {
-        node.writesFail = false;
-      });
-      return;
-    case "fenced":
-      node.guardian.fence();
-      return;
-    case "resource": {
-      const hit = fault.both ? world.nodes : [node];
-      for (const each of hit) each.checks.set(fault.name, true);
-      clock.after(fault.ms, () => {
-        for (const each of hit) each.checks.set(fault.name, false);
-      });
-      return;
-    }
-    default:
-      trouble(world, node, fault);
-  }
-}
-
-function trouble(world: World, node: SimNode, fault: Fault): void {
-  const { clock, witness } = world;
-  world.tell(what(fault, node.name));
-  switch (fault.do) {
-    case "witness begins anew":
-      witness.restart(fault.ms, fault.all);
-      return;
-    case "witness stands still":
-      witness.freeze(fault.ms, fault.withClock);
-      return;
-    case "witness has another pace":
-      witness.time.setRate(fault.rate);
-      return;
-    case "witness is slow":
-      Object.assign(witness, { slow: fault.slow, repeat: fault.repeat });
-      clock.after(fault.ms, () => Object.assign(witness, { slow: 0, repeat: 0 }));
-      return;
-    case "lag":
-      world.network.lag[fault.node] = fault.by;
-      clock.after(fault.ms, () => {
-        world.network.lag[fault.node] = 0;
-      });
-      return;
-    case "witness answers late":
-      witness.late = fault.by;
-      clock.after(fault.ms, () => {
-        witness.late = 0;
-      });
-      return;
-    case "isolated":
-      cut(world, LANS, [0, 1], fault.ms);
-      cutWitness(world, fault.node, { there: true, back: true }, fault.ms);
-      return;
-    case "witness is cut": {
-      const { there, back } = fault;
-      for (const index of fault.both ? ([0, 1] as const) : [fault.node])
-        cutWitness(world, index, { there, back }, fault.ms);
-    }
-  }
-}
-
-function cutWitness(world: World, index: 0 | 1, ways: { there: boolean; back: boolean }, ms: number): void {
-  Object.assign(world.witness.cut[index], ways);
-  world.clock.after(ms, () => Object.assign(world.witness.cut[index], { there: false, back: false }));
-}
-
-function crash(world: World, node: SimNode, off: number): void {
-  node.crash();
-  world.clock.after(off, () => node.boot());
-}
-
-function cut(world: World, lans: readonly LanName[], from: readonly (0 | 1)[], ms: number): void {
-  const where = `${lans.join(", ")} from ${from.map((index) => world.nodes[index].name).join(" and ")}`;
-  world.tell(`the network is cut: ${where}`);
-  for (const lan of lans) for (const index of from) world.network.set(lan, index, true);
-  world.clock.after(ms, () => {
-    world.tell(`the network is healed: ${where}`);
-    for (const lan of lans) for (const index of from) world.network.set(lan, index, false);
-  });
-}
-
-function weatherInWords({
-  loss,
-  repeat,
-  straggler,
-}: {
-  loss: number;
-  repeat: number;
-  straggler: number;
-}): string {
-  const percent = (part: number) => `${(part * 100).toFixed(0)} %`;
-  return `${percent(loss)} of datagrams are lost, ${percent(repeat)} come twice, ${percent(straggler)} late`;
-}
-
-/** One line of a schedule, as a person would say it. */
-export function faultInWords(fault: Fault): string {
-  const name = `n${fault.node + 1}`;
-  const at = `${(fault.at / 1000).toFixed(3).padStart(7)} s`;
-  return `${at}  ${what(fault, name)}`;
-}
-
-function what(fault: Fault, name: string): string {
-  const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
-  switch (fault.do) {
-    case "crash":
-      return `${name} loses power for ${seconds(fault.off)}`;
-    case "crash both":
-      return `${name} loses power, the other ${seconds(fault.apart)} later; they are back after ${seconds(fault.off)} and ${seconds(fault.otherOff)}`;
-    case "crash at an effect":
-      return `${name} loses power after ${fault.effects} more effects, for ${seconds(fault.off)}`;
-    case "command":
-      return `${name}: ${fault.by} says ${commandInWords(fault.command)}`;
-    case "daemon killed":
-      return `the daemon of ${name} is killed, ${fault.adopts ? "and back in time" : "and not back in time"}`;
-    case "daemon stopped":
-      return `the daemon of ${name} is stopped for ${seconds(fault.ms)}`;
-    case "stun":
-      return `${name} stands still for ${seconds(fault.ms)}${fault.seen ? "" : ", and its clocks with it"}`;
-    case "pace":
-      return `the clock of ${name} goes ${((fault.rate - 1) * 100).toFixed(1)} % fast`;
-    case "wall clock":
-      return `the wall clock of ${name} jumps by ${(fault.by / 3_600_000).toFixed(1)} h`;
-    case "cut":
-      return `cut for ${seconds(fault.ms)}: ${fault.lans.join(", ")} from ${fault.from.map((index) => `n${index + 1}`).join(" and ")}`;
-    case "flap":
-      return `the network comes and goes ${fault.times.length} times`;
-    case "weather":
-      return weatherInWords(fault);
-    case "hook fails":
-      return `${fault.hook} fails on ${name} for ${seconds(fault.ms)}`;
-    case "process dies":
-      return `the replication process of ${name} dies`;
-    case "disk fails":
-      return `the disk of ${name} fails once: ${fault.detail}`;
-    case "disk slow":
-      return `the disk of ${name} is ${fault.factor.toFixed(0)} times as slow for ${seconds(fault.ms)}`;
-    case "record unwritable":
-      return `the record of ${name} cannot be written for ${seconds(fault.ms)}`;
-    case "fenced":
-      return `the guardian of ${name} fences`;
-    case "witness begins anew":
-      return `the witness begins anew${fault.all ? ", and has lost its records" : ""}, in ${seconds(fault.ms)}`;
-    case "witness stands still":
-      return `the witness stands still for ${seconds(fault.ms)}${fault.withClock ? ", and its clock with it" : ""}`;
-    case "witness is slow":
-      return `the witness is slow for ${seconds(fault.ms)}${fault.repeat > 0 ? ", and requests come twice" : ""}`;
-    case "witness answers late":
-      return `each answer of the witness takes ${fault.by.toFixed(0)} ms longer for ${seconds(fault.ms)}`;
-    case "witness has another pace":
-      return `the clock of the witness goes ${((fault.rate - 1) * 100).toFixed(1)} % fast`;
-    case "witness is cut":
-      return `${fault.both ? "both nodes are" : `${name} is`} cut from the witness (${[fault.there ? "there" : "", fault.back ? "back" : ""].filter(Boolean).join(" and ")}) for ${seconds(fault.ms)}`;
-    case "lag":
-      return `what ${name} sends its peer takes ${fault.by.toFixed(0)} ms longer for ${seconds(fault.ms)}`;
-    case "isolated":
-      return `${name} is cut from everybody for ${seconds(fault.ms)}`;
-    case "resource":
-      return `${fault.name} is down on ${fault.both ? "both nodes" : name} for ${seconds(fault.ms)}`;
-  }
 }

@@ -23,8 +23,8 @@ export class Heartbeats {
   private membership: Membership;
   private incarnation = "";
   private sequence = 0;
-  /** When each of the last heartbeats was sent, by this node's clock. */
-  private readonly sentAt = new Map<number, number>();
+  /** When each of the last heartbeats was sent, by this node's clock: at its number, modulo how many are kept. */
+  private readonly sentAt = new Float64Array(KEPT);
   private heard: PeerView | null = null;
   private fed: PeerView | null = null;
 
@@ -55,7 +55,6 @@ export class Heartbeats {
     this.heard = null;
     this.fed = null;
     this.sequence = 0;
-    this.sentAt.clear();
   }
 
   /** The daemon has taken in its first event. */
@@ -103,8 +102,7 @@ export class Heartbeats {
       this.sequence++;
       const sequence = this.sequence;
       const { incarnation, says } = this;
-      this.sentAt.set(sequence, this.node.time.now);
-      this.sentAt.delete(sequence - KEPT);
+      this.sentAt[sequence % KEPT] = this.node.time.now;
       for (const delay of this.world.network.datagram(lan, this.node.index))
         this.world.clock.after(delay, () =>
           peer.receive({ lan, incarnation, echo, sequence, hears }, says, last),
@@ -113,15 +111,16 @@ export class Heartbeats {
   }
 
   private receive(message: Heard, sent: PeerView, last: ReturnType<Membership["last"]>): void {
-    if (!this.node.up) return;
-    this.node.after("daemon", 0, () => {
-      const { fresh, events } = this.membership.heard({ ...message, at: this.node.time.now });
+    if (!this.node.up || !this.node.daemonUp) return;
+    this.node.parts.daemon.take(() => {
+      message.at = this.node.time.now;
+      const { fresh, events } = this.membership.heard(message);
       if (fresh) this.heard = sent;
       this.takePromise(sent, last);
       this.take(events);
       if (this.heard !== this.fed && this.membership.alive === true) {
         this.fed = this.heard;
-        if (this.heard !== null) this.node.feed({ type: "peer", view: this.heard });
+        if (this.heard !== null) this.node.hear(this.heard);
       }
     });
   }
@@ -129,8 +128,9 @@ export class Heartbeats {
   /** A peer that promises has heard what this node sent: its patience began later than that. */
   private takePromise(says: PeerView, last: ReturnType<Membership["last"]>): void {
     if (!this.world.isMirror || !this.node.config.witness || last === null || says.promises !== true) return;
-    const sent = last.incarnation === this.incarnation ? this.sentAt.get(last.sequence) : undefined;
-    if (sent === undefined) return;
+    const isKept = last.incarnation === this.incarnation && last.sequence > this.sequence - KEPT;
+    if (!isKept) return;
+    const sent = this.sentAt[last.sequence % KEPT]!;
     const since = this.world.isBroken("counts a promise from when it was heard") ? this.node.time.now : sent;
     this.node.feed({ type: "promised", since });
   }
@@ -139,7 +139,7 @@ export class Heartbeats {
     for (const event of events) {
       if (event.type === "peerLost") {
         this.fed = null;
-        this.node.feed({ type: "peerLost", cause: event.cause });
+        this.node.hear(null, event.cause);
       }
     }
   }

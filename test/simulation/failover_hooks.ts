@@ -3,10 +3,15 @@ import type { Effect } from "../../core/failover/types.ts";
 import type { SimNode } from "./failover_node.ts";
 import type { World } from "./failover_world.ts";
 
+/** How many times as long as another hook one takes that cuts power. */
+const POWER_TAKES = 20;
+
 /** See the top of the file. */
 export class Hooks {
   /** Those that fail now. */
   readonly failing = new Set<string>();
+  /** How many times as long each takes. */
+  slowness = 1;
   readonly #node: SimNode;
   readonly #world: World;
 
@@ -18,19 +23,48 @@ export class Hooks {
   /** Runs one: the answer comes when it ends. */
   run(effect: Extract<Effect, { do: "hook" }>): void {
     const node = this.#node;
-    const takes = this.#world.chance.between(1, 60);
+    const takes = this.#world.chance.between(1, 60) * this.slowness;
+    if (effect.hook === "fence") {
+      this.#cutPower(effect.id, takes);
+      return;
+    }
     const fails = this.failing.has(effect.hook) && !effect.force;
     const starts = effect.hook === "start_prim";
     const { fences } = node;
     node.after("daemon", takes, () => {
-      // Fencing kills the hook that runs.
-      if (starts && fences !== node.fences) {
+      // Fencing kills the hook that runs, whichever it is.
+      if (fences !== node.fences) {
         node.done(effect.id, 0, false, "killed");
         return;
       }
       if (effect.hook === "stop_prim" && !fails) node.application = false;
       if (starts && !fails) this.#startApplication(effect.id);
       else node.done(effect.id, 0, !fails, fails ? "exit status 1" : "");
+    });
+  }
+
+  /** The other node loses power, and has it back a while later, as a person or a management board sees to it. The hook goes on while its daemon is stopped. */
+  #cutPower(id: number, takes: number): void {
+    const node = this.#node;
+    const { clock, chance } = this.#world;
+    const { fences } = node;
+    let trouble = "killed";
+    const end = () => {
+      if (fences !== node.fences) return;
+      if (node.isStunned) {
+        clock.at(node.stunned.to, end);
+        return;
+      }
+      trouble = this.failing.has("fence") ? "the management board does not answer" : "";
+      if (trouble !== "") return;
+      node.peer().crash();
+      clock.after(chance.between(200, 6000), () => node.peer().boot());
+    };
+    const ms = takes * POWER_TAKES;
+    clock.after(node.time.inTruth(ms), end);
+    node.after("daemon", ms + 1, () => {
+      const isTaken = this.#world.isBroken("takes a failed fence for done");
+      node.done(id, 0, trouble === "" || isTaken, trouble);
     });
   }
 

@@ -48,6 +48,12 @@ export class Part {
     });
   }
 
+  /** Takes in what has just come: at once, or frozen, when it thaws. */
+  take(run: () => void): void {
+    if (this.isFrozen || this.waiting.length > 0) this.after(0, run, false);
+    else run();
+  }
+
   private wakeLater(): void {
     const { epoch } = this;
     this.clock.at(this.frozenUntil + WAKING, () => {

@@ -4,20 +4,21 @@ import { blankRecord, describe, initialState, type State, step, view } from "../
 import type {
   Command,
   DurableRecord,
-  Effect,
   Event,
   FailoverConfig,
+  PeerView,
   ReplicationReport,
 } from "../../core/failover/types.ts";
 import { rightUntil } from "../../core/failover/witness.ts";
 import { SimChecks } from "./failover_checks.ts";
 import { NodeTime } from "./failover_clock.ts";
 import { DataPath } from "./failover_datapath.ts";
+import { Effects } from "./failover_effects.ts";
 import { Guardian } from "./failover_guardian.ts";
 import { Heartbeats } from "./failover_heartbeats.ts";
 import { Hooks } from "./failover_hooks.ts";
 import { Address, Part, WAKING } from "./failover_machine.ts";
-import { commandInWords, effectInWords } from "./failover_words.ts";
+import { commandInWords } from "./failover_words.ts";
 import type { World } from "./failover_world.ts";
 
 /** What survives a power cut. */
@@ -44,8 +45,9 @@ export class SimNode {
   /** How many times as long its disk takes. */
   slowness = 1;
   readonly time: NodeTime;
-  /** When it last stood still as a whole, and until when. `seen`: its clocks went on. */
-  stunned = { from: -1, to: -1, seen: true };
+  /** When it last stood still as a whole, and until when; since when its daemon had said nothing then. `seen`: its clocks went on. */
+  stunned = { from: -1, to: -1, silent: -1, seen: true };
+  #daemonStopped = -1;
   /** A person asked for a full copy here. */
   commandedFull = false;
   readonly hooks: Hooks;
@@ -54,18 +56,15 @@ export class SimNode {
   readonly heartbeats: Heartbeats;
   readonly checks: SimChecks;
   readonly parts: Record<Scope, Part>;
+  #maintenance = { on: false, stamp: -1 };
+  #others: readonly PeerView[] | null = null;
   private incarnation = "";
-  private timers = new Map<string, number>();
-  private diskFree = 0;
-  /** Records on their way to the disk. */
-  private writing: DurableRecord[] = [];
   private commands = 0;
   /** How often everything was killed: what was begun before ends without an effect. */
   fences = 0;
   /** How often a daemon began here: what it asked for is told to no other. */
   life = 0;
-  /** Grows whenever the address is asked for, or given up. */
-  private wishes = 0;
+  private readonly effects: Effects;
   private armed: { effects: number; then: () => void } | null = null;
 
   constructor(
@@ -80,9 +79,10 @@ export class SimNode {
     this.state = initialState(config);
     this.data = new DataPath(this, world);
     this.hooks = new Hooks(this, world);
+    this.effects = new Effects(this, world);
     this.guardian = new Guardian(this, world);
     this.checks = new SimChecks(this, world, config.watched);
-    this.heartbeats = new Heartbeats(this, config.peer ?? "", world, view(this.state));
+    this.heartbeats = new Heartbeats(this, index === 0 ? "n2" : "n1", world, view(this.state));
   }
 
   peer(): SimNode {
@@ -115,7 +115,7 @@ export class SimNode {
     this.world.tell(`${this.name} boots`);
     this.up = true;
     this.parts.process.frozenUntil = 0;
-    this.stunned = { from: -1, to: -1, seen: true };
+    this.stunned = { from: -1, to: -1, silent: -1, seen: true };
     this.time.goOn();
     this.parts.process.beginAnew();
     this.data.reset();
@@ -134,10 +134,9 @@ export class SimNode {
     this.incarnation = `${this.name}${this.world.clock.now.toFixed(0)}`;
     this.heartbeats.reset(this.incarnation);
     this.checks.reset();
-    this.timers.clear();
-    this.diskFree = 0;
-    this.writing = [];
-    this.state = initialState(this.config);
+    this.effects.beginAnew();
+    this.#others = null;
+    this.state = initialState(this.#settings);
     const adopted = adopt?.state;
     this.feed({
       type: "boot",
@@ -157,14 +156,36 @@ export class SimNode {
     return until === null ? {} : { until };
   }
 
+  /** What the other node says of itself; null: it is lost. As the daemon, a farm's core is only told how the others are. */
+  hear(view: PeerView | null, cause = ""): void {
+    const { kind } = this.config;
+    if (kind === "mirror") this.feed(view === null ? { type: "peerLost", cause } : { type: "peer", view });
+    if (kind !== "farm") return;
+    this.#others = view === null ? [] : [view];
+    this.state = { ...this.state, config: this.#settings };
+    this.feed({ type: "timer", name: "others" });
+  }
+
+  /** Of two words of people the later counts. */
+  maintain(word: { on: boolean; stamp: number }): void {
+    if (word.stamp <= this.#maintenance.stamp) return;
+    this.#maintenance = word;
+    this.state = { ...this.state, config: this.#settings };
+    this.after("daemon", 0, () => this.feed({ type: "timer", name: "reconfigured" }));
+  }
+
+  get #settings(): FailoverConfig {
+    return { ...this.config, maintenance: this.#maintenance.on, others: this.#others };
+  }
+
   /** Power cut: what was not on disk is gone; a record being written may have made it. */
   crash(): void {
     if (!this.up) return;
     this.world.tell(`${this.name} loses power`);
-    for (const record of this.writing) if (this.world.chance.is(0.5)) this.disk.record = record;
-    this.writing = [];
+    this.effects.losePower();
     this.up = false;
     this.daemonUp = false;
+    this.fences++;
     this.guardian.beginAnew();
     this.application = false;
     this.address.set(false);
@@ -222,7 +243,7 @@ export class SimNode {
     const to = now + ms;
     this.stunned = this.isStunned
       ? { ...this.stunned, to: Math.max(this.stunned.to, to), seen: this.stunned.seen && seen }
-      : { from: now, to, seen };
+      : { from: now, to, silent: this.isFrozen("daemon") ? this.#daemonStopped : now, seen };
     if (!seen) this.time.standStill(to);
     this.parts.process.freeze(to);
     this.freezeDaemon(to);
@@ -241,6 +262,7 @@ export class SimNode {
 
   private freezeDaemon(until: number): void {
     const isFirst = !this.isFrozen("daemon");
+    if (isFirst) this.#daemonStopped = this.world.clock.now;
     this.parts.daemon.freeze(until);
     if (!isFirst || !this.up || !this.daemonUp) return;
     this.guardian.watchStopped();
@@ -295,7 +317,7 @@ export class SimNode {
     this.guardian.mayRun(until);
     this.address.until = this.guardian.until === null ? null : this.guardian.until + SILENCED_WITHIN;
     for (const effect of effects) {
-      this.execute(effect);
+      this.effects.carryOut(effect);
       if (this.isLast()) return;
     }
   }
@@ -319,120 +341,5 @@ export class SimNode {
   /** The effect with this number is done, in so many ms. */
   done(id: number, ms: number, ok = true, detail = ""): void {
     this.after("daemon", ms, () => this.feed({ type: "done", effect: id, ok, detail }));
-  }
-
-  private execute(given: Effect): void {
-    const { chance } = this.world;
-    const effect = this.world.sabotage(this, given);
-    if (this.world.telling) {
-      const words = effectInWords(effect);
-      if (words !== "") this.world.tell(`${this.name}   ${words}`);
-    }
-    switch (effect.do) {
-      case "persist":
-        this.persist(effect.id, effect.record);
-        return;
-      case "hook":
-        this.hooks.run(effect);
-        return;
-      case "virtualIp": {
-        const wish = ++this.wishes;
-        const began = this.time.now;
-        this.after("daemon", chance.between(0.5, 5), () => {
-          if (effect.up && (wish !== this.wishes || this.address.isOver(began))) {
-            this.done(effect.id, 0, false, "it was given up while it was being taken");
-            return;
-          }
-          this.address.set(effect.up, began);
-          if (effect.up) this.world.check.runs(this);
-          this.done(effect.id, 0);
-        });
-        return;
-      }
-      case "serve": {
-        const { fences } = this;
-        this.after("daemon", chance.between(0.5, 10), () => {
-          // The process that was asked is dead.
-          if (fences !== this.fences) {
-            this.done(effect.id, 0.1, false, "the replication process is gone");
-            return;
-          }
-          this.data.serve(effect.alone, effect.generations);
-          this.world.check.serves(this);
-          if (effect.alone) this.world.check.wentAlone(this);
-          this.done(effect.id, 0.1);
-        });
-        return;
-      }
-      case "goAlone":
-        this.after("daemon", 0.5, () => {
-          this.data.goAlone(effect.generations);
-          if (this.data.role === "serving") this.world.check.wentAlone(this);
-          this.done(effect.id, 0.1);
-        });
-        return;
-      case "follow":
-        this.data.follow(effect.generations, effect.full, effect.sacrifice);
-        this.done(effect.id, chance.between(0.5, 5));
-        return;
-      case "stopReplication":
-        this.data.stop((ok) => this.done(effect.id, 0.5, ok, ok ? "" : "not drained in time"));
-        return;
-      case "sealStream":
-        this.data.seal();
-        this.done(effect.id, chance.between(0.2, 20));
-        return;
-      case "fence":
-        this.fences++;
-        this.wishes++;
-        this.application = false;
-        this.data.reset();
-        this.done(effect.id, chance.between(1, 30));
-        return;
-      case "askLease":
-      case "recordSole":
-      case "readWitness":
-        this.world.witness.ask(this, effect);
-        return;
-      case "proceed":
-        this.data.proceed(effect.after);
-        return;
-      case "publish":
-        this.heartbeats.send();
-        return;
-      case "timer":
-        this.timer(effect.name, effect.ms);
-        return;
-      case "check":
-        this.checks.look(effect.scope);
-        return;
-      case "shout":
-        return;
-      case "answer":
-        this.world.tell(`${this.name} answers ${effect.ok ? "yes" : "no"}: ${effect.message}`);
-    }
-  }
-
-  private persist(id: number, record: DurableRecord): void {
-    if (record.role === "ALONE") this.world.check.decidesAlone(this, record);
-    const at =
-      Math.max(this.world.clock.now, this.diskFree) + this.world.chance.between(0.5, 12) * this.slowness;
-    this.diskFree = at;
-    const fails = this.writesFail;
-    if (!fails) this.writing.push(record);
-    this.after("daemon", at - this.world.clock.now, () => {
-      this.writing = this.writing.filter((written) => written !== record);
-      if (!fails) this.disk.record = record;
-      this.feed({ type: "done", effect: id, ok: !fails, detail: fails ? "no space left on device" : "" });
-    });
-  }
-
-  private timer(name: string, ms: number | null): void {
-    const serial = (this.timers.get(name) ?? 0) + 1;
-    this.timers.set(name, serial);
-    if (ms === null) return;
-    this.after("daemon", ms, () => {
-      if (this.timers.get(name) === serial) this.feed({ type: "timer", name });
-    });
   }
 }

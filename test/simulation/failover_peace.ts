@@ -17,6 +17,8 @@ export function peace(world: World, downForAll: string | null = null): string | 
   world.witness.heal();
   for (const node of nodes) {
     node.hooks.failing.clear();
+    node.hooks.slowness = 1;
+    node.maintain({ on: false, stamp: clock.now });
     node.writesFail = false;
     node.slowness = 1;
     node.disarm();

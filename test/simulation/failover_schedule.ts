@@ -1,19 +1,21 @@
 /** A seed's story: first start, a stretch of faults and commands, then peace, in which everything must come right. */
 import type { FailoverConfig } from "../../core/failover/types.ts";
 import { Violation } from "./failover_check.ts";
-import { drawDownForAll, WATCHED } from "./failover_checks.ts";
+import { drawDownForAll, WATCHED_IN_PARTS } from "./failover_checks.ts";
 import { Chance } from "./failover_clock.ts";
 import {
   drawFaults,
+  drawMaintenance,
+  drawPowerFaults,
   drawResourceFaults,
   drawWitnessFaults,
   FAULTS_END,
   type Fault,
   PROFILES,
   type Profile,
-  strike,
 } from "./failover_faults.ts";
 import { peace } from "./failover_peace.ts";
+import { strike } from "./failover_strike.ts";
 import { type Settings, World } from "./failover_world.ts";
 import { shrink } from "./shrink.ts";
 
@@ -35,13 +37,19 @@ export function runSchedule(settings: Settings & { faults?: readonly Fault[] }):
   const profile = PROFILES[settings.seed % PROFILES.length]!;
   const config = { ...drawConfig(shape), ...settings.config };
   const watch = new Chance(settings.seed * 11 + 3);
-  if (watch.is(0.5)) config.watched ??= WATCHED;
+  if (watch.is(0.5)) config.watched ??= WATCHED_IN_PARTS;
   const watched = config.watched !== undefined;
   const downForAll = watched ? drawDownForAll(watch) : null;
   const faults = settings.faults?.slice() ?? [
     ...drawFaults(shape, profile),
     ...(watched ? drawResourceFaults(watch) : []),
   ];
+  const people = new Chance(settings.seed * 19 + 7);
+  if (config.kind === "mirror" && people.is(0.3)) config.fences ??= true;
+  if (settings.faults === undefined) {
+    if (people.is(0.4)) faults.push(...drawMaintenance(people));
+    if (config.fences === true) faults.push(...drawPowerFaults(people));
+  }
   const third = new Chance(settings.seed * 13 + 5);
   const witness = settings.witness ?? (third.is(0.5) ? (third.is(0.92) ? "records" : "pings") : null);
   if (witness !== null && settings.faults === undefined) faults.push(...drawWitnessFaults(third));

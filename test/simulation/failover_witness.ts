@@ -9,10 +9,17 @@ import type { World } from "./failover_world.ts";
 export const LEASE = TIMEOUT;
 /** After so long a client gives an answer up, ms: the shortest and the longest that there is. */
 const PATIENCE = [200, 800] as const;
+/** A lease that is given back may take so long to get there, ms. */
+const LONG_UNDER_WAY = 5000;
 /** Where there is no record. */
 const ABSENT: WitnessWord = { sole: null, generation: null, version: "absent" };
 
 type Request = Extract<Effect, { do: "askLease" | "recordSole" | "readWitness" }>;
+/** A node's request for a lease: what is to come after its answer. */
+interface Asking {
+  isOver: boolean;
+  after: (() => void)[];
+}
 
 /** See the top of the file. */
 export class SimWitness {
@@ -32,7 +39,12 @@ export class SimWitness {
     { there: false, back: false },
     { there: false, back: false },
   ];
-  #lease: { holder: string; until: number } | null = null;
+  /** It has a number, so that one that is given back is not taken for a later one. */
+  #lease: { holder: string; until: number; number: number } | null = null;
+  #leases = 0;
+  /** The lease that each daemon was last told of, and its last request for one. */
+  readonly #told = new Map<SimNode, { life: number; number: number }>();
+  readonly #asking = new Map<SimNode, Asking>();
   /** It lost its leases: nothing is granted before. */
   #nothingBefore = Number.NEGATIVE_INFINITY;
   #versions = 0;
@@ -86,10 +98,13 @@ export class SimWitness {
     const { chance } = this;
     const sentAt = node.time.now;
     const { life } = node;
-    let isOver = false;
-    const tell = (answer: WitnessAnswer) => {
-      if (isOver || node.life !== life) return;
-      isOver = true;
+    const asking: Asking = { isOver: false, after: [] };
+    if (request.do === "askLease") this.#asking.set(node, asking);
+    const tell = (answer: WitnessAnswer, number = 0) => {
+      if (asking.isOver || node.life !== life) return;
+      asking.isOver = true;
+      if (answer.kind === "granted") this.#told.set(node, { life, number });
+      for (const next of asking.after) next();
       const late = this.world.isBroken("counts a lease from when it was granted");
       const counted = answer.kind === "granted" && late ? { ...answer, sentAt: node.time.now } : answer;
       node.feed({ type: "witness", effect: request.id, answer: this.world.distort(node, request, counted) });
@@ -99,8 +114,29 @@ export class SimWitness {
     for (let copy = 0; copy < copies; copy++)
       this.#carry(node, "there", () => {
         const answer = this.#answer(node.name, request, sentAt);
-        this.#carry(node, "back", () => node.after("daemon", 0, () => tell(answer)));
+        const number = this.#leases;
+        this.#carry(node, "back", () => node.after("daemon", 0, () => tell(answer, number)));
       });
+  }
+
+  /** A node gives back the lease that it knows of, once its last request for one is answered. It waits for no answer, and its word may be long under way. */
+  giveBack(node: SimNode): void {
+    const { chance } = this;
+    const { life } = node;
+    const give = () => {
+      const told = this.#told.get(node);
+      if (node.life !== life || told?.life !== life) return;
+      this.#told.delete(node);
+      const takes = chance.is(0.1) ? chance.between(0, LONG_UNDER_WAY) : 0;
+      this.world.clock.after(takes, () =>
+        this.#carry(node, "there", () => {
+          if (this.#lease?.number === told.number) this.#lease = null;
+        }),
+      );
+    };
+    const asking = this.#asking.get(node);
+    if (asking === undefined || asking.isOver) give();
+    else asking.after.push(give);
   }
 
   #carry(node: SimNode, way: "there" | "back", run: () => void): void {
@@ -126,7 +162,7 @@ export class SimWitness {
       case "askLease":
         if (isOthers) return { kind: "refused", why: `${holder} has the lease`, word: this.word };
         if (now < this.#nothingBefore) return { kind: "refused", why: "it began anew", word: this.word };
-        this.#lease = { holder: node, until: now + LEASE };
+        this.#lease = { holder: node, until: now + LEASE, number: ++this.#leases };
         return { kind: "granted", sentAt, word: this.word };
       case "recordSole": {
         const isHeldBack = this.#looksAtLeases && isOthers;

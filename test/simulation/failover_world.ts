@@ -21,6 +21,7 @@ export const WITNESS_MUTANTS = [
   "does not stop when nobody vouches for it",
   "the guardian knows of no lease",
   "a witness that lost its memory grants at once",
+  "gives its lease back before the application has stopped",
 ] as const;
 
 /** Guarantees that are broken on purpose, to show that each is caught. */
@@ -38,6 +39,7 @@ export const MUTANTS = [
   "the guardian does not fence",
   "takes over before the other must have stopped",
   "has a clock that drifts more than it may",
+  "takes a failed fence for done",
   ...WITNESS_MUTANTS,
 ] as const;
 /** One of them. */
@@ -65,6 +67,7 @@ export class World {
   readonly nodes: readonly [SimNode, SimNode];
   readonly story: string[] = [];
   private operations = 0;
+  readonly #gaveBack = new Set<SimNode>();
   private readonly settings: Settings;
 
   constructor(settings: Settings) {
@@ -80,7 +83,8 @@ export class World {
       kind: "mirror",
       module: "db",
       node,
-      peer,
+      // Nodes of a farm, and of a light module, have no peer: see `hear` of a node.
+      peer: this.isMirror ? peer : null,
       failover: "automatic",
       failback: null,
       onIsolation: "continue",
@@ -113,6 +117,10 @@ export class World {
   get isWitnessed(): boolean {
     return this.isMirror && this.settings.witness === "records";
   }
+  /** Does each node cut the other's power before it begins without it? Then no partition is an excuse either. */
+  get cutsPower(): boolean {
+    return this.isMirror && this.settings.config?.fences === true;
+  }
   get waitsInIsolation(): boolean {
     return this.settings.config?.onIsolation === "wait";
   }
@@ -134,20 +142,8 @@ export class World {
   cover(state: State, event: Event): void {
     const { coverage } = this.settings;
     if (coverage === undefined) return;
-    const detail =
-      event.type === "witness"
-        ? ` ${event.answer.kind}`
-        : event.type === "command"
-          ? ` ${event.command.name}`
-          : event.type === "replication"
-            ? ` ${event.report.kind}`
-            : event.type === "done"
-              ? event.ok
-                ? " ok"
-                : " failed"
-              : "";
-    const key = `${state.state} < ${event.type}${detail}`;
-    coverage.set(key, (coverage.get(key) ?? 0) + 1);
+    const pair = pairOf(state.state, eventOf(event));
+    coverage.set(pair, (coverage.get(pair) ?? 0) + 1);
   }
 
   /** TCP: in order, waits out a cut, as long as the receiver keeps the connection. */
@@ -175,6 +171,8 @@ export class World {
     if (mutant === undefined) return effect;
     if (effect.do === "follow" && mutant === "does not keep the loser's writes")
       return { ...effect, full: effect.sacrifice || effect.full, sacrifice: false };
+    if (mutant === "gives its lease back before the application has stopped")
+      return this.#giveBackEarly(node, effect);
     if (effect.do !== "persist") return effect;
     const { record } = effect;
     if (
@@ -199,6 +197,16 @@ export class World {
     if (mutant === "starts cold whatever its role" && record.role === "SECOND")
       return { ...effect, record: { ...record, role: "ALONE" } };
     return effect;
+  }
+
+  /** From the stop hook on the node has no lease, and asks for none; its core does not know. */
+  #giveBackEarly(node: SimNode, effect: Effect): Effect {
+    if (effect.do === "hook" && effect.hook === "stop_prim") {
+      this.witness.giveBack(node);
+      this.#gaveBack.add(node);
+    }
+    if (!isServing(node.state.state)) this.#gaveBack.delete(node);
+    return effect.do === "askLease" && this.#gaveBack.has(node) ? { id: effect.id, do: "publish" } : effect;
   }
 
   /** Lets a mutant change what a node hears of the witness. */
@@ -238,4 +246,31 @@ export class World {
       return { ...state, record: { ...state.record, witness: witness.word.version } };
     return state;
   }
+}
+
+/** As coverage.ts names it. */
+function eventOf(event: Event): string {
+  switch (event.type) {
+    case "done":
+      return event.ok ? "done ok" : "done failed";
+    case "witness":
+      return `witness ${event.answer.kind}`;
+    case "command":
+      return `command ${event.command.name}`;
+    case "replication":
+      return `replication ${event.report.kind}`;
+    default:
+      return event.type;
+  }
+}
+
+/** By state and event, the name of the pair: made once, since it is looked up at every event. */
+const pairs = new Map<string, Map<string, string>>();
+
+function pairOf(state: string, event: string): string {
+  const known = pairs.get(state) ?? new Map<string, string>();
+  pairs.set(state, known);
+  const pair = known.get(event) ?? `${state} < ${event}`;
+  known.set(event, pair);
+  return pair;
 }

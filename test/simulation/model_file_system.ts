@@ -25,6 +25,13 @@ export interface Inode {
   readonly names: Map<string, number>;
 }
 
+/** A reachable object, and one place where it is; without a parent it is the top. */
+export interface Place {
+  inode: Inode;
+  parent: Inode | null;
+  name: string;
+}
+
 /** The disk said no. */
 export class DiskError extends Error {}
 
@@ -60,8 +67,9 @@ class Tree {
     else if (change.do === "mtime") this.at(change.number).mtime = change.mtime;
     else {
       const inode = this.at(change.number);
+      if (change.size < inode.size)
+        for (const block of [...inode.blocks.keys()]) if (block >= change.size) inode.blocks.delete(block);
       inode.size = change.size;
-      for (const block of [...inode.blocks.keys()]) if (block >= change.size) inode.blocks.delete(block);
     }
   }
 
@@ -93,6 +101,10 @@ export class ModelFileSystem {
   /** inode -> block -> content that was written and not synced. */
   readonly #pending = new Map<number, Map<number, number>>();
   #lastNumber = LIMBO_INODE;
+  /** What `walk` found, as long as no name has changed since. */
+  #walked: { top?: Place[]; limbo?: Place[] } = {};
+  /** What `describe` said, as long as nothing has changed since. */
+  #described: string | null = null;
   /** What fails next, once: an fsync, or a change that needs room. */
   fails: "sync" | "full" | null = null;
 
@@ -107,20 +119,24 @@ export class ModelFileSystem {
 
   // ---- reading -------------------------------------------------------------------------------------------------------
 
-  /** All reachable inodes with one place each, from the top and (if asked) from limbo. */
-  *walk(limbo = false): Generator<{ inode: Inode; parent: Inode | null; name: string }> {
-    const seen = new Set<number>();
-    const queue: { inode: Inode; parent: Inode | null; name: string }[] = [
-      { inode: this.#live.at(TOP_INODE), parent: null, name: "" },
-    ];
-    if (limbo) queue.push({ inode: this.#live.at(LIMBO_INODE), parent: null, name: "" });
-    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-      if (seen.has(next.inode.number)) continue;
-      seen.add(next.inode.number);
-      yield next;
-      for (const [name, number] of next.inode.names)
-        queue.push({ inode: this.#live.at(number), parent: next.inode, name });
-    }
+  /** All reachable inodes with one place each, from the top and (if asked) from limbo; those nearest to it first. */
+  walk(limbo = false): readonly Place[] {
+    const from = limbo ? "limbo" : "top";
+    const places = this.#walked[from] ?? this.#reach(limbo ? [TOP_INODE, LIMBO_INODE] : [TOP_INODE]);
+    this.#walked[from] = places;
+    return places;
+  }
+
+  #reach(from: readonly number[]): Place[] {
+    const seen = new Set(from);
+    const places = from.map((number): Place => ({ inode: this.#live.at(number), parent: null, name: "" }));
+    for (const { inode: parent } of places)
+      for (const [name, number] of parent.names) {
+        if (seen.has(number)) continue;
+        seen.add(number);
+        places.push({ inode: this.#live.at(number), parent, name });
+      }
+    return places;
   }
 
   /** All reachable inodes with one path each. */
@@ -161,7 +177,7 @@ export class ModelFileSystem {
   }
 
   *allNames(): Generator<Entry & { parent: number }> {
-    for (const { inode } of [...this.walk()]) {
+    for (const { inode } of this.walk()) {
       if (inode.type !== DT_DIR) continue;
       for (const entry of this.list(inode.id)) yield { ...entry, parent: inode.id };
     }
@@ -181,6 +197,11 @@ export class ModelFileSystem {
 
   /** The whole tree as text: two copies are equal if this is. */
   describe(): string {
+    this.#described ??= this.#describe();
+    return this.#described;
+  }
+
+  #describe(): string {
     const aliases = new Map<number, string>();
     const lines: string[] = [];
     const visit = (inode: Inode, path: string): void => {
@@ -248,6 +269,7 @@ export class ModelFileSystem {
     this.#pending.set(inode.number, pending);
     if (block + count > inode.size)
       this.#transact([{ do: "size", number: inode.number, size: block + count }]);
+    this.#described = null;
     for (let at = block; at < block + count; at++) {
       inode.blocks.set(at, content);
       pending.set(at, content);
@@ -319,11 +341,14 @@ export class ModelFileSystem {
     this.#journal = [];
     this.#pending.clear();
     this.#live = this.#durable.copy();
+    this.#walked = {};
+    this.#described = null;
   }
 
   /** Half of all blocks turn into what nobody wrote, and no error tells of it. */
   rot(): void {
     this.commit();
+    this.#described = null;
     for (const { inode } of this.walk()) {
       for (const block of inode.blocks.keys()) {
         if (this.random(2) === 0) continue;
@@ -339,7 +364,11 @@ export class ModelFileSystem {
   }
 
   #transact(changes: Change[]): void {
-    for (const change of changes) this.#live.apply(change);
+    this.#described = null;
+    for (const change of changes) {
+      this.#live.apply(change);
+      if (change.do === "add" || change.do === "remove") this.#walked = {};
+    }
     this.#journal.push(changes);
   }
 }

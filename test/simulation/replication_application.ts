@@ -45,7 +45,7 @@ export class Application {
 
   #draw(source: SourceRole): void {
     const { random } = this.#world;
-    const objects = [...source.node.fs.walk()];
+    const objects = source.node.fs.walk();
     const directories = objects.filter(({ inode }) => inode.type === DT_DIR).map(({ inode }) => inode);
     const named = objects.filter((object): object is Named => object.parent !== null);
     const files = named.filter(({ inode }) => inode.type === DT_REG);

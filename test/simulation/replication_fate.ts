@@ -241,7 +241,7 @@ class Fate {
     const world = this.#world;
     const source = world.source()!;
     const before = world.statistics.acknowledged;
-    const file = [...source.node.fs.walk()].find(({ inode }) => inode.type === DT_REG);
+    const file = source.node.fs.walk().find(({ inode }) => inode.type === DT_REG);
     // Nothing to write to: that the copies are equal is all there is to show.
     if (file === undefined) return;
     const { application } = world;

@@ -1,5 +1,5 @@
 /**
- * A node of the simulator: the real marks, wire codec, reintegration and windows around a file system in memory.
+ * A node of the simulator: the real marks, wire codec and reintegration around a file system in memory.
  *
  * What a real node does through system calls happens here at once or, where a crash may come between, in steps of its own
  * that the world schedules.

@@ -3,7 +3,7 @@
  * against the guarantees.
  */
 import { Account, type AccountSettings } from "./replication_account.ts";
-import { History } from "./replication_history.ts";
+import { type Content, History } from "./replication_history.ts";
 import { type Mutant, type Random, SimNode, Violation } from "./replication_node.ts";
 import type { SourceRole } from "./replication_source.ts";
 
@@ -54,10 +54,10 @@ export abstract class Pair extends Account {
     return this.source()?.phase ?? "no primary";
   }
 
-  acknowledged(id: number, time: number, blocks: Map<number, number>): void {
+  acknowledged(id: number, time: number, content: Content): void {
     this.statistics.acknowledged++;
     this.tell(() => `the application is told: ${this.source()!.node.nameOf(id)} is durable as of ${time}`);
-    this.history.promised(id, time, blocks);
+    this.history.promised(id, time, content);
     for (const node of this.nodes)
       if (this.mayBePromoted(node)) this.history.check(node, id, "just acknowledged");
   }

@@ -5,24 +5,13 @@ import { unionMarks } from "../../core/replication/marks_recovery.ts";
 import { DT_DIR, KEEPS_OTHERS, REMOVES_DIRECTORY } from "../../core/replication/names.ts";
 import { Frame, FrameType } from "../../core/replication/operation.ts";
 import { Decision, type Reintegration } from "../../core/replication/reintegration.ts";
-import { SyncTickets } from "../../core/replication/window.ts";
 import type { Inode } from "./model_file_system.ts";
 import { SourceCopy } from "./replication_copy.ts";
 import { type SimNode, Violation } from "./replication_node.ts";
 import type { Link } from "./replication_pair.ts";
 import { blockBytes, nameBytes, SourceStream } from "./replication_stream.ts";
+import { SourceSyncs } from "./replication_syncs.ts";
 import type { World } from "./replication_world.ts";
-
-/** An fsync of the application that was not answered yet. */
-interface OpenSync {
-  id: number;
-  inode: Inode;
-  ticket: number;
-  localDone: boolean;
-  /** What it promises: the content when it was asked for. */
-  time: number;
-  blocks: Map<number, number>;
-}
 
 /** A node that serves the application. */
 export class SourceRole {
@@ -31,13 +20,11 @@ export class SourceRole {
   phase: "alone" | "held" | "handshake" | "reintegrating" | "together" | "inSync" = "alone";
   /** The target may have recorded itself up to date, unknown to this node. */
   caughtUpSent = false;
-  readonly #tickets = new SyncTickets();
-  #connection = 0;
+  readonly #syncs: SourceSyncs;
   /** The target is blank: everything is copied to it, now or since an earlier connection. */
   #copiesAll = false;
   /** The marks tell all that it lacks. */
   #tellsAll = false;
-  #syncs: OpenSync[] = [];
   #point: {
     number: number;
     began: number;
@@ -56,11 +43,12 @@ export class SourceRole {
   ) {
     node.marks.peerGone();
     this.#stream = new SourceStream(node);
+    this.#syncs = new SourceSyncs(node, world);
   }
 
   /** The sequence of what was sent last. */
   get last(): number {
-    return this.#stream.window.last;
+    return this.#stream.last;
   }
 
   /** Everything is copied, and the marks do not tell yet what the target lacks: an interruption begins it anew. */
@@ -76,7 +64,6 @@ export class SourceRole {
 
   connect(link: Link): void {
     this.#stream.connect(link);
-    this.#connection = this.#tickets.connected();
     this.phase = "handshake";
   }
 
@@ -89,14 +76,14 @@ export class SourceRole {
     this.node.fs.fails = null;
     if (this.node.mutant !== "forgetsPeer") this.node.marks.peerGone();
     this.phase = wasTogether ? "held" : "alone";
-    if (this.phase === "alone") this.#tickets.alone();
+    if (this.phase === "alone") this.#syncs.alone();
   }
 
   /** This node is durably the only one. */
   goAlone(): void {
     this.phase = "alone";
     this.caughtUpSent = false;
-    this.#tickets.alone();
+    this.#syncs.alone();
   }
 
   receive(bytes: Uint8Array): void {
@@ -104,14 +91,14 @@ export class SourceRole {
     if (frame.decode(bytes, 0, bytes.length) !== bytes.length)
       throw new Violation("stream: a frame of the target is cut off");
     if (frame.type === FrameType.ACK) {
-      if (!this.#stream.window.acknowledge(frame.applied, frame.inHands))
+      if (!this.#stream.acknowledge(frame.applied, frame.inHands))
         throw new Violation("stream: acknowledged what was never sent");
     } else if (frame.type === FrameType.MARKS) {
       if (!unionMarks(this.node.marks, frame.data.copy()))
         throw new Violation("stream: the target's marks are damaged");
     } else if (frame.type === FrameType.MARKS_END) this.#startReintegration();
     else if (frame.type === FrameType.NEED) this.#copy?.needed(frame.id);
-    else if (frame.type === FrameType.SYNC_DONE) this.#tickets.settle(frame.ticket, this.#connection);
+    else if (frame.type === FrameType.SYNC_DONE) this.#syncs.settle(frame.ticket);
     else if (frame.type === FrameType.DURABLE_DONE) {
       if (this.#point?.number === frame.ticket) this.#point.targetDone = true;
       this.#confirmPoint();
@@ -121,6 +108,7 @@ export class SourceRole {
       this.phase = "inSync";
       this.caughtUpSent = false;
       this.#copy = null;
+      this.#syncs.caughtUp();
       this.world.reintegrated();
     } else throw new Violation(`stream: the target sent frame type ${frame.type}`);
   }
@@ -193,33 +181,16 @@ export class SourceRole {
 
   /** The local half of the oldest fsync, or the answers of those that have both. Throws DiskError: that fsync is answered with it. */
   stepSyncs(): boolean {
-    const waiting = this.#syncs.find((sync) => !sync.localDone);
-    if (waiting !== undefined && this.world.random(2) === 0) {
-      this.#syncs = this.#syncs.filter((sync) => sync !== waiting);
-      this.node.fs.sync(waiting.inode);
-      this.#syncs.unshift({ ...waiting, localDone: true });
-      return true;
-    }
-    const lies = this.node.mutant === "acknowledgesAlone";
-    const ready = this.#syncs.filter(
-      (sync) => sync.localDone && (lies || this.#tickets.isSettled(sync.ticket)),
-    );
-    for (const sync of ready) this.world.acknowledged(sync.id, sync.time, sync.blocks);
-    this.#syncs = this.#syncs.filter((sync) => !ready.includes(sync));
-    return ready.length > 0;
+    return this.#syncs.step();
   }
 
   #finish(reintegration: Reintegration): boolean {
-    if (
-      !reintegration.isComplete ||
-      !this.#stream.window.isApplied(this.#stream.window.last) ||
-      this.caughtUpSent
-    )
+    if (!reintegration.isComplete || this.#stream.applied < this.#stream.last || this.caughtUpSent)
       return false;
     if (this.phase === "reintegrating") {
       // From here on nothing is acknowledged without the peer: it is about to become as good as this node.
       this.phase = "together";
-      this.#tickets.together();
+      this.#syncs.together();
     }
     if (this.node.mutant === "noFinalPoint") this.#sendCaughtUp();
     else if (this.#point === null) return this.beginPoint(true);
@@ -366,17 +337,12 @@ export class SourceRole {
   }
 
   fsync(inode: Inode): void {
-    const ticket = this.#tickets.take(0);
-    if (this.#stream.link !== null && !this.#tickets.isSettled(ticket)) {
-      this.#frame.id = inode.id;
-      this.#frame.flags = 0;
-      this.#frame.ticket = ticket;
-      this.#stream.send(FrameType.SYNC);
-    }
-    const blocks = new Map(
-      [...Array(inode.size).keys()].map((block) => [block, inode.blocks.get(block) ?? 0]),
-    );
-    this.#syncs.push({ id: inode.id, inode, ticket, localDone: false, time: this.world.time, blocks });
+    const ticket = this.#syncs.ask(inode);
+    if (this.#stream.link === null || this.#syncs.isSettled(ticket)) return;
+    this.#frame.id = inode.id;
+    this.#frame.flags = 0;
+    this.#frame.ticket = ticket;
+    this.#stream.send(FrameType.SYNC);
   }
 
   // ---- sending ---------------------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 /** The source's end of the simulated wire: numbers what is sent and puts it on the link. */
 import { Frame, type FrameType, frameBound } from "../../core/replication/operation.ts";
-import { SendWindow } from "../../core/replication/window.ts";
 import type { SimNode } from "./replication_node.ts";
 import type { Link } from "./replication_pair.ts";
 
@@ -15,8 +14,10 @@ export class SourceStream {
   link: Link | null = null;
   /** What `send` sends. */
   readonly frame = new Frame();
-  window = newWindow();
   readonly #node: SimNode;
+  /** Of this connection: the sequence that was sent last, and the last that the peer has applied. */
+  last = 0;
+  applied = 0;
 
   constructor(node: SimNode) {
     this.#node = node;
@@ -24,7 +25,14 @@ export class SourceStream {
 
   connect(link: Link): void {
     this.link = link;
-    this.window = newWindow();
+    this.last = this.applied = 0;
+  }
+
+  /** The peer's word. False: it acknowledges what was never sent. */
+  acknowledge(applied: number, inHands: number): boolean {
+    if (applied > inHands || inHands > this.last) return false;
+    this.applied = Math.max(this.applied, applied);
+    return true;
   }
 
   send(type: FrameType): void {
@@ -32,7 +40,7 @@ export class SourceStream {
     const { frame } = this;
     frame.type = type;
     const bytes = new Uint8Array(frameBound(frame.name.length + frame.toName.length + frame.data.length));
-    frame.sequence = this.window.send(bytes.length, 0);
+    frame.sequence = ++this.last;
     const end = frame.encode(bytes, 0);
     this.link.toTarget.push(bytes.subarray(0, end));
     if (this.#node.mutant === "clearsAtSend") {
@@ -40,8 +48,4 @@ export class SourceStream {
       this.#node.marks.confirmPoint();
     }
   }
-}
-
-function newWindow(): SendWindow {
-  return new SendWindow({ bytes: 1 << 20, ageMs: 1000, timeoutMs: 5000 });
 }

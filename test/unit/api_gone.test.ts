@@ -20,7 +20,9 @@ function serve(varDir: string): { close(): void } {
     cluster: () => cluster,
     clusterChanged: async () => {},
     takeClusterYaml: async () => {},
+    settleClusterYaml: async () => true,
     heartbeats: () => ({ hears: {}, troubles: {}, counters: {} }),
+    clockStep: () => null,
   };
   return serveMembers(cluster, createApi(host), (_address, error) => console.error(error.message));
 }

@@ -3,35 +3,17 @@
  * export of the SDK; and the SDK's single source file does under real Deno what the binary's own does.
  */
 import { spawnSync } from "node:child_process";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import t from "tap";
 import * as sdk from "../../hooks/sdk/mod.ts";
 import { writeEditorFiles } from "../../modules/mod.ts";
 import { TEMPLATES } from "../../templates/catalog.ts";
+import { binary, deno, noDeno, scratch, sourceRoot, writeFiles } from "../fixtures/scratch.ts";
 
 t.setTimeout(110_000);
-const root = fileURLToPath(new URL("../..", import.meta.url));
-const binary = process.env["HOLDFAST_BINARY"] ?? join(root, "dist/holdfast");
-const deno = join(root, "node_modules/.bin/deno");
-const tsc = join(root, "node_modules/.bin/tsc");
-const skip = !existsSync(binary)
-  ? "there is no binary: npm run build"
-  : existsSync(deno)
-    ? false
-    : "NOT CHECKED WITH DENO: the npm package deno is not installed";
-const work = realpathSync(mkdtempSync(join(tmpdir(), `holdfast-editor-${process.pid}-`)));
-t.teardown(() => rmSync(work, { recursive: true, force: true }));
+const tsc = join(sourceRoot, "node_modules/.bin/tsc");
+const work = scratch("editor");
 
 const ALL_TESTS = "all.test.ts";
 const EVERY_EXPORT = `import {
@@ -69,11 +51,7 @@ export default defineHook(async (context: HookContext) => {
 
 /** A module of its own in the scratch directory. */
 async function moduleOf(name: string, files: Readonly<Record<string, string>>): Promise<string> {
-  const directory = join(work, name);
-  for (const [path, content] of Object.entries(files)) {
-    mkdirSync(dirname(join(directory, path)), { recursive: true });
-    writeFileSync(join(directory, path), content);
-  }
+  const directory = writeFiles(join(work, name), files);
   await writeEditorFiles(directory);
   return directory;
 }
@@ -95,22 +73,26 @@ function run(command: readonly string[], cwd: string, env: Record<string, string
   return { status, stdout, stderr };
 }
 
-t.test("editors find nothing wrong in a template, nor in what uses each export", { skip }, async (t) => {
-  // One project with all of them side by side: a check of its own for each would take a minute.
-  const all: Record<string, string> = { "every/hooks/prestart.ts": EVERY_EXPORT };
-  for (const { name, files } of TEMPLATES)
-    for (const [path, text] of Object.entries(files)) all[`${name}/${path}`] = text;
-  const tests = Object.keys(all).filter((path) => path.endsWith(".test.ts"));
-  all[ALL_TESTS] = tests.map((path) => `import "./${path}";\n`).join("");
-  const directory = await moduleOf("all", all);
-  t.match(run([deno, "check", "."], directory), { status: 0 }, "deno check");
-  t.match(run([tsc, "-p", "."], directory), { status: 0, stdout: "" }, "tsc");
-  // The templates' own tests, under Deno as well: as one file, since Deno starts anew for each.
-  const tested = run([deno, "test", "-A", "--no-check", "--quiet", ALL_TESTS], directory);
-  t.match(tested, { status: 0, stdout: /\d\d? passed/ }, "deno test");
-  const names = EVERY_EXPORT.slice(0, EVERY_EXPORT.indexOf("}"));
-  for (const name of Object.keys(sdk)) t.ok(names.includes(`${name},`), `${name} is used`);
-});
+t.test(
+  "editors find nothing wrong in a template, nor in what uses each export",
+  { skip: noDeno },
+  async (t) => {
+    // One project with all of them side by side: a check of its own for each would take a minute.
+    const all: Record<string, string> = { "every/hooks/prestart.ts": EVERY_EXPORT };
+    for (const { name, files } of TEMPLATES)
+      for (const [path, text] of Object.entries(files)) all[`${name}/${path}`] = text;
+    const tests = Object.keys(all).filter((path) => path.endsWith(".test.ts"));
+    all[ALL_TESTS] = tests.map((path) => `import "./${path}";\n`).join("");
+    const directory = await moduleOf("all", all);
+    t.match(run([deno, "check", "."], directory), { status: 0 }, "deno check");
+    t.match(run([tsc, "-p", "."], directory), { status: 0, stdout: "" }, "tsc");
+    // The templates' own tests, under Deno as well: as one file, since Deno starts anew for each.
+    const tested = run([deno, "test", "-A", "--no-check", "--quiet", ALL_TESTS], directory);
+    t.match(tested, { status: 0, stdout: /\d\d? passed/ }, "deno test");
+    const names = EVERY_EXPORT.slice(0, EVERY_EXPORT.indexOf("}"));
+    for (const name of Object.keys(sdk)) t.ok(names.includes(`${name},`), `${name} is used`);
+  },
+);
 
 const SCRIPT = `import { $, log, retry, secret, service, waitFor } from "holdfast";
 log("said", { a: [1, "b"] });
@@ -137,7 +119,7 @@ console.log(secret("key"));
 try { secret("other"); } catch (error) { console.log(error instanceof Error && error.message); }
 `;
 
-t.test("the SDK's source file does the same under Deno as the binary's own", { skip }, async (t) => {
+t.test("the SDK's source file does the same under Deno as the binary's own", { skip: noDeno }, async (t) => {
   const directory = await moduleOf("script", { "main.ts": SCRIPT, "secrets/key": "hush\n" });
   const env = { HOLDFAST_SECRETS: join(directory, "secrets") };
   const ours = run([binary, "run", "main.ts"], directory, env);

@@ -1,26 +1,14 @@
 /** `holdfast module test`: what passes and what fails is told, and a file that hangs, dies or tests nothing has failed. */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import t from "tap";
 import { TEMPLATES } from "../../templates/catalog.ts";
+import { binary, deno, noBinary, scratch, writeFiles } from "../fixtures/scratch.ts";
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
-const binary = process.env["HOLDFAST_BINARY"] ?? join(root, "dist/holdfast");
-const skip = existsSync(binary) ? false : "there is no binary: npm run build";
-const work = realpathSync(mkdtempSync(join(tmpdir(), `holdfast-own-tests-${process.pid}-`)));
-t.teardown(() => rmSync(work, { recursive: true, force: true }));
-
-function moduleOf(name: string, files: Readonly<Record<string, string>>): string {
-  const directory = join(work, name);
-  for (const [path, content] of Object.entries(files)) {
-    mkdirSync(dirname(join(directory, path)), { recursive: true });
-    writeFileSync(join(directory, path), content);
-  }
-  return directory;
-}
+const work = scratch("own-tests");
+const moduleOf = (name: string, files: Readonly<Record<string, string>>) =>
+  writeFiles(join(work, name), files);
 
 function moduleTest(...args: string[]) {
   const { status, stdout, stderr } = spawnSync(
@@ -41,7 +29,7 @@ interface Told {
   files: { file: string; output: string; results: { name: string; status: string; error: string }[] }[];
 }
 
-t.test("the tests of every template pass", { skip }, async (t) => {
+t.test("the tests of every template pass", { skip: noBinary }, async (t) => {
   for (const { name, files } of TEMPLATES) {
     const { status, stdout } = moduleTest(moduleOf(`template/${name}`, files), "--json");
     const told = JSON.parse(stdout) as Told;
@@ -66,11 +54,14 @@ export default defineChecker(async ({ vars }) => {
 });
 `;
 
-t.test("a made-up node answers hooks and checkers, and keeps what they did", { skip }, async (t) => {
-  const directory = moduleOf("node", {
-    "hooks/start_prim.ts": HOOK,
-    "checkers/orders.ts": CHECKER,
-    "node.test.ts": `import { assertEquals, assertMatch, assertRejects, FakeNode } from "holdfast/testing";
+t.test(
+  "a made-up node answers hooks and checkers, and keeps what they did",
+  { skip: noBinary },
+  async (t) => {
+    const directory = moduleOf("node", {
+      "hooks/start_prim.ts": HOOK,
+      "checkers/orders.ts": CHECKER,
+      "node.test.ts": `import { assertEquals, assertMatch, assertRejects, FakeNode } from "holdfast/testing";
 import start from "./hooks/start_prim.ts";
 import orders from "./checkers/orders.ts";
 const commands = { "status 'a b'": "fine\\n", probe: { exitCode: 1, stderr: "no" }, repair: (_: string, input: string) => input };
@@ -98,23 +89,23 @@ Deno.test("checkers", async () => {
   assertMatch((await assertRejects(() => new FakeNode().check(orders))).message, /no answer/);
 });
 `,
-  });
-  const { status, stdout, stderr } = moduleTest(directory);
-  t.match({ status, stdout, stderr }, { status: 0, stdout: /2 passed, 0 failed/ });
-  const deno = join(root, "node_modules/.bin/deno");
-  writeFileSync(
-    join(directory, "deno.json"),
-    `{"imports":{"holdfast":"./.holdfast/mod.ts","holdfast/testing":"./.holdfast/testing.ts"}}`,
-  );
-  const theirs = spawnSync(deno, ["test", "-A", "--no-check", "--quiet"], {
-    cwd: directory,
-    encoding: "utf8",
-    env: { ...process.env, DENO_DIR: join(work, "deno"), DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1" },
-  });
-  t.match(theirs, { status: 0, stdout: /2 passed \(3 steps\)/ }, "under Deno too");
-});
+    });
+    const { status, stdout, stderr } = moduleTest(directory);
+    t.match({ status, stdout, stderr }, { status: 0, stdout: /2 passed, 0 failed/ });
+    writeFileSync(
+      join(directory, "deno.json"),
+      `{"imports":{"holdfast":"./.holdfast/mod.ts","holdfast/testing":"./.holdfast/testing.ts"}}`,
+    );
+    const theirs = spawnSync(deno, ["test", "-A", "--no-check", "--quiet"], {
+      cwd: directory,
+      encoding: "utf8",
+      env: { ...process.env, DENO_DIR: join(work, "deno"), DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1" },
+    });
+    t.match(theirs, { status: 0, stdout: /2 passed \(3 steps\)/ }, "under Deno too");
+  },
+);
 
-t.test("whatever fails is told, with its place", { skip }, async (t) => {
+t.test("whatever fails is told, with its place", { skip: noBinary }, async (t) => {
   const directory = moduleOf("failing", {
     "a.test.ts": `import { assertEquals } from "holdfast/testing";
 Deno.test("wrong", () => {

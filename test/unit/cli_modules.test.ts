@@ -13,6 +13,8 @@ import { join } from "node:path";
 import t from "tap";
 import { selfCommand } from "../../core/platform/self.ts";
 
+t.setTimeout(120_000);
+
 const scratch = mkdtempSync("/tmp/holdfast-cli-modules-");
 const varDir = join(scratch, "var");
 t.teardown(() => rmSync(scratch, { recursive: true }));

@@ -5,9 +5,10 @@ import t from "tap";
 import { type Command, CommandError, EXIT } from "../../core/cli/command.ts";
 import { candidates, completionScript, SHELLS } from "../../core/cli/completion.ts";
 import { commandHelp, overview, referencePage } from "../../core/cli/help.ts";
-import { columns, durationText } from "../../core/cli/output.ts";
+import { columns } from "../../core/cli/output.ts";
 import { parseWords, type Request } from "../../core/cli/parse.ts";
 import { COMMANDS } from "../../core/cli/table.ts";
+import { durationText } from "../../modules/units.ts";
 
 function invoke(words: string[], environment: NodeJS.ProcessEnv = {}): Extract<Request, { kind: "run" }> {
   const request = parseWords(words, COMMANDS, environment);
@@ -116,6 +117,41 @@ t.test("every example can be parsed", async (t) => {
     }
 });
 
+t.test("the commands that scripts rely on are there, with their arguments and options", async (t) => {
+  const typed = [
+    ...["daemon", "service install", "service uninstall", "service status", "run x.ts a", "demo", "doctor"],
+    ...["cluster create cluster.yaml --as n1", "cluster token", "cluster join TOKEN --as n2", "cluster show"],
+    ...["cluster state", "cluster apply cluster.yaml", "witness", "witness token"],
+    ...["cluster witness add TOKEN", "cluster witness remove", "cluster witness show"],
+    ...["module templates", "module new db --template mirror --set a.b=1 --set c=2"],
+    ...["list", "path", "edit", "check", "test", "schema"].map((word) => `module ${word} db`),
+    ...["list", "path", "check", "test", "schema"].map((word) => `module ${word}`),
+    ...["module apply db --from dir --dry-run", "module history db", "module diff db", "module rollback db"],
+    ...["module upgrade db", "module export db", "module import db.hf", "module remove db"],
+    ...["secret set db key", "secret list db key", "secret remove db key"],
+    ...[
+      "prim db --force",
+      "second db --full",
+      "start db",
+      "stop db",
+      "restart db",
+      "stopstart db",
+      "swap db",
+    ],
+    ...["forcestop db", "shutdown", "boot db always", "maintenance db on", "status db --watch", "status"],
+    ...["wait db PRIM,ALONE --timeout 30s", "log db -f", "log", "resources db", "get db tcp.db"],
+    ...["set db custom.x down", "checker db off tcp.db", "verify db", "farm db", "drain db"],
+    ...["explain db --at 14:05", "explain --snapshot file", "snapshot out", "completion bash", "--version"],
+  ];
+  for (const words of typed)
+    t.doesNotThrow(() => parseWords([...words.split(" "), "--json", "--var", "/v"], COMMANDS, {}), words);
+});
+
+t.test("a command of this machine alone says so", async (t) => {
+  t.match(refusal(["doctor", "--node", "n2"]), /^--node: holdfast doctor runs on this machine only/);
+  t.match(refusal(["snapshot", "x", "--all"]), /^--all: holdfast snapshot runs on this machine only/);
+});
+
 t.test("no two commands have the same name", async (t) => {
   const names = COMMANDS.map((command: Command) => command.name);
   t.equal(new Set(names).size, names.length);
@@ -134,6 +170,9 @@ t.test("completion offers commands, arguments and options", async (t) => {
   t.strictSame(candidates(["secret", "set", "db", ""], COMMANDS, varDir), ["password", "tls_key"]);
   t.strictSame(candidates(["secret", "remove", "db", "p"], COMMANDS, varDir), ["password"]);
   t.strictSame(candidates(["secret", "set", "none", ""], COMMANDS, varDir), []);
+  t.strictSame(candidates(["module", "new", "x", "--template", "post"], COMMANDS, varDir), ["postgresql"]);
+  t.strictSame(candidates(["module", "apply", "-m", "why", ""], COMMANDS, varDir), ["db"]);
+  t.strictSame(candidates(["module", "new", "x", "--set", ""], COMMANDS, varDir), []);
 });
 
 t.test("the commands reference of docs/ is the table's", async (t) => {

@@ -9,6 +9,8 @@ import { Output } from "../../core/cli/output.ts";
 import type { NodeStatus } from "../../core/daemon/engine.ts";
 import { selfCommand } from "../../core/platform/self.ts";
 
+t.setTimeout(120_000);
+
 const scratch = mkdtempSync("/tmp/holdfast-cli-");
 const varDir = join(scratch, "var");
 const port = 20_000 + (process.pid % 20_000);
@@ -56,6 +58,13 @@ t.test("without a daemon", async (t) => {
     2,
     "a module is not overwritten",
   );
+  const unknown = await type("module", "new", "odd", "--template", "mirror", "--set", "vras.port=80");
+  t.match(
+    [unknown.status, unknown.stderr],
+    [2, /^holdfast: --set vras\.port=80: unknown key "vras": did you mean vars/],
+  );
+  t.match(await type("module", "new", "witness", "--template", "mirror"), { status: 2, stderr: /cannot be/ });
+  t.notOk(existsSync(join(varDir, "modules", "odd")), "nothing was made");
   t.equal((await type("module", "path", "shop")).stdout.trim(), join(varDir, "modules", "shop"));
   t.equal((await type("module", "check", "shop")).status, 0);
   writeFileSync(join(varDir, "modules", "shop", "hooks", "start_prime.ts"), "export default 1");
@@ -65,10 +74,52 @@ t.test("without a daemon", async (t) => {
   rmSync(join(varDir, "modules", "shop", "hooks", "start_prime.ts"));
 });
 
+t.test("a reader that has enough, and a full disk, are no fault of the program", async (t) => {
+  const piped = async (shell: string): Promise<Said> => {
+    const words = [...selfCommand("module", "schema"), "--var", varDir].map((word) => `'${word}'`).join(" ");
+    const child = Bun.spawn(["bash", "-c", shell.replace("SCHEMA", words)], {
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    const stdout = await new Response(child.stdout).text();
+    return { status: await child.exited, stdout, stderr: await new Response(child.stderr).text() };
+  };
+  t.strictSame(await piped("set -o pipefail; SCHEMA | true"), { status: 0, stdout: "", stderr: "" });
+  const full = await piped("SCHEMA > /dev/full");
+  t.match(full, { status: 1, stderr: /^holdfast: standard output cannot be written: ENOSPC[^\n]*\n$/ });
+});
+
+t.test("a module is edited with the editor that is named, and checked", async (t) => {
+  const edit = async (editor: string, ...words: string[]): Promise<Said> => {
+    const child = Bun.spawn(
+      [...selfCommand("module", "edit", "shop", "--no-types", ...words), "--var", varDir],
+      {
+        env: { ...process.env, VISUAL: "", EDITOR: editor },
+        stdout: "pipe",
+        stderr: "pipe",
+      },
+    );
+    const [stdout, stderr] = await Promise.all(
+      [child.stdout, child.stderr].map((said) => new Response(said).text()),
+    );
+    return { status: await child.exited, stdout: stdout!, stderr: stderr! };
+  };
+  t.match(await edit("true"), { status: 0, stdout: /module.yaml is as it was/ });
+  t.match(await edit("sed -i s/start:/strat:/"), {
+    status: 2,
+    stderr: /module.yaml:\d+:\d+: timeouts.strat/,
+  });
+  const mended = await edit("sed -n p; sed -i s/strat:/start:/", "--json");
+  t.match(JSON.parse(mended.stdout), { status: 0, changed: true, errors: [] }, "stdout is the answer alone");
+  t.match(await edit("true", "hooks/start_prim.ts"), { status: 0, stdout: /start_prim.ts is as it was/ });
+  t.match(await edit("true", "../../x"), { status: 2, stderr: /outside of/ });
+  t.match(await edit("false"), { status: 1, stderr: /false ended with 1/ });
+});
+
 t.test("with a daemon", { skip: process.getuid?.() === 0 ? false : "the daemon needs root" }, async (t) => {
   t.equal((await type("cluster", "create", clusterFile, "--as", "n1")).status, 0);
-  const daemon = Bun.spawn([...selfCommand("daemon"), "--var", varDir], {
-    stdout: "ignore",
+  const daemon = Bun.spawn([...selfCommand("daemon"), "--var", varDir, "--json"], {
+    stdout: "pipe",
     stderr: "ignore",
   });
   t.teardown(async () => {
@@ -85,6 +136,11 @@ t.test("with a daemon", { skip: process.getuid?.() === 0 ? false : "the daemon n
   t.match((await type("status")).stdout, "no module yet");
   t.equal((await type("cluster", "create", clusterFile, "--as", "n1")).status, 1, "it is a member already");
   t.equal((await type("start", "nothing")).status, 2);
+  t.match(await type("log", "nothing"), {
+    status: 2,
+    stderr: /^holdfast: there is no module "nothing" on n1/,
+  });
+  t.equal((await type("log", "--node", "n9")).status, 2);
   t.equal((await type("status", "--node", "n9")).status, 2);
   const state = await type("cluster", "state", "--json");
   t.equal(state.status, 4, "n2 does not answer");
@@ -105,8 +161,19 @@ t.test("with a daemon", { skip: process.getuid?.() === 0 ? false : "the daemon n
   const urgent = await type("module", "apply", "shop", "--dry-run", "--no-types", "--json");
   t.match([urgent.status, JSON.parse(urgent.stdout)], [0, { message: /is valid/ }]);
   writeFileSync(hook, good);
+  t.match(await type("module", "remove", "shop"), {
+    status: 2,
+    stderr: /never applied here.*: rm -r .*shop/,
+  });
   const token = JSON.parse((await type("cluster", "token", "--json")).stdout) as { token: string };
   t.match(token.token, /^hf1\./);
+  daemon.kill("SIGTERM");
+  const told = (await new Response(daemon.stdout).text()).trim().split("\n");
+  t.match(
+    told.map((line) => JSON.parse(line) as unknown),
+    [{ message: "n1 of cluster words" }, { message: /^stopping/ }],
+    "its stdout is JSON alone",
+  );
 });
 
 t.test("an exit status of a script is passed on", async (t) => {

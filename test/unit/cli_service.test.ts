@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
-import { unitText } from "../../core/platform/linux/systemd.ts";
+import { DAEMON_UNIT, unitText, WITNESS_UNIT, witnessUnitText } from "../../core/platform/linux/systemd.ts";
 
 t.test("trap 35: systemd does not kill what the hooks started", async (t) => {
   const unit = unitText("/usr/local/bin/holdfast", "/var/lib/holdfast");
@@ -27,6 +27,25 @@ t.test("paths are quoted as systemd wants, or refused", async (t) => {
   t.throws(() => unitText("/bin/holdfast", '/srv/"x"'), /cannot stand in a systemd unit/);
 });
 
+t.test("the watchdog's options, and a witness's place, stand in their units", async (t) => {
+  const words = ["--watchdog", "/dev/watchdog", "--watchdog-time", "10s"];
+  t.match(
+    unitText("/usr/bin/holdfast", "/var/lib/holdfast", words),
+    /^ExecStart=\/usr\/bin\/holdfast daemon --var \/var\/lib\/holdfast --watchdog \/dev\/watchdog --watchdog-time 10s$/m,
+  );
+  const witness = witnessUnitText("/usr/bin/holdfast", "/srv/witness", [
+    "--address",
+    "10.0.0.9",
+    "--port",
+    "9452",
+  ]);
+  t.match(
+    witness,
+    /^ExecStart=\/usr\/bin\/holdfast witness --var \/srv\/witness --address 10.0.0.9 --port 9452$/m,
+  );
+  t.match(witness, /^ReadWritePaths=\/srv\/witness$/m);
+});
+
 const analyzer = spawnSync("systemd-analyze", ["--version"]).status === 0;
 t.test(
   "systemd-analyze finds nothing wrong",
@@ -34,12 +53,18 @@ t.test(
   async (t) => {
     const directory = mkdtempSync(join(tmpdir(), "holdfast-unit-"));
     t.teardown(() => rmSync(directory, { recursive: true }));
-    const file = join(directory, "holdfast.service");
-    writeFileSync(file, unitText("/bin/true", "/var/lib"));
-    const { stderr, status } = spawnSync("systemd-analyze", ["verify", "--man=no", file], {
-      encoding: "utf8",
-    });
-    t.equal(status, 0, stderr);
-    t.notMatch(stderr, /holdfast\.service.*(Unknown|Failed to parse|ignoring)/i);
+    const units = {
+      [DAEMON_UNIT]: unitText("/bin/true", "/var/lib"),
+      [WITNESS_UNIT]: witnessUnitText("/bin/true", "/var/lib", []),
+    };
+    for (const [name, text] of Object.entries(units)) {
+      const file = join(directory, name);
+      writeFileSync(file, text);
+      const { stderr, status } = spawnSync("systemd-analyze", ["verify", "--man=no", file], {
+        encoding: "utf8",
+      });
+      t.equal(status, 0, stderr);
+      t.notMatch(stderr, /holdfast.*\.service.*(Unknown|Failed to parse|ignoring)/i);
+    }
   },
 );

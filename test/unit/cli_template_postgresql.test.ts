@@ -86,7 +86,8 @@ t.test(
     t.match(again.said, "runs already");
 
     // The machine dies: processes are gone, the lock file stays, and its pid may belong to somebody else by now.
-    for (const pid of serverProcesses(data)) process.kill(pid, "SIGKILL");
+    // Some end by themselves as soon as the first is gone.
+    Bun.spawnSync(["kill", "-KILL", ...serverProcesses(data).map(String)]);
     while (serverProcesses(data).length > 0) await Bun.sleep(10);
     const lockFile = readFileSync(`${data}/postmaster.pid`, "utf8").split("\n");
     const other = Bun.spawn(["runuser", "-u", "postgres", "--", "sleep", "60"], { cwd: "/" });

@@ -2,33 +2,19 @@
  * The hooks of the templates whose application cannot run here, against recorded stand-ins (test/fixtures/stand_ins): programs that answer
  * as the manuals of the real ones say. The hooks are the real ones, in processes of their own, with a /run of their own that looks like systemd's.
  */
-import {
-  chmodSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { parse } from "@std/yaml";
 import t from "tap";
 import { TEMPLATES } from "../../templates/catalog.ts";
+import { binary, noBinary, scratch, sourceRoot, writeFiles } from "../fixtures/scratch.ts";
 
 /** A hook that takes longer hangs, ms. */
 const LIMIT_MS = 30_000;
-const root = fileURLToPath(new URL("../..", import.meta.url));
-const binary = process.env["HOLDFAST_BINARY"] ?? join(root, "dist/holdfast");
 const skip =
   process.getuid?.() !== 0 || process.platform !== "linux"
     ? "needs root on Linux (a /run of its own)"
-    : existsSync(binary)
-      ? false
-      : "there is no binary: npm run build";
+    : noBinary;
 
 /** Calls a hook or checker of the module as a node would, and says what a checker found. */
 const DRIVER = `const [file, force, vars] = Deno.args;
@@ -39,21 +25,14 @@ if (found !== undefined) console.log("found", JSON.stringify(found));
 
 /** A module of the template in a place of its own, and the stand-ins' state. */
 class Stand {
-  readonly place = mkdtempSync(join(tmpdir(), `holdfast-stand-in-${process.pid}-`));
+  readonly place = scratch("stand-in");
   readonly state = join(this.place, "state");
   readonly #vars: Record<string, string>;
 
   constructor(name: string, vars: (tools: string) => Record<string, string>) {
     const { files } = TEMPLATES.find((one) => one.name === name)!;
-    for (const [path, text] of Object.entries({
-      ...files,
-      "drive.ts": DRIVER,
-      "secrets/password": "hu'sh",
-    })) {
-      mkdirSync(dirname(join(this.place, path)), { recursive: true });
-      writeFileSync(join(this.place, path), text);
-    }
-    cpSync(join(root, "test/fixtures/stand_ins"), join(this.place, "bin"), { recursive: true });
+    writeFiles(this.place, { ...files, "drive.ts": DRIVER, "secrets/password": "hu'sh" });
+    cpSync(join(sourceRoot, "test/fixtures/stand_ins"), join(this.place, "bin"), { recursive: true });
     writeFileSync(join(this.place, "bin/oracle"), "");
     mkdirSync(this.state);
     // User nobody plays the application's.
@@ -105,17 +84,8 @@ class Stand {
   }
 }
 
-function stand(
-  t: { teardown(work: () => void): void },
-  ...words: ConstructorParameters<typeof Stand>
-): Stand {
-  const made = new Stand(...words);
-  t.teardown(() => rmSync(made.place, { recursive: true }));
-  return made;
-}
-
 t.test("oracle", { skip }, async (t) => {
-  const node = stand(t, "oracle", (home) => ({ home, user: "nobody" }));
+  const node = new Stand("oracle", (home) => ({ home, user: "nobody" }));
   t.match(await node.call("hooks/prestart"), { status: 0 });
   t.match(await node.call("checkers/oracle"), { said: /ORA-01034/ });
   node.asked();
@@ -138,7 +108,7 @@ t.test("oracle", { skip }, async (t) => {
 });
 
 t.test("sqlserver", { skip }, async (t) => {
-  const node = stand(t, "sqlserver", (place) => ({
+  const node = new Stand("sqlserver", (place) => ({
     sqlcmd: `${place}/bin/sqlcmd`,
     data: place,
     user: "root",
@@ -172,7 +142,7 @@ t.test("sqlserver", { skip }, async (t) => {
 t.test("iis", { skip }, async (t) => {
   const server = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response("here") });
   t.teardown(() => server.stop(true));
-  const node = stand(t, "iis", (place) => ({ appcmd: `${place}/bin/appcmd.exe`, url: server.url.href }));
+  const node = new Stand("iis", (place) => ({ appcmd: `${place}/bin/appcmd.exe`, url: server.url.href }));
   t.match(await node.call("hooks/prestart"), {
     status: 1,
     said: /IIS has no site "Default Web Site" on this node/,

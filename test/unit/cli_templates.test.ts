@@ -1,26 +1,17 @@
 /**
  * Templates: each is a module without fault as it stands, and takes the user's values.
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import t from "tap";
 import { checkModule } from "../../modules/mod.ts";
 import { TEMPLATES } from "../../templates/catalog.ts";
 import { compose, testedOf } from "../../templates/compose.ts";
 import { instantiate, parseSetting } from "../../templates/instantiate.ts";
+import { scratch, writeFiles } from "../fixtures/scratch.ts";
 
-const scratch = mkdtempSync(join(tmpdir(), "holdfast-templates-"));
-t.teardown(() => rmSync(scratch, { recursive: true }));
-
-function write(name: string, files: Readonly<Record<string, string>>): string {
-  for (const [path, content] of Object.entries(files)) {
-    const file = join(scratch, name, path);
-    mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(file, content);
-  }
-  return join(scratch, name);
-}
+const work = scratch("templates");
+const write = (name: string, files: Readonly<Record<string, string>>) => writeFiles(join(work, name), files);
 
 /** What is wrong with a module, or will hurt. */
 function errorsOf(directory: string): string[] {

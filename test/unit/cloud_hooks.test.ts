@@ -2,19 +2,8 @@
  * The hooks that move an address or a route at a cloud provider, as a user gets them, against stand-ins of the providers' APIs on loopback: under
  * Holdfast, and the same under real Deno.
  */
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import t, { type Test } from "tap";
 import { writeEditorFiles } from "../../modules/mod.ts";
 import { TEMPLATES } from "../../templates/catalog.ts";
@@ -23,13 +12,9 @@ import { aws } from "../fixtures/cloud/aws.ts";
 import { azure } from "../fixtures/cloud/azure.ts";
 import { gcp } from "../fixtures/cloud/gcp.ts";
 import type { Machine, StandIn } from "../fixtures/cloud/stand_in.ts";
+import { binary, deno, noDeno, scratch, writeFiles } from "../fixtures/scratch.ts";
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
-const binary = process.env["HOLDFAST_BINARY"] ?? join(root, "dist/holdfast");
-const deno = join(root, "node_modules/.bin/deno");
-const skip = existsSync(binary) ? false : "there is no binary: npm run build";
-const work = realpathSync(mkdtempSync(join(tmpdir(), "holdfast-cloud-")));
-t.teardown(() => rmSync(work, { recursive: true, force: true }));
+const work = scratch("cloud");
 
 const ADDRESS = "10.0.0.100";
 const OUTSIDE = "172.31.99.1";
@@ -64,10 +49,7 @@ class Cloud {
     this.dir = join(work, `${provider}-${++made}`);
     this.record = join(this.dir, "ip.record");
     const template = TEMPLATES.find(({ name }) => name === `${provider}-mirror`)!;
-    for (const [path, text] of Object.entries({ ...template.files, "drive.ts": DRIVER, "bin/ip": IP })) {
-      mkdirSync(dirname(join(this.dir, path)), { recursive: true });
-      writeFileSync(join(this.dir, path), text);
-    }
+    writeFiles(this.dir, { ...template.files, "drive.ts": DRIVER, "bin/ip": IP });
     chmodSync(join(this.dir, "bin/ip"), 0o755);
   }
 
@@ -230,7 +212,7 @@ t.jobs = CLOUDS.length;
 for (const { name, make, denied, permission } of CLOUDS)
   t.test(
     `${name}: an address, a route, and what goes wrong`,
-    { skip, buffered: true, timeout: 90_000 },
+    { skip: noDeno, buffered: true, timeout: 90_000 },
     async (t) => {
       const newCloud = async (): Promise<Cloud> => {
         const cloud = make();

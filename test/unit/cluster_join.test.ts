@@ -11,14 +11,18 @@ import { type ApiHost, callNode, createApi, serveMembers } from "../../core/api/
 import {
   AUTHORITY_PATH,
   type Cluster,
+  ConfigError,
   checkClusterChange,
   createCluster,
   createToken,
+  forgetFormerTimeouts,
   joinCluster,
   loadCluster,
   replaceClusterYaml,
 } from "../../core/cluster/cluster.ts";
 import { formatToken, parseToken } from "../../core/cluster/join_token.ts";
+import { timeoutsOf } from "../../core/daemon/module/heartbeat_timing.ts";
+import type { ModuleDefinition } from "../../modules/load.ts";
 import { MemoryEngine } from "./memory_engine.ts";
 
 // Trap 36: what is in the environment of whoever starts a daemon must not choose whom it believes or whom it asks.
@@ -50,7 +54,9 @@ function serve(cluster: Cluster): MemoryEngine {
     cluster: () => cluster,
     clusterChanged: async () => {},
     takeClusterYaml: async () => {},
+    settleClusterYaml: async () => true,
     heartbeats: () => ({ hears: {}, troubles: {}, counters: {} }),
+    clockStep: () => null,
   };
   closing.push(
     serveMembers(cluster, createApi(host), (address, error) => t.fail(`${address}: ${error.message}`)),
@@ -140,12 +146,16 @@ t.test("tokens that are refused", async (t) => {
     /unknown here/,
   );
   await refused(t, createToken(first, -1).token, "n2", /expired/);
-  await refused(t, token, "n7", /has no node n7/);
-  await refused(t, token, "n2", /used already/);
+  await refused(t, token, "n7", /has no node n7 in its cluster.yaml \(nodes: n1, n2\)/);
   await refused(t, createToken(first).token, "x".repeat(70), /no join request/);
-  writeFileSync(join(directory, "n1", "cluster", "tokens.json"), "{ damaged");
+  writeFileSync(join(directory, "n1", "cluster", "tokens", "damaged"), "");
   await refused(t, createToken(other).token.slice(0, 10), "n2", /damaged/);
-  t.ok(await joinCluster(fresh(), createToken(first).token, "n2"), "and the cluster still lets in who may");
+  t.ok(
+    await joinCluster(fresh(), token, "n2"),
+    "and the cluster still lets in who may: the token is good once",
+  );
+  await refused(t, token, "n2", /used already/);
+  await refused(t, token, "n7", /used already/);
 });
 
 t.test("an impostor at the address learns no secret", async (t) => {
@@ -321,7 +331,7 @@ t.test("cluster.yaml is replaced whole, and nodes keep their numbers", async (t)
   t.same(Object.keys(loadCluster(cluster.varDir)!.nodes), ["n1", "n2", "n3"], "nothing changed");
 });
 
-t.test("of a cluster that works the witness may change, and nothing else", async (t) => {
+t.test("of a cluster that works heartbeat and witness may change, and nothing else", async (t) => {
   const cluster = await createCluster(fresh(), yamlOf("works", 40), "n1");
   const yaml = (lines: string): string => `${cluster.yaml}${lines}\n`;
   const etcd = "heartbeat: { timeout: 3s }\nwitness: { etcd: ['http://10.0.0.9:2379'] }";
@@ -330,14 +340,44 @@ t.test("of a cluster that works the witness may change, and nothing else", async
     { witness: { kind: "etcd" } },
     "a first one, any time",
   );
-  t.throws(() => checkClusterChange(cluster, yaml("witness: { etcd: ['http://10.0.0.9:2379'] }"), []), {
-    name: "ConfigError",
-    message: /heartbeat: the timeout would change from 3s to 1s/,
+  t.match(checkClusterChange(cluster, yaml("heartbeat: { interval: 50ms, timeout: 1s }"), ["db"]), {
+    heartbeat: { intervalMs: 50, timeoutMs: 1000 },
   });
-  t.throws(() => checkClusterChange(cluster, cluster.yaml.replace(String(port), String(port + 1)), []), {
-    name: "ConfigError",
-    message: /more than the witness/,
-  });
+  const lines = cluster.yaml.split("\n");
+  const refused = (from: RegExp | string, to: string): string[] => {
+    try {
+      checkClusterChange(cluster, cluster.yaml.replace(from, to), []);
+      return [];
+    } catch (error) {
+      return error instanceof ConfigError ? error.message.split("\n") : [String(error)];
+    }
+  };
+  const at = (word: string): number => lines.findIndex((line) => line.includes(word)) + 1;
+  t.match(refused(String(port), String(port + 1)), [
+    new RegExp(
+      `^cluster\\.yaml:${at("port:")}:\\d+: port: the port is ${port}, .*: while a cluster works, only heartbeat and witness change. .*put this file at ${cluster.varDir}/cluster/cluster.yaml, and start the daemons`,
+    ),
+  ]);
+  t.match(refused("name: works", "name: other"), [
+    /^cluster\.yaml:1:\d+: name: this cluster is works, .* another name is another cluster$/,
+  ]);
+  t.match(refused(/^ *n2:.*\n/m, ""), [/nodes: the node n2 is missing: .*; n2 stays off/]);
+  t.match(refused("port:", `  n3: { addresses: { lan: ${subnet}.49 } }\nport:`), [
+    /^cluster\.yaml:\d+:\d+: nodes\.n3: the cluster has no node n3: .*; then, on n3: holdfast cluster join TOKEN --as n3$/,
+  ]);
+  t.match(refused(/lan: (?<net>[\d.]+\.)(?<last>\d+)/g, "$&, repl: $<net>1$<last>"), [
+    /^cluster\.yaml:3:\d+: nodes\.n1\.addresses\.repl: n1 has no address on repl: /,
+    /^cluster\.yaml:4:\d+: nodes\.n2\.addresses\.repl: n2 has no address on repl: /,
+  ]);
+  t.match(refused(/lan:/g, "net:"), [
+    /nodes\.n1\.addresses: n1 has an address on lan/,
+    /nodes\.n1\.addresses\.net: n1 has no address on net/,
+    /nodes\.n2\.addresses: n2 has an address on lan/,
+    /nodes\.n2\.addresses\.net: n2 has no address on net/,
+  ]);
+  t.match(refused(`${subnet}.40`, `${subnet}.48`), [
+    new RegExp(`:${at(`${subnet}.40`)}:\\d+: nodes\\.n1\\.addresses\\.lan: n1 is ${subnet}\\.40 on lan`),
+  ]);
   const witnessed = replaceClusterYaml(cluster, yaml(etcd));
   for (const other of [cluster.yaml, yaml("witness: { ping: [10.0.0.254] }")]) {
     t.throws(() => checkClusterChange(witnessed, other, ["db"]), {
@@ -347,4 +387,23 @@ t.test("of a cluster that works the witness may change, and nothing else", async
     t.ok(checkClusterChange(witnessed, other, []));
   }
   t.ok(checkClusterChange(witnessed, witnessed.yaml, ["db"]), "the same again");
+});
+
+t.test("until all have another timeout, a node goes by the more careful of both", async (t) => {
+  const cluster = await createCluster(fresh(), yamlOf("timed", 50), "n1");
+  const timed = (timeout: string): string => `${cluster.yaml}heartbeat: { timeout: ${timeout} }\n`;
+  const module = { config: { heartbeat: {} } } as ModuleDefinition;
+  const facts = { name: "db", number: 1, boot: null };
+  t.same(timeoutsOf(module, cluster, facts), { promised: 3000, patient: 3000 });
+  const shorter = replaceClusterYaml(cluster, timed("1s"));
+  t.same(timeoutsOf(module, shorter, facts), { promised: 1000, patient: 3000 });
+  const longer = replaceClusterYaml(shorter, timed("10s"));
+  t.same(timeoutsOf(module, longer, facts), { promised: 1000, patient: 10_000 }, "whoever has which");
+  const again = loadCluster(cluster.varDir)!;
+  t.same(timeoutsOf(module, again, facts), { promised: 1000, patient: 10_000 }, "a daemon that starts anew");
+  const own = { config: { heartbeat: { timeout: 2000 } } } as ModuleDefinition;
+  t.same(timeoutsOf(own, again, facts), { promised: 2000, patient: 2000 }, "a module with one of its own");
+  replaceClusterYaml(again, timed("10s"));
+  forgetFormerTimeouts(cluster.varDir);
+  t.same(timeoutsOf(module, loadCluster(cluster.varDir)!, facts), { promised: 10_000, patient: 10_000 });
 });

@@ -4,7 +4,7 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } fr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
-import { readCopyWord } from "../../core/filesystem/copy_record.ts";
+import { readCopyWord } from "../../core/filesystem/copy/copy_record.ts";
 
 t.test("trap 9: what a copy says of itself is read, but not for ever", async (t) => {
   const base = mkdtempSync(join(tmpdir(), "holdfast-copy-"));

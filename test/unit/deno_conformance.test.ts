@@ -10,35 +10,29 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
-  realpathSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import t from "tap";
+import { documentedAsMissing, documentedMembers, documentedNames } from "../fixtures/documented_deno.ts";
+import { binary, deno, noDeno, scratch, sourceRoot, writeFiles } from "../fixtures/scratch.ts";
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
-const suite = join(root, "test/deno");
-const binary = process.env["HOLDFAST_BINARY"] ?? join(root, "dist/holdfast");
-const deno = join(root, "node_modules/.bin/deno");
-const skip = !existsSync(binary)
-  ? "there is no binary: npm run build"
-  : existsSync(deno)
-    ? false
-    : "NOT COMPARED: the npm package deno is not installed";
-const work = realpathSync(mkdtempSync(join(tmpdir(), `holdfast-conformance-${process.pid}-`)));
-t.teardown(() => rmSync(work, { recursive: true, force: true }));
+const suite = join(sourceRoot, "test/deno");
+const work = scratch("conformance");
 
 // Commands are run as other users here.
 chmodSync(work, 0o755);
 
+/** Members of the namespace that scripts of the suite have used under the real Deno, a line each. */
+const record = join(work, "used");
+
 const INPUT = "line 1\nline 2\nlast";
+const FLAGS = ["-A", "--no-check", "--quiet"];
+const RECORDER = join(suite, "lib/record.ts");
 const LIMIT_MS = 20_000;
 
 /** A certificate for localhost, for both runtimes the same. */
@@ -93,14 +87,14 @@ async function run(
 ): Promise<Outcome> {
   const cwd = join(work, "runs", name);
   rmSync(cwd, { recursive: true, force: true });
-  mkdirSync(cwd, { recursive: true });
-  for (const [file, content] of Object.entries(prepared)) writeFileSync(join(cwd, file), content);
+  writeFiles(cwd, prepared);
   const child = Bun.spawn([...command, join(suite, `${name}.ts`), "one", "--two"], {
     cwd,
     env: {
       PATH: process.env["PATH"] ?? "",
       HOME: work,
       PROBE: "here",
+      RECORD: record,
       DENO_DIR: join(work, "deno"),
       DENO_NO_UPDATE_CHECK: "1",
     },
@@ -125,12 +119,12 @@ const names = readdirSync(suite)
   .map((name) => name.slice(0, -3));
 const only = process.env["ONLY"]?.split(",");
 
-t.test("scripts do the same under Deno and under Holdfast", { skip }, async (t) => {
+t.test("scripts do the same under Deno and under Holdfast", { skip: noDeno }, async (t) => {
   const { key, cert } = makeCertificate();
   for (const name of [...names, "mapped/script"]) {
     if (only && !only.includes(name)) continue;
     const prepared: Record<string, string> = name === "tls" ? { "key.pem": key, "cert.pem": cert } : {};
-    const theirs = await run(name, [deno, "run", "-A", "--no-check", "--quiet"], prepared);
+    const theirs = await run(name, [deno, "run", ...FLAGS, "--preload", RECORDER], prepared);
     const ours = await run(name, [binary, "run"], prepared);
     const ends = /^(end_|exit_|killed|signals)/.test(name);
     if (!ends) t.equal(theirs.status, "0", `${name} works under Deno (${theirs.stderr.slice(0, 300)})`);
@@ -138,4 +132,46 @@ t.test("scripts do the same under Deno and under Holdfast", { skip }, async (t) 
     t.equal(ours.status, theirs.status, `${name}: exit status (${ours.stderr.slice(0, 300)})`);
     t.same(ours.files, theirs.files, `${name}: files`);
   }
+  if (only) return;
+  const used = new Set(readFileSync(record, "utf8").split("\n"));
+  const listed = [
+    ...documentedNames,
+    ...[...documentedMembers].flatMap(([owner, names]) => names.map((name) => `${owner}.${name}`)),
+  ];
+  t.same(
+    listed.filter((name) => !used.has(name)),
+    [],
+    "each name that the documentation lists is used by a script that both have run",
+  );
 });
+
+t.test(
+  "the real namespace has what is listed, and no more that is not named",
+  { skip: noDeno },
+  async (t) => {
+    const script = join(work, "names.ts");
+    writeFileSync(script, "console.log(JSON.stringify(Object.getOwnPropertyNames(Deno)));");
+    const namesOf = (...unstable: string[]) =>
+      JSON.parse(
+        spawnSync(deno, ["run", ...FLAGS, ...unstable, script], { encoding: "utf8" }).stdout,
+      ) as string[];
+    const stable = namesOf();
+    const named = [...documentedNames, ...documentedAsMissing, "internal"];
+    t.same(
+      stable.filter((name) => !named.includes(name)),
+      [],
+      "the rest is named as not offered",
+    );
+    t.same(
+      documentedNames.filter((name) => !stable.includes(name)),
+      [],
+      "nothing is made up",
+    );
+    const all = namesOf(...["kv", "cron", "net", "bundle"].map((name) => `--unstable-${name}`));
+    t.same(
+      documentedAsMissing.filter((name) => !all.includes(name)),
+      [],
+      "nor as not offered",
+    );
+  },
+);

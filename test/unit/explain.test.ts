@@ -2,6 +2,12 @@
 import t from "tap";
 import { offsetOf } from "../../core/daemon/explanation.ts";
 import { type Explanation, explain, type Source } from "../../core/explain/explain.ts";
+import {
+  explainSnapshot,
+  packSnapshot,
+  readSnapshot,
+  type SnapshotDocument,
+} from "../../core/explain/snapshot.ts";
 import { explanationText, PLAIN } from "../../core/explain/text.ts";
 import { readTold } from "../../core/explain/told.ts";
 import { parseWhen } from "../../core/explain/when.ts";
@@ -234,6 +240,7 @@ t.test(
           line(250, "script", "\x1b[2JFATAL: no space left on device"),
           line(301, "warning", "hook: start_prim failed with exit status 1"),
           line(400, "warning", "lan: this daemon did not run for 700 ms"),
+          line(1400, "warning", "lan: this daemon did not run for 700 ms"),
         ],
       ),
     });
@@ -246,8 +253,9 @@ t.test(
     );
     t.same(
       moments.filter(({ cause }) => cause === "warning").map(({ saw }) => saw),
-      ["lan: this daemon did not run for 700 ms"],
+      ["lan: this daemon did not run for 700 ms", "lan: this daemon did not run for 700 ms"],
     );
+    t.match(text(told), /did not run for 700 ms \(2 times, until \d\d:00:01\.400\)/, "said once");
     t.match(prevention.join("\n"), /start_prim failed: mend it, try it with holdfast module test db/);
   },
 );
@@ -277,4 +285,159 @@ t.test("the picture fits its width, whatever happened", async (t) => {
   };
   explanationText(told, { width: 80, paint });
   t.ok(colours.includes("green") && colours.includes("yellow"));
+});
+
+t.test(
+  "a snapshot tells the same story on another machine, and a file that is none is refused",
+  async (t) => {
+    const sources = { n1: side("n1", [], 300), n2: side("n2", TAKEOVER) };
+    const document: SnapshotDocument = {
+      format: "holdfast snapshot",
+      version: 1,
+      made: new Date(NOON + 60_000).toISOString(),
+      holdfast: "0.0.0",
+      cluster: "test",
+      node: "n2",
+      yaml: "",
+      status: {},
+      findings: [],
+      modules: { db: { sources, about: ABOUT, now: {} } },
+    };
+    const read = readSnapshot(packSnapshot(document));
+    t.same(explainSnapshot(read, "db", null), tell(sources));
+    t.throws(() => explainSnapshot(read, "web", null), /^has no module web \(modules in it: db\)$/);
+    t.throws(() => explainSnapshot(read, "constructor", null), /^has no module constructor/);
+    t.throws(() => readSnapshot(Buffer.from("name: db")), /^is no snapshot: /);
+    const other = { ...document, version: 2 } as unknown as SnapshotDocument;
+    t.throws(() => readSnapshot(packSnapshot(other)), /^is no snapshot that this version reads: version /);
+    const torn = packSnapshot(document).subarray(0, 200);
+    t.throws(() => readSnapshot(torn), /^is no snapshot: /);
+  },
+);
+
+t.test("both nodes had run alone: what gave way, and where its writes are", async (t) => {
+  const split =
+    "split brain: both nodes ran alone; n2 stays, this node keeps its own writes aside and follows";
+  const loser: Entry[] = [
+    [-60_000, "ALONE Ready", view("UNKNOWN")],
+    [0, "ALONE Transient", view("ALONE"), `n2 is heard again; ${split}`, [hook(1, "stop_prim")]],
+    [900, "SECOND Ready", { type: "replication", report: { kind: "inSync" } }, "in step"],
+  ];
+  const told = tell({ n1: side("n1", loser), n2: side("n2", []) });
+  t.match(told.incident!.title, /^n1: split brain: both nodes ran alone/);
+  t.match(told.incident!.moments[0], { cause: "split", decided: /keeps its own writes aside/ });
+  t.match(told.incident!.prevention, [/recording witness, or onIsolation: wait.*VAR\/saved\/db/]);
+});
+
+/** A hook of n1 that hangs, and is called again by force. */
+const hangs = (id: number, name: string, atMs: number): Entry => [
+  atMs,
+  "PRIM Transient",
+  { type: "done", effect: id, ok: false, detail: `${name} ran over its time limit of 5m and was killed` },
+  `${name} failed on n1`,
+  [
+    { id: id + 1, do: "hook", hook: name, force: true },
+    { id: id + 2, do: "fence" },
+  ],
+  { what: name, tookMs: atMs },
+];
+
+t.test("what would have prevented it names the cause, not what came of it", async (t) => {
+  const minutes = 60_000;
+  const why = "the replication process is gone";
+  const n1: Entry[] = [
+    [-minutes, "PRIM Ready", view("SECOND")],
+    [
+      0,
+      "PRIM Transient",
+      { type: "command", cause: "alice: holdfast restart" },
+      "restart",
+      [hook(1, "stop_prim")],
+    ],
+    hangs(1, "stop_prim", 5 * minutes),
+    [
+      5 * minutes + 20,
+      "WAIT Transient",
+      done(3, ""),
+      "",
+      [],
+      { what: "kill the application, unmount (fence)", tookMs: 20 },
+    ],
+    [5 * minutes + 30, "WAIT Transient", { type: "replication", report: { kind: "died", cause: why } }],
+    [5 * minutes + 95_000, "SECOND Ready", { type: "replication", report: { kind: "inSync" } }, "follows n2"],
+  ];
+  const told = tell({ n1: side("n1", n1), n2: side("n2", []) });
+  t.match(text(told), / \+5m39s \+7m14s /, "where a story is long, its parts are told apart");
+  t.same(told.incident!.prevention.length, 1, "a fence ends the replication process: nothing else failed");
+  t.match(told.incident!.prevention, [/stop_prim ran over .* a shorter timeouts\.stop/]);
+
+  const cause = "the peer could not apply an operation: operation 192 failed on this copy: ENOSPC";
+  const full: Entry[] = [
+    [-minutes, "PRIM Ready", view("SECOND")],
+    [
+      0,
+      "ALONE Ready",
+      { type: "replication", report: { kind: "peerGone", cause } },
+      "n2 does not acknowledge",
+    ],
+  ];
+  t.match(tell({ n1: side("n1", full), n2: side("n2", []) }).incident!.prevention, [/^A disk of n2 is full/]);
+});
+
+t.test("who comes is heard before it hears, and that is no loss of packets", async (t) => {
+  const oneWay = "n2 is heard here, but does not hear n1: packets are lost on the way there";
+  const heard = (state: string, detail = ""): Record<string, unknown> => ({
+    type: "resource",
+    name: "heartbeat.lan",
+    state,
+    detail,
+  });
+  const story = (upMs: number): string =>
+    text(
+      tell({
+        n1: side("n1", [
+          [0, "STOP NotReady", { type: "boot", start: false, adopt: false }, "not started"],
+          [40, "STOP NotReady", heard("down", oneWay)],
+          [upMs, "STOP NotReady", heard("up")],
+        ]),
+        n2: side("n2", []),
+      }),
+    );
+  t.notMatch(story(100), /packets are lost/);
+  t.match(story(100), /sees the module was loaded .* heartbeat\.lan is up/);
+  t.match(story(5000), /packets are lost/);
+});
+
+t.test("a takeover that a silent witness kept from happening", async (t) => {
+  const why = "n1 is silent: no takeover, since the witness does not answer";
+  const n2: Entry[] = [
+    [-60_000, "SECOND Ready", view("PRIM")],
+    [0, "WAIT NotReady", { type: "peerLost", cause: "n1 is silent on lan" }, why],
+  ];
+  const told = tell({ n1: { told: null, clock: null }, n2: side("n2", n2) });
+  t.match(told.incident!.prevention, [/^n1 crashed/, /^The witness did not answer n2/]);
+});
+
+t.test("a node of a farm falls silent: nobody decides anything, and it is told all the same", async (t) => {
+  const line = (node: string, ms: number, level: string, words: string) => ({
+    time: new Date(NOON + ms).toISOString(),
+    node,
+    level,
+    text: words,
+  });
+  const rule = { type: "resource", name: "http.site", state: "down", detail: "503" };
+  const one = (node: string, lost: string): Source =>
+    side(node, [[-60_000, "UP Ready", rule, "restarted: http.site is down (rule h_site)"]], 0, [
+      line(node, 0, "warning", `no sign of life from ${lost} for 1.0 s on any of: lan; last heard on lan`),
+      line(node, 40, "event", "Farm load: n1 128/256, n2 128/256"),
+    ]);
+  const farm = (sources: Record<string, Source>): Explanation =>
+    explain("web", "n1", sources, { ...ABOUT, kind: "farm" }, {}, null);
+  const dead = farm({ n1: one("n1", "n3"), n2: one("n2", "n3"), n3: { told: null, clock: null } });
+  t.match(dead.incident!.title, /^n1: n3 is silent$/, "and not the restart before it");
+  t.match(dead.incident!.prevention, [/^n3 crashed, lost its power or its network/]);
+  t.equal(dead.timeline["n3"]!.at(-1)!.state, "", "it is silent in the picture");
+  t.match(text(dead), /n1 sees clients are shared out: n1 128\/256, n2 128\/256/);
+  const cut = farm({ n1: one("n1", "n2"), n2: one("n2", "n1") });
+  t.match(cut.incident!.prevention, [/^Both nodes ran, and did not hear each other/]);
 });

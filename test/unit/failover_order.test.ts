@@ -92,6 +92,18 @@ t.test("a clean stop of PRIM says goodbye after the clean role is durable", asyn
   t.equal(n2.short, "ALONE Ready", "no timeout is waited for");
 });
 
+t.test("both stop: the secondary that is gone first does not become the reason", async (t) => {
+  const n1 = primary();
+  n1.hold = /^stop_prim/;
+  n1.command({ name: "stop" });
+  n1.report({ kind: "peerGone", cause: "the peer closed the connection" });
+  n1.lost();
+  n1.hold = null;
+  n1.release();
+  t.ok(n1.since().includes("goAlone"), "though it went alone on the way");
+  t.match(n1.told, { state: "STOP", reason: "stopped (test)" });
+});
+
 t.test("SECOND stops", async (t) => {
   const n1 = secondary();
   n1.command({ name: "stop" });
@@ -113,6 +125,20 @@ t.test("restart runs hooks only, in each role", async (t) => {
   const second = secondary();
   second.command({ name: "restart" });
   t.same(second.since(), ["stop_second", "stop_both", "start_both", "start_second"]);
+});
+
+t.test("a restart whose stop fails starts nothing on what the kill has unmounted", async (t) => {
+  for (const n1 of [primary(), secondary()]) {
+    const role = n1.told.state === "PRIM" ? "prim" : "second";
+    n1.fail = new RegExp(`^stop_${role}`);
+    n1.command({ name: "restart" });
+    const acts = n1.since();
+    t.same(acts.slice(0, 3), [`stop_${role}`, `stop_${role} force`, "fence"]);
+    t.ok(acts.includes("prestart"), "it begins again");
+    const start = acts.findIndex((act) => act.startsWith("start_"));
+    const mounted = acts.findIndex((act) => act.startsWith("serve") || act.startsWith("follow"));
+    t.ok(start < 0 || (mounted >= 0 && mounted < start), acts.join(", "));
+  }
 });
 
 t.test("stopstart on PRIM fails over and comes back to follow", async (t) => {
@@ -273,6 +299,19 @@ t.test("failback swaps once, after a reintegration", async (t) => {
   const other = reintegrated({ failback: "n1" });
   t.equal(other.short, "PRIM Ready");
 });
+
+t.test(
+  "failback does not undo a swap by hand, though the node that it went from had something to fetch",
+  async (t) => {
+    const n1 = secondary({ failback: "n2" });
+    n1.peer(secondView({ swap: { id: "x", phase: "drained" } }));
+    n1.report({ kind: "caughtUp", side: "source", generations: n1.state.record.generations });
+    n1.report({ kind: "inSync" });
+    n1.peer(secondView());
+    t.equal(n1.short, "PRIM Ready");
+    t.equal(n1.view.swap, null);
+  },
+);
 
 t.test("light: start_both, stop_both, restart in between", async (t) => {
   const n1 = new Driver({ kind: "light", peer: null, replicated: false, virtualIp: false });

@@ -1,7 +1,7 @@
 /** Rules: which checks look when, what each action does, maxLoop, and the `wait` that is not obeyed since nobody would serve. */
 import t from "tap";
 import { parseCondition } from "../../core/checks/condition_text.ts";
-import type { CheckWhen, Rule, RuleAction, Watched } from "../../core/failover/types.ts";
+import type { CheckWhen, OtherNode, Rule, RuleAction, Watched } from "../../core/failover/types.ts";
 import { Driver, primary, recordOf, secondary, secondView, viewOf } from "./failover_driver.ts";
 
 const rule = (name: string, condition: string, action: RuleAction): Rule => ({
@@ -168,6 +168,39 @@ t.test("a module without a peer waits before its start, and is not stopped once 
   t.equal(n1.told.state, "UP");
   n1.resource("ping.gateway", "down");
   t.match([n1.told.state, n1.shouts.at(-1)], ["UP", /no other node would serve/]);
+});
+
+t.test("a farm's node waits while another serves, and never the last of them", async (t) => {
+  const n1 = new Driver({ kind: "farm", peer: null, replicated: false, virtualIp: false, ...watched(WAIT) });
+  const hears = (...others: OtherNode[]): void => {
+    n1.state = { ...n1.state, config: { ...n1.state.config, others } };
+    n1.timer("reconfigured");
+  };
+  const other = (state: OtherNode["state"], gateway: string): OtherNode => ({
+    state,
+    readiness: state === "UP" ? "Ready" : "NotReady",
+    resources: { "ping.gateway": gateway },
+  });
+  n1.boot(recordOf()).resource("ping.gateway", "down", "no answer");
+  t.match(
+    n1.told,
+    { state: "WAIT", reason: /^waits: ping\.gateway == down/ },
+    "the others are not known yet",
+  );
+  hears(other("UP", "up"), other("WAIT", "down"));
+  t.equal(n1.told.state, "WAIT", "another serves");
+  hears(other("WAIT", "up"));
+  t.equal(n1.told.state, "WAIT", "another is about to");
+  hears(other("WAIT", "down"), other("STOP", "up"));
+  t.equal(n1.told.state, "UP", "nobody else does, or can: the target is down for everybody");
+  t.match(n1.shouts[0], /^NOT waiting, though .*: every other node has the same trouble$/);
+  hears();
+  t.equal(n1.told.state, "UP");
+  t.match(n1.told.reason, /NOT waiting, though .*: no other node serves$/);
+  hears(other("UP", "up"));
+  t.match([n1.told.state, n1.told.reason], ["WAIT", /^waits: ping\.gateway == down: no answer/]);
+  n1.resource("ping.gateway", "up");
+  t.equal(n1.told.state, "UP");
 });
 
 function restarts(node: Driver): number {

@@ -243,6 +243,21 @@ t.test("trap 12a: nor when nothing but durable points passed since the snapshot"
   t.ok(n2.view.outdate, "the other node goes first, though it was secondary");
 });
 
+t.test(
+  "trap 12a: what the only primary had is gone: the command that helps names the node that still has a copy",
+  async (t) => {
+    const alone = recordOf({ role: "ALONE", generations: { current: "g2", parted: "g1", history: ["g1"] } });
+    const kept = { id: "disk of n2", counter: 90, peer: { id: "disk of n1", counter: 90 } };
+    const empty = { id: "another disk", counter: 0, peer: null };
+    const n1 = new Driver().boot(alone).tell({ type: "copy", word: empty });
+    n1.peer(viewOf("WAIT", recordOf(), { copy: kept }));
+    t.match(n1.told, { state: "WAIT", remedy: "holdfast prim db --force --node n2" });
+    const n2 = new Driver({ node: "n2", peer: "n1" }).boot(recordOf()).tell({ type: "copy", word: kept });
+    n2.peer(viewOf("WAIT", alone, { copy: empty }));
+    t.match(n2.told, { state: "WAIT", remedy: "holdfast prim db --force" });
+  },
+);
+
 t.test("trap 19: a target's word to a primary that has started again since means nothing", async (t) => {
   const alone = recordOf({ role: "ALONE", generations: { current: "g1", parted: "g0", history: ["g0"] } });
   const n1 = new Driver().boot(alone).lost();
@@ -252,23 +267,6 @@ t.test("trap 19: a target's word to a primary that has started again since means
   t.same(n1.since(), [], "n2 stood still since it had everything of the former process, and says so now");
   t.equal(n1.state.record.role, "ALONE");
 });
-
-t.test(
-  "trap 21: a primary that has stepped down does not call itself ALONE, however late its data path is",
-  async (t) => {
-    const n1 = primary();
-    n1.hold = /^(stop_both|goAlone)$/;
-    n1.report({ kind: "diskFailed", detail: "fsync: input/output error" });
-    t.ok(n1.since().includes("stop_prim"), "the peer is good: it shall take over");
-    n1.report({ kind: "peerGone", cause: "its disk failed as well" });
-    n1.peer(secondView({ outdatedIn: n1.view.outdate }));
-    n1.release();
-    t.equal(n1.state.state, "WAIT");
-    t.ok(n1.since().includes("address down"));
-    n1.release();
-    t.equal(n1.state.state, "WAIT");
-  },
-);
 
 t.test("trap 24: the flapping node comes to rest, with the reason", async (t) => {
   const n1 = primary();
@@ -282,136 +280,6 @@ t.test("trap 24: the flapping node comes to rest, with the reason", async (t) =>
   human.command({ name: "restart" });
   human.command({ name: "restart" }, "rule");
   t.equal(human.short, "PRIM Ready", "a person's command begins the count anew");
-});
-
-t.test("G5: split brain: the former secondary stops, keeps its writes aside, and follows", async (t) => {
-  const n2 = secondary();
-  n2.lost();
-  n2.since();
-  const stays = recordOf({
-    role: "ALONE",
-    generations: { current: "h2", parted: "g1", history: ["g1", "g0"] },
-    wasPrimaryAtParting: true,
-  });
-  n2.peer(viewOf("ALONE", stays));
-  t.equal(n2.since()[0], "stop_prim");
-  t.equal(n2.state.state, "SECOND");
-  const n1 = primary();
-  n1.lost();
-  n1.since();
-  n1.peer(
-    viewOf(
-      "ALONE",
-      recordOf({ role: "ALONE", generations: { current: "h2", parted: "g1", history: ["g1", "g0"] } }),
-    ),
-  );
-  t.same(n1.since(), []);
-  t.match(n1.told, { state: "ALONE", reason: /n1 stays/ });
-});
-
-t.test("the loser's follow says sacrifice, and an interrupted one resumes without a second", async (t) => {
-  const winner = recordOf({
-    role: "ALONE",
-    generations: { current: "h2", parted: "g1", history: ["g1", "g0"] },
-    wasPrimaryAtParting: true,
-  });
-  const n2 = new Driver();
-  n2.boot(recordOf({ role: "ALONE", generations: { current: "k2", parted: "g1", history: ["g1", "g0"] } }));
-  n2.peer(viewOf("ALONE", winner));
-  t.ok(n2.since().includes("follow sacrifice"));
-  n2.report({ kind: "reintegrating", side: "target", full: false });
-  t.match(n2.state.durable, { consistency: "inconsistent", generations: { current: "g1" } });
-  const again = new Driver().boot(n2.state.durable).peer(viewOf("ALONE", winner));
-  t.ok(again.since().includes("follow"));
-});
-
-t.test("onIsolation: wait: PRIM goes on, SECOND waits unless PRIM said goodbye", async (t) => {
-  t.equal(secondary({ onIsolation: "wait" }).lost().short, "WAIT NotReady");
-  t.equal(
-    secondary({ onIsolation: "wait" }).peer(primView({ state: "WAIT", leaving: true })).short,
-    "ALONE Ready",
-  );
-  t.equal(primary({ onIsolation: "wait" }).lost().short, "ALONE Ready");
-});
-
-t.test("failover: manual: SECOND waits for a person", async (t) => {
-  const n2 = secondary({ failover: "manual" }).lost();
-  t.equal(n2.short, "WAIT NotReady");
-  t.equal(n2.told.remedy, "holdfast prim db");
-  n2.command({ name: "prim", force: false });
-  t.equal(n2.short, "ALONE Ready");
-});
-
-t.test("prim is refused where data would be lost, and says what forces it", async (t) => {
-  const beside = new Driver().boot(recordOf(), false).peer(primView());
-  beside.command({ name: "prim", force: true });
-  t.match(beside.answers.at(-1), { ok: false, message: /n2 is primary already/ });
-  const outdated = new Driver().boot(recordOf({ consistency: "outdated" })).lost();
-  outdated.command({ name: "prim", force: false });
-  t.match(outdated.answers.at(-1), { ok: false, message: /prim db --force/ });
-});
-
-t.test("second --full copies everything over unrelated data; second needs a primary", async (t) => {
-  const n2 = new Driver().boot(recordOf({ generations: generations("z") })).peer(primView());
-  t.match(n2.told, { readiness: "NotReady", remedy: "holdfast second db --full" });
-  n2.since();
-  n2.command({ name: "second", full: true });
-  t.ok(n2.since().includes("follow full"));
-  const alone = new Driver().boot(recordOf()).lost();
-  alone.command({ name: "second", full: false });
-  t.match(alone.answers.at(-1), { ok: false, message: /nothing to follow/ });
-});
-
-t.test(
-  "the primary's disk fails: its good secondary takes over; without one it goes on and says so",
-  async (t) => {
-    const n1 = primary();
-    n1.report({ kind: "diskFailed", detail: "EIO" });
-    t.equal(n1.state.state, "WAIT");
-    t.equal(n1.state.durable.consistency, "suspect");
-    t.ok(n1.since().includes("stop_prim"));
-    const alone = primary().lost();
-    const detail = "/data/file cannot be read after byte 0: EIO; mend, restore or remove it";
-    alone.report({ kind: "diskFailed", detail });
-    t.equal(alone.state.state, "ALONE");
-    t.match(alone.told.reason, /suspect/);
-    t.match(alone.told.reason, detail, "which file, and what to do");
-  },
-);
-
-t.test("the secondary's disk fails: it says why, waits a little, and follows again by itself", async (t) => {
-  const n2 = secondary();
-  n2.report({ kind: "diskFailed", detail: "ENOSPC" });
-  t.same(n2.since(), ["persist SECOND suspect", "stopReplication"]);
-  t.match(n2.told, { state: "SECOND", readiness: "Transient", reason: /the disk of n1 failed: ENOSPC/ });
-  n2.timer("follow again");
-  t.same(n2.since(), ["follow"]);
-});
-
-t.test("the replication process of the primary dies: fenced, and the secondary may take over", async (t) => {
-  const n1 = primary();
-  n1.report({ kind: "died", detail: "signal 9" });
-  t.equal(n1.since()[0], "fence");
-  t.equal(n1.state.state, "WAIT");
-  t.equal(secondary().peer(primView({ state: "WAIT" })).short, "ALONE Ready");
-});
-
-t.test("a record that cannot be written stops a node that serves", async (t) => {
-  const n1 = primary();
-  n1.fail = /^persist/;
-  n1.lost();
-  t.ok(n1.since().includes("fence"));
-  t.notOk(n1.acts.includes("goAlone"));
-  t.match(n1.told.reason, /cannot be written on n1/);
-});
-
-t.test("a daemon that is back in time adopts what runs", async (t) => {
-  const n1 = new Driver();
-  const record = recordOf({ role: "PRIM" });
-  n1.tell({ type: "boot", record, start: true, incarnation: "me", adopt: { state: "PRIM", inSync: true } });
-  n1.peer(secondView());
-  t.same(n1.since(), []);
-  t.equal(n1.short, "PRIM Ready");
 });
 
 t.test("step is pure: it changes nothing that it was given", async (t) => {
@@ -449,36 +317,6 @@ t.test(
       ["sealStream", "stop_second"],
       "the same when a person stops it meanwhile",
     );
-  },
-);
-
-t.test(
-  "a secondary that was started anew meanwhile is not stopped by the wait after its disk failed",
-  async (t) => {
-    const n2 = secondary();
-    n2.report({ kind: "diskFailed", detail: "fsync: EIO" });
-    n2.command({ name: "stop" }).command({ name: "start" });
-    n2.peer(primView()).report({ kind: "inSync" });
-    t.equal(n2.told.state, "SECOND");
-    n2.since();
-    n2.timer("follow again");
-    t.same(n2.since(), [], "it follows, and goes on");
-  },
-);
-
-t.test(
-  "start, typed while what failed on the secondary is not stopped yet, does not keep it from being followed anew",
-  async (t) => {
-    const n2 = secondary();
-    n2.hold = /^persist/;
-    n2.report({ kind: "diskFailed", detail: "fsync: EIO" });
-    n2.command({ name: "start" });
-    n2.since();
-    n2.hold = null;
-    n2.release();
-    t.same(n2.since(), ["stopReplication"]);
-    n2.timer("follow again");
-    t.same(n2.since(), ["follow"]);
   },
 );
 

@@ -3,6 +3,8 @@
  */
 import t from "tap";
 import { assign, BUCKETS, elected, type Shares } from "../../core/farm/assignment.ts";
+import { virtualMacOf } from "../../core/farm/virtual_mac.ts";
+import { planOf, type Stage } from "../../core/farm/word.ts";
 
 /** Numbers from 0 to 1 that are the same in each run. */
 function random(seed: number): () => number {
@@ -127,6 +129,27 @@ t.test("weights: none, zero, and a chain of priority", (t) => {
   const [light, heavy] = [1, 3];
   const uneven = assign({ nodes, weights: { n1: light, n2: heavy, n3: 0 }, priority: [] }, nodes);
   t.same([count(uneven, "n1"), count(uneven, "n2"), count(uneven, "n3")], [64, 192, 0]);
+  t.end();
+});
+
+t.test("what is wrong with every node does not close the farm", (t) => {
+  const shares: Shares = { nodes: ["n1", "n2", "n3"], weights: {}, priority: [] };
+  const serving = (...stages: Stage[]): readonly string[] =>
+    planOf(shares, new Map(stages.map((stage, at) => [`n${at + 1}`, { stage }] as const))).serving;
+  t.same(serving("open", "held", "draining"), ["n1"]);
+  t.same(serving("closed", "held", "draining"), ["n2", "n3"]);
+  t.same(serving("closed", "unwell", "draining"), ["n3"], "its clients are there, and it is well");
+  t.same(serving("unwell", "unwell", "closed"), ["n1", "n2"], "nobody is better off");
+  t.same(serving("closed", "closed", "closed"), [], "an application that is not up serves nobody");
+  t.end();
+});
+
+t.test("a farm's own MAC address is a unicast one that no card has, the same on all nodes", (t) => {
+  const mac = virtualMacOf("demo", ["fd77::100/64", "10.77.0.100/24"]);
+  t.match(mac, /^02(:[0-9a-f]{2}){5}$/);
+  t.equal(virtualMacOf("demo", ["10.77.0.100/24", "fd77::100/64"]), mac);
+  t.not(virtualMacOf("other", ["10.77.0.100/24", "fd77::100/64"]), mac);
+  t.not(virtualMacOf("demo", ["10.77.0.101/24"]), mac);
   t.end();
 });
 

@@ -23,6 +23,7 @@ t.test("a farm says how the clients of its virtual IP are shared out", (t) => {
   for (const fine of [
     "",
     IP + RULES,
+    `${IP}${RULES}  mode: invisible\n`,
     `${IP}${RULES}  priority: [n2, n1]\n`,
     `${IP}${RULES}  weights: { n1: 0 }\n`,
   ])

@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import t from "tap";
-import { abortConnection } from "../../core/filesystem/mount.ts";
-import { topMountAt } from "../../core/filesystem/mount_table.ts";
+import { abortConnection } from "../../core/filesystem/mounts/mount.ts";
+import { topMountAt } from "../../core/filesystem/mounts/mount_table.ts";
 import { rules } from "../conformance/posix.ts";
 import { cannotMount, mountLocally, removeMounted } from "../fixtures/mounted.ts";
 

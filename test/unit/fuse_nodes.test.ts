@@ -1,6 +1,6 @@
 /** The node table, and the arithmetic of 64-bit fields. */
 import t from "tap";
-import { NodeTable, ROOT } from "../../core/filesystem/node_table.ts";
+import { NodeTable, ROOT } from "../../core/filesystem/fuse/node_table.ts";
 import { allocate, memfdCreate } from "../../core/platform/linux/libc.ts";
 import { getI64, getU64, setU64 } from "../../core/platform/linux/memory.ts";
 

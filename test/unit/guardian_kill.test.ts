@@ -3,8 +3,8 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
-import { MARK, members } from "../../core/daemon/cgroup.ts";
-import { GuardianLink } from "../../core/daemon/guardian_link.ts";
+import { MARK, members } from "../../core/daemon/guardian/cgroup.ts";
+import { GuardianLink } from "../../core/daemon/guardian/link.ts";
 
 const perl = Bun.which("perl");
 

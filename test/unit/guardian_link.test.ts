@@ -4,8 +4,8 @@ import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test as Tap } from "tap";
-import { GuardianLink } from "../../core/daemon/guardian_link.ts";
-import type { GuardianMessage, GuardianRequest } from "../../core/daemon/guardian_protocol.ts";
+import { GuardianLink } from "../../core/daemon/guardian/link.ts";
+import type { GuardianMessage, GuardianRequest } from "../../core/daemon/guardian/protocol.ts";
 
 /** Stands still as by SIGSTOP: nothing of this process runs. */
 const stand = (ms: number): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);

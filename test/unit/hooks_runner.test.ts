@@ -182,7 +182,7 @@ t.test(
        await $\`setsid sh -c 'trap "" TERM; (sleep 300 & echo -n $! > orphan); exit 0'\`;
        while (true) await $\`sleep 300\`;
      };`,
-      { timeoutMs: 1500 },
+      { timeoutMs: 1499.87 },
     );
     t.match(result, {
       ok: false,

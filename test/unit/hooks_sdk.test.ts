@@ -104,6 +104,11 @@ t.test("waitFor waits until its deadline, and says why in vain", async (t) => {
   await t.rejects(waitFor.http(`http://127.0.0.1:${port}/`, brief), { message: /waited 300ms for http/ });
   await t.rejects(waitFor.file(join(directory, "never"), brief), { message: /it is not there/ });
   await t.rejects(waitFor.process(/no-such-process-anywhere/, brief), { message: /none runs/ });
+  const sleeper = Bun.spawn(["sleep", "299.25"]);
+  await waitFor.process(/^sleep 299\.25/);
+  await t.rejects(waitFor.process(/^sleep 299\.25/, { ...brief, gone: true }), { message: /it still runs/ });
+  sleeper.kill();
+  await waitFor.process(/^sleep 299\.25/, { gone: true });
   await t.rejects(
     waitFor(() => false, { ...brief, what: "the moon" }),
     { message: "waited 300ms for the moon: not yet" },

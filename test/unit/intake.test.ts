@@ -1,9 +1,9 @@
 /** What SECOND receives while it is busy with a large directory: a little, so that the connection lives, and no more than there is room for. */
 import t from "tap";
-import { Intake } from "../../core/filesystem/intake.ts";
-import type { Link } from "../../core/filesystem/link.ts";
-import { StreamReader, StreamWriter } from "../../core/filesystem/stream_buffers.ts";
-import type { TargetCopy } from "../../core/filesystem/target_copy.ts";
+import { Intake } from "../../core/filesystem/second/intake.ts";
+import type { TargetCopy } from "../../core/filesystem/second/reintegration/target_copy.ts";
+import type { Link } from "../../core/filesystem/stream/link.ts";
+import { StreamReader, StreamWriter } from "../../core/filesystem/stream/stream_buffers.ts";
 import { FrameType } from "../../core/replication/operation.ts";
 
 const TIMEOUT = 1000;

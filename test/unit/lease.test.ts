@@ -1,6 +1,7 @@
 /** A lease ends by itself, and waking up does not bring it back. */
 import t from "tap";
-import { Lease } from "../../core/daemon/lease.ts";
+import { Lease } from "../../core/daemon/module/lease.ts";
+import { ModuleRight } from "../../core/daemon/module/right.ts";
 
 t.test("it is held as long as it is renewed, and not again after it has ended", async (t) => {
   let now = 5000;
@@ -31,4 +32,16 @@ t.test("it is held as long as it is renewed, and not again after it has ended", 
   timeoutMs = 1000;
   lease.follow(false);
   t.notOk(lease.isHeld, "given up");
+});
+
+t.test("a right that has ended is over at once, before anything has come of that", async (t) => {
+  const told = { state: "PRIM", readiness: "Ready", upToDate: true, reason: "", since: "" } as const;
+  const supervisor = { status: () => told, rightUntil: null as number | null };
+  const right = new ModuleRight("db", supervisor, { settled: () => {}, disarm: () => {} }, () => 10_000);
+  right.follow();
+  t.equal(right.serves, true);
+  supervisor.rightUntil = performance.now() + 60_000;
+  t.equal(right.serves, true);
+  supervisor.rightUntil = performance.now();
+  t.equal(right.serves, false, "a load balancer that asks now is told no");
 });

@@ -1,8 +1,8 @@
 /** The peer link: who is let in, and what happens to bytes that somebody touched. */
 import t from "tap";
-import { FrameOpener, FrameSealer } from "../../core/filesystem/frames.ts";
-import { Handshake } from "../../core/filesystem/handshake.ts";
-import { Link, type LinkOwner } from "../../core/filesystem/link.ts";
+import { FrameOpener, FrameSealer } from "../../core/filesystem/stream/frames.ts";
+import { Handshake } from "../../core/filesystem/stream/handshake.ts";
+import { Link, type LinkOwner } from "../../core/filesystem/stream/link.ts";
 import {
   acceptFrom,
   closeSocket,

@@ -1,11 +1,11 @@
 /** What a person last said of a module's maintenance, on nodes that hear each other's word late, twice or at once. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { Journal } from "../../core/daemon/journal.ts";
-import { factsOf, type ModuleFacts } from "../../core/daemon/module_facts.ts";
-import { ModuleMaintenance } from "../../core/daemon/module_maintenance.ts";
+import { factsOf, type ModuleFacts } from "../../core/daemon/module/facts.ts";
+import { ModuleMaintenance } from "../../core/daemon/module/maintenance.ts";
 
 class Node {
   readonly facts: ModuleFacts = { name: "db", number: 1, boot: null };
@@ -21,6 +21,14 @@ class Node {
     });
   }
 
+  /** What is written behind our back is there: the directory must not come back once it is removed. */
+  async isWritten(): Promise<void> {
+    const log = join(this.varDir, "log", "module.log");
+    const lines = (): number => (existsSync(log) ? readFileSync(log, "utf8").split("\n").length - 1 : 0);
+    const kept = () => factsOf(this.varDir, "db")?.maintenance?.stamp;
+    while (lines() < this.told.length || kept() !== this.facts.maintenance?.stamp) await Bun.sleep(5);
+  }
+
   get isOn(): boolean {
     return this.maintenance.current !== null;
   }
@@ -28,8 +36,12 @@ class Node {
 
 function nodes(t: Test): [Node, Node] {
   const dirs = [1, 2].map(() => mkdtempSync(join(tmpdir(), "holdfast-maintenance-")));
-  t.teardown(() => dirs.map((dir) => rmSync(dir, { recursive: true, force: true })));
-  return [new Node(dirs[0]!), new Node(dirs[1]!)];
+  const both: [Node, Node] = [new Node(dirs[0]!), new Node(dirs[1]!)];
+  t.teardown(async () => {
+    for (const node of both) await node.isWritten();
+    for (const dir of dirs) rmSync(dir, { recursive: true, force: true });
+  });
+  return both;
 }
 
 /** Each hears the other's word. */

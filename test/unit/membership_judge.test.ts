@@ -140,6 +140,23 @@ t.test("a peer never heard is lost once, after twice the timeout", async (t) => 
   t.notOk(isLost(ticks(judge, 2500, 9000)));
 });
 
+t.test("a delayed datagram that was believed does not make the living start unheard for ever", async (t) => {
+  const judge = createMembership(config);
+  judge.tick(0);
+  judge.heard(beat("lan", { incarnation: "living" }));
+  // It was sent before that start, to this one: nothing tells that it is over.
+  judge.heard(beat("lan", { incarnation: "dead" }));
+  let comesBack = 0;
+  for (let now = 100; now <= 4000 && comesBack === 0; now += 100) {
+    judge.tick(now);
+    judge.sign(0, now);
+    if (judge.heard(beat("lan", { incarnation: "living", at: now })).fresh) comesBack = now;
+  }
+  t.ok(comesBack > config.timeout, "not before the other was silent for a timeout");
+  t.equal(judge.last()?.incarnation, "living");
+  t.notOk(judge.heard(beat("lan", { incarnation: "dead" })).fresh);
+});
+
 t.test("a delayed datagram of a start that is over does not replace the living one", async (t) => {
   const judge = createMembership(config);
   judge.tick(0);

@@ -158,7 +158,11 @@ export class MemoryEngine implements Engine {
     return this.#with(name, (module) => `${name} ${commit} of ${module.by}`);
   }
 
-  abandonRevision(name: string, commit: string): CommandResult {
+  async configureRevision(name: string, commit: string): Promise<CommandResult> {
+    return { status: 0, message: `${name} ${commit} is configured` };
+  }
+
+  async abandonRevision(name: string, commit: string): Promise<CommandResult> {
     return { status: 0, message: `${name} ${commit} is forgotten` };
   }
 
@@ -208,6 +212,10 @@ export class MemoryEngine implements Engine {
 
   async maintenance(name: string, on: boolean): Promise<CommandResult> {
     return this.#with(name, () => `maintenance is ${on ? "on" : "off"}`);
+  }
+
+  async snapshot(): Promise<CommandResult> {
+    return { status: 0, message: "", data: { status: this.status() } };
   }
 
   async told(name: string, at: string | null): Promise<CommandResult> {

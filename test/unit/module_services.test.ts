@@ -1,6 +1,6 @@
 /** Around which hooks the services of a module are started and stopped. */
 import t from "tap";
-import { actAround } from "../../core/daemon/module_services.ts";
+import { actAround } from "../../core/daemon/module/services.ts";
 import type { HookName } from "../../core/failover/types.ts";
 
 const HOOKS =

@@ -1,25 +1,22 @@
 /** What a module's author is told before it is used, and what an editor needs to know. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import t from "tap";
-import { checkModule, formatProblem, typeProblems, writeEditorFiles } from "../../modules/mod.ts";
+import {
+  checkModule,
+  examineModule,
+  formatProblem,
+  typeProblems,
+  writeEditorFiles,
+} from "../../modules/mod.ts";
 import { TEMPLATES } from "../../templates/catalog.ts";
+import { scratch, writeFiles } from "../fixtures/scratch.ts";
 
-const root = mkdtempSync(join(tmpdir(), `holdfast-check-${process.pid}-`));
-t.teardown(() => rmSync(root, { recursive: true }));
+const root = scratch("check");
 
 const yaml = "kind: mirror\nreplicate: { paths: [{ path: /srv/a }] }\n";
 const hook = `export default async () => { console.log("hook"); };\n`;
 
-function source(name: string, files: Record<string, string>): string {
-  const directory = join(root, name);
-  for (const [path, content] of Object.entries(files)) {
-    mkdirSync(dirname(join(directory, path)), { recursive: true });
-    writeFileSync(join(directory, path), content);
-  }
-  return directory;
-}
+const source = (name: string, files: Record<string, string>) => writeFiles(join(root, name), files);
 
 const SECRET_HOOK = `import { secret, secretFile } from "holdfast";
 export default () => [secret("known"), secretFile("unknown")];
@@ -40,18 +37,26 @@ t.test("check warns of what will hurt, and refuses what does not work yet", asyn
     "hooks/stop_second.ts:1:1: there is no start_second hook: nothing starts what stop_second stops",
     "hooks/stop_second.ts:1:1: does nothing",
   ]);
+  const idle = {
+    "module.yaml": yaml,
+    "hooks/start_prim.ts": "// soon\n",
+    "hooks/stop_prim.ts": 'import "holdfast";\nexport default { run() {} };\n',
+  };
+  t.match(checkModule(source("no function", idle)), {
+    errors: [/^hooks\/stop_prim\.ts:2:1: its default export is no function/],
+  });
+  idle["hooks/stop_prim.ts"] = "stop();\nfunction stop() {}\n";
+  t.same(checkModule(source("nothing in it", idle)), {
+    ...{ errors: [], errorPlaces: [] },
+    warnings: ["hooks/start_prim.ts:1:1: does nothing, and succeeds"],
+    warningPlaces: [
+      { file: "hooks/start_prim.ts", line: 1, column: 1, path: "", message: "does nothing, and succeeds" },
+    ],
+  });
   const asking = { "module.yaml": `${yaml}secrets: [known]\n`, "hooks/transition.ts": SECRET_HOOK };
   t.match(checkModule(source("a secret that is not listed", asking)).warnings, [
     "hooks/transition.ts:2:40: module.yaml does not list unknown under secrets",
     /start_prim/,
-  ]);
-  const farm = `kind: farm
-virtualIps: [{ address: 10.0.0.9/24 }]
-loadBalancing: { mode: invisible, rules: [{ protocol: tcp, ports: [80] }] }
-`;
-  t.match(checkModule(source("later-farm", { "module.yaml": farm })).errors, [
-    /^module\.yaml:2:13: virtualIps: a farm's virtual IP by mode: invisible is not supported by this version: .*directed/,
-    /^module\.yaml:3:24: loadBalancing\.mode: mode: invisible is not supported by this version: .*directed/,
   ]);
 });
 
@@ -75,8 +80,25 @@ t.test(
     t.match(rule("tcp.db == down & x"), [
       /^module\.yaml:4:\d+: rules\.mine\.if: at character 16: "&" means nothing here$/,
     ]);
-    t.match(rule("tcp.dv == down"), [/rules\.mine\.if: nothing checks tcp\.dv: did you mean tcp\.db\?$/]);
-    t.match(rule("http.* == down"), [/rules\.mine\.if: nothing checks http\.\*/]);
+    t.match(rule("tcp.dv == down"), [/rules\.mine\.if: nothing sets tcp\.dv: did you mean tcp\.db\?$/]);
+    t.match(rule("http.* == down"), [/rules\.mine\.if: nothing sets http\.\*/]);
+    t.match(rule("tpc.db == down"), [/rules\.mine\.if: nothing sets tpc\.db: did you mean tcp\.db\?$/]);
+    t.match(rule("replication.insink == down"), [/did you mean replication\.insync\?$/]);
+    for (const name of ["replication.* ", "splitbrain.witness", "heartbeat.lan", "custom.any"])
+      t.same(rule(`${name} == down`), [], `${name} may be set`);
+    t.match(rule("replication.uptodate == unknown"), [
+      /^module\.yaml:4:\d+: rules\.mine\.if: replication\.uptodate is init, up or down here, never unknown$/,
+    ]);
+    t.match(rule("replication.* != unknown || heartbeat.lan == unknown"), [
+      /replication\.\* is init, up or down here, never unknown$/,
+      /heartbeat\.lan is init, up or down here, never unknown$/,
+    ]);
+    t.match(rule("splitbrain.witness == init"), [
+      /splitbrain\.witness is up, down or unknown here, never init$/,
+    ]);
+    t.same(rule("remote.replication.insync == unknown"), [], "of a node that is silent everything is");
+    t.match(rule("heartbeat.lan.n2 == down"), [/nothing sets heartbeat\.lan\.n2: .* heartbeat\.<lan>/]);
+    t.match(rule("probe.port == down"), [/nothing sets probe\.port/]);
     const processes = (settings: string) => errors(`processes: { a: { ${settings} } }\n`);
     t.same(processes("regex: x, argumentsRegex: y"), []);
     t.match(processes("min: 1"), [/processes\.a: say which processes: by regex/]);
@@ -93,6 +115,46 @@ t.test(
     );
   },
 );
+
+t.test("a rule asks about what a module of its kind has", async (t) => {
+  const kinds = {
+    mirror: "kind: mirror\nheartbeat: { lans: [repl] }\n",
+    farm: "kind: farm\nprobe: { port: 9000 }\n",
+    light: "kind: light\nnodes: [n1]\n",
+  };
+  const cluster = { nodes: ["n1", "n2"], lans: ["lan", "repl"] };
+  const refused = (kind: keyof typeof kinds, condition: string): readonly string[] =>
+    checkModule(
+      source(`kind-${crypto.randomUUID()}`, {
+        "module.yaml": `${kinds[kind]}rules: { mine: { if: "${condition} == down", then: stop } }\n`,
+      }),
+      cluster,
+    ).errors;
+  for (const [kind, condition] of [
+    ["mirror", "splitbrain.witness"],
+    ["mirror", "heartbeat.repl"],
+    ["mirror", "remote.heartbeat.*"],
+    ["farm", "heartbeat.lan.n2"],
+    ["farm", "probe.port"],
+    ["light", "custom.any"],
+  ] as const)
+    t.same(refused(kind, condition), [], `${kind}: ${condition}`);
+  for (const [kind, condition, why] of [
+    ["mirror", "replication.insync", /nothing sets replication\.insync/],
+    ["mirror", "heartbeat.lan", /nothing sets heartbeat\.lan: did you mean heartbeat\.repl\?/],
+    ["farm", "replication.uptodate", /nothing sets replication\.uptodate/],
+    ["farm", "splitbrain.witness", /nothing sets splitbrain\.witness/],
+    ["farm", "heartbeat.lan", /nothing sets heartbeat\.lan: did you mean heartbeat\.lan\.n[12]\?/],
+    ["farm", "remote.probe.port", /remote\. asks a mirror's other node, and a farm has none/],
+    ["light", "heartbeat.?", /nothing sets heartbeat\.\?/],
+    ["light", "remote.custom.any", /remote\. asks a mirror's other node, and a light has none/],
+  ] as const) {
+    const [found, ...more] = refused(kind, condition);
+    t.match(found, why, `${kind}: ${condition}`);
+    t.match(found, /^module\.yaml:\d+:\d+: rules\.mine\.if: /);
+    t.same(more, []);
+  }
+});
 
 t.test("every template, as it is cloned, passes check without a warning", async (t) => {
   for (const template of TEMPLATES) {
@@ -140,6 +202,33 @@ export default defineHook(async ({ vars, prot }) => {
   for (const [index, pattern] of expected.entries()) t.match(problems[index], pattern);
 });
 
+t.test(
+  "a mirror that leaves lans out of its heartbeats is told what that costs with a witness",
+  async (t) => {
+    const cluster = { nodes: ["n1", "n2"], lans: ["lan", "repl"] };
+    const warned = (text: string) =>
+      checkModule(source(crypto.randomUUID(), { "module.yaml": text }), cluster).warnings.filter((line) =>
+        line.includes("heartbeat.lans"),
+      );
+    t.same(warned(`${yaml}heartbeat: { lans: [lan] }\n`), [
+      "module.yaml:1:1: heartbeat.lans: without repl, a recording witness that is away stops the primary",
+    ]);
+    t.same(warned(`${yaml}heartbeat: { lans: [repl, lan] }\n`), []);
+    t.same(warned(yaml), []);
+    t.same(warned("kind: farm\nheartbeat: { lans: [lan] }\n"), [], "a farm asks no witness");
+  },
+);
+
+t.test("while module.yaml is wrong, that is told at once, without a look at types", async (t) => {
+  const code = { "hooks/start_prim.ts": "export const port: number = '80';\nexport default () => {};\n" };
+  const wrong = source("wrong", { "module.yaml": "kind: miror\n", ...code });
+  const { errors } = await examineModule(wrong, null, true);
+  t.equal(errors.length, 1, errors.join("\n"));
+  t.match(errors, [/^module\.yaml:1:7: kind: expected mirror/]);
+  const right = source("right", { "module.yaml": yaml, ...code });
+  t.match((await examineModule(right, null, true)).errors, [/^hooks\/start_prim\.ts:1:14: Type 'string'/]);
+});
+
 t.test("farms and light modules: what fits them, and what cannot work", async (t) => {
   const cluster = { nodes: ["n1", "n2"], lans: ["lan"] };
   const check = (text: string, files: Record<string, string> = {}) =>
@@ -180,4 +269,11 @@ t.test("farms and light modules: what fits them, and what cannot work", async (t
     /^hooks\/start_prim\.ts:1:1: nothing calls start_prim in a farm/,
     /^hooks\/stop_prim\.ts:1:1: nothing calls stop_prim in a farm/,
   ]);
+  const fence = { "hooks/fence.ts": hook };
+  t.match(check("kind: farm\n", fence).warnings, [/^hooks\/fence\.ts:1:1: nothing calls fence in a farm/]);
+  t.same(
+    check("kind: mirror\nreplicate: { paths: [{ path: /srv/db }] }\ntimeouts: { fence: 30s }\n", fence)
+      .warnings,
+    [],
+  );
 });

@@ -1,16 +1,7 @@
 /** rules.ts: what it comes to, what it may not do, where its faults are, and what an editor knows of it. */
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import t from "tap";
 import ts from "typescript";
 import { watchedOf } from "../../core/checks/module_checks.ts";
@@ -18,9 +9,9 @@ import { landlockAbi } from "../../core/platform/linux/landlock.ts";
 import { commitDirectory, layDown, planChange, Repository } from "../../modules/history/history.ts";
 import { examineModule, readModule, writeEditorFiles } from "../../modules/mod.ts";
 import { makeRules } from "../../modules/rules_file.ts";
+import { scratch, writeFiles } from "../fixtures/scratch.ts";
 
-const root = realpathSync(mkdtempSync(join(tmpdir(), `holdfast-rules-${process.pid}-`)));
-t.teardown(() => rmSync(root, { recursive: true }));
+const root = scratch("rules");
 
 const YAML = `kind: mirror
 checkers:
@@ -45,14 +36,7 @@ export default defineRules({
 });
 `;
 
-function source(files: Record<string, string>): string {
-  const directory = mkdtempSync(join(root, "module-"));
-  for (const [path, content] of Object.entries(files)) {
-    mkdirSync(dirname(join(directory, path)), { recursive: true });
-    writeFileSync(join(directory, path), content);
-  }
-  return directory;
-}
+const source = (files: Record<string, string>) => writeFiles(mkdtempSync(join(root, "module-")), files);
 
 const module = (rules: string, yaml = YAML) => source({ "module.yaml": yaml, "rules.ts": rules });
 const errorsOf = async (rules: string, yaml?: string) =>
@@ -78,7 +62,7 @@ t.test("what is wrong with it is told with its place", async (t) => {
   const rules = (text: string) =>
     errorsOf(`import { defineRules } from "holdfast";\nexport default defineRules({\n${text}\n});\n`);
   t.match(await rules('  a: { if: "tcp.dv == down", then: "swap" },'), [
-    /^rules\.ts:3:3: rules\.a\.if: nothing checks tcp\.dv: did you mean tcp\.db\?$/,
+    /^rules\.ts:3:3: rules\.a\.if: nothing sets tcp\.dv: did you mean tcp\.db\?$/,
   ]);
   t.match(await rules('  "a": { if: "tcp.db = down", then: "swap" },'), [
     /^rules\.ts:3:3: rules\.a\.if: at character \d+/,

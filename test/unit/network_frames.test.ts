@@ -60,6 +60,17 @@ t.test("an ARP probe claims nothing, a gratuitous ARP claims for its sender", as
   }
 });
 
+t.test("an address can be told with a MAC address that is not the frame's", async (t) => {
+  const [virtual, sender] = ["020000000002", "ffffffffffff020000000001"];
+  for (const frame of gratuitousArp(mac, v4, other)) {
+    t.equal(hex(frame).slice(0, 24), sender, "no switch learns the other one");
+    t.equal(hex(frame).slice(44, 56), virtual);
+  }
+  const advertised = neighbourAdvertisement(mac, v6, other);
+  t.equal(hex(advertised).slice(12, 24), "020000000001");
+  t.equal(macText(neighbourClaim(advertised, v6, mac)!), macText(other));
+});
+
 t.test("a neighbour advertisement claims, a solicitation does not", async (t) => {
   const advertisement = neighbourAdvertisement(mac, v6);
   t.equal(macText(neighbourClaim(advertisement, v6, other)!), "02:00:00:00:00:01");

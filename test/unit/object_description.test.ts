@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
-import { DirectoryDescription, unreadableParts } from "../../core/filesystem/object_description.ts";
+import { DirectoryDescription, unreadableParts } from "../../core/filesystem/verify/object_description.ts";
 import { O_DIRECTORY, O_RDONLY } from "../../core/platform/linux/constants.ts";
 import { errnos } from "../../core/platform/linux/errno.ts";
 import { close, open } from "../../core/platform/linux/libc.ts";

@@ -1,7 +1,7 @@
 /** Durable points on one disk: in order, without loss, and each with syncs of its own. */
 import t from "tap";
-import { PointSyncs, type Reach } from "../../core/filesystem/point_syncs.ts";
-import { type Completion, Job, type Pool } from "../../core/filesystem/pool.ts";
+import { PointSyncs, type Reach } from "../../core/filesystem/loop/point_syncs.ts";
+import { type Completion, Job, type Pool } from "../../core/filesystem/loop/pool.ts";
 import type { Memory } from "../../core/platform/linux/memory.ts";
 
 /** A pool that ends its jobs when the test says so. */

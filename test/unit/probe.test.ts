@@ -4,7 +4,7 @@
 import { EventEmitter } from "node:events";
 import { connect, type Socket } from "node:net";
 import t, { type Test } from "tap";
-import type { GuardianLink } from "../../core/daemon/guardian_link.ts";
+import type { GuardianLink } from "../../core/daemon/guardian/link.ts";
 import { ProbePorts } from "../../core/daemon/probe_ports.ts";
 import { listenForProbes } from "../../core/probe/listener.ts";
 import { MAX_REQUEST_BYTES, readQuestion } from "../../core/probe/question.ts";

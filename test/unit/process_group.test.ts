@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import t from "tap";
-import { dissolve, killAll, members, processGroup } from "../../core/daemon/cgroup.ts";
+import { dissolve, killAll, members, processGroup } from "../../core/daemon/guardian/cgroup.ts";
 import { ADOPTED_FILE } from "../../hooks/adopted.ts";
 import { adopt } from "../../hooks/sdk/mod.ts";
 

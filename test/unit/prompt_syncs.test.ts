@@ -1,9 +1,9 @@
 /** Which sync is done in the loop, and which PRIM gives to the pool. */
 import t from "tap";
-import { LocalSyncs } from "../../core/filesystem/local_syncs.ts";
-import { type Completion, Job } from "../../core/filesystem/pool.ts";
-import { PromptSyncs } from "../../core/filesystem/prompt_syncs.ts";
-import type { Session } from "../../core/filesystem/session.ts";
+import { LocalSyncs } from "../../core/filesystem/fuse/local_syncs.ts";
+import type { Session } from "../../core/filesystem/fuse/session.ts";
+import { type Completion, Job } from "../../core/filesystem/loop/pool.ts";
+import { PromptSyncs } from "../../core/filesystem/loop/prompt_syncs.ts";
 import { drainEvent, eventfd, signalEvent } from "../../core/platform/linux/libc.ts";
 import type { Memory } from "../../core/platform/linux/memory.ts";
 

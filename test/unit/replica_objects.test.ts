@@ -3,7 +3,7 @@ import { linkSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { ReplicaObjects } from "../../core/filesystem/replica_objects.ts";
+import { ReplicaObjects } from "../../core/filesystem/replica/replica_objects.ts";
 import { O_DIRECTORY, O_RDONLY } from "../../core/platform/linux/constants.ts";
 import { allocate, open, prlimit, pwrite } from "../../core/platform/linux/libc.ts";
 import { getU64, setU64 } from "../../core/platform/linux/memory.ts";

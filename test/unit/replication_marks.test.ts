@@ -7,49 +7,11 @@ import {
   firstNewIdentity,
   IDENTITY_BLOCK,
   Level,
-  Marks,
-  type MarksOptions,
 } from "../../core/replication/marks.ts";
 import { exportMarks } from "../../core/replication/marks_export.ts";
-import { recoverMarks, unionMarks } from "../../core/replication/marks_recovery.ts";
+import { unionMarks } from "../../core/replication/marks_recovery.ts";
 import { Decision, Reintegration } from "../../core/replication/reintegration.ts";
-
-const MIB = 1024 * 1024;
-const options: MarksOptions = {
-  nodeNumber: 1,
-  placeOf: (id) => ({ parent: id === 1 ? 0 : 1, name: `n${id}` }),
-};
-
-/** A node's two files: what a crash leaves of its marks. */
-class Disk {
-  map: Uint8Array | null = null;
-  log = new Uint8Array(0);
-
-  /** Writes everything that the marks want written. */
-  flush(marks: Marks): void {
-    if (marks.wantsRewrite) {
-      this.map = marks.startRewrite();
-      this.log = marks.rewritten() as Uint8Array<ArrayBuffer>;
-    }
-    const part = marks.takeLog();
-    if (part === null) return;
-    const longer = new Uint8Array(part.at + part.bytes.length);
-    longer.set(this.log);
-    longer.set(part.bytes, part.at);
-    this.log = longer;
-    marks.logged(part.upTo);
-  }
-}
-
-function fresh(more: Partial<MarksOptions> = {}): { marks: Marks; disk: Disk } {
-  const marks = new Marks({ ...options, ...more });
-  const disk = new Disk();
-  disk.flush(marks);
-  marks.peerBack();
-  return { marks, disk };
-}
-const recovered = (disk: Disk, more: Partial<MarksOptions> = {}) =>
-  recoverMarks({ ...options, ...more }, disk.map, disk.log);
+import { copyObject, fresh, MIB, recovered } from "./marks_disk.ts";
 
 t.test("trap 2: the mark is on disk before the data can be", async (t) => {
   const { marks, disk } = fresh();
@@ -215,26 +177,26 @@ t.test("a torn tail is tolerated, anything else makes everything dirty", async (
   for (let id = 10; id < 40; id++) marks.admitNames(id);
   disk.flush(marks);
   for (let cut = 0; cut <= disk.log.length; cut += 5) {
-    const { marks: after, fault } = recoverMarks(options, disk.map, disk.log.slice(0, cut));
+    const { marks: after, fault } = recovered({ map: disk.map, log: disk.log.slice(0, cut) });
     if (fault !== null || after.everything) t.fail(`cut at ${cut}: ${fault}`);
   }
   const zeros = new Uint8Array(disk.log.length + 4096);
   zeros.set(disk.log);
-  t.equal(recoverMarks(options, disk.map, zeros).fault, null, "a preallocated tail");
+  t.equal(recovered({ map: disk.map, log: zeros }).fault, null, "a preallocated tail");
   for (let at = 0; at < disk.log.length - 64; at += 7) {
     const broken = disk.log.slice();
     broken[at]! ^= 0x10;
-    const { marks: after } = recoverMarks(options, disk.map, broken);
+    const { marks: after } = recovered({ map: disk.map, log: broken });
     if (!after.everything) t.fail(`a damaged byte at ${at} of the log went unseen`);
     if (after.made.next < marks.made.reservedTo) t.fail("identities would come twice");
   }
   for (let at = 0; at < disk.map!.length; at += 3) {
     const broken = disk.map!.slice();
     broken[at]! ^= 0x10;
-    if (!recoverMarks(options, broken, disk.log).marks.everything)
+    if (!recovered({ map: broken, log: disk.log }).marks.everything)
       t.fail(`a damaged byte at ${at} of the map went unseen`);
   }
-  t.ok(recoverMarks(options, null, disk.log).marks.everything, "no map");
+  t.ok(recovered({ map: null, log: disk.log }).marks.everything, "no map");
 });
 
 t.test("a crash between the new map and the new log, and a log that outgrew its map", async (t) => {
@@ -246,7 +208,7 @@ t.test("a crash between the new map and the new log, and a log that outgrew its 
   marks.clear();
   t.ok(marks.wantsRewrite);
   disk.map = marks.startRewrite();
-  const { marks: after, fault } = recoverMarks(options, disk.map, before);
+  const { marks: after, fault } = recovered({ map: disk.map, log: before });
   t.equal(fault, null);
   t.notOk(after.areNamesDirty(1), "the map holds all that the old log said");
   disk.log = marks.rewritten() as Uint8Array<ArrayBuffer>;
@@ -258,7 +220,7 @@ t.test("a crash between the new map and the new log, and a log that outgrew its 
   }
   t.ok(rewrites > 0 && disk.log.length < 2 * MIB, `rewritten ${rewrites} times, ${disk.log.length} bytes`);
   t.ok(marks.objects.size < 20);
-  const tampered = recoverMarks(options, before, disk.log);
+  const tampered = recovered({ map: before, log: disk.log });
   t.ok(tampered.marks.everything, "a log newer than its map");
 });
 
@@ -352,175 +314,6 @@ t.test("that the peer's marks tell all replaces everything, durably", async (t) 
   t.notOk(marks.owesEverything);
   disk.flush(marks);
   t.notOk(recovered(disk).marks.everything);
-});
-
-/** Copies an object as reintegration does: the attributes, then its data piece by piece. Returns the pieces. */
-function copyObject(marks: Marks, id: number, size: number, most: number): number[] {
-  marks.copiedAttributes(id);
-  const pieces: number[] = [];
-  for (let range = marks.nextDirty(id, size, most); range !== null; range = marks.nextDirty(id, size, most)) {
-    pieces.push(range.offset, range.length);
-    marks.copiedData(id, range, size);
-  }
-  return pieces;
-}
-
-const MANY = 5000;
-const ids = [...Array(MANY).keys()].map((index) => 2 ** 45 + 3 * index);
-
-t.test("very many objects are marked in pages, which a crash and the peer understand", async (t) => {
-  const { marks, disk } = fresh({ mostObjects: 10 });
-  for (const id of ids) marks.markWhole(id, false, true);
-  t.ok(marks.objects.size <= 10, `${marks.objects.size} objects have marks of their own`);
-  disk.flush(marks);
-  const { marks: after } = recovered(disk, { mostObjects: 10 });
-  t.same(
-    [...after.dirtyObjects()].sort((a, b) => a - b),
-    ids,
-    "each is dirty after a crash, and no other",
-  );
-  t.equal(after.worthlessFrom(ids[77]!), 0);
-  const peer = fresh().marks;
-  for (const chunk of exportMarks(after)) t.ok(unionMarks(peer, chunk));
-  t.equal([...peer.dirtyObjects()].length, MANY);
-});
-
-t.test(
-  "an object in a page is touched once it is copied, and clean after a durable point; until then a crash makes it dirty",
-  async (t) => {
-    const { marks, disk } = fresh({ mostObjects: 0 });
-    for (const id of ids) marks.markWhole(id, false, true);
-    disk.flush(marks);
-    t.same(copyObject(marks, ids[0]!, 100, MIB), [0, 100]);
-    t.same(copyObject(marks, ids[1]!, 0, MIB), [], "an empty one has no data to copy");
-    t.same(
-      copyObject(marks, ids[2]!, 3 * MIB, MIB),
-      [0, MIB, MIB, MIB, 2 * MIB, MIB],
-      "a large one, in pieces",
-    );
-    t.notOk(ids.slice(0, 3).some((id) => marks.hasDirtyContent(id)));
-    disk.flush(marks);
-    t.equal([...recovered(disk).marks.dirtyObjects()].length, MANY, "copied is not durable");
-    marks.beginPoint();
-    copyObject(marks, ids[3]!, 100, MIB);
-    const synced = new Set([...marks.pointObjects()].map(({ id }) => id));
-    t.same(
-      ids.slice(0, 4).map((id) => synced.has(id)),
-      [true, true, true, false],
-      "the point is about what was copied before it",
-    );
-    marks.confirmPoint();
-    disk.flush(marks);
-    const left = new Set(recovered(disk).marks.dirtyObjects());
-    t.same(
-      ids.filter((id) => !left.has(id)),
-      ids.slice(0, 3),
-      "what came after it is dirty after a crash",
-    );
-    marks.peerGone();
-    t.same(
-      [...marks.dirtyObjects()].sort((a, b) => a - b),
-      ids.slice(3),
-      "and when the peer goes",
-    );
-  },
-);
-
-t.test("what changes while an object of a page is copied is not forgotten", async (t) => {
-  const { marks } = fresh({ mostObjects: 0 });
-  const [one, two] = [ids[0]!, ids[1]!];
-  for (const id of [one, two]) marks.markWhole(id, false, true);
-  marks.copiedAttributes(one);
-  marks.touchAttributes(one, Level.DIRTY);
-  const range = marks.nextDirty(one, 100, MIB)!;
-  marks.copiedData(one, range, 100);
-  t.ok(marks.hasDirtyContent(one), "attributes that changed after they were sent");
-  t.equal(marks.nextDirty(one, 100, MIB), null, "the data need not be sent again");
-  const large = ids[2]!;
-  marks.markWhole(large, false, true);
-  marks.copiedAttributes(large);
-  marks.touchAttributes(large, Level.DIRTY);
-  for (let at = marks.nextDirty(large, 3 * MIB, MIB); at !== null; at = marks.nextDirty(large, 3 * MIB, MIB))
-    marks.copiedData(large, at, 3 * MIB);
-  t.ok(marks.hasDirtyContent(large), "nor those of one that is copied in pieces");
-  copyObject(marks, two, 100, MIB);
-  marks.touchData(two, 0, 1, Level.DIRTY);
-  t.same(copyObject(marks, two, 100, MIB), [0, 100], "data that changed after they were sent");
-});
-
-t.test("very many small changes made alone move into pages when the map is written", async (t) => {
-  const { marks, disk } = fresh({ mostObjects: 10, activeItems: 4, activeExtents: 4 });
-  marks.peerGone();
-  const change = (admit: () => boolean): void => {
-    for (let tries = 0; !admit(); tries++) {
-      disk.flush(marks);
-      if (tries > 5) throw new Error("never admitted");
-    }
-  };
-  for (const id of ids.slice(0, 500)) {
-    change(() => marks.admitAttributes(id));
-    marks.touchAttributes(id, Level.DIRTY);
-  }
-  for (const id of ids.slice(500, 1000)) {
-    change(() => marks.admitData(id, 0, 10));
-    marks.touchData(id, 0, 10, Level.DIRTY);
-  }
-  const large = ids[1000]!;
-  change(() => marks.admitData(large, 9 * MIB, 10));
-  marks.touchData(large, 9 * MIB, 10, Level.DIRTY);
-  disk.map = marks.startRewrite();
-  disk.log = marks.rewritten() as Uint8Array<ArrayBuffer>;
-  t.ok(marks.objects.size < 30, `${marks.objects.size} objects have marks of their own`);
-  for (const side of [marks, recovered(disk).marks]) {
-    t.same(
-      [...side.dirtyObjects()].sort((a, b) => a - b),
-      ids.slice(0, 1001),
-    );
-    t.equal(side.dirtyBytes(ids[3]!, 4 * MIB), 0, "of which the attributes changed, no data is copied");
-  }
-  t.equal(
-    marks.dirtyBytes(large, 20 * MIB),
-    BLOCK_BYTES,
-    "what lies deep in a large object is known block by block",
-  );
-});
-
-t.test("of very many large files with a block changed each, that block is copied and no more", async (t) => {
-  const { marks, disk } = fresh({ mostObjects: 10 });
-  const size = 1024 * MIB;
-  const blockOf = (index: number): number => (index % 29) * BLOCK_BYTES;
-  for (const [index, id] of ids.entries()) marks.touchData(id, blockOf(index), 10, Level.DIRTY);
-  disk.map = marks.startRewrite();
-  disk.log = marks.rewritten() as Uint8Array<ArrayBuffer>;
-  t.ok(marks.objects.size < 10, `${marks.objects.size} objects have marks of their own`);
-  const after = recovered(disk, { mostObjects: 10 }).marks;
-  t.ok(after.objects.size < 10, "nor after a crash");
-  t.ok(disk.map.length < MANY * 16, `${disk.map.length} bytes are written at once`);
-  const peer = fresh().marks;
-  peer.touchData(ids[6]!, 5 * MIB, 10, Level.DIRTY);
-  for (const chunk of exportMarks(after)) t.ok(unionMarks(peer, chunk));
-  t.same(
-    copyObject(peer, ids[6]!, size, MIB),
-    [5 * MIB, BLOCK_BYTES, blockOf(6), BLOCK_BYTES],
-    "of both nodes",
-  );
-  peer.touchData(ids[6]!, blockOf(6), 10, Level.DIRTY);
-  for (const side of [marks, after, peer]) {
-    t.same(new Set(side.dirtyObjects()), new Set(ids));
-    t.equal(side.dirtyBytes(ids[7]!, size), BLOCK_BYTES);
-    t.same(copyObject(side, ids[7]!, size, MIB), [blockOf(7), BLOCK_BYTES]);
-    side.touchData(ids[8]!, 5 * MIB, 10, Level.DIRTY);
-    t.same(copyObject(side, ids[8]!, size, MIB), [blockOf(8), BLOCK_BYTES, 5 * MIB, BLOCK_BYTES]);
-    side.lapsed(ids[9]!);
-    t.notOk(side.hasDirtyContent(ids[9]!), "one that is gone is not copied");
-    t.equal([...side.dirtyObjects()].length, MANY - 3);
-  }
-  marks.beginPoint();
-  marks.confirmPoint();
-  disk.flush(marks);
-  const left = recovered(disk).marks;
-  t.notOk(left.hasDirtyContent(ids[7]!), "copied and durable on both: a crash does not bring it back");
-  t.ok(left.hasDirtyContent(ids[6]!));
 });
 
 t.test("a map of the former version is read, one of a later version is worth nothing", async (t) => {

@@ -3,36 +3,22 @@
  * skipped when there is none (`npm run build`).
  */
 import { spawnSync } from "node:child_process";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import t from "tap";
 import type { HookCall } from "../../hooks/context.ts";
 import { stopFollowing } from "../../hooks/output.ts";
 import { type HookResult, runHook } from "../../hooks/runner.ts";
+import { binary, noBinary, scratch } from "../fixtures/scratch.ts";
 import { type ZipEntry, zip } from "../fixtures/zip_writer.ts";
 
-const binary = process.env["HOLDFAST_BINARY"] ?? new URL("../../dist/holdfast", import.meta.url).pathname;
-const skip = existsSync(binary) ? false : "there is no binary: npm run build";
-const scratch = mkdtempSync(join(tmpdir(), `holdfast-safekit-${process.pid}-`));
-const varDir = join(scratch, "var");
-const outputFile = join(scratch, "output");
-t.teardown(() => {
-  stopFollowing(outputFile);
-  rmSync(scratch, { recursive: true });
-});
+const work = scratch("safekit");
+const varDir = join(work, "var");
+const outputFile = join(work, "output");
+t.teardown(() => stopFollowing(outputFile));
 
 function type(...words: string[]): { status: number | null; stdout: string; stderr: string } {
-  return spawnSync(binary, ["module", ...words, "--var", varDir], { cwd: scratch, encoding: "utf8" });
+  return spawnSync(binary, ["module", ...words, "--var", varDir], { cwd: work, encoding: "utf8" });
 }
 
 const at = (...path: string[]): string => join(varDir, "modules", ...path);
@@ -74,7 +60,7 @@ const packed = (more: readonly ZipEntry[] = []): ZipEntry[] => [
 ];
 
 function write(name: string, bytes: Buffer): string {
-  writeFileSync(join(scratch, name), bytes);
+  writeFileSync(join(work, name), bytes);
   return name;
 }
 
@@ -112,7 +98,7 @@ async function hook(
   return { result, lines };
 }
 
-t.test("a package becomes a module that check takes", { skip }, async (t) => {
+t.test("a package becomes a module that check takes", { skip: noBinary }, async (t) => {
   const made = type("import", write("shop.safe", zip(packed())));
   t.match(made, {
     status: 0,
@@ -148,14 +134,14 @@ t.test("a package becomes a module that check takes", { skip }, async (t) => {
 
 t.test(
   "a package that Debian's zip has made",
-  { skip: skip || (Bun.which("zip") ? false : "there is no zip") },
+  { skip: noBinary || (Bun.which("zip") ? false : "there is no zip") },
   async (t) => {
     for (const { name, content } of packed()) {
-      mkdirSync(dirname(join(scratch, "tree", name)), { recursive: true });
-      writeFileSync(join(scratch, "tree", name), content ?? "", { mode: 0o755 });
+      mkdirSync(dirname(join(work, "tree", name)), { recursive: true });
+      writeFileSync(join(work, "tree", name), content ?? "", { mode: 0o755 });
     }
     const zipped = spawnSync("zip", ["-qr", "../debian.safe", "."], {
-      cwd: join(scratch, "tree"),
+      cwd: join(work, "tree"),
       encoding: "utf8",
     });
     t.equal(zipped.status, 0, zipped.stderr);
@@ -164,55 +150,63 @@ t.test(
   },
 );
 
-t.test("scripts run as hooks, and find the command and the variables that they know", { skip }, async (t) => {
-  const started = await hook("start_prim");
-  t.match(started.result, { ok: true }, "a start script's exit status does not count");
-  t.strictSame(started.lines, [
-    "port [80 80] of shop, called with WAIT ALONE start",
-    "error: watch out",
-    "common ran",
-    "7",
-    "places",
-    "bound 2",
-    "runs",
-    "gone",
-    "safekit: incloop has no equivalent in Holdfast: Holdfast counts by itself: maxLoop",
-    "incloop 2",
-    "warning: start_prim ended with exit status 3, which does not count in a module made from a SafeKit package",
-  ]);
-  const stopped = await hook("stop_prim", { from: "PRIM", to: "WAIT", action: "wait" });
-  t.match(stopped, {
-    result: { ok: true },
-    lines: [
-      "stop: PRIM WAIT stopwait",
-      "warning: stop_prim ended with exit status 1; now with force",
-      "stop: force PRIM WAIT stopwait",
-    ],
-  });
-  t.strictSame((await hook("stop_prim", { from: "PRIM", to: "WAIT", action: "swap", force: true })).lines, [
-    "stop: force PRIM WAIT stop",
-  ]);
-  const gaveUp = await hook("start_both");
-  t.match(gaveUp.result, { ok: false, exitCode: 1 }, "safekit stop in a start script is a start that failed");
-  t.match(gaveUp.lines, [/noted/, "after", /start_both asked for: safekit stop -i start_both/]);
-  t.match(
-    (await hook("stop_both")).result,
-    { ok: false, exitCode: 7 },
-    "a stop script that fails with force has failed",
-  );
-  t.strictSame((await hook("start_second", { to: "SECOND" })).lines, ["no first line: WAIT SECOND start"]);
-  t.strictSame((await hook("transition", { to: "SECOND" })).lines, ["start_sec: WAIT SECOND start"]);
-  t.strictSame((await hook("transition", { from: "SECOND", to: "ALONE", action: "takeover" })).lines, []);
-  t.strictSame((await hook("transition", { from: "ALONE", to: "PRIM" })).lines, [
-    "stop_sec: ALONE PRIM start",
-    "stop_sec: force ALONE PRIM start",
-  ]);
-  t.strictSame(
-    readdirSync(join(varDir, "state/shop/safekit/modules/shop")),
-    [],
-    "nothing is left of what scripts asked for",
-  );
-});
+t.test(
+  "scripts run as hooks, and find the command and the variables that they know",
+  { skip: noBinary },
+  async (t) => {
+    const started = await hook("start_prim");
+    t.match(started.result, { ok: true }, "a start script's exit status does not count");
+    t.strictSame(started.lines, [
+      "port [80 80] of shop, called with WAIT ALONE start",
+      "error: watch out",
+      "common ran",
+      "7",
+      "places",
+      "bound 2",
+      "runs",
+      "gone",
+      "safekit: incloop has no equivalent in Holdfast: Holdfast counts by itself: maxLoop",
+      "incloop 2",
+      "warning: start_prim ended with exit status 3, which does not count in a module made from a SafeKit package",
+    ]);
+    const stopped = await hook("stop_prim", { from: "PRIM", to: "WAIT", action: "wait" });
+    t.match(stopped, {
+      result: { ok: true },
+      lines: [
+        "stop: PRIM WAIT stopwait",
+        "warning: stop_prim ended with exit status 1; now with force",
+        "stop: force PRIM WAIT stopwait",
+      ],
+    });
+    t.strictSame((await hook("stop_prim", { from: "PRIM", to: "WAIT", action: "swap", force: true })).lines, [
+      "stop: force PRIM WAIT stop",
+    ]);
+    const gaveUp = await hook("start_both");
+    t.match(
+      gaveUp.result,
+      { ok: false, exitCode: 1 },
+      "safekit stop in a start script is a start that failed",
+    );
+    t.match(gaveUp.lines, [/noted/, "after", /start_both asked for: safekit stop -i start_both/]);
+    t.match(
+      (await hook("stop_both")).result,
+      { ok: false, exitCode: 7 },
+      "a stop script that fails with force has failed",
+    );
+    t.strictSame((await hook("start_second", { to: "SECOND" })).lines, ["no first line: WAIT SECOND start"]);
+    t.strictSame((await hook("transition", { to: "SECOND" })).lines, ["start_sec: WAIT SECOND start"]);
+    t.strictSame((await hook("transition", { from: "SECOND", to: "ALONE", action: "takeover" })).lines, []);
+    t.strictSame((await hook("transition", { from: "ALONE", to: "PRIM" })).lines, [
+      "stop_sec: ALONE PRIM start",
+      "stop_sec: force ALONE PRIM start",
+    ]);
+    t.strictSame(
+      readdirSync(join(varDir, "state/shop/safekit/modules/shop")),
+      [],
+      "nothing is left of what scripts asked for",
+    );
+  },
+);
 
 const HOSTILE: Record<string, [ZipEntry[] | Buffer, RegExp]> = {
   path: [packed([{ name: "bin/../../../../escaped" }]), /leaves the package/],
@@ -231,7 +225,7 @@ const HOSTILE: Record<string, [ZipEntry[] | Buffer, RegExp]> = {
   ],
 };
 
-t.test("hostile packages are refused whole, and nothing is left", { skip }, async (t) => {
+t.test("hostile packages are refused whole, and nothing is left", { skip: noBinary }, async (t) => {
   const before = readdirSync(at(""));
   for (const [name, [content, says]] of Object.entries(HOSTILE)) {
     write(`${name}.safe`, Buffer.isBuffer(content) ? content : zip(content));
@@ -240,7 +234,7 @@ t.test("hostile packages are refused whole, and nothing is left", { skip }, asyn
     t.match(refused.stderr, /^holdfast: [^\n]+\n$/, "one line says it");
   }
   t.same(readdirSync(at("")), before);
-  t.notOk(existsSync(join(scratch, "escaped")) || existsSync(join(varDir, "escaped")));
-  writeFileSync(join(scratch, "not.safe"), "hello");
+  t.notOk(existsSync(join(work, "escaped")) || existsSync(join(varDir, "escaped")));
+  writeFileSync(join(work, "not.safe"), "hello");
   t.match(type("import", "not.safe"), { status: 2, stderr: /it is no git bundle/ });
 });

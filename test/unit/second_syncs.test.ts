@@ -1,8 +1,8 @@
 /** What SECOND syncs: all of an object, or only its data where nothing else changed. */
 import t from "tap";
-import { type Completion, Job, type Pool } from "../../core/filesystem/pool.ts";
-import { ReplicaObjects } from "../../core/filesystem/replica_objects.ts";
-import { SecondSyncs } from "../../core/filesystem/second_syncs.ts";
+import { type Completion, Job, type Pool } from "../../core/filesystem/loop/pool.ts";
+import { ReplicaObjects } from "../../core/filesystem/replica/replica_objects.ts";
+import { SecondSyncs } from "../../core/filesystem/replica/second_syncs.ts";
 import { errnos } from "../../core/platform/linux/errno.ts";
 import { eventfd } from "../../core/platform/linux/libc.ts";
 import { Frame, FrameType } from "../../core/replication/operation.ts";

@@ -26,7 +26,7 @@ import {
 } from "../../core/cluster/cluster.ts";
 import type { CommandResult, HeldSecrets } from "../../core/daemon/engine.ts";
 import { Journal } from "../../core/daemon/journal.ts";
-import { NodeSecrets } from "../../core/daemon/node_secrets.ts";
+import { NodeSecrets } from "../../core/daemon/secrets/node_secrets.ts";
 import { MemoryEngine } from "./memory_engine.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "holdfast-secrets-nodes-"));
@@ -73,7 +73,9 @@ class TestNode {
       cluster: () => this.cluster,
       clusterChanged: async () => {},
       takeClusterYaml: async () => {},
+      settleClusterYaml: async () => true,
       heartbeats: () => ({ hears: {}, troubles: {}, counters: {} }),
+      clockStep: () => null,
     };
     this.api = createApi(host);
     closing.push(() => this.leave());

@@ -3,9 +3,9 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
-import { KnownPlaces } from "../../core/filesystem/known_places.ts";
-import { ReplicaRoots } from "../../core/filesystem/replica_identity.ts";
-import { BackingTree } from "../../core/filesystem/source_tree.ts";
+import { KnownPlaces } from "../../core/filesystem/objects/known_places.ts";
+import { BackingTree } from "../../core/filesystem/objects/source_tree.ts";
+import { ReplicaRoots } from "../../core/filesystem/replica/replica_identity.ts";
 import { errnos } from "../../core/platform/linux/errno.ts";
 import { close } from "../../core/platform/linux/libc.ts";
 import { Marks } from "../../core/replication/marks.ts";

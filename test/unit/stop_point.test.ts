@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
-import { isLater, markStop, stopPoint, timeOf } from "../../core/filesystem/stop_point.ts";
+import { isLater, markStop, stopPoint, timeOf } from "../../core/filesystem/copy/stop_point.ts";
 import { O_DIRECTORY, O_RDONLY } from "../../core/platform/linux/constants.ts";
 import { close, open } from "../../core/platform/linux/libc.ts";
 

@@ -1,6 +1,6 @@
 /** What verify says: equal only when all was compared and nothing differs. */
 import t from "tap";
-import { verdictOf } from "../../core/daemon/verdict.ts";
+import { verdictOf } from "../../core/daemon/replication/verdict.ts";
 
 const nodes = { primary: "n1", secondary: "n2" };
 const nothing = { objects: 3, bytes: 10, differences: [], unreadable: [] };

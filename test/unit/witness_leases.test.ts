@@ -89,6 +89,11 @@ class Ledger {
     return clash ? `${node} holds ${from}..${to}, ${clash.node} ${clash.from}..${clash.to}` : null;
   }
 
+  /** A node gives up what it has. */
+  end(node: string, at: number): void {
+    for (const lease of this.#leases) if (lease.node === node) lease.to = Math.min(lease.to, at);
+  }
+
   /** Fails when two nodes were told that theirs took the place of the same version. */
   sole(node: string, expected: string): string | null {
     const other = this.#soles.get(expected);
@@ -101,12 +106,17 @@ class Ledger {
   }
 }
 
+/** What a Holdfast witness calls the lease that it has just granted. */
+const leaseOf = (answer: Awaited<ReturnType<RecordKeeper["renew"]>>): string =>
+  answer.kind === "granted" ? (answer.lease ?? "") : "";
+
 /** A node: its clock, and what it knows of the record. */
 interface Asker {
   name: string;
   rate: number;
   renew(): Promise<RenewAnswer>;
   recordSole(generation: string, expected: string): Promise<RecordAnswer>;
+  release(): Promise<unknown>;
   version: string;
 }
 
@@ -132,6 +142,9 @@ async function play(
       if (answer.kind !== "unknown") asker.version = answer.record.version;
       const wrong = answer.kind === "recorded" ? ledger.sole(asker.name, version) : null;
       if (wrong !== null) return wrong;
+    } else if (chance() < 0.1) {
+      ledger.end(asker.name, world.now);
+      await asker.release();
     } else {
       const answer = await asker.renew();
       if (answer.kind !== "unknown") asker.version = answer.record.version;
@@ -168,6 +181,7 @@ t.test("over a store: never two leases at once, never two that replaced the same
             version: ABSENT,
             renew: () => witness.renew("db", LEASE),
             recordSole: (generation, expected) => witness.recordSole("db", name, generation, expected),
+            release: () => witness.release("db"),
           };
         });
         return {
@@ -207,8 +221,10 @@ t.test("of a Holdfast witness: the same, when it is killed and starts again", as
         // The witness's own clock is off as well, the other way than the holder's.
         const clock = (): number => world.now * (1 + CLOCK_DRIFT) + 77;
         let keeper = new RecordKeeper(place, clock);
+        const late: (() => Promise<unknown>)[] = [];
         const askers = clocksOf(world).map(({ name, rate, clock: own }): Asker => {
           let heldUntil = 0;
+          let lease = "";
           const holds = (): boolean => own() < heldUntil;
           return {
             name,
@@ -218,17 +234,28 @@ t.test("of a Holdfast witness: the same, when it is killed and starts again", as
               const sentAt = own();
               const answer = await keeper.renew(name, { module: "db", leaseMs: LEASE, holds: holds() });
               if (chance() < 0.1) return { kind: "unknown", why: "" };
-              if (answer.kind === "granted") heldUntil = sentAt + LEASE;
+              if (answer.kind === "granted") {
+                heldUntil = sentAt + LEASE;
+                lease = leaseOf(answer);
+              }
               return answer.kind === "granted" ? { ...answer, sentAt } : answer;
             },
             recordSole: (generation, expected) =>
               keeper.recordSole(name, { module: "db", sole: name, generation, expected, holds: holds() }),
+            release: async () => {
+              heldUntil = 0;
+              const given = lease;
+              const give = () => keeper.release(name, { module: "db", lease: given });
+              if (chance() < 0.5) late.push(give);
+              else await give();
+            },
           };
         });
         return {
           askers,
-          fault: () => {
-            keeper = new RecordKeeper(place, clock);
+          fault: async () => {
+            if (chance() < 0.5) keeper = new RecordKeeper(place, clock);
+            else for (const give of late.splice(0)) await give();
             return null;
           },
         };
@@ -272,9 +299,15 @@ t.test(
       "a holder whose lease is in force goes on",
     );
     now += 1.2 * LEASE;
-    t.match(await keeper.renew("n2", ask()), { kind: "granted" }, "n1 did not ask again");
+    const first = await keeper.renew("n2", ask());
+    t.match(first, { kind: "granted" }, "n1 did not ask again");
     t.match(await keeper.renew("n1", ask()), { kind: "refused", holder: "n2" });
-    t.match(await keeper.release("n2", { module: "db" }), { kind: "released" });
+    const later = await keeper.renew("n2", ask());
+    await keeper.release("n2", { module: "db", lease: leaseOf(first) });
+    t.match(await keeper.renew("n1", ask()), { kind: "refused" }, "a late word ends no later lease");
+    await keeper.release("n1", { module: "db", lease: leaseOf(later) });
+    t.match(await keeper.renew("n1", ask()), { kind: "refused" }, "nor does another node");
+    t.match(await keeper.release("n2", { module: "db", lease: leaseOf(later) }), { kind: "released" });
     t.match(await keeper.renew("n1", ask()), { kind: "granted" }, "given back: at once");
   },
 );

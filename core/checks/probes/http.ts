@@ -41,5 +41,5 @@ async function beginningOf(answer: Response): Promise<string> {
     text += decoder.decode(part, { stream: true });
     if (text.length >= BODY_BYTES_MAX) break;
   }
-  return text;
+  return text.slice(0, BODY_BYTES_MAX);
 }

@@ -18,8 +18,17 @@ function withInterfaces<T>(look: (interfaces: Interfaces) => T): T {
   }
 }
 
+/** What is missing may come at any moment. */
 function onChange(notice: () => void, look: () => Promise<Finding>): Probe {
-  return { look, close: onLinkChange(notice) };
+  let isMissing = false;
+  return {
+    look: async () => {
+      const finding = await look();
+      isMissing = finding.state === "down";
+      return finding;
+    },
+    close: onLinkChange(notice, () => isMissing),
+  };
 }
 
 /** Is the interface up, with a carrier, and does it have `address` where one is named? */
@@ -37,8 +46,8 @@ export function interfaceProbe(name: string, address: string | undefined, notice
   );
 }
 
-/** Does this node have the address, and no other machine? */
-export function ipProbe(address: string, notice: () => void): Probe {
+/** Does this node have the address, and no other machine but those that may (by their MAC address)? */
+export function ipProbe(address: string, mayHave: (mac: string) => boolean, notice: () => void): Probe {
   const wanted = parseCidr(address);
   return onChange(notice, async () => {
     const link = withInterfaces((interfaces) => {
@@ -46,7 +55,7 @@ export function ipProbe(address: string, notice: () => void): Probe {
       return interfaces.links().find(({ index }) => index === holder?.index);
     });
     if (!link) return down(`${address} is not on this node`);
-    const other = await whoHas(link, wanted, DUPLICATE_MS);
+    const other = await whoHas(link, wanted, DUPLICATE_MS, (mac) => mayHave(macText(mac)));
     return other === null ? up(link.name) : down(`${address} is on another machine too: ${macText(other)}`);
   });
 }

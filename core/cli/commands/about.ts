@@ -5,6 +5,7 @@ import packageFile from "../../../package.json" with { type: "json" };
 import { type Command, EXIT } from "../command.ts";
 import { completionScript, SHELLS, type Shell } from "../completion.ts";
 
+/** See the top of the file. */
 export const ABOUT_COMMANDS: readonly Command[] = [
   {
     name: "completion",

@@ -5,6 +5,7 @@
  * once, else on the node's files.
  */
 import { existsSync, readFileSync } from "node:fs";
+import { durationText } from "../../../modules/units.ts";
 import type { ClusterState } from "../../api/api.ts";
 import {
   type Cluster,
@@ -18,7 +19,7 @@ import {
 import type { CommandResult } from "../../daemon/engine.ts";
 import { witnessText } from "../../witness/promise.ts";
 import { type Command, CommandError, EXIT, type ExitStatus, type Invocation } from "../command.ts";
-import { fetchDocument, requestIfReachable } from "../node.ts";
+import { fetchDocument, request, requestIfReachable } from "../node.ts";
 import { columns, type Output } from "../output.ts";
 
 const AS = { as: { value: "NODE", help: "which of the nodes of cluster.yaml this machine is" } };
@@ -35,7 +36,9 @@ export function readText(file: string): string {
   try {
     return readFileSync(file === "-" ? 0 : file, "utf8");
   } catch (error) {
-    throw new CommandError(EXIT.usage, `${file} cannot be read: ${(error as Error).message}`);
+    const { code, message } = error as NodeJS.ErrnoException;
+    const why = { ENOENT: "is not there", EISDIR: "is a directory" }[code ?? ""];
+    throw new CommandError(EXIT.usage, `${file} ${why ?? `cannot be read: ${message}`}`);
   }
 }
 
@@ -108,11 +111,12 @@ export function ownCluster(varDir: string): Cluster {
 function makeToken({ varDir, output }: Invocation): ExitStatus {
   const cluster = ownCluster(varDir);
   const made = createToken(cluster);
+  const others = cluster.peers.map(({ name }) => name);
   const expires = new Date(made.expires).toISOString();
   output.say(made.token);
   if (!output.json)
     output.note(
-      `For one node, until ${expires}. There: holdfast cluster join TOKEN --as ${cluster.peers[0]?.name ?? "NODE"}`,
+      `For one node, until ${expires}. There: holdfast cluster join TOKEN --as ${others.length === 1 ? others[0] : `NODE (${others.join(", ")})`}`,
     );
   output.give({ status: EXIT.done, token: made.token, expires });
   return EXIT.done;
@@ -127,18 +131,13 @@ function show({ varDir, output }: Invocation): ExitStatus {
       .join(", "),
   ]);
   output.say(
-    `cluster ${name}, port ${port}\nwitness: ${witnessText(witness)}\n\n${columns([["NODE", "ADDRESSES"], ...rows])}`,
+    `cluster ${name}, port ${port}\nheartbeat: every ${durationText(heartbeat.intervalMs)}, silent after ${durationText(heartbeat.timeoutMs)}\nwitness: ${witnessText(witness)}\n\n${columns([["NODE", "ADDRESSES"], ...rows])}`,
   );
   output.give({ version: 1, name, node, nodes, lans, port, heartbeat, witness, fingerprint });
   return EXIT.done;
 }
 
-async function state({ varDir, target, output }: Invocation): Promise<ExitStatus> {
-  ownCluster(varDir);
-  const found = (await output.progress(
-    "asking every node",
-    fetchDocument({ varDir, target }, "/cluster/state"),
-  )) as ClusterState;
+function stateText(found: ClusterState, output: Output): string {
   const rows = Object.entries(found.nodes).map(([node, { reachable, heartbeats }]) => {
     if (!reachable) return [node, output.paint("red", "no answer")];
     const heard = Object.entries(heartbeats?.hears ?? {}).map(
@@ -153,11 +152,44 @@ async function state({ varDir, target, output }: Invocation): Promise<ExitStatus
       [...heard, ...troubles].join("; "),
     ];
   });
-  output.say(`cluster ${found.name}\n\n${columns([["NODE", "DAEMON", "HEARS"], ...rows])}`);
-  output.give({ version: 1, ...found });
-  return Object.values(found.nodes).every(({ reachable }) => reachable) ? EXIT.done : EXIT.no;
+  return `cluster ${found.name}\n\n${columns([["NODE", "DAEMON", "HEARS"], ...rows])}`;
 }
 
+const isWhole = ({ nodes }: ClusterState): boolean =>
+  Object.values(nodes).every(({ reachable }) => reachable);
+
+async function state(invocation: Invocation): Promise<ExitStatus> {
+  const { varDir, target, output } = invocation;
+  ownCluster(varDir);
+  if (target.all) return await stateByAll(invocation);
+  const found = (await output.progress(
+    "asking every node",
+    fetchDocument({ varDir, target }, "/cluster/state"),
+  )) as ClusterState;
+  output.say(stateText(found, output));
+  output.give({ version: 1, ...found });
+  return isWhole(found) ? EXIT.done : EXIT.no;
+}
+
+/** As each node finds it. */
+async function stateByAll(invocation: Invocation): Promise<ExitStatus> {
+  const { output } = invocation;
+  const asking = request(invocation, "GET", "/cluster/state");
+  const result = await output.progress("asking every node", asking);
+  const answers = Object.entries(result.data as Record<string, CommandResult>);
+  const texts = answers.map(([node, { status, message, data }]) =>
+    status === EXIT.done
+      ? stateText(data as ClusterState, output)
+      : `${node}: ${output.paint("red", message)}`,
+  );
+  const isGood = answers.every(({ 1: one }) => one.status === EXIT.done && isWhole(one.data as ClusterState));
+  const status = isGood ? EXIT.done : EXIT.no;
+  output.say(texts.join("\n\n"));
+  output.give({ ...result, status });
+  return status;
+}
+
+/** See the top of the file. */
 export const CLUSTER_COMMANDS: readonly Command[] = [
   {
     name: "cluster create",
@@ -203,7 +235,8 @@ export const CLUSTER_COMMANDS: readonly Command[] = [
     name: "cluster state",
     summary: "Ask every node whether it answers, and whom it hears",
     changes: "Nothing. Exit status 4 when a node does not answer.",
-    examples: ["holdfast cluster state"],
+    examples: ["holdfast cluster state", "holdfast cluster state --all"],
+    remote: true,
     run: state,
   },
 ];

@@ -3,10 +3,17 @@
  */
 
 import { parseDuration } from "../../../modules/units.ts";
-import type { ModuleCommand } from "../../daemon/engine.ts";
+import type { CommandResult, ModuleCommand } from "../../daemon/engine.ts";
 import type { ModuleState } from "../../failover/types.ts";
-import { type ArgumentSpec, type Command, CommandError, EXIT, type OptionSpec } from "../command.ts";
-import { ask } from "../node.ts";
+import {
+  type ArgumentSpec,
+  type Command,
+  CommandError,
+  EXIT,
+  type Invocation,
+  type OptionSpec,
+} from "../command.ts";
+import { ask, request, tellResult } from "../node.ts";
 
 /** The module's place in the API. */
 function at(module: string): string {
@@ -44,6 +51,7 @@ function moduleCommand(
       const chosen = {
         ...(invocation.flags.has("full") ? { full: true } : {}),
         ...(invocation.flags.has("force") ? { force: true } : {}),
+        ...(invocation.target.all ? { everywhere: true } : {}),
         ...(invocation.arguments["ID"] === undefined ? {} : { part: invocation.arguments["ID"] }),
       };
       return ask(invocation, `${name} ${module}`, "POST", `${at(module)}/command`, {
@@ -73,6 +81,17 @@ function parseTimeout(text: string): number {
   }
 }
 
+/** The primary compares; a secondary that was not named says which node that is. */
+async function verify(invocation: Invocation): Promise<CommandResult> {
+  const { target, varDir } = invocation;
+  const path = `${at(invocation.arguments["NAME"]!)}/verify`;
+  const found = await request(invocation, "POST", path);
+  const { primary } = (found.data ?? {}) as { primary?: string };
+  if (primary === undefined || target.node !== null || target.all) return found;
+  return await request({ varDir, target: { node: primary, all: false } }, "POST", path);
+}
+
+/** See the top of the file. */
 export const CONTROL_COMMANDS: readonly Command[] = [
   moduleCommand(
     "start",
@@ -179,7 +198,9 @@ export const CONTROL_COMMANDS: readonly Command[] = [
     changes: "Nothing. Exit status 4 when something differs or cannot be read.",
     examples: ["holdfast verify db", "holdfast verify db --json"],
     remote: true,
-    run: (invocation) =>
-      ask(invocation, "comparing the replicas", "POST", `${at(invocation.arguments["NAME"]!)}/verify`),
+    run: async (invocation) => {
+      const { output } = invocation;
+      return tellResult(output, await output.progress("comparing the replicas", verify(invocation)));
+    },
   },
 ];

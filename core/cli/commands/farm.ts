@@ -19,6 +19,7 @@ function parsePatience(text: string): number {
   }
 }
 
+/** See the top of the file. */
 export const FARM_COMMANDS: readonly Command[] = [
   {
     name: "farm",

@@ -10,23 +10,17 @@ import {
   Repository,
   readFiles,
 } from "../../../modules/history/history.ts";
-import { examineModule, ModuleInvalid } from "../../../modules/mod.ts";
+import { ModuleInvalid } from "../../../modules/mod.ts";
 import type { CommandResult, Engine } from "../../daemon/engine.ts";
 import { type Command, CommandError, EXIT, type ExitStatus, type Invocation } from "../command.ts";
 import { fetchDocument, request, tellResult } from "../node.ts";
-import {
-  activeRevision,
-  author,
-  clusterNames,
-  moduleDirectory,
-  repositoryOf,
-  revisionNamed,
-} from "./module_place.ts";
+import { findingsOf } from "./module_findings.ts";
+import { activeRevision, author, moduleDirectory, repositoryOf, revisionNamed } from "./module_place.ts";
 
 const SHOWN_PATHS = 3;
 
 /** Makes what no ref names yet durable, and asks the daemon to hand it to every node. */
-export async function handOver(
+async function handOver(
   invocation: Invocation,
   name: string,
   repository: Repository,
@@ -50,7 +44,7 @@ async function applyModule(invocation: Invocation): Promise<ExitStatus> {
       EXIT.usage,
       `${directory} holds no module.yaml; holdfast module new ${name} --template T makes a module`,
     );
-  const { errors, warnings } = await examineModule(directory, clusterNames(varDir), !flags.has("no-types"));
+  const { errors, warnings } = await findingsOf(invocation, directory);
   if (errors.length > 0)
     return tellResult(output, { status: 2, message: errors.join("\n"), data: { errors, warnings } });
   const isFirst = !existsSync(own);
@@ -138,6 +132,7 @@ async function rollBack(invocation: Invocation): Promise<ExitStatus> {
 
 const DRY_RUN = { "dry-run": { help: "only say what would happen" } };
 
+/** See the top of the file. */
 export const APPLY_COMMANDS: readonly Command[] = [
   {
     name: "module apply",

@@ -1,6 +1,7 @@
 /** Commands about a module's history: reading it, merging into it, writing it to a file. */
+import { existsSync } from "node:fs";
 import { rename, writeFile } from "node:fs/promises";
-import { resolve } from "node:path";
+import { basename, dirname, resolve } from "node:path";
 import {
   ACTIVE,
   type Commit,
@@ -44,7 +45,9 @@ async function showHistory({ arguments: { NAME }, values, varDir, output }: Invo
   if (from === null)
     throw new CommandError(EXIT.usage, `${name} has no revision yet: holdfast module apply ${name}`);
   const line = ownLine(await repository.revisions(from), from).slice(0, count);
-  const nodes = (await loadedModules(varDir)) === null ? {} : await revisionsOfNodes(varDir, name);
+  const asking = async () =>
+    (await loadedModules(varDir)) === null ? {} : await revisionsOfNodes(varDir, name);
+  const nodes = await output.progress("asking every node", asking());
   const where = (commit: Commit): string[] =>
     Object.entries(nodes).flatMap(([node, theirs]) => (theirs === commit ? [node] : []));
   const revisions = line.map((revision) => ({ ...revision, nodes: where(revision.commit) }));
@@ -91,19 +94,19 @@ async function onFiles<T>(work: () => Promise<T>): Promise<T> {
 }
 
 async function upgradeModule(invocation: Invocation): Promise<ExitStatus> {
-  const { values, flags, varDir } = invocation;
+  const { values, flags, varDir, output } = invocation;
   const name = invocation.arguments["NAME"]!;
   const repository = repositoryOf(varDir, name);
   if (!flags.has("applied")) {
     const template = values["template"] ?? (await templateOf(repository, name));
-    const commit = await bringTemplate(repository, template);
+    const commit = await output.progress(`fetching ${template}`, bringTemplate(repository, template));
     const merged = await onFiles(() =>
       mergeIn(repository, commit, `Upgrade to the newest template ${template}`, author()),
     );
     return tellMerged(invocation, repository, name, `template ${template}`, [merged]);
   }
   const merges: Merged[] = [];
-  const others = await fetchApplied(invocation, repository, name);
+  const others = await output.progress("asking every node", fetchApplied(invocation, repository, name));
   for (const [node, commit] of others) {
     const what = `Merge revision ${commit.slice(0, 12)}, applied on ${node}`;
     merges.push(await onFiles(() => mergeIn(repository, commit, what, author())));
@@ -189,15 +192,17 @@ async function exportModule(invocation: Invocation): Promise<ExitStatus> {
   const template = await repository.find(TEMPLATE);
   const refs = { HEAD: commit, [MAIN]: commit, ...(template === null ? {} : { [TEMPLATE]: template }) };
   const bytes = await writeBundle(repository, refs);
+  if (!existsSync(dirname(file))) throw new CommandError(EXIT.failed, `${dirname(file)} is not there`);
   await writeFile(`${file}.new`, bytes);
   await rename(`${file}.new`, file);
   output.say(
-    `${file} holds ${name} ${commit.slice(0, 12)} with its history (${bytes.length} bytes); elsewhere: holdfast module import ${name}.hf, or git clone ${name}.hf`,
+    `${file} holds ${name} ${commit.slice(0, 12)} with its history (${bytes.length} bytes); elsewhere: holdfast module import ${basename(file)}, or git clone ${basename(file)}`,
   );
   output.give({ status: 0, name, file, revision: commit, bytes: bytes.length });
   return EXIT.done;
 }
 
+/** See the top of the file. */
 export const HISTORY_COMMANDS: readonly Command[] = [
   {
     name: "module history",

@@ -12,7 +12,7 @@ import {
   readBundle,
   TEMPLATE,
 } from "../../../modules/history/history.ts";
-import { ModuleInvalid, writeEditorFiles } from "../../../modules/mod.ts";
+import { checkModule, ModuleInvalid, writeEditorFiles } from "../../../modules/mod.ts";
 import { nearest } from "../../../modules/nearest.ts";
 import {
   formatCounts,
@@ -23,7 +23,8 @@ import {
   PackageInvalid,
 } from "../../../modules/safekit/safekit.ts";
 import { TEMPLATES, type Template } from "../../../templates/catalog.ts";
-import { instantiate, parseSetting } from "../../../templates/instantiate.ts";
+import { instantiate, parseSetting, type Setting } from "../../../templates/instantiate.ts";
+import { WITNESS_SECRETS } from "../../witness/config.ts";
 import { type Command, CommandError, EXIT, type ExitStatus, type Invocation } from "../command.ts";
 import { author, moduleDirectory } from "./module_place.ts";
 
@@ -88,7 +89,7 @@ async function makeModule(invocation: Invocation): Promise<ExitStatus> {
   const settings = (lists["set"] ?? []).map((text) => onSetting(() => parseSetting(text)));
   await madeWhole(directory, async () => {
     const repository = await Repository.make(directory);
-    const commit = await bringTemplate(repository, template);
+    const commit = await output.progress(`fetching ${template}`, bringTemplate(repository, template));
     const entries = await repository.files(commit);
     const yaml = entries.get("module.yaml")?.content.toString("utf8");
     if (yaml === undefined)
@@ -101,6 +102,7 @@ async function makeModule(invocation: Invocation): Promise<ExitStatus> {
     const files = onSetting(() => instantiate({ files: { "module.yaml": yaml } }, settings));
     await writeFile(join(directory, "module.yaml"), files["module.yaml"]!);
     await writeEditorFiles(directory);
+    refuseSettings(directory, settings);
   });
   output.say(
     `made ${directory} from template ${template}. Edit module.yaml and hooks/, then: holdfast module apply ${name}`,
@@ -109,9 +111,28 @@ async function makeModule(invocation: Invocation): Promise<ExitStatus> {
   return EXIT.done;
 }
 
+/** Refuses what a --set has made wrong; what the template leaves to be filled in is module check's. Throws CommandError. */
+function refuseSettings(directory: string, settings: readonly Setting[]): void {
+  const faults = checkModule(directory).errorPlaces.flatMap(({ path, message }) => {
+    const place = path.replaceAll(/\[(\d+)\]/g, ".$1");
+    const isOf = (set: string): boolean =>
+      place === set ||
+      place.startsWith(`${set}.`) ||
+      (message.startsWith("unknown key") && set.startsWith(`${place}.`));
+    const setting = place === "" ? undefined : settings.find((one) => isOf(one.path.join(".")));
+    return setting === undefined ? [] : [`--set ${setting.path.join(".")}=${setting.value}: ${message}`];
+  });
+  if (faults.length > 0) throw new CommandError(EXIT.usage, faults.join("\n"));
+}
+
 /** Where a new module goes. Throws CommandError when something is there. */
 function freeDirectory(varDir: string, name: string): string {
   const directory = moduleDirectory(varDir, name);
+  if (name === WITNESS_SECRETS)
+    throw new CommandError(
+      EXIT.usage,
+      `"${name}" cannot be a module's name: holdfast secret set ${name} KEY is about the cluster's witness`,
+    );
   if (existsSync(directory))
     throw new CommandError(EXIT.usage, `${directory} is there already; remove it or choose another name`);
   return directory;
@@ -229,6 +250,7 @@ async function importBundle(
   return EXIT.done;
 }
 
+/** See the top of the file. */
 export const MAKING_COMMANDS: readonly Command[] = [
   {
     name: "module new",

@@ -60,7 +60,8 @@ async function testModules({
     await writeSdk(directory);
     for (const file of testFiles(directory)) {
       const filter = values["filter"] ?? "";
-      const done = { directory, ...(await runTestFile(directory, file, { limitMs, filter })) };
+      const running = runTestFile(directory, file, { limitMs, filter });
+      const done = { directory, ...(await output.progress(`running ${file}`, running)) };
       files.push(done);
       if (!tap) tell(output, done);
     }
@@ -78,6 +79,7 @@ async function testModules({
   return status;
 }
 
+/** See the top of the file. */
 export const TEST_COMMANDS: readonly Command[] = [
   {
     name: "module test",

@@ -1,11 +1,13 @@
 /**
  * Commands about this machine: its daemon, scripts, what it can do.
  */
-import { existsSync } from "node:fs";
+import { statSync } from "node:fs";
 import { type Command, CommandError, EXIT, type ExitStatus } from "../command.ts";
 import { examine } from "../doctor.ts";
 import { columns } from "../output.ts";
+import { WATCHDOG_OPTIONS, watchdogOf } from "./watchdog.ts";
 
+/** See the top of the file. */
 export const NODE_COMMANDS: readonly Command[] = [
   {
     name: "daemon",
@@ -14,10 +16,30 @@ export const NODE_COMMANDS: readonly Command[] = [
       "SIGTERM or SIGINT stops this node's modules cleanly, then the daemon. What runs survives a daemon that dies and comes back in time.",
     changes:
       "Starts the modules that ran before, and those that always start. Listens on the cluster's ports.",
-    examples: ["holdfast daemon", "holdfast daemon --var /srv/holdfast"],
-    run: async ({ varDir }) => {
+    options: WATCHDOG_OPTIONS,
+    examples: [
+      "holdfast daemon",
+      "holdfast daemon --var /srv/holdfast",
+      "holdfast daemon --watchdog /dev/watchdog",
+    ],
+    run: async (invocation) => {
+      const { varDir, output } = invocation;
+      const watchdog = watchdogOf(invocation);
+      const tell = (message: string): void => {
+        output.say(`holdfast: ${message}`);
+        output.give({ time: new Date().toISOString(), message });
+      };
       const { runDaemon } = await import("../../daemon/daemon.ts");
-      await runDaemon({ varDir });
+      try {
+        await runDaemon({ varDir, watchdog, tell });
+      } catch (error) {
+        const { code, path } = error as NodeJS.ErrnoException;
+        if (code !== "EACCES") throw error;
+        throw new CommandError(
+          EXIT.failed,
+          `${path ?? varDir}: permission denied: the daemon needs root (sudo)`,
+        );
+      }
       process.exit(EXIT.done);
     },
   },
@@ -30,9 +52,13 @@ export const NODE_COMMANDS: readonly Command[] = [
     ],
     passesOn: true,
     changes: "What the file changes.",
+    details:
+      'It may import "holdfast", @std/yaml, any node: module and what the nearest deno.json maps, and sees the Deno namespace. What follows FILE is the file\'s own, options too.',
     examples: ["holdfast run ./report.ts --month 11"],
     run: async ({ arguments: { FILE }, rest }) => {
-      if (!existsSync(FILE!)) throw new CommandError(EXIT.usage, `${FILE} is not there`);
+      const file = statSync(FILE!, { throwIfNoEntry: false });
+      if (!file) throw new CommandError(EXIT.usage, `${FILE} is not there`);
+      if (!file.isFile()) throw new CommandError(EXIT.usage, `${FILE} is not a file`);
       const { runScript } = await import("../../../hooks/child.ts");
       runScript(FILE!, rest);
       // The script may go on, and sets the status when it ends.
@@ -54,6 +80,8 @@ export const NODE_COMMANDS: readonly Command[] = [
   {
     name: "doctor",
     summary: "Examine whether this machine can be a node",
+    details:
+      "Looks at the kernel, at what mirrors (fuse) and farms (nft, nf_tables) need, at this machine's clock and the other nodes', at ports, probes and the witness; what is not good says what to do. A farm's filter is tried in a network of its own.",
     changes: "Nothing. Exit status 4 when it found problems.",
     examples: ["holdfast doctor", "holdfast doctor --json"],
     run: async ({ varDir, output }) => {

@@ -12,6 +12,7 @@ function at(module: string): string {
   return `/modules/${encodeURIComponent(module)}`;
 }
 
+/** See the top of the file. */
 export const RESOURCE_COMMANDS: readonly Command[] = [
   {
     name: "resources",

@@ -105,6 +105,7 @@ const NAME_ARGUMENT = {
 };
 const KEY_ARGUMENT = { name: "KEY", help: "as module.yaml lists it under secrets" };
 
+/** See the top of the file. */
 export const SECRET_COMMANDS: readonly Command[] = [
   {
     name: "secret set",

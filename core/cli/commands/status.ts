@@ -1,14 +1,13 @@
 /**
  * What goes on: `status` and `log`.
  */
-
-import { formatSize } from "../../../modules/units.ts";
+import { durationText, formatSize } from "../../../modules/units.ts";
 import { DaemonUnreachable } from "../../api/api.ts";
 import type { LogLine, NodeStatus, StatusDocument } from "../../daemon/engine.ts";
 import { BUCKETS } from "../../farm/assignment.ts";
 import { type Command, CommandError, EXIT, type ExitStatus, type Invocation } from "../command.ts";
 import { fetchLog, fetchStatus } from "../node.ts";
-import { type Colour, columns, durationText, type Output, progressBar } from "../output.ts";
+import { type Colour, columns, type Output, progressBar } from "../output.ts";
 
 /** Pause between two looks of `status --watch`. */
 const WATCH_MS = 500;
@@ -16,7 +15,7 @@ const WATCH_MS = 500;
 const READINESS_COLOURS: Record<string, Colour> = { Ready: "green", Transient: "yellow", NotReady: "red" };
 
 /** The document restricted to one module, or as it is. Throws CommandError when there is no such module. */
-export function onlyModule(document: StatusDocument, name: string | undefined): StatusDocument {
+function onlyModule(document: StatusDocument, name: string | undefined): StatusDocument {
   if (name === undefined) return document;
   const module = document.modules[name];
   if (!module) {
@@ -114,6 +113,7 @@ function shareText({ buckets }: NodeStatus): string {
 function remarksOn(module: string, node: string, status: NodeStatus, output: Output): string[] {
   const lines: string[] = [];
   if (status.reason) lines.push(`${module} on ${node}: ${status.reason}`);
+  if (status.held) lines.push(`  ${output.paint("yellow", `takes no new clients: ${status.held}`)}`);
   const reintegration = reintegrationText(status);
   if (reintegration) lines.push(`  ${reintegration}`);
   for (const [name, resource] of Object.entries(status.resources))
@@ -121,6 +121,10 @@ function remarksOn(module: string, node: string, status: NodeStatus, output: Out
       lines.push(
         `  ${output.paint("red", `${name} is down`)}${resource.detail ? `: ${resource.detail}` : ""}`,
       );
+  for (const path of status.saved ?? [])
+    lines.push(
+      `  ${output.paint("yellow", "kept aside:")} what ${node} had written while both nodes ran alone, in ${path} (remove it when you have seen to it)`,
+    );
   if (status.remedy) lines.push(`  ${output.paint("yellow", "to do:")} ${status.remedy}`);
   return lines;
 }
@@ -129,7 +133,7 @@ async function showStatus(invocation: Invocation): Promise<ExitStatus> {
   const { output } = invocation;
   const look = async () => onlyModule(await fetchStatus(invocation), invocation.arguments["NAME"]);
   if (!invocation.flags.has("watch")) {
-    const document = await look();
+    const document = await output.progress("asking the node's daemon", look());
     output.say(statusText(document, output, Date.now()));
     output.give(document);
     return EXIT.done;
@@ -139,9 +143,9 @@ async function showStatus(invocation: Invocation): Promise<ExitStatus> {
 }
 
 /** Shows the document again and again; a daemon that goes away while it is watched is waited for. */
-async function watch(look: () => Promise<StatusDocument>, output: Output): Promise<never> {
+async function watch(look: () => Promise<StatusDocument>, output: Output): Promise<void> {
   let shown = "";
-  for (;;) {
+  while (!output.unread) {
     let document: StatusDocument | null = null;
     try {
       document = await look();
@@ -174,9 +178,10 @@ const LEVEL_COLOURS: Partial<Record<LogLine["level"], Colour>> = {
 
 function printLine(line: LogLine, output: Output): void {
   output.give(line);
+  const whose = line.module === undefined ? line.node : `${line.node} ${line.module}`;
   const colour = LEVEL_COLOURS[line.level];
   output.say(
-    `${line.time} ${line.node} ${line.level.padEnd(7)} ${colour ? output.paint(colour, line.text) : line.text}`,
+    `${line.time} ${whose} ${line.level.padEnd(7)} ${colour ? output.paint(colour, line.text) : line.text}`,
   );
 }
 
@@ -186,10 +191,14 @@ async function showLog(invocation: Invocation): Promise<ExitStatus> {
     throw new CommandError(EXIT.usage, "--lines must be a whole number, 0 or more");
   const follow = invocation.flags.has("follow");
   const module = invocation.arguments["NAME"] ?? null;
-  for await (const line of fetchLog(invocation, module, lines, follow)) printLine(line, invocation.output);
+  for await (const line of fetchLog(invocation, module, lines, follow)) {
+    printLine(line, invocation.output);
+    if (invocation.output.unread) break;
+  }
   return EXIT.done;
 }
 
+/** See the top of the file. */
 export const STATUS_COMMANDS: readonly Command[] = [
   {
     name: "status",
@@ -204,7 +213,13 @@ export const STATUS_COMMANDS: readonly Command[] = [
   {
     name: "log",
     summary: "Show the log of a module, or of the node",
-    arguments: [{ name: "NAME", help: "the module; without it, everything on this node", optional: true }],
+    arguments: [
+      {
+        name: "NAME",
+        help: "the module; without it, every one of this node, and the node itself",
+        optional: true,
+      },
+    ],
     options: {
       follow: { short: "f", help: "go on showing new lines" },
       lines: { value: "N", help: "how many past lines (default 300)" },

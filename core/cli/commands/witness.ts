@@ -20,7 +20,8 @@ const LEAVE_MS = 5000;
 /** This node, whatever --node says. */
 const HERE = { node: null, all: false };
 
-const PLACE_OPTIONS = {
+/** Where a witness is. */
+export const PLACE_OPTIONS = {
   address: {
     value: "ADDRESS",
     many: true,
@@ -44,6 +45,13 @@ function placeOf({ lists, values }: Invocation): { addresses: readonly string[];
       "this machine has no address that another could reach: --address names one",
     );
   return { addresses, port };
+}
+
+/** The options for where it is as words of a command, checked. What is left out is found out at each start. */
+export function placeWords(invocation: Invocation): string[] {
+  const { port } = placeOf(invocation);
+  const addresses = invocation.lists["address"] ?? [];
+  return [...addresses.flatMap((address) => ["--address", address]), "--port", String(port)];
 }
 
 async function beWitness(invocation: Invocation): Promise<ExitStatus> {
@@ -136,7 +144,7 @@ async function showWitness({ varDir, output }: Invocation): Promise<ExitStatus> 
     witness === null
       ? null
       : await output.progress("asking it", probeWitness(witness, cluster, resolve(varDir)));
-  const promise = witnessPromise(witness);
+  const promise = witnessPromise(witness, probe?.answers);
   const lines = [`witness: ${witnessText(witness)}`];
   if (probe !== null)
     lines.push(
@@ -160,15 +168,16 @@ async function applyFile(invocation: Invocation): Promise<ExitStatus> {
   return await apply(invocation, readText(file), file);
 }
 
+/** See the top of the file. */
 export const WITNESS_COMMANDS: readonly Command[] = [
   {
     name: "cluster apply",
     summary: "Put a changed cluster.yaml into force, on every node",
     arguments: [{ name: "FILE", help: "cluster.yaml; - is standard input" }],
     changes:
-      "The cluster's configuration, on every node or on none. In this version only the witness may differ from what is in force.",
+      "The cluster's configuration, on every node or on none. Only heartbeat and witness may differ from what is in force; modules go on.",
     details:
-      "A recording witness is taken away, or replaced, only while no mirror runs: what the old one has on record would be forgotten.",
+      "A recording witness is taken away, or replaced, only while no mirror runs: what the old one has on record would be forgotten. Nodes, their addresses, lans and the port change while the cluster stands still: what is refused says how.",
     examples: ["holdfast cluster apply cluster.yaml"],
     run: applyFile,
   },

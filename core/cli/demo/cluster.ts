@@ -18,7 +18,7 @@ const PORT = 9453;
 /** The address that clients use, and the application's port. */
 export const VIRTUAL_IP = "10.77.0.100";
 export const APPLICATION_PORT = "8080";
-export const MODULE = "demo";
+const MODULE = "demo";
 const STATUS_TIMEOUT_MS = 400;
 const HEARTBEAT_TIMEOUT = "1s";
 
@@ -100,7 +100,7 @@ export class DemoNode {
 }
 
 /** The replicated directory, the same path on both nodes. */
-export function dataDirectory(base: string): string {
+function dataDirectory(base: string): string {
   return join(base, "srv");
 }
 

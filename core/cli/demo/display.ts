@@ -1,7 +1,8 @@
 /**
  * What the demo shows: events as they happen, one live line below them on a terminal, and the timeline at the end.
  */
-import { type Colour, columns, durationText, type Output } from "../output.ts";
+import { durationText } from "../../../modules/units.ts";
+import { type Colour, columns, type Output } from "../output.ts";
 
 const STATE_COLOURS: Record<string, Colour> = { PRIM: "green", ALONE: "yellow", SECOND: "blue", off: "red" };
 const LETTERS: Record<string, string> = {

@@ -1,10 +1,10 @@
 /**
  * The demo's story: a machine dies under a client, comes back, takes its role again, and nothing is missing.
  */
-import { formatSize } from "../../../modules/units.ts";
+import { durationText, formatSize } from "../../../modules/units.ts";
 import type { ModuleState } from "../../failover/types.ts";
 import { selfCommand } from "../../platform/self.ts";
-import { durationText, type Output } from "../output.ts";
+import type { Output } from "../output.ts";
 import type { Acknowledged } from "./client.ts";
 import {
   APPLICATION_PORT,

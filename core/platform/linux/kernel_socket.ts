@@ -7,7 +7,7 @@ import type { Memory } from "./memory.ts";
 
 export const AF_NETLINK = 16;
 export const AF_PACKET = 17;
-export const SOCK_RAW = 3;
+const SOCK_RAW = 3;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const POLLIN = 1;

@@ -82,6 +82,7 @@ const symbols = {
   prlimit: { args: [i32, i32, address, address], returns: i32 },
   setpriority: { args: [i32, i32, i32], returns: i32 },
   clock_gettime: { args: [i32, address], returns: i32 },
+  adjtimex: { args: [address], returns: i32 },
   setfsuid: { args: [u32], returns: i32 },
   setfsgid: { args: [u32], returns: i32 },
   umask: { args: [u32], returns: i32 },
@@ -353,6 +354,33 @@ export function pipe(flags = 0): [number, number] {
 export function clock(id: number): number {
   c.clock_gettime(id, small.address);
   return getU64(small.view, 0) * 1000 + small.view.getUint32(8, true) / 1e6;
+}
+
+/** What corrects the clock of this machine, and how (adjtimex(2)). */
+export interface ClockDiscipline {
+  /** Does anything? */
+  isSynchronised: boolean;
+  /** How wrong it may be, ms. */
+  maxErrorMs: number;
+  /** How much faster it is made to run, in millionths. */
+  ratePpm: number;
+}
+
+const STA_UNSYNC = 0x40;
+/** Microseconds between two ticks of the clock, of which the interface counts 100 a second: a tick longer by one is 100 ppm. */
+const TICK_US = 10_000;
+
+/** Asks the kernel; changes nothing. Throws. */
+export function clockDiscipline(): ClockDiscipline {
+  const { view } = small;
+  view.setUint32(0, 0, true);
+  check(outcome(c.adjtimex(small.address)), "cannot ask for the state of the clock");
+  const long = (at: number): number => Number(view.getBigInt64(at, true));
+  return {
+    isSynchronised: (view.getInt32(40, true) & STA_UNSYNC) === 0,
+    maxErrorMs: long(24) / 1000,
+    ratePpm: long(16) / 65_536 + (long(88) - TICK_US) * 100,
+  };
 }
 
 /** Adds `count` to an eventfd: wakes who polls it. Returns 8 or -errno. */

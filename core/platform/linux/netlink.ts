@@ -10,12 +10,12 @@ export const NETLINK_ROUTE = 0;
 export const NETLINK_SOCK_DIAG = 4;
 export const NETLINK_NETFILTER = 12;
 
-export const NLM_F_REQUEST = 1;
+const NLM_F_REQUEST = 1;
 export const NLM_F_ACK = 4;
 export const NLM_F_EXCL = 0x200;
 export const NLM_F_CREATE = 0x400;
 export const NLM_F_REPLACE = 0x100;
-export const NLM_F_DUMP = 0x300;
+const NLM_F_DUMP = 0x300;
 
 const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;

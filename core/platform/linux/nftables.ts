@@ -5,6 +5,7 @@
  */
 import {
   attribute,
+  attributes,
   bigEndian32,
   isRefusal,
   joined,
@@ -32,6 +33,8 @@ const NEWRULE = 6;
 const NEWSET = 9;
 const NEWSETELEM = 12;
 const DELSETELEM = 14;
+const GETOBJ = 19;
+const OBJECT_COUNTER = 1;
 const SET_HAS_TIMEOUT = 0x10;
 const NLM_F_APPEND = 0x800;
 const LIST_ELEMENT = 1;
@@ -56,8 +59,8 @@ const expression = (name: string, ...data: readonly Uint8Array[]): Uint8Array =>
 const register = attribute(1, bigEndian32(REGISTER_1));
 const value = (type: number, bytes: Uint8Array): Uint8Array => nested(type, attribute(1, bytes));
 
-/** Loads a fact about the packet: key 15 is the version of IP, 16 the protocol that it carries. */
-export const meta = (key: 15 | 16): Uint8Array =>
+/** Loads a fact about the packet: key 1 is its EtherType, 15 the version of IP, 16 the protocol that it carries. */
+export const meta = (key: 1 | 15 | 16): Uint8Array =>
   expression("meta", register, attribute(2, bigEndian32(key)));
 /** Loads bytes of the packet. */
 export const payload = (base: PacketBase, offset: number, length: number): Uint8Array =>
@@ -124,8 +127,10 @@ export class Transaction {
       attribute(10, bigEndian32(id)),
     );
   }
-  chain(family: number, table: string, chain: string, hook: number, priority: number): this {
-    const place = nested(4, attribute(1, bigEndian32(hook)), attribute(2, bigEndian32(priority)));
+  /** `device`: the interface that a chain of the family netdev is for; it must be there. */
+  chain(family: number, table: string, chain: string, hook: number, priority: number, device?: string): this {
+    const at = [attribute(1, bigEndian32(hook)), attribute(2, bigEndian32(priority))];
+    const place = nested(4, ...at, ...(device === undefined ? [] : [text(3, device)]));
     return this.#add(
       NEWCHAIN,
       NLM_F_CREATE,
@@ -175,6 +180,31 @@ export function hasChain(netlink: Netlink, family: number, table: string, chain:
     if (isRefusal(error, "ENOENT")) return false;
     throw error;
   }
+}
+
+/** What a named counter has counted. */
+export interface Counter {
+  packets: number;
+  bytes: number;
+}
+
+/** The named counters of a table; none where there is no such table. Throws when the kernel refuses. */
+export function countersIn(netlink: Netlink, family: number, table: string): Record<string, Counter> {
+  const body = joined(header(family, 0), text(1, table), attribute(3, bigEndian32(OBJECT_COUNTER)));
+  const objects = netlink.dump((SUBSYSTEM << 8) | GETOBJ, body, `cannot read the counters of ${table}`);
+  return Object.fromEntries(
+    objects.map(({ body }) => {
+      const found = attributes(body, 4);
+      const data = attributes(found.get(4)!, 0);
+      const name = new TextDecoder().decode(found.get(2)).replace(/\0.*$/s, "");
+      return [name, { bytes: number64At(data.get(1)!), packets: number64At(data.get(2)!) }];
+    }),
+  );
+}
+
+function number64At(bytes: Uint8Array): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  return view.getUint32(0) * 2 ** 32 + view.getUint32(4);
 }
 
 /** Opens the way to nf_tables in the network namespace of this process. Throws. */

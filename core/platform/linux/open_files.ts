@@ -9,7 +9,7 @@ const limits = allocate(16);
 let most = 0;
 
 /** The limit, raised as far as this process may: the soft one is often 1024, for the sake of programs that use select(2). Throws SystemError. */
-export function mostOpenFiles(): number {
+function mostOpenFiles(): number {
   if (most > 0) return most;
   check(prlimit(0, RLIMIT_NOFILE, 0, limits.address), "cannot read the limit of open files");
   setU64(limits.view, 0, getU64(limits.view, 8));

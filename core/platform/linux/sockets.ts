@@ -53,7 +53,6 @@ const IPV6_V6ONLY = 26;
 const MSG_NOSIGNAL = 0x4000;
 
 export const EAGAIN = 11;
-export const EINTR = 4;
 export const EINPROGRESS = 115;
 export const POLLIN = 1;
 export const POLLOUT = 4;

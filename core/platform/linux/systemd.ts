@@ -1,14 +1,18 @@
 /**
- * The daemon as a systemd service. See systemd.service(5), systemd.kill(5).
+ * The daemon, and a witness, as systemd services. See systemd.service(5), systemd.kill(5).
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 
-/** Where the unit lies: /etc is the administrator's, and survives packages. */
-export const UNIT_FILE = "/etc/systemd/system/holdfast.service";
+/** Our units. */
+export const DAEMON_UNIT = "holdfast.service";
+export const WITNESS_UNIT = "holdfast-witness.service";
 
-/** The text of the unit. `program` and `varDir` are absolute. Throws on a path that a unit file cannot hold. */
-export function unitText(program: string, varDir: string): string {
+/** Where a unit lies: /etc is the administrator's, and survives packages. */
+export const unitFile = (unit: string): string => `/etc/systemd/system/${unit}`;
+
+/** The text of the daemon's unit. `program` and `varDir` are absolute, `options` more words of the command. Throws on a word that a unit file cannot hold. */
+export function unitText(program: string, varDir: string, options: readonly string[] = []): string {
   return `# Made by "holdfast service install"; "holdfast service uninstall" removes it.
 [Unit]
 Description=Holdfast: high availability of this node's modules
@@ -21,7 +25,7 @@ RequiresMountsFor=${quoted(varDir)}
 StartLimitIntervalSec=0
 
 [Service]
-ExecStart=${quoted(program)} daemon --var ${quoted(varDir)}
+ExecStart=${[program, "daemon", "--var", varDir, ...options].map(quoted).join(" ")}
 # A daemon that dies is back before its guardian fences; what the hooks started goes on (it is not systemd's to kill).
 Restart=always
 RestartSec=50ms
@@ -38,6 +42,35 @@ Nice=-15
 # The application is not in ours. The disks not to the last: a copy of everything passes through here too.
 CPUWeight=10000
 IOWeight=1000
+
+[Install]
+WantedBy=multi-user.target
+`;
+}
+
+/** The text of a witness's unit; parameters as above. It needs the network, its directory, and nothing else of the machine. */
+export function witnessUnitText(program: string, varDir: string, options: readonly string[]): string {
+  return `# Made by "holdfast service install --witness"; "holdfast service uninstall --witness" removes it.
+[Unit]
+Description=Holdfast: a witness for other clusters
+After=network-online.target local-fs.target
+Wants=network-online.target
+RequiresMountsFor=${quoted(varDir)}
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart=${[program, "witness", "--var", varDir, ...options].map(quoted).join(" ")}
+Restart=always
+RestartSec=1s
+OOMScoreAdjust=-500
+Nice=-5
+NoNewPrivileges=yes
+ProtectSystem=strict
+ReadWritePaths=${quoted(varDir)}
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 
 [Install]
 WantedBy=multi-user.target
@@ -64,19 +97,19 @@ export function systemctl(...args: string[]): { status: number; output: string }
   return { status: status ?? 1, output: `${stdout}${stderr}`.trim() };
 }
 
-/** Writes the unit, then starts the service now and at every boot. Throws with what systemctl said. */
-export function installService(program: string, varDir: string): void {
-  writeFileSync(UNIT_FILE, unitText(program, varDir), { mode: 0o644 });
-  for (const args of [["daemon-reload"], ["enable", "--now", "holdfast.service"]]) {
+/** Writes a unit, then starts it now and at every boot. Throws with what systemctl said. */
+export function installService(unit: string, text: string): void {
+  writeFileSync(unitFile(unit), text, { mode: 0o644 });
+  for (const args of [["daemon-reload"], ["enable", "--now", unit]]) {
     const { status, output } = systemctl(...args);
     if (status !== 0) throw new Error(`systemctl ${args.join(" ")} failed: ${output}`);
   }
 }
 
-/** Stops the service (its modules first, cleanly) and removes the unit. Throws with what systemctl said. */
-export function uninstallService(): void {
-  const { status, output } = systemctl("disable", "--now", "holdfast.service");
+/** Stops a unit (the daemon's modules first, cleanly) and removes it. Throws with what systemctl said. */
+export function uninstallService(unit: string): void {
+  const { status, output } = systemctl("disable", "--now", unit);
   if (status !== 0) throw new Error(`systemctl disable failed: ${output}`);
-  rmSync(UNIT_FILE, { force: true });
+  rmSync(unitFile(unit), { force: true });
   systemctl("daemon-reload");
 }

@@ -20,5 +20,11 @@ export default defineHook(async ({ vars }) => {
     log("{{title}} runs already: it reads its configuration again");
   } else log.warning(`{{title}} runs already, and goes on with the configuration that it has: ${fault}`);
   await waitFor.tcp(Number(port), { timeout: "1d" });
+  // It may open its port before it writes that down, and who looks for its process would find none.
+  await waitFor(() => masterOf(pid) !== null, {
+    what: `{{title}} in ${pid}`,
+    timeout: "1d",
+    interval: "50ms",
+  });
   log(`{{title}} accepts connections on port ${port}`);
 });
