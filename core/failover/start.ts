@@ -245,7 +245,7 @@ export function primRefused(state: State, force: boolean): string | null {
   if (peer !== null) {
     const related = relation(generations, peer.record.generations);
     if (consistency === "blank" && peer.record.consistency !== "blank")
-      return `${name} holds the data, this node never did; to go on with an empty copy: ${forced}`;
+      return `${name} holds the data, this node never did; to start on this copy all the same: ${forced}`;
     if (related === "theirsNewer") return `${name} has newer data; to lose it: ${forced}`;
     if (related === "split-brain" || related === "unrelated")
       return `${name} has data that this node lacks; to go on without it: ${forced}`;
@@ -253,6 +253,9 @@ export function primRefused(state: State, force: boolean): string | null {
       return `this copy was put back to an older state, ${name} has newer data; to lose it: ${forced}`;
     if (related === "equal" && consistency === "outdated") return null;
   }
+  // A witness that lost its record says nothing of what the peer holds. Where there is none, a person's word is all there is.
+  if (consistency === "blank" && state.contact === "lost" && recorder(state) !== null)
+    return `${name} is silent, and may hold the data: this node never did; to start on this copy all the same: ${forced}`;
   if (consistency === "inconsistent")
     return `the reintegration of this copy was interrupted, files may be half old, half new; to start on it all the same: ${forced}`;
   if (consistency === "suspect")

@@ -118,8 +118,8 @@ function boot(draft: Draft, event: Extract<Event, { type: "boot" }>): void {
   say(draft, draft.wanted ? "starts with the daemon" : "not started: nobody asked for it");
   if (event.adopt === undefined) return;
   draft.told = event.adopt.state;
-  const patience = draft.config.witness?.timeoutMs ?? 0;
-  draft.witness = { ...draft.witness, peerLease: event.adopt.until ?? draft.now + patience };
+  const peerLease = event.adopt.until ?? draft.now + draft.config.timeoutMs;
+  draft.witness = { ...draft.witness, peerLease };
   const { role, generations } = event.record;
   draft.state = !isServing(event.adopt.state)
     ? event.adopt.state

@@ -8,7 +8,7 @@ import { promotable } from "./right_to_run.ts";
 import { type Draft, heardPeer, isBusy, peerName, type State, say } from "./state.ts";
 import { giveUp } from "./stop.ts";
 import type { PeerView } from "./types.ts";
-import { hasRight } from "./witness.ts";
+import { hasRight, isPromised, recorder } from "./witness.ts";
 
 const ASK_PATIENCE = 30_000;
 
@@ -99,6 +99,11 @@ export function rollBack(draft: Draft, cause: string): void {
   say(draft, cause);
 }
 
+/** Does what the peer offers still stand? Where this node stood still it reads it late, and the peer may have taken over meanwhile. */
+function stands(draft: Draft): boolean {
+  return recorder(draft) === null ? isPromised(draft) : hasRight(draft);
+}
+
 /** Two secondaries: one of them is in a swap. Returns false when no swap explains it. */
 export function betweenSecondaries(draft: Draft, peer: PeerView): boolean {
   const mine = draft.swap;
@@ -110,7 +115,7 @@ export function betweenSecondaries(draft: Draft, peer: PeerView): boolean {
       promotable(draft) === null && draft.durable.role === "SECOND" && theirs.id !== draft.failedSwap;
     const equal = relation(draft.durable.generations, peer.record.generations) === "equal";
     if (able && equal) {
-      if (hasRight(draft)) swapIn(draft, theirs.id);
+      if (stands(draft)) swapIn(draft, theirs.id);
     } else {
       draft.swap = { id: theirs.id, phase: "failed" };
       draft.failedSwap = theirs.id;
@@ -120,7 +125,7 @@ export function betweenSecondaries(draft: Draft, peer: PeerView): boolean {
   }
   if (theirs?.phase === "failed") {
     if (promotable(draft) !== null || draft.failedSwap === theirs.id) return false;
-    if (hasRight(draft)) resume(draft, theirs.id);
+    if (stands(draft)) resume(draft, theirs.id);
     return true;
   }
   return mine?.phase === "drained" || mine?.phase === "failed";

@@ -129,6 +129,8 @@ export interface FailoverConfig {
   failback: string | null;
   onIsolation: "continue" | "wait";
   maxLoop: { count: number; intervalMs: number };
+  /** The heartbeat timeout, ms, by which the peer promises. */
+  timeoutMs: number;
   replicated: boolean;
   virtualIp: boolean;
   /** The third party that is asked before a node goes on without its peer; without: nobody is. */
@@ -146,8 +148,6 @@ export interface WitnessConfig {
   /** It records who alone may go on. Where not (addresses that are pinged), it only tells whether this node is cut off. */
   records: boolean;
   leaseMs: number;
-  /** The heartbeat timeout by which the peer promises. */
-  timeoutMs: number;
 }
 
 /** What the witness has on record of a module: who alone may go on. `version` changes with each change of it. */

@@ -230,11 +230,15 @@ function isServingTogether(state: State): boolean {
   return serves && state.record.role === "PRIM";
 }
 
+/** Has the peer promised that it is not promoted yet? */
+export function isPromised(state: State): boolean {
+  return state.now < state.witness.peerLease;
+}
+
 /** The peer promised, as an answer to what was sent at `since`. */
 export function onPromise(draft: Draft, since: number): void {
-  const { witness } = draft.config;
-  if (!witness || since <= draft.witness.promisedAt) return;
-  draft.witness = { ...draft.witness, promisedAt: since, peerLease: since + HOLDS * witness.timeoutMs };
+  if (since <= draft.witness.promisedAt) return;
+  draft.witness = { ...draft.witness, promisedAt: since, peerLease: since + HOLDS * draft.config.timeoutMs };
 }
 
 /**
@@ -247,15 +251,14 @@ function meet(draft: Draft): void {
   const { wakeAt } = draft.witness;
   draft.witness = { ...nobodyAsked, does, wakeAt };
   if (rightUntil(draft) === null) return;
-  draft.witness = { ...draft.witness, peerLease: draft.now + (draft.config.witness?.timeoutMs ?? 0) };
+  draft.witness = { ...draft.witness, peerLease: draft.now + draft.config.timeoutMs };
 }
 
 /** A node that serves keeps its right, or stops at once. */
 export function keepRight(draft: Draft): void {
   const until = rightUntil(draft);
   if (until === null || draft.main.purpose === "fence") return;
-  if (draft.now >= draft.witness.promisedAt + OLD_PROMISE * (draft.config.witness?.timeoutMs ?? 0))
-    askLease(draft);
+  if (draft.now >= draft.witness.promisedAt + OLD_PROMISE * draft.config.timeoutMs) askLease(draft);
   if (draft.now < until) return;
   const { node } = draft.config;
   fence(
@@ -349,7 +352,7 @@ function nextDue(draft: Draft): number | null {
   const until = rightUntil(draft);
   if (until !== null && draft.main.purpose !== "fence") {
     due.push(until);
-    const old = witness.promisedAt + OLD_PROMISE * config.witness.timeoutMs;
+    const old = witness.promisedAt + OLD_PROMISE * config.timeoutMs;
     if (asked.lease === null) due.push(Math.max(old, next.lease));
   }
   return due.length === 0 ? null : Math.min(...due);

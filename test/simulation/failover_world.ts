@@ -78,7 +78,7 @@ export class World {
     this.witness = new SimWitness(this, new Chance(settings.seed * 17 + 9), settings.witness === "records");
     const records = settings.witness === "records";
     const isAsked = settings.witness !== undefined && !this.isBroken("does not ask the witness");
-    const witness = isAsked ? { records, leaseMs: LEASE, timeoutMs: TIMEOUT } : null;
+    const witness = isAsked ? { records, leaseMs: LEASE } : null;
     const config = (node: string, peer: string): FailoverConfig => ({
       kind: "mirror",
       module: "db",
@@ -89,6 +89,7 @@ export class World {
       failback: null,
       onIsolation: "continue",
       maxLoop: { count: 3, intervalMs: 86_400_000 },
+      timeoutMs: TIMEOUT,
       replicated: true,
       virtualIp: true,
       witness,

@@ -73,7 +73,7 @@ t.test("a log that is refused everywhere is refused; one that some node has is t
 t.test("of a peer's resources it is known since when they are what they are", async (t) => {
   const quiet = { onView() {}, onLost() {}, onPromise() {}, onLan() {} };
   const timing = { interval: 200, timeout: 1000, lans: ["lan"], node: "n1", peer: "n2" };
-  const watch = new PeerWatch({ ...timing, incarnation: "i", hearsAllLans: () => false } as never, quiet);
+  const watch = new PeerWatch({ ...timing, incarnation: "i" } as never, quiet);
   const say = (db: string): ReturnType<typeof watch.status>["resources"] => {
     const view = {
       state: "UP",

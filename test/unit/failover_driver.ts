@@ -26,6 +26,7 @@ export const CONFIG: FailoverConfig = {
   maxLoop: { count: 3, intervalMs: 86_400_000 },
   replicated: true,
   virtualIp: true,
+  timeoutMs: 1000,
 };
 
 /** A record of a node that held the data. */
@@ -80,6 +81,10 @@ export class Driver {
   }
   peer(seen: PeerView): this {
     return this.tell({ type: "peer", view: seen });
+  }
+  /** The old primary has drained, or gives the role back, and promises as of now. */
+  offered(swap: PeerView["swap"]): this {
+    return this.tell({ type: "promised", since: this.now }).peer(secondView({ swap }));
   }
   lost(): this {
     return this.tell({ type: "peerLost", cause: "n2 is silent" });

@@ -250,7 +250,7 @@ t.test("swap, as the new primary", async (t) => {
   const n1 = secondary();
   n1.peer(primView({ swap: { id: "x", phase: "stopping" } }));
   t.same(n1.since(), []);
-  n1.peer(secondView({ swap: { id: "x", phase: "drained" } }));
+  n1.offered({ id: "x", phase: "drained" });
   t.same(n1.since(), [
     "persist PRIM uptodate",
     "sealStream",
@@ -263,10 +263,31 @@ t.test("swap, as the new primary", async (t) => {
   t.equal(n1.state.record.generations.current, "g1", "the same generation: nothing is acknowledged alone");
 });
 
+t.test("swap: an offer that waited for longer than its sender does counts no more", async (t) => {
+  const n1 = secondary();
+  n1.now = 900;
+  n1.peer(secondView({ swap: { id: "x", phase: "drained" } }));
+  t.same(n1.since(), [], "who knows when it was said");
+  n1.tell({ type: "promised", since: 150 });
+  t.same(n1.since(), [], "n2 takes over before n1 would be primary");
+  n1.tell({ type: "promised", since: 800 });
+  t.ok(n1.since().includes("start_prim"), "it has just heard n1");
+
+  const n2 = primary();
+  n2.command({ name: "swap" });
+  const { id } = n2.view.swap!;
+  n2.since();
+  n2.now = 5000;
+  n2.peer(secondView({ swap: { id, phase: "failed" } }));
+  t.same(n2.since(), [], "nor does the role that was given back");
+  n2.offered({ id, phase: "failed" });
+  t.ok(n2.since().includes("start_prim"));
+});
+
 t.test("swap: the new primary cannot start, the old one gets the role back", async (t) => {
   const n2 = secondary();
   n2.fail = /start_prim/;
-  n2.peer(secondView({ swap: { id: "x", phase: "drained" } }));
+  n2.offered({ id: "x", phase: "drained" });
   t.equal(n2.state.state, "SECOND");
   t.same(n2.view.swap, { id: "x", phase: "failed" });
   t.equal(n2.state.durable.role, "SECOND");
@@ -275,7 +296,7 @@ t.test("swap: the new primary cannot start, the old one gets the role back", asy
   const { id } = n1.view.swap!;
   n1.peer(viewOf("PRIM", recordOf({ role: "PRIM" }), { swap: { id, phase: "stopping" } }));
   n1.since();
-  n1.peer(secondView({ swap: { id, phase: "failed" } }));
+  n1.offered({ id, phase: "failed" });
   t.ok(n1.since().includes("start_prim"));
   t.equal(n1.state.state, "PRIM");
   t.match(n1.answers, [{ ok: false, message: /n2 could not take the role/ }]);
@@ -304,7 +325,7 @@ t.test(
   "failback does not undo a swap by hand, though the node that it went from had something to fetch",
   async (t) => {
     const n1 = secondary({ failback: "n2" });
-    n1.peer(secondView({ swap: { id: "x", phase: "drained" } }));
+    n1.offered({ id: "x", phase: "drained" });
     n1.report({ kind: "caughtUp", side: "source", generations: n1.state.record.generations });
     n1.report({ kind: "inSync" });
     n1.peer(secondView());

@@ -103,7 +103,7 @@ t.test(
       t.notOk(n1.since().includes("fence"), why);
       t.equal(n1.told.state, "WAIT", why);
     }
-    const n1 = secondary({ ...FENCES, witness: { records: true, leaseMs: 1000, timeoutMs: 1000 } });
+    const n1 = secondary({ ...FENCES, witness: { records: true, leaseMs: 1000 } });
     const word = (version: string, sole: string | null): WitnessWord => ({ version, sole, generation: "g1" });
     n1.state = { ...n1.state, record: { ...n1.state.record, witness: "v7" } };
     n1.witness({ kind: "record", word: word("v7", null) });
@@ -114,7 +114,7 @@ t.test(
 );
 
 t.test("after the hook, the witness is asked again: its lease may be over", async (t) => {
-  const n1 = secondary({ ...FENCES, witness: { records: true, leaseMs: 1000, timeoutMs: 1000 } });
+  const n1 = secondary({ ...FENCES, witness: { records: true, leaseMs: 1000 } });
   const word = (version: string, sole: string | null): WitnessWord => ({ version, sole, generation: "g1" });
   n1.state = { ...n1.state, record: { ...n1.state.record, witness: "v7" } };
   n1.witness({ kind: "record", word: word("v7", null) });

@@ -147,7 +147,7 @@ t.test("trap 18: alive and useless: heartbeats flow, the stream does not", async
 t.test("going alone does not wait for a start hook that waits for an fsync", async (t) => {
   const n1 = secondary();
   n1.hold = /start_prim/;
-  n1.peer(secondView({ swap: { id: "x", phase: "drained" } }));
+  n1.offered({ id: "x", phase: "drained" });
   n1.since();
   n1.lost();
   t.same(n1.since(), ["persist ALONE uptodate", "goAlone"]);
@@ -157,7 +157,7 @@ t.test("trap 19: every prefix of a transition leads to a correct state at the ne
   const lives: [string, (n: Driver) => void, () => Driver][] = [
     ["takeover", (n) => n.lost(), () => secondary()],
     ["swap out", (n) => n.command({ name: "swap" }), () => primary()],
-    ["swap in", (n) => n.peer(secondView({ swap: { id: "x", phase: "drained" } })), () => secondary()],
+    ["swap in", (n) => n.offered({ id: "x", phase: "drained" }), () => secondary()],
     ["stop", (n) => n.command({ name: "stop" }), () => primary()],
   ];
   for (const [name, act, make] of lives)

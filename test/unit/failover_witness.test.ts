@@ -1,11 +1,12 @@
 /** The witness, case by case: what a node may do with which answer. The simulator looks for the cases that nobody thought of. */
 import t from "tap";
+import { blankRecord } from "../../core/failover/step.ts";
 import type { FailoverConfig, WitnessAnswer, WitnessWord } from "../../core/failover/types.ts";
 import { rightUntil } from "../../core/failover/witness.ts";
 import { Driver, primary, recordOf, secondary, secondView, viewOf } from "./failover_driver.ts";
 
 const T = 1000;
-const WITNESSED: Partial<FailoverConfig> = { witness: { records: true, leaseMs: T, timeoutMs: T } };
+const WITNESSED: Partial<FailoverConfig> = { witness: { records: true, leaseMs: T } };
 const word = (version: string, sole: string | null = null): WitnessWord => ({
   version,
   sole,
@@ -45,6 +46,30 @@ t.test(
     t.notOk(n1.since().some((effect) => /^askLease|^recordSole/.test(effect)));
     n1.command({ name: "prim", force: false });
     t.ok(n1.since().includes("askLease"));
+  },
+);
+
+t.test(
+  "a copy that never held data starts beside a silent peer by force only: a witness may have lost its record of what the peer holds",
+  async (t) => {
+    const blank = (config: Partial<FailoverConfig>): Driver => {
+      const n1 = new Driver(config).boot(blankRecord(), true);
+      n1.since();
+      return n1;
+    };
+    const n1 = blank(WITNESSED).lost();
+    t.match(n1.told, { state: "WAIT", remedy: "holdfast prim db --force" });
+    n1.command({ name: "prim", force: false });
+    t.match(n1.answers, [{ ok: false, message: /n2 is silent, and may hold the data: this node never did/ }]);
+    t.notOk(n1.since().some((act) => /^askLease|^recordSole|^persist/.test(act)));
+    n1.command({ name: "prim", force: true });
+    t.equal(n1.told.state, "ALONE");
+
+    const early = blank(WITNESSED).command({ name: "prim", force: false });
+    t.same(early.answers, [], "it is not known yet whether n2 is there");
+    t.match(early.lost().answers, [{ ok: false, message: /--force/ }]);
+    const unwitnessed = blank({}).lost().command({ name: "prim", force: false });
+    t.equal(unwitnessed.told.state, "ALONE", "where there is no witness, a person's word is all there is");
   },
 );
 
@@ -273,7 +298,7 @@ t.test("a witness that comes to a primary that runs leaves it a timeout to get i
     ["it knew nothing", () => primary()],
     ["a promise was heard just before", () => primary().tell({ type: "promised", since: 4900 })],
     ["it had one before", () => names(leased(), null)],
-    ["one that is pinged", () => primary({ witness: { records: false, leaseMs: T, timeoutMs: T } })],
+    ["one that is pinged", () => primary({ witness: { records: false, leaseMs: T } })],
   ];
   for (const [what, make] of before) {
     const n1 = make();

@@ -126,7 +126,7 @@ export const CONTROL_COMMANDS: readonly Command[] = [
     "Starts the module as primary. The first start ever needs it once. Refused when the peer is primary or this copy may not be used.",
     {
       force: {
-        help: "also on data that a reintegration left half-done or that is out of date: what is missing is lost",
+        help: "also on data that a reintegration left half-done, that is out of date, or that may be empty: what is missing is lost",
       },
     },
   ),

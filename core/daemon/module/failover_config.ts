@@ -21,11 +21,12 @@ export function decisionSettings({
   };
 }
 
-/** All of it. `peer` is the other node of a mirror. */
+/** All of it. `peer` is the other node of a mirror; `timeoutMs` the heartbeat timeout that the nodes promise by. */
 export function failoverConfig(
   definition: ModuleDefinition,
   node: string,
   peer: string | null,
+  timeoutMs: number,
 ): FailoverConfig {
   const { config, name } = definition;
   return {
@@ -34,6 +35,7 @@ export function failoverConfig(
     node,
     peer,
     onIsolation: config.kind === "mirror" ? config.onIsolation : "continue",
+    timeoutMs,
     ...decisionSettings(definition),
     replicated: replicationOf(definition) !== null,
     virtualIp: config.virtualIps.length > 0,

@@ -166,9 +166,9 @@ export class ModuleParts {
 
   #makeSupervisor(): Supervisor {
     const { cluster, incarnation, guardian } = this.node;
-    const { definition, facts, peer } = this.settings;
+    const { definition, facts, peer, timeoutMs } = this.settings;
     const config = {
-      ...failoverConfig(definition, cluster.node, peer),
+      ...failoverConfig(definition, cluster.node, peer, timeoutMs),
       maintenance: facts.maintenance?.on ?? false,
       witness: this.witness.config,
     };
@@ -191,8 +191,9 @@ export class ModuleParts {
         this.listener.peerLost(peer);
       },
       onPromise: (_peer, since) => {
-        if (this.witness.config !== null && this.listener.isBooted())
-          this.supervisor.tell({ type: "promised", since });
+        // What the peer heard on another lan than the module's did not end its patience: no right to run comes of it.
+        if (ofMirror === null || (this.witness.config !== null && !this.peers.hearsAllLans)) return;
+        if (this.listener.isBooted()) this.supervisor.tell({ type: "promised", since });
       },
       onLan: (text) => this.#noteOfOthers("info", text),
     });

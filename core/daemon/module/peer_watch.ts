@@ -16,7 +16,10 @@ export interface PeerListener {
   /** The peer's word changed. */
   onView(view: ModuleView): void;
   onLost(cause: string): void;
-  /** The peer heard what this node sent at `since` (`performance.now()`), and will not be promoted before a timeout after that. */
+  /**
+   * The peer heard what this node sent at `since` (`performance.now()`), on any lan of the cluster, and will not be promoted before a timeout after
+   * that.
+   */
   onPromise(since: number): void;
   /** Something for the log. */
   onLan(text: string): void;
@@ -43,11 +46,7 @@ export class PeerWatch {
   #lostSince = new Date().toISOString();
 
   constructor(
-    private readonly config: MembershipConfig & {
-      incarnation: string;
-      /** Does the module count what comes on any lan of the cluster? */
-      hearsAllLans(): boolean;
-    },
+    private readonly config: MembershipConfig & { incarnation: string },
     private readonly listener: PeerListener,
   ) {
     this.#membership = createMembership(config);
@@ -107,11 +106,9 @@ export class PeerWatch {
     );
   }
 
-  /** What the peer heard on another lan than the module's did not end its patience. */
   #takePromise({ promises }: ModuleView): void {
     const age = this.#lastSign?.heardAgeMs ?? null;
-    if (promises !== true || age === null || !this.config.hearsAllLans()) return;
-    this.listener.onPromise(performance.now() - age);
+    if (promises === true && age !== null) this.listener.onPromise(performance.now() - age);
   }
 
   #heard({ lan, incarnation }: SignOfLife): void {

@@ -30,16 +30,15 @@ export class ModulePeers {
   constructor(
     /** The nodes that the module shares with this one, without it. */
     readonly nodes: readonly ClusterNode[],
-    cluster: Cluster,
+    private readonly cluster: Cluster,
     incarnation: string,
     timing: Timing,
     listener: PeersListener,
   ) {
     this.#timing = timing;
-    const hearsAllLans = (): boolean => cluster.lans.every((lan) => this.#timing.lans.includes(lan));
     const watchOf = ({ name }: ClusterNode): PeerWatch =>
       new PeerWatch(
-        { node: cluster.node, incarnation, peer: name, ...timing, hearsAllLans },
+        { node: cluster.node, incarnation, peer: name, ...timing },
         {
           onPromise: (since) => listener.onPromise(name, since),
           onView: (view) => {
@@ -54,6 +53,11 @@ export class ModulePeers {
         },
       );
     this.#watches = new Map(nodes.map((peer) => [peer.name, watchOf(peer)]));
+  }
+
+  /** Does the module count what comes on any lan of the cluster? */
+  get hearsAllLans(): boolean {
+    return this.cluster.lans.every((lan) => this.#timing.lans.includes(lan));
   }
 
   #contactKnown(): void {

@@ -210,7 +210,7 @@ export class ModuleRuntime {
   retime(): void {
     const { supervisor, witness, executor, addresses, peers } = this.#parts;
     const { definition, timeoutMs, hearing } = this.#settings;
-    supervisor.reconfigure({ witness: witness.config });
+    supervisor.reconfigure({ witness: witness.config, timeoutMs });
     executor.reconfigure(definition, timeoutMs);
     addresses.timeoutMs = timeoutMs;
     peers.retime(hearing);

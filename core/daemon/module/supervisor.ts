@@ -100,7 +100,15 @@ export class Supervisor {
     settings: Partial<
       Pick<
         FailoverConfig,
-        "failover" | "failback" | "maxLoop" | "watched" | "maintenance" | "witness" | "fences" | "others"
+        | "failover"
+        | "failback"
+        | "maxLoop"
+        | "watched"
+        | "maintenance"
+        | "witness"
+        | "timeoutMs"
+        | "fences"
+        | "others"
       >
     >,
   ): void {

@@ -33,8 +33,7 @@ export class ModuleWitness {
   get config(): NonNullable<FailoverConfig["witness"]> | null {
     const { cluster, peer } = this.parts;
     if (cluster.witness === null || peer === null) return null;
-    const timeoutMs = this.parts.timeoutMs();
-    return { records: recordsAnything(cluster.witness), leaseMs: timeoutMs, timeoutMs };
+    return { records: recordsAnything(cluster.witness), leaseMs: this.parts.timeoutMs() };
   }
 
   /** Did cluster.yaml come to name another, or none, since this was last asked? */
