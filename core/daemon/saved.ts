@@ -21,7 +21,8 @@ function entries(directory: string): string[] {
     return readdirSync(directory)
       .sort()
       .map((name) => join(directory, name));
-  } catch {
-    return [];
+  } catch (error) {
+    const { code = "" } = error as NodeJS.ErrnoException;
+    return code === "ENOENT" || code === "ENOTDIR" ? [] : [`${directory} (it cannot be read: ${code})`];
   }
 }

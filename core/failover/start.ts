@@ -129,8 +129,7 @@ function withIdlePeer(draft: Draft, peer: PeerView): void {
   const isAway = (peer.state === "STOP" && !peer.leaving) || isPeerWaiting(draft, peer);
   const unopposed = isAway && isEqualAndWhole(draft, peer);
   if (draft.config.maintenance && peer.state === "STOP") {
-    draft.outdating = null;
-    say(draft, `${name} is stopped, and maintenance is on: no takeover`, primCommand(draft));
+    inMaintenance(draft, "stopped");
     return;
   }
   if (election.winner === "me" || unopposed) {
@@ -165,6 +164,12 @@ function isEqualAndWhole(draft: Draft, peer: PeerView): boolean {
   );
 }
 
+/** The peer does not serve, and only a person may have this node do so. */
+function inMaintenance(draft: Draft, peerIs: string): void {
+  draft.outdating = null;
+  say(draft, `${peerName(draft)} is ${peerIs}, and maintenance is on: no takeover`, primCommand(draft));
+}
+
 function sayWho(draft: Draft, why: string): void {
   const blank = draft.record.consistency === "blank";
   say(draft, blank ? `${why}: say which node's data counts` : why, primCommand(draft));
@@ -187,8 +192,7 @@ function withoutPeer(draft: Draft): void {
   if (knowsWitness(draft)) {
     // The other one is not stopped by itself either, whoever vouches for it: both would run.
     if (draft.config.maintenance && draft.record.role !== "ALONE" && draft.intent?.name !== "prim") {
-      draft.outdating = null;
-      say(draft, `${peerName(draft)} is silent, and maintenance is on: no takeover`, primCommand(draft));
+      inMaintenance(draft, "silent");
       return;
     }
     byWitness(draft);

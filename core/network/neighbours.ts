@@ -43,19 +43,22 @@ function openPacketSocket(link: Link, version: 4 | 6): KernelSocket {
   return socket;
 }
 
-/**
- * The MAC address of another machine that has `address` on this link now, or null after `waitMs` of silence. `mayHave`: whose answer
- * does not count, by the MAC address that it tells and the one that it is sent from.
- */
+/** Who says that it has an address: the MAC address that it tells, and the one that it says so from. */
+export interface Claim {
+  mac: Uint8Array;
+  sender: Uint8Array;
+}
+
+/** Another machine that has `address` on this link now, or null after `waitMs` of silence. `mayHave`: whose answer does not count. */
 export async function whoHas(
   link: Link,
   address: Cidr,
   waitMs: number,
-  mayHave: (mac: Uint8Array, from: Uint8Array) => boolean = () => false,
-): Promise<Uint8Array | null> {
+  mayHave: (claim: Claim) => boolean = () => false,
+): Promise<Claim | null> {
   if (!link.ethernet) return null;
   const socket = openPacketSocket(link, address.version);
-  const [probe, claim] =
+  const [probe, claimantOf] =
     address.version === 4
       ? [arpProbe(link.mac, address.bytes), arpClaim]
       : [neighbourProbe(link.mac, address.bytes), neighbourClaim];
@@ -69,8 +72,9 @@ export async function whoHas(
         nextQuestion += ASK_EVERY_MS;
       }
       for (let frame = socket.receive(0, link.name); frame; frame = socket.receive(0, link.name)) {
-        const claimant = claim(frame, address.bytes, link.mac);
-        if (claimant && !mayHave(claimant, frame.subarray(6, 12))) return claimant;
+        const mac = claimantOf(frame, address.bytes, link.mac);
+        const claim = mac && { mac, sender: frame.slice(6, 12) };
+        if (claim && !mayHave(claim)) return claim;
       }
       // After the look: a process that had no processor for so long has an answer waiting.
       if (waited >= waitMs) return null;

@@ -6,7 +6,7 @@
 import { addressText, type Cidr, macText, parseCidr, parseMac, sameBytes, sameNetwork } from "./address.ts";
 import { resetConnections } from "./connections.ts";
 import { Interfaces, type Link, type SavedRoute } from "./interfaces.ts";
-import { announce, whoHas } from "./neighbours.ts";
+import { announce, type Claim, whoHas } from "./neighbours.ts";
 
 /** A virtual address as module.yaml has it. */
 export interface VirtualAddress {
@@ -151,8 +151,8 @@ export class VirtualIp {
 
   /** MAC address of another machine that answers for an address now, or null. Waits for answers. Throws. */
   async answererOf(wanted: VirtualAddress, probeMs = PROBE_MS): Promise<string | null> {
-    const mac = await whoHas(this.linkOf(wanted), parseCidr(wanted.address), probeMs);
-    return mac === null ? null : macText(mac);
+    const claim = await whoHas(this.linkOf(wanted), parseCidr(wanted.address), probeMs);
+    return claim && macText(claim.mac);
   }
 
   /** The one of these MAC addresses from which an address is answered for now, whatever MAC address the answer tells; null after `probeMs` of silence. Throws. */
@@ -161,13 +161,9 @@ export class VirtualIp {
     macs: ReadonlySet<string>,
     probeMs = PROBE_MS,
   ): Promise<string | null> {
-    let found: string | null = null;
-    await whoHas(this.linkOf(wanted), parseCidr(wanted.address), probeMs, (_, sender) => {
-      const from = macText(sender);
-      if (macs.has(from)) found = from;
-      return found === null;
-    });
-    return found;
+    const isAnother = ({ sender }: Claim): boolean => !macs.has(macText(sender));
+    const claim = await whoHas(this.linkOf(wanted), parseCidr(wanted.address), probeMs, isAnother);
+    return claim && macText(claim.sender);
   }
 
   /** The machine's own address beside a virtual one, on its interface: in its network rather than not; null where there is none. `others` are virtual, too. */
@@ -238,7 +234,7 @@ export class VirtualIp {
         return {
           address,
           state: "duplicate",
-          detail: `${macText(other)} on ${link.name} answers for it, too`,
+          detail: `${macText(other.mac)} on ${link.name} answers for it, too`,
         };
       }),
     );
@@ -258,7 +254,7 @@ export class VirtualIp {
       if (!other) return;
       if (performance.now() - started >= (options.patienceMs ?? 0))
         throw new DuplicateAddressError(
-          `${cidr.host} is in use: ${macText(other)} on ${link.name} answers for it; stop that machine's use of it`,
+          `${cidr.host} is in use: ${macText(other.mac)} on ${link.name} answers for it; stop that machine's use of it`,
         );
     }
   }

@@ -49,7 +49,7 @@ checkers:
     strict: { url: "https://127.0.0.1:8443/", interval: 300ms, grace: 0ms, action: none }
   custom:
     orders: { interval: 300ms, timeout: 1s, action: none }
-    plain: { interval: 300ms, when: both, action: none }
+    plain: { interval: 300ms, timeout: 2s, when: both, action: none }
 `;
 
 type Resources = NodeStatus["resources"];

@@ -12,7 +12,7 @@ import { createTestbed, type Node, type Testbed, testbedImpossible, until } from
 
 t.setTimeout(180_000);
 
-const T_MS = 1000;
+const T_MS = 2000;
 const PID_FILE = "/run/holdfast-test-app.pid";
 const HOOKS = "prestart start_both stop_both poststop transition";
 const START = ["transition STOP WAIT", "prestart", "transition WAIT UP", "start_both"];

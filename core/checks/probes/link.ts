@@ -55,7 +55,9 @@ export function ipProbe(address: string, mayHave: (mac: string) => boolean, noti
       return interfaces.links().find(({ index }) => index === holder?.index);
     });
     if (!link) return down(`${address} is not on this node`);
-    const other = await whoHas(link, wanted, DUPLICATE_MS, (mac) => mayHave(macText(mac)));
-    return other === null ? up(link.name) : down(`${address} is on another machine too: ${macText(other)}`);
+    const other = await whoHas(link, wanted, DUPLICATE_MS, ({ mac }) => mayHave(macText(mac)));
+    return other === null
+      ? up(link.name)
+      : down(`${address} is on another machine too: ${macText(other.mac)}`);
   });
 }

@@ -2,9 +2,9 @@
  * The virtual addresses of a farm on one node: every node has them, one answers for them, and the filter in the kernel gives each packet to the node
  * that it belongs to (core/farm). This keeps the filter in step with what the nodes say of themselves.
  */
-import { BUCKETS, hashOf, inOrder, type Shares } from "../../farm/assignment.ts";
+import { BUCKETS, inOrder, type Shares } from "../../farm/assignment.ts";
 import { GainedBuckets } from "../../farm/gained.ts";
-import { type Filter, type FilterRule, rulesetOf, withoutRuleset } from "../../farm/ruleset.ts";
+import { type FilterRule, rulesetOf, withoutRuleset } from "../../farm/ruleset.ts";
 import { virtualMacOf } from "../../farm/virtual_mac.ts";
 import { type FarmPlan, type FarmWord, planOf, type Stage } from "../../farm/word.ts";
 import { macText, parseCidr } from "../../network/address.ts";
@@ -12,6 +12,7 @@ import { countConnections } from "../../network/connections.ts";
 import { tableOf } from "../../network/deadline.ts";
 import { changeRules, changeRulesNow, hasIngressChain } from "../../network/nft.ts";
 import type { VirtualAddress, VirtualIp } from "../../network/virtual_ip.ts";
+import { filterOf } from "./farm_filter.ts";
 import { type FarmReport, reportOf } from "./farm_report.ts";
 import { SilentRival } from "./silent_rival.ts";
 import { refuseStrangers } from "./strangers.ts";
@@ -22,8 +23,6 @@ const HANDOVER_MS = 500;
 const LOOK_MS = 10;
 /** How often the filter is looked at although nothing was said, ms. */
 const LOOK_AGAIN_MS = 1000;
-/** Part of the heartbeat timeout within which a node that can be reached is heard. */
-const DOUBT = 0.5;
 
 export type { FarmReport } from "./farm_report.ts";
 
@@ -250,7 +249,20 @@ export class FarmAddresses extends VirtualAddresses {
     const isFirst = this.#plan.serving.length === 0 && !this.#isAdopted;
     const before = isFirst ? planOf(shares, others) : this.#plan;
     this.#gained.note(node, before.assignment, plan.assignment, performance.now());
-    const filter = this.#filterFor(plan, others, link.name, word);
+    const filter = filterOf({
+      ...this.parts,
+      table: this.#table,
+      virtualMac: this.virtualMac,
+      device: link.name,
+      settled: areSettled(others, plan.number),
+      timeoutMs: this.timeoutMs,
+      settings: settings(),
+      word,
+      others,
+      absent: this.parts.absent(),
+      plan,
+      gained: this.#gained,
+    });
     const text = rulesetOf(filter, false);
     // Who leaves says so first, who comes says so last: packets that arrive meanwhile find somebody who knows what to do with them.
     // The others know by the number from when on that is so.
@@ -294,44 +306,6 @@ export class FarmAddresses extends VirtualAddresses {
     const share = (node: string): number => assignment.filter((owner) => owner === node).length;
     const shares = serving.map((node) => `${node} ${share(node)}/${BUCKETS}`).join(", ");
     this.parts.note(`Farm load: ${shares || "no node serves"}`);
-  }
-
-  #filterFor(
-    plan: FarmPlan,
-    others: ReadonlyMap<string, FarmWord>,
-    device: string,
-    { mac, stage }: FarmWord,
-  ): Filter {
-    const { module, node, settings, absent } = this.parts;
-    const { shares, rules } = settings();
-    const order = inOrder(shares.nodes);
-    const list = this.list;
-    return {
-      table: this.#table,
-      virtualMac: this.virtualMac,
-      doubtMs: Math.ceil(this.timeoutMs * DOUBT),
-      settled: areSettled(others, plan.number),
-      device,
-      mac,
-      addresses: this.addresses.map((address) => {
-        const { host, version } = parseCidr(address.address);
-        return {
-          host,
-          version,
-          own: this.network.besides(address, list),
-          answers: plan.answers(host) === node,
-        };
-      }),
-      rules,
-      seed: hashOf(module) || 1,
-      me: order.indexOf(node),
-      nodes: order.length,
-      serves: stage !== "closed",
-      peers: [...others].map(([name, word]) => ({ number: order.indexOf(name), mac: word.mac })),
-      absent: [...absent()].map(([name, mac]) => ({ number: order.indexOf(name), mac })),
-      owners: plan.assignment.map((owner) => order.indexOf(owner)),
-      former: this.#gained.formerIn(order, others, performance.now()),
-    };
   }
 
   /** The one that answers says so when it becomes it, again whenever others came, and once all go by the same: they may have said it meanwhile. */
