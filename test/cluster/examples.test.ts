@@ -11,7 +11,7 @@ import { postgresqlImpossible } from "../campaign/postgresql.ts";
 import { Page } from "./page.ts";
 import { createTestbed, type Host, type Node, type Testbed, testbedImpossible, until } from "./testbed.ts";
 
-t.setTimeout(240_000);
+t.setTimeout(400_000);
 
 const page = new Page("docs/examples.md");
 const PROGRAMS = ["/usr/sbin/apache2", "/usr/bin/redis-server", "/usr/bin/curl"];

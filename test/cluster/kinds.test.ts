@@ -10,9 +10,9 @@ import type { NodeStatus, StatusDocument } from "../../core/daemon/engine.ts";
 import { PORT } from "./probe_client.ts";
 import { createTestbed, type Node, type Testbed, testbedImpossible, until } from "./testbed.ts";
 
-t.setTimeout(180_000);
+t.setTimeout(300_000);
 
-const T_MS = 2000;
+const T_MS = 3000;
 const PID_FILE = "/run/holdfast-test-app.pid";
 const HOOKS = "prestart start_both stop_both poststop transition";
 const START = ["transition STOP WAIT", "prestart", "transition WAIT UP", "start_both"];

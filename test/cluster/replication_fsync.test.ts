@@ -59,14 +59,23 @@ sync("size", lambda fd: os.ftruncate(fd, 3))
 sync("before", lambda fd: os.rename("before", "after"))
 sync("large", lambda fd: os.pwrite(fd, b"x" * 300000, 5))
 sync("bytes", lambda fd: os.pwrite(fd, b"bytes", 0))`);
-  // Made and written within one tick of the kernel's clock, mostly: nothing but the sync tells their time.
+  // Made and written within one tick of the kernel's clock, mostly: nothing but the sync tells their time; some of them more than a second later,
+  // when SECOND knows already which time they were made with.
   const told = await python(`
-import os
-for i in range(50):
+import os, time
+def make(i):
     fd = os.open("new%d" % i, os.O_RDWR | os.O_CREAT, 0o600)
     os.write(fd, b"new")
+    return fd
+def sync(fd):
     os.fsync(fd)
-    print(os.fstat(fd).st_mtime_ns)`);
+    print(os.fstat(fd).st_mtime_ns)
+for i in range(50):
+    sync(make(i))
+late = [make(i) for i in range(50, 70)]
+time.sleep(1.2)
+for fd in late:
+    sync(fd)`);
   await cutSecond(() => {
     const at = (name: string): string => join(n2.directory, name);
     t.equal(lstatSync(at("mode")).mode & 0o777, 0o640);

@@ -128,6 +128,7 @@ export class Heartbeats {
   /** A peer that promises has heard what this node sent: its patience began later than that. */
   private takePromise(says: PeerView, last: ReturnType<Membership["last"]>): void {
     if (!this.world.isMirror || last === null || says.promises !== true) return;
+    if (!this.node.config.witness && says.swap === null) return;
     const isKept = last.incarnation === this.incarnation && last.sequence > this.sequence - KEPT;
     if (!isKept) return;
     const sent = this.sentAt[last.sequence % KEPT]!;

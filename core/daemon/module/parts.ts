@@ -190,10 +190,12 @@ export class ModuleParts {
         else this.#othersChanged();
         this.listener.peerLost(peer);
       },
-      onPromise: (_peer, since) => {
-        // What the peer heard on another lan than the module's did not end its patience: no right to run comes of it.
-        if (ofMirror === null || (this.witness.config !== null && !this.peers.hearsAllLans)) return;
-        if (this.listener.isBooted()) this.supervisor.tell({ type: "promised", since });
+      onPromise: (_peer, since, { swap }) => {
+        if (ofMirror === null || !this.listener.isBooted()) return;
+        // What the peer heard on another lan than the module's did not end its patience: no right to run comes of it. Who asks no witness asks for a
+        // promise in a swap only.
+        const counts = this.witness.config === null ? swap !== null : this.peers.hearsAllLans;
+        if (counts) this.supervisor.tell({ type: "promised", since });
       },
       onLan: (text) => this.#noteOfOthers("info", text),
     });

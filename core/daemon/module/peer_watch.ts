@@ -20,7 +20,7 @@ export interface PeerListener {
    * The peer heard what this node sent at `since` (`performance.now()`), on any lan of the cluster, and will not be promoted before a timeout after
    * that.
    */
-  onPromise(since: number): void;
+  onPromise(since: number, view: ModuleView): void;
   /** Something for the log. */
   onLan(text: string): void;
 }
@@ -106,9 +106,9 @@ export class PeerWatch {
     );
   }
 
-  #takePromise({ promises }: ModuleView): void {
+  #takePromise(view: ModuleView): void {
     const age = this.#lastSign?.heardAgeMs ?? null;
-    if (promises === true && age !== null) this.listener.onPromise(performance.now() - age);
+    if (view.promises === true && age !== null) this.listener.onPromise(performance.now() - age, view);
   }
 
   #heard({ lan, incarnation }: SignOfLife): void {

@@ -15,7 +15,7 @@ export interface PeersListener {
   onView(peer: string, view: ModuleView): void;
   onLost(peer: string, cause: string): void;
   /** See `PeerListener`. */
-  onPromise(peer: string, since: number): void;
+  onPromise(peer: string, since: number, view: ModuleView): void;
   /** Something for the log. */
   onLan(text: string): void;
 }
@@ -40,7 +40,7 @@ export class ModulePeers {
       new PeerWatch(
         { node: cluster.node, incarnation, peer: name, ...timing },
         {
-          onPromise: (since) => listener.onPromise(name, since),
+          onPromise: (since, view) => listener.onPromise(name, since, view),
           onView: (view) => {
             listener.onView(name, view);
             this.#contactKnown();

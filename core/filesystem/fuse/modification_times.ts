@@ -80,6 +80,7 @@ export class ModificationTimes {
   /** The kernel told this modification time, which its own operation applies and replicates. */
   told(index: number, seconds: number, nanos: number): void {
     if ((this.session.backing.table.flags(index) & TIMES_PENDING) !== 0) this.remove(this.slotOf(index));
+    this.heard(index);
     const told = index % TOLD;
     this.toldNodes[told] = index;
     this.toldSeconds[told] = seconds;
@@ -88,11 +89,18 @@ export class ModificationTimes {
 
   /**
    * The file is about to be synced, all of it or only its data. The kernel has told what it has to tell; the rest can wait for the next
-   * tick, unless the peer knows no time of the file at all.
+   * tick, unless the peer was told nothing since the file was made but what its first writes may have changed.
    */
   synced(index: number, dataOnly: boolean): void {
     const isUntold = (this.session.backing.table.flags(index) & TIME_UNTOLD) !== 0;
-    if (!this.kernelOwns || (isUntold && !dataOnly)) this.settle(index);
+    if (this.kernelOwns && (!isUntold || dataOnly)) return;
+    this.settle(index);
+    this.heard(index);
+  }
+
+  private heard(index: number): void {
+    const { table } = this.session.backing;
+    table.setFlags(index, table.flags(index) & ~TIME_UNTOLD);
   }
 
   /** The kernel forgets the file. */
@@ -130,7 +138,7 @@ export class ModificationTimes {
   private remove(slot: number): void {
     const { table } = this.session.backing;
     const index = this.nodes[slot]!;
-    table.setFlags(index, table.flags(index) & ~(TIMES_PENDING | TIME_UNTOLD));
+    table.setFlags(index, table.flags(index) & ~TIMES_PENDING);
     const last = --this.count;
     this.nodes[slot] = this.nodes[last]!;
     this.seconds[slot] = this.seconds[last]!;

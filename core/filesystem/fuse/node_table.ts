@@ -28,7 +28,7 @@ export const ACL_PRESENT = 8;
 export const TIMES_PENDING = 16;
 /** Had a name and lost the last: unlike an unnamed file, it cannot be given one again. */
 export const GONE = 32;
-/** Its modification time is pending since it was made: the peer was told of none yet. */
+/** Since it was made, neither the kernel nor a sync has told its modification time. */
 export const TIME_UNTOLD = 64;
 
 /* A record as doubles (8) and words (16). */
