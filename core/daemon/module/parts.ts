@@ -192,9 +192,9 @@ export class ModuleParts {
       },
       onPromise: (_peer, since, { swap }) => {
         if (ofMirror === null || !this.listener.isBooted()) return;
-        // What the peer heard on another lan than the module's did not end its patience: no right to run comes of it. Who asks no witness asks for a
-        // promise in a swap only.
-        const counts = this.witness.config === null ? swap !== null : this.peers.hearsAllLans;
+        // What the peer heard on another lan than the module's did not end its patience: no right to run comes of it. Where nobody records who may run, a
+        // promise counts in a swap only.
+        const counts = this.witness.config?.records === true ? this.peers.hearsAllLans : swap !== null;
         if (counts) this.supervisor.tell({ type: "promised", since });
       },
       onLan: (text) => this.#noteOfOthers("info", text),
