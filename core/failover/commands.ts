@@ -3,6 +3,7 @@ import { countLoop, resetLoops } from "./loops.ts";
 import { effect, emit, plan } from "./plan.ts";
 import { forgetPower, isKept } from "./power.ts";
 import { awaited, isLooking } from "./rules.ts";
+import { hasOwnWrites } from "./split_brain.ts";
 import { primRefused } from "./start.ts";
 import { type Draft, heardPeer, isBusy, isServing, command as line, peerName, say } from "./state.ts";
 import { forceStop, giveUp, restart, restartPart } from "./stop.ts";
@@ -90,7 +91,12 @@ function begin(draft: Draft): void {
   if (draft.state === "SECOND" && draft.intent?.name === "second" && draft.intent.full)
     plan(draft, "follow", [
       effect({ do: "stopReplication" }),
-      effect({ do: "follow", full: true, sacrifice: false, generations: draft.record.generations }),
+      effect({
+        do: "follow",
+        full: true,
+        sacrifice: hasOwnWrites(draft),
+        generations: draft.record.generations,
+      }),
       { kind: "change", change: { intent: null } },
     ]);
 }

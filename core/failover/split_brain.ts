@@ -1,9 +1,15 @@
 /** Two nodes that serve: who stays, who stops, and who must be silenced at once (G5, trap 15a). */
 import { elect, peerCandidate, relation, staysAfterSplit } from "./generations.ts";
 import { isCommitted } from "./plan.ts";
-import { candidate, type Draft, isBusy, isServing, peerName, say } from "./state.ts";
+import { candidate, type Draft, heardPeer, isBusy, isServing, peerName, type State, say } from "./state.ts";
 import { fence, toWait } from "./stop.ts";
 import type { PeerView } from "./types.ts";
+
+/** Has this copy writes of its own, of a time when both nodes ran alone? Who overwrites it keeps them aside, whoever asked for that (G5). */
+export function hasOwnWrites(state: State): boolean {
+  const peer = heardPeer(state);
+  return peer !== null && relation(state.durable.generations, peer.record.generations) === "split-brain";
+}
 
 /** A node that serves looks at what the peer's record says. */
 export function yieldToPeer(draft: Draft, peer: PeerView): void {

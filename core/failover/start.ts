@@ -6,6 +6,7 @@ import { isKept, isOff } from "./power.ts";
 import { needsFullCopy } from "./reintegration.ts";
 import { askWitness, promotable, rightToStartCold, supersededBy, type Verdict } from "./right_to_run.ts";
 import { isPeerWaiting } from "./rules.ts";
+import { hasOwnWrites } from "./split_brain.ts";
 import {
   candidate,
   command,
@@ -57,7 +58,7 @@ function asSecond(draft: Draft, peer: PeerView | null, full: boolean): void {
     return;
   }
   if (!full) besidePrimary(draft, peer);
-  else follow(draft, peer, { full, sacrifice: related(draft, peer) === "split-brain" });
+  else follow(draft, peer, { full, sacrifice: hasOwnWrites(draft) });
 }
 
 function besidePrimary(draft: Draft, peer: PeerView): void {

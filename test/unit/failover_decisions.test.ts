@@ -59,6 +59,10 @@ t.test(
     const n2 = new Driver().boot(apart, false).peer(viewOf("ALONE", winner));
     n2.command({ name: "second", full: true });
     t.ok(n2.since().includes("follow full sacrifice"));
+    const follows = new Driver().boot(apart).peer(viewOf("ALONE", winner));
+    t.ok(follows.since().includes("follow sacrifice"));
+    follows.command({ name: "second", full: true });
+    t.ok(follows.since().includes("follow full sacrifice"), "also in the middle of keeping them");
   },
 );
 
