@@ -79,7 +79,7 @@ export async function run(argv: string[], input = ""): Promise<string> {
 export async function until<T>(
   what: string,
   probe: () => T | Promise<T>,
-  timeoutMs = 10_000,
+  timeoutMs = 20_000,
   everyMs = 20,
 ): Promise<NonNullable<T>> {
   const deadline = performance.now() + timeoutMs;
