@@ -11,7 +11,7 @@ import { type Life, onRealNodes, SCRIPTS, startLife } from "./life.ts";
 import { VIRTUAL_IP } from "./mirror.ts";
 import { type Node, until } from "./testbed.ts";
 
-t.setTimeout(300_000);
+t.setTimeout(400_000);
 const PORT = 9453;
 const HEARTBEATS = PORT + 1;
 const REPLICATION = PORT + 2;

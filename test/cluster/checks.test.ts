@@ -12,7 +12,7 @@ import { createMirror, type Mirror } from "./mirror.ts";
 import { type Node, testbedImpossible, until } from "./testbed.ts";
 
 const skip = testbedImpossible() ?? false;
-t.setTimeout(300_000);
+t.setTimeout(400_000);
 
 const SERVER = `const fetch = () => new Response("all is well");
 Bun.serve({ port: 8080, hostname: "127.0.0.1", fetch });

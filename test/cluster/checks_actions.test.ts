@@ -9,7 +9,7 @@ import { createMirror, type Mirror, VIRTUAL_IP } from "./mirror.ts";
 import { type Node, testbedImpossible, until } from "./testbed.ts";
 
 const skip = testbedImpossible() ?? false;
-t.setTimeout(300_000);
+t.setTimeout(400_000);
 
 const FILES = {
   "hooks/start_prim": `#!/bin/bash

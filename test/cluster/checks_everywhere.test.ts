@@ -10,7 +10,7 @@ import { createFarm, FARM_IP } from "./farm_lab.ts";
 import { createMirror } from "./mirror.ts";
 import { type Node, type Testbed, testbedImpossible, until } from "./testbed.ts";
 
-t.setTimeout(300_000);
+t.setTimeout(400_000);
 const skip = testbedImpossible() ?? false;
 
 /** One more address of n2: whoever takes it answers the pings of n2 as before. */

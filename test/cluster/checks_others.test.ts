@@ -11,7 +11,7 @@ import { createMirror } from "./mirror.ts";
 import { type Node, testbedImpossible, until } from "./testbed.ts";
 import { cutDisk } from "./testbed_disk.ts";
 
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 const skip = testbedImpossible() ?? false;
 
 async function statusOf(node: Node, module: string): Promise<NodeStatus> {

@@ -5,7 +5,7 @@ import { onRealNodes } from "./life.ts";
 import { createMirror } from "./mirror.ts";
 import { type Node, until } from "./testbed.ts";
 
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 
 const yamlOf = (node: Node): string =>
   readFileSync(node.on.path(`${node.varDir}/cluster/cluster.yaml`), "utf8");

@@ -6,7 +6,7 @@ import t from "tap";
 import { countThrough } from "../campaign/containers.ts";
 import { docker, engineImpossible, podman } from "./containers.ts";
 
-t.setTimeout(200_000);
+t.setTimeout(400_000);
 
 for (const [engine, acts] of [
   [podman, ["swap", "kill"]],

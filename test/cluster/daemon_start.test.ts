@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import t from "tap";
 import { createTestbed, testbedImpossible } from "./testbed.ts";
 
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 
 t.test("what is on disk cannot be trusted", { skip: testbedImpossible() ?? false }, async (t) => {
   const bed = await createTestbed({ nodes: 1, hosts: 0, diskMiB: 128 });

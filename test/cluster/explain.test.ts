@@ -5,7 +5,7 @@ import type { Explanation } from "../../core/explain/explain.ts";
 import { createLife, onRealNodes } from "./life.ts";
 import type { Node } from "./testbed.ts";
 
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 
 async function told(node: Node, ...more: string[]): Promise<Explanation> {
   return (await node.json<{ data: Explanation }>(["explain", "db", ...more])).data;

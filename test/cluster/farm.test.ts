@@ -7,7 +7,7 @@ import { clientAddress, type Stay, type Visits } from "./farm_client.ts";
 import { createFarm, FARM_IP, FARM_IP6, type FarmLab, UDP_PORT } from "./farm_lab.ts";
 import { type Node, testbedImpossible, until } from "./testbed.ts";
 
-t.setTimeout(240_000);
+t.setTimeout(400_000);
 
 const ALL = ["n1", "n2", "n3"];
 const FOREIGN = `add table inet foreign

@@ -7,7 +7,7 @@ import { assign, inOrder } from "../../core/farm/assignment.ts";
 import { type Filter, rulesetOf } from "../../core/farm/ruleset.ts";
 import { createTestbed, type Host, testbedImpossible, until } from "./testbed.ts";
 
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 
 const IP = "10.77.0.100";
 const IP6 = "fd77::100";

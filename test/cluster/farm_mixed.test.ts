@@ -6,7 +6,7 @@ import t, { type Test } from "tap";
 import { ADDRESSES, type Batch, believe, counted, type Moment, send, VIRTUAL_MAC } from "./farm_kernels.ts";
 import { createTestbed, type Host, testbedImpossible } from "./testbed.ts";
 
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 
 const CLIENTS = 500;
 const MANY = 70_000;

@@ -13,7 +13,7 @@ import { createFarm, FARM_IP, FARM_IP6, type FarmLab, UDP_PORT } from "./farm_la
 import { type Host, type Node, testbedImpossible, until } from "./testbed.ts";
 import { run } from "./testbed_machine.ts";
 
-t.setTimeout(240_000);
+t.setTimeout(400_000);
 
 const ALL = ["n1", "n2", "n3", "n4"];
 const QUARTERS = Object.fromEntries(ALL.map((name) => [name, 1 / 4]));

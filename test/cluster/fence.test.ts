@@ -7,7 +7,7 @@ import { onRealNodes } from "./life.ts";
 import { createMirror, type Mirror, quietHooks } from "./mirror.ts";
 import { type Node, until } from "./testbed.ts";
 
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 
 const HOOK = `import { defineHook } from "holdfast";
 export default defineHook(async ({ peers }) => {

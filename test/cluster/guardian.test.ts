@@ -6,7 +6,7 @@ import t from "tap";
 import { createMirror, type Mirror } from "./mirror.ts";
 import { type Node, testbedImpossible, until } from "./testbed.ts";
 
-t.setTimeout(300_000);
+t.setTimeout(400_000);
 const impossible = testbedImpossible();
 
 /** The process whose command line has this word behind the binary. */

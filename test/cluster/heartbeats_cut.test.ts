@@ -3,7 +3,7 @@ import t from "tap";
 import { createMirror } from "./mirror.ts";
 import { testbedImpossible } from "./testbed.ts";
 
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 
 t.test(
   "trap 18: heartbeats cut, replication flows: nobody takes over",

@@ -10,7 +10,7 @@ import type { NodeStatus, StatusDocument } from "../../core/daemon/engine.ts";
 import { PORT } from "./probe_client.ts";
 import { createTestbed, type Node, type Testbed, testbedImpossible, until } from "./testbed.ts";
 
-t.setTimeout(300_000);
+t.setTimeout(400_000);
 
 const T_MS = 3000;
 const PID_FILE = "/run/holdfast-test-app.pid";

@@ -15,7 +15,7 @@ import {
   virsh,
 } from "./guests.ts";
 
-t.setTimeout(200_000);
+t.setTimeout(400_000);
 
 t.test("a guest of KVM", { skip: guestImpossible() ?? false }, async (t) => {
   const mirror = await createGuestMirror();

@@ -5,7 +5,7 @@ import t from "tap";
 import { type Life, onRealNodes, SCRIPTS, startLife } from "./life.ts";
 import { type Node, until } from "./testbed.ts";
 
-t.setTimeout(150_000);
+t.setTimeout(400_000);
 const { start, toAlone, toSecond, joined, left, takeover, stopPrim, stopAlone, stopSecond, stopped } =
   SCRIPTS;
 
@@ -22,11 +22,13 @@ t.test(
   async (t) => {
     const life = await startLife(t);
     const { n1, n2 } = life;
-    const began = performance.now();
     n1.signal(life.pidOf(n1, "daemon"), "SIGTERM");
     await life.mirror.answeredBy(n2);
-    const gap = performance.now() - began;
-    t.ok(gap < 2000, `the peer answers after ${Math.round(gap)} ms: less than a time-out would take`);
+    t.match(
+      (await n2.holdfast(["log", "db"])).stdout,
+      /n1 (stopped|does not serve any more): n2 takes over/,
+      "nobody waits for a time-out",
+    );
     await until("nothing of ours is left on n1", () => life.ours(n1).length === 0, 10_000);
     t.notOk(life.isAppAlive(n1), "the application was stopped");
     t.notMatch((await n1.exec(["ip", "addr"])).stdout, "10.77.0.100", "the address is gone from n1");

@@ -9,7 +9,7 @@ import type { StatusDocument } from "../../core/daemon/engine.ts";
 import { onRealNodes, startLife } from "./life.ts";
 import { type Node, until } from "./testbed.ts";
 
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 
 /** The module.yaml that works on a node. */
 function definitionOf(node: Node): string {

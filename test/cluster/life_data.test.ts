@@ -6,7 +6,7 @@ import { type Life, onRealNodes, startLife } from "./life.ts";
 import { differences, treeOf } from "./life_tree.ts";
 import { type Node, until } from "./testbed.ts";
 
-t.setTimeout(150_000);
+t.setTimeout(400_000);
 
 /** Everything that a directory entry can be (trap 11). */
 const MAKE = [

@@ -6,7 +6,7 @@ import t from "tap";
 import { onRealNodes, SCRIPTS, startLife } from "./life.ts";
 import { until } from "./testbed.ts";
 
-t.setTimeout(170_000);
+t.setTimeout(400_000);
 const { start, toSecond, joined, left, swapIn, swapOut, takeover, stopSecond, stopped } = SCRIPTS;
 const REPLICATE = "replicate:\n  paths:\n    - path: DATA\n";
 

@@ -8,7 +8,7 @@ import { type Life, onRealNodes, startLife } from "./life.ts";
 import { VIRTUAL_IP } from "./mirror.ts";
 import { type Node, until } from "./testbed.ts";
 
-t.setTimeout(170_000);
+t.setTimeout(400_000);
 
 /** Asks the lan without pause who answers, until stopped; returns how often more than one node answered at once. */
 function watchForTwo(life: Life): () => Promise<number> {

@@ -8,7 +8,7 @@ import type { Explanation } from "../../core/explain/explain.ts";
 import { onRealNodes, SCRIPTS, startLife } from "./life.ts";
 import { until } from "./testbed.ts";
 
-t.setTimeout(150_000);
+t.setTimeout(400_000);
 /** What is read of report.json. */
 interface Report {
   objects: { path: string }[];

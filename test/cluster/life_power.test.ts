@@ -5,7 +5,7 @@
 import t from "tap";
 import { type Life, onRealNodes, SCRIPTS, startLife } from "./life.ts";
 
-t.setTimeout(170_000);
+t.setTimeout(400_000);
 const { start, toAlone, toSecond, joined, left, takeover } = SCRIPTS;
 
 /** Lets the application write for a while. */

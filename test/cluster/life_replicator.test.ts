@@ -6,7 +6,7 @@ import t from "tap";
 import { type Life, onRealNodes, startLife } from "./life.ts";
 import { until } from "./testbed.ts";
 
-t.setTimeout(150_000);
+t.setTimeout(400_000);
 
 /** One application runs somewhere, with everything that was acknowledged; both nodes come together again. */
 async function wholeAgain(life: Life, what: string): Promise<void> {

@@ -8,7 +8,7 @@ import { type Life, onRealNodes, startLife } from "./life.ts";
 import { type Node, until } from "./testbed.ts";
 import { run } from "./testbed_machine.ts";
 
-t.setTimeout(170_000);
+t.setTimeout(400_000);
 
 /** The durable points that a node has reached. */
 function pointsOf(node: Node): number {

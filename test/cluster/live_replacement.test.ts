@@ -7,7 +7,7 @@ import { type Life, onRealNodes, SCRIPTS, startLife } from "./life.ts";
 import { createMirror } from "./mirror.ts";
 import { type Node, until } from "./testbed.ts";
 
-t.setTimeout(170_000);
+t.setTimeout(400_000);
 
 /** What may run meanwhile: nothing that touches the application. The secondary was away for a moment, and that is told. */
 const told = [...SCRIPTS.left, ...SCRIPTS.joined];

@@ -5,7 +5,7 @@ import type { NodeStatus, StatusDocument } from "../../core/daemon/engine.ts";
 import { createMirror } from "./mirror.ts";
 import { type Node, testbedImpossible, until } from "./testbed.ts";
 
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 const skip = testbedImpossible() ?? false;
 
 const FILES = {

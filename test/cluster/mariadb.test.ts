@@ -10,7 +10,7 @@ import { crashHangAndStop, templateFiles } from "./from_template.ts";
 import { createMirror, VIRTUAL_IP } from "./mirror.ts";
 import { type Node, testbedImpossible } from "./testbed.ts";
 
-t.setTimeout(200_000);
+t.setTimeout(400_000);
 const skip =
   testbedImpossible() ??
   (existsSync("/usr/sbin/mariadbd") ? false : "needs MariaDB (apt-get install mariadb-server)");

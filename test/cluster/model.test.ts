@@ -4,7 +4,7 @@ import { cutUnderOperations } from "../campaign/model.ts";
 import { testbedImpossible } from "./testbed.ts";
 
 const skip = testbedImpossible() ?? false;
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 
 t.test(
   "random operations and power cuts: what was synced is there, in order, and on both",

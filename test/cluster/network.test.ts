@@ -12,7 +12,7 @@ import {
   until,
 } from "./testbed.ts";
 
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 
 const skip = testbedImpossible() ?? false;
 const VIP = "10.77.0.100/24";

@@ -7,7 +7,7 @@ import { createMirror, type Mirror } from "./mirror.ts";
 import { type Answer, PORT } from "./probe_client.ts";
 import { type Host, type Node, testbedImpossible, until } from "./testbed.ts";
 
-t.setTimeout(170_000);
+t.setTimeout(400_000);
 
 const CLIENT = `${import.meta.dir}/probe_client.ts`;
 /** Slow enough that an answer would be caught in the middle of it. */

@@ -10,7 +10,7 @@ import { programs, SOURCE_TREE } from "./programs.ts";
 import { testbedImpossible, until } from "./testbed.ts";
 
 const skip = testbedImpossible() ?? false;
-t.setTimeout(300_000);
+t.setTimeout(400_000);
 
 /** Runs every program, in a directory of its own. */
 async function runPrograms(t: Test, mirror: Mirror, when: string): Promise<void> {

@@ -6,7 +6,7 @@ import t from "tap";
 import { becomesEqual, generation, type LabNode, makeLab, shell } from "./replication_lab.ts";
 
 if (process.getuid?.() !== 0) t.plan(0, "needs root: mounts");
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 const port = 21000 + (process.pid % 20000);
 const lab = makeLab(`/tmp/holdfast-behind-${process.pid}`, port);
 const { n1, n2 } = lab;

@@ -7,7 +7,7 @@ import { becomesEqual, generation, makeLab, shell } from "./replication_lab.ts";
 
 const skip = noDisks();
 if (skip) t.plan(0, skip);
-t.setTimeout(150_000);
+t.setTimeout(400_000);
 
 const base = `/tmp/holdfast-fsync-${process.pid}`;
 const disks = { n1: new LabDisk(`${base}-disks`, "n1"), n2: new LabDisk(`${base}-disks`, "n2") };

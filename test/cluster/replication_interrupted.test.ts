@@ -5,7 +5,7 @@ import t from "tap";
 import { becomesEqual, generation, makeLab, shell } from "./replication_lab.ts";
 
 if (process.getuid?.() !== 0) t.plan(0, "needs root: mounts");
-t.setTimeout(180_000);
+t.setTimeout(400_000);
 const FILES = 2000;
 const BYTES = FILES * 100_000;
 const port = 21000 + (process.pid % 20000);

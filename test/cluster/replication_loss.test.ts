@@ -5,7 +5,7 @@ import t from "tap";
 import { becomesEqual, generation, makeLab, shell } from "./replication_lab.ts";
 
 if (process.getuid?.() !== 0) t.plan(0, "needs root: mounts");
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 const lab = makeLab(`/tmp/holdfast-replication-loss-${process.pid}`, 21000 + (process.pid % 20000));
 const { n1, n2 } = lab;
 t.teardown(() => lab.close());

@@ -7,7 +7,7 @@ import { readOnlyRules } from "../conformance/posix_read_only.ts";
 import { becomesEqual, compare, generation, type LabNode, makeLab, shell } from "./replication_lab.ts";
 
 if (process.getuid?.() !== 0) t.plan(0, "needs root: mounts");
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 const port = 21000 + (process.pid % 20000);
 const lab = makeLab(`/tmp/holdfast-reintegration-${process.pid}`, port);
 const { n1, n2 } = lab;

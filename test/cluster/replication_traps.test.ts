@@ -6,7 +6,7 @@ import t from "tap";
 import { becomesEqual, generation, makeLab, shell } from "./replication_lab.ts";
 
 if (process.getuid?.() !== 0) t.plan(0, "needs root: mounts");
-t.setTimeout(200_000);
+t.setTimeout(400_000);
 const lab = makeLab(`/tmp/holdfast-replication-traps-${process.pid}`, 21000 + (process.pid % 20000), {
   timeoutMs: 6000,
   // The application below changes more than this in a second.

@@ -16,7 +16,7 @@ import { becomesEqual, generation, makeLab, shell } from "./replication_lab.ts";
 
 const why = noDisks();
 if (why !== false) t.plan(0, why);
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 const base = `/tmp/holdfast-unreadable-${process.pid}`;
 const disk = new LabDisk(`${base}-disk`, "n1");
 const lab = makeLab(base, 21000 + (process.pid % 20000), {}, (name) =>

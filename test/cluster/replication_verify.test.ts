@@ -6,7 +6,7 @@ import type { VerifyResult } from "../../core/filesystem/control.ts";
 import { generation, makeLab, shell } from "./replication_lab.ts";
 
 if (process.getuid?.() !== 0) t.plan(0, "needs root: mounts");
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 const lab = makeLab(`/tmp/holdfast-replication-verify-${process.pid}`, 21000 + (process.pid % 20000));
 const { n1, n2 } = lab;
 t.teardown(() => lab.close());

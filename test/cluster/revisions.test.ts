@@ -8,7 +8,7 @@ import t, { type Test } from "tap";
 import { type Life, onRealNodes, startLife } from "./life.ts";
 import { type Node, until } from "./testbed.ts";
 
-t.setTimeout(300_000);
+t.setTimeout(400_000);
 
 /** Two different revisions may be told for so long: a switch reaches the other node within a heartbeat. */
 const PASSING_MS = 1000;

@@ -8,7 +8,7 @@ import { onRealNodes } from "./life.ts";
 import { createMirror } from "./mirror.ts";
 import { until } from "./testbed.ts";
 
-t.setTimeout(90_000);
+t.setTimeout(400_000);
 
 t.test(
   "an imported package runs, and its scripts talk to Holdfast by SafeKit's command",

@@ -12,7 +12,7 @@ import { Life, onRealNodes } from "./life.ts";
 import { createMirror } from "./mirror.ts";
 import { type Node, until } from "./testbed.ts";
 
-t.setTimeout(240_000);
+t.setTimeout(400_000);
 
 const RHYTHM = "{ when: prim, interval: 500ms, timeout: 10s, action: none }";
 const YAML = `replicate:

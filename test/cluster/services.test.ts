@@ -9,7 +9,7 @@ import type { NodeStatus, StatusDocument } from "../../core/daemon/engine.ts";
 import { createTestbed, type Node, until } from "./testbed.ts";
 import { Systemd, systemdImpossible } from "./testbed_systemd.ts";
 
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 const skip = systemdImpossible() ?? false;
 const DROP_IN = "50-holdfast-web.conf";
 

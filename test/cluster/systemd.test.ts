@@ -8,7 +8,7 @@ import t, { type Test } from "tap";
 import { createTestbed, type Node, until } from "./testbed.ts";
 import { Systemd, systemdImpossible } from "./testbed_systemd.ts";
 
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 const skip = systemdImpossible() ?? false;
 const SERVICE = "holdfast.service";
 /** How a shell shows that SIGINT ended a process: so does a namespace that is switched off. See pid_namespaces(7). */

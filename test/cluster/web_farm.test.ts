@@ -9,7 +9,7 @@ import { templateFiles } from "./from_template.ts";
 import { createMirror } from "./mirror.ts";
 import { type Node, testbedImpossible, until } from "./testbed.ts";
 
-t.setTimeout(200_000);
+t.setTimeout(400_000);
 
 /** What differs between the two. */
 interface WebServer {

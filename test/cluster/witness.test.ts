@@ -7,7 +7,7 @@ import { type Life, onRealNodes, startLife } from "./life.ts";
 import { VIRTUAL_IP } from "./mirror.ts";
 import { type Node, until } from "./testbed.ts";
 
-t.setTimeout(170_000);
+t.setTimeout(400_000);
 
 /** Looks all the time, until it is stopped, whether the application runs on both nodes at once. */
 function watch(life: Life): () => number {

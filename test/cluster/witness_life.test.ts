@@ -6,7 +6,7 @@ import t from "tap";
 import { onRealNodes, startLife } from "./life.ts";
 import { until } from "./testbed.ts";
 
-t.setTimeout(170_000);
+t.setTimeout(400_000);
 const options = existsSync("/usr/bin/etcd")
   ? onRealNodes
   : { skip: "no /usr/bin/etcd (Debian: etcd-server)" };
