@@ -297,6 +297,9 @@ t.test(
     for (const place of places) await isHome(place);
     await lab.shared(["n1", "n2"]);
     for (const cause of CAUSES) await happens(t, second, cause);
+    const isOpen = async (): Promise<boolean> => (await lab.report(n2))?.nodes["n2"]?.stage === "open";
+    const letIn = () => until("n2, which left often, is let in again", isOpen, 120_000);
+    await letIn();
     await lab.shared(["n1", "n2"]);
 
     await sh("touch /run/orders-stuck")(second);
@@ -315,8 +318,7 @@ t.test(
     await sh("rm /run/orders-stuck")(first);
     await lab.shared(["n1"], [n1]);
     await sh("rm /run/orders-stuck")(second);
-    const isOpen = async (): Promise<boolean> => (await lab.report(n2))?.nodes["n2"]?.stage === "open";
-    await until("n2, which left often, is let in again", isOpen, 90_000);
+    await letIn();
     await lab.shared(["n1", "n2"]);
     t.notMatch((await statusOf(first)).reason, /NOT closed/);
 
