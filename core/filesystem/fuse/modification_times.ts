@@ -98,6 +98,7 @@ export class ModificationTimes {
     this.heard(index);
   }
 
+  /** The peer has a time of this file that was meant: from now on its writes are ordinary ones. */
   private heard(index: number): void {
     const { table } = this.session.backing;
     table.setFlags(index, table.flags(index) & ~TIME_UNTOLD);

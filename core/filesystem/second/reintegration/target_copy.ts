@@ -1,26 +1,14 @@
-/** SECOND's side of reintegration: makes the names of what is dirty as the source says, and has target_content.ts do the rest. */
-import { AT_REMOVEDIR, S_IFDIR, S_IFMT } from "../../../platform/linux/constants.ts";
+/** SECOND's side of reintegration: takes what the source tells of what is dirty; target_names.ts makes the names so, target_content.ts the rest. */
+import { S_IFDIR, S_IFMT } from "../../../platform/linux/constants.ts";
 import { errnos, SystemError } from "../../../platform/linux/errno.ts";
-import {
-  close,
-  cString,
-  linkat,
-  mkdirat,
-  mknodat,
-  renameat2,
-  symlinkat,
-  unlinkat,
-} from "../../../platform/linux/libc.ts";
-import { nameBytes } from "../../../replication/name_text.ts";
+import { close, linkat } from "../../../platform/linux/libc.ts";
 import {
   type Announced,
-  DT_DIR,
   type Entry,
   KEEPS_OTHERS,
   LIMBO,
   Locations,
   limboName,
-  type NameAction,
   reconciling,
 } from "../../../replication/names.ts";
 import { type Frame, FrameType } from "../../../replication/operation.ts";
@@ -33,17 +21,10 @@ import type { Applier } from "../../replica/applier.ts";
 import type { ReplicaRoots } from "../../replica/replica_identity.ts";
 import type { ReplicaObjects } from "../../replica/replica_objects.ts";
 import type { StreamWriter } from "../../stream/stream_buffers.ts";
-import { emptyDirectory, emptyingDirectory } from "./limbo.ts";
+import { emptyingDirectory } from "./limbo.ts";
 import { TargetContent } from "./target_content.ts";
-import { type TargetDirectory, TargetTree } from "./target_tree.ts";
-
-const DT_REG = 8;
-const DT_LNK = 10;
-const placeholder = cString("?").address;
-const name = (text: string, second = false): number => {
-  const bytes = nameBytes(text);
-  return kernelName(bytes, 0, bytes.length, second);
-};
+import { DT_REG, TargetNames, textName } from "./target_names.ts";
+import { TargetTree } from "./target_tree.ts";
 
 /** See the top of the file. */
 export class TargetCopy {
@@ -54,6 +35,7 @@ export class TargetCopy {
   readonly #roots: ReplicaRoots;
   readonly #tree: TargetTree;
   readonly #content: TargetContent;
+  readonly #names: TargetNames;
   readonly #announced: Announced[] = [];
   #wanted: Entry[] = [];
   #making: Generator<undefined, number> | null = null;
@@ -71,6 +53,7 @@ export class TargetCopy {
     this.#roots = roots;
     this.#tree = new TargetTree(roots, filters, paths);
     this.#content = new TargetContent(applier, objects, roots, this.#tree);
+    this.#names = new TargetNames(objects, roots, this.#tree);
   }
 
   /** Takes one frame of a reintegration. Returns 0 or -errno. */
@@ -114,7 +97,7 @@ export class TargetCopy {
         }
         return 0;
       case FrameType.DIR_END:
-        this.#making = this.#names(frame, writer);
+        this.#making = this.#namesOf(frame, writer);
         return this.#goOn(0);
       case FrameType.OBJECT:
         return this.#content.begin(frame);
@@ -169,7 +152,7 @@ export class TargetCopy {
     const limbo = this.#tree.limbo(this.#objects.get(frame.parent)!.root);
     const to = limboName(frame.id);
     // Where that fails, it will be copied: nothing is lost.
-    if (linkat(directory, from(), limbo, name(to, true), 0) >= 0)
+    if (linkat(directory, from(), limbo, textName(to, true), 0) >= 0)
       locations.added(frame.id, type, { parent: LIMBO, name: to });
     close(limbo);
     return 0;
@@ -245,7 +228,7 @@ export class TargetCopy {
   }
 
   /** Makes a directory hold the names that the source sent, one at each step. */
-  *#names(frame: Frame, writer: StreamWriter): Generator<undefined, number> {
+  *#namesOf(frame: Frame, writer: StreamWriter): Generator<undefined, number> {
     // The frame is another by the next step.
     const { id, parentSeconds, parentNanos, sequence } = frame;
     const wanted = this.#wanted;
@@ -264,7 +247,7 @@ export class TargetCopy {
       }
       if (listing.failed !== 0) throw this.#tree.notListed(directory, id, listing.failed);
       for (const action of reconciling(id, wanted, mine, locations)) {
-        const result = action === null ? 0 : this.#act(directory, id, action, writer, sequence);
+        const result = action === null ? 0 : this.#names.act(directory, id, action, writer, sequence);
         if (result < 0) return result;
         yield;
       }
@@ -274,128 +257,5 @@ export class TargetCopy {
       if (flags !== 0) writeFlags(directory.fd, flags);
       close(directory.fd);
     }
-  }
-
-  #act(
-    directory: TargetDirectory,
-    id: number,
-    action: NameAction,
-    writer: StreamWriter,
-    sequence: number,
-  ): number {
-    switch (action.do) {
-      case "toLimbo":
-        return this.#toLimbo(directory, id, action.name, action.limboName, action.id);
-      case "remove": {
-        this.#detach(id, action.name);
-        const result = unlinkat(directory.fd, name(action.name), 0);
-        if (result !== -errnos.EPERM || !this.#unlock(directory, action.name)) return result;
-        return unlinkat(directory.fd, name(action.name), 0);
-      }
-      case "take":
-      case "link":
-        return this.#bring(directory, id, action);
-      case "make":
-        return this.#make(directory, id, action, writer, sequence);
-    }
-  }
-
-  #toLimbo(directory: TargetDirectory, parent: number, from: string, to: string, id: number): number {
-    this.#detach(parent, from);
-    const limbo = this.#tree.limbo(directory.root);
-    let result = renameat2(directory.fd, name(from), limbo, name(to, true), 0);
-    if (
-      result === -errnos.ENOTEMPTY ||
-      result === -errnos.EEXIST ||
-      result === -errnos.ENOTDIR ||
-      result === -errnos.EISDIR
-    ) {
-      // What a former reintegration left there under the same identity is of no use any more.
-      const bytes = nameBytes(to);
-      const old = openObject(limbo, kernelName(bytes, 0, bytes.length), true);
-      if (old >= 0 && modeOf(old) >>> 12 === DT_DIR)
-        emptyDirectory(old, this.#roots.identities[directory.root]!);
-      if (old >= 0) close(old);
-      if (unlinkat(limbo, name(to), 0) < 0) unlinkat(limbo, name(to), AT_REMOVEDIR);
-      result = renameat2(directory.fd, name(from), limbo, name(to, true), 0);
-    }
-    close(limbo);
-    if (result === -errnos.EPERM)
-      return this.#unlock(directory, from) ? this.#toLimbo(directory, parent, from, to, id) : result;
-    return result;
-  }
-
-  /** Takes immutable and append-only flags away, which would forbid a change that the source made. True if there were any. */
-  #unlock(directory: Pick<TargetDirectory, "fd">, at: string): boolean {
-    const fd = openObject(directory.fd, name(at), true);
-    if (fd < 0) return false;
-    const locked = readFlags(fd, modeOf(fd)) !== 0 && writeFlags(fd, 0) >= 0;
-    close(fd);
-    return locked;
-  }
-
-  #bring(
-    directory: TargetDirectory,
-    parent: number,
-    action: Extract<NameAction, { do: "take" | "link" }>,
-  ): number {
-    const source =
-      action.from.parent === LIMBO
-        ? { fd: this.#tree.limbo(directory.root), root: directory.root }
-        : this.#tree.open(action.from.parent);
-    if (typeof source === "number") return source;
-    const bring = (): number =>
-      action.do === "take"
-        ? renameat2(source.fd, name(action.from.name), directory.fd, name(action.name, true), 0)
-        : linkat(source.fd, name(action.from.name), directory.fd, name(action.name, true), 0);
-    let result = bring();
-    if (result === -errnos.EPERM && this.#unlock(source, action.from.name)) result = bring();
-    close(source.fd);
-    const object = this.#objects.get(action.id);
-    if (result >= 0 && object !== undefined) this.#objects.move(object, parent, nameBytes(action.name));
-    return result;
-  }
-
-  /** Makes an empty object and asks for the rest. */
-  #make(
-    directory: TargetDirectory,
-    parent: number,
-    action: Extract<NameAction, { do: "make" }>,
-    writer: StreamWriter,
-    sequence: number,
-  ): number {
-    const { fd, root } = directory;
-    const { type } = action;
-    const made =
-      type === DT_DIR
-        ? mkdirat(fd, name(action.name), 0o700)
-        : type === DT_LNK
-          ? symlinkat(placeholder, fd, name(action.name))
-          : mknodat(fd, name(action.name), (type << 12) | 0o600, 0);
-    if (made < 0) return made;
-    const object = openObject(fd, name(action.name));
-    if (object < 0) return object;
-    const pathOnly = type !== DT_DIR && type !== DT_REG;
-    const result = this.#roots.write(root, object, pathOnly, action.id);
-    if (result < 0 || this.#objects.get(action.id) === undefined) close(object);
-    else {
-      // This copy lost its last name of it, and the source knows nothing of that: what it sends before it hears of the need is for this one.
-      const known = this.#objects.introduce(action.id, parent, nameBytes(action.name), object);
-      known.root = root;
-      known.pathOnly = pathOnly;
-    }
-    if (result < 0) return result;
-    writer.frame.type = FrameType.NEED;
-    writer.frame.id = action.id;
-    writer.frame.flags = type === DT_DIR ? 1 : 0;
-    writer.frame.sequence = sequence;
-    writer.add();
-    return 0;
-  }
-
-  /** What was introduced by this name is about to lose it. */
-  #detach(parent: number, text: string): void {
-    const object = this.#objects.named(parent, nameBytes(text));
-    if (object !== undefined) this.#objects.detach(object);
   }
 }

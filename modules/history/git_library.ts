@@ -1,0 +1,13 @@
+/**
+ * isomorphic-git, read at the first call: most commands, and the daemon, never make one, and it takes 30 ms of processor time.
+ * Only its asynchronous functions can be called so; those are all that we call.
+ */
+type Library = typeof import("isomorphic-git");
+
+/** See the top of the file. */
+export const git = new Proxy({} as Library, {
+  get: (_, name) => async (options: unknown) => {
+    const call = Reflect.get(await import("isomorphic-git"), name) as (options: unknown) => unknown;
+    return await call(options);
+  },
+});
