@@ -6,7 +6,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { readFiles } from "./history/module_files.ts";
 import { resourceType } from "./resource_types.ts";
-import { sdkSources, typeFiles } from "./type_files/type_files.ts";
+import { sdkSources, typesVersion } from "./type_files/type_files.ts";
 
 const FILE = ".holdfast/good_types";
 /** What the compiler may read of a module. */
@@ -14,8 +14,10 @@ const CODE = /\.([cm]?[jt]sx?|json)$/;
 
 /** Stands for all that the check looks at: the module's code, and the types in this program. Throws ModuleInvalid where the files make no module. */
 export async function typesDigest(directory: string): Promise<string> {
-  const [{ digest }, sdk] = await Promise.all([typeFiles(), sdkSources()]);
-  const hash = createHash("sha256").update(`${digest}\0${JSON.stringify(sdk)}\0${resourceType(directory)}\0`);
+  const [version, sdk] = await Promise.all([typesVersion(), sdkSources()]);
+  const hash = createHash("sha256").update(
+    `${version}\0${JSON.stringify(sdk)}\0${resourceType(directory)}\0`,
+  );
   for (const [path, { content }] of readFiles(directory))
     if (CODE.test(path)) hash.update(`${path}\0${content.length}\0`).update(content);
   return hash.digest("hex");

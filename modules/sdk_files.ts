@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { withResources } from "./resource_types.ts";
-import { sdkSources, typeFiles } from "./type_files/type_files.ts";
+import { sdkSources, typeFiles, typesVersion } from "./type_files/type_files.ts";
 
 export { sdkSources };
 
@@ -13,17 +13,17 @@ export { sdkSources };
 const DIGEST = "digest";
 
 async function writeTypes(folder: string): Promise<void> {
-  const { files, digest } = await typeFiles();
+  const version = await typesVersion();
   const mark = join(folder, DIGEST);
-  if (existsSync(mark) && readFileSync(mark, "utf8") === digest) return;
+  if (existsSync(mark) && readFileSync(mark, "utf8") === version) return;
   rmSync(folder, { recursive: true, force: true });
-  for (const [path, text] of Object.entries(files)) {
+  for (const [path, text] of Object.entries(await typeFiles())) {
     // An editor has TypeScript's own libraries itself.
     if (path.startsWith("lib/")) continue;
     mkdirSync(join(folder, dirname(path)), { recursive: true });
     writeFileSync(join(folder, path), text);
   }
-  writeFileSync(mark, digest);
+  writeFileSync(mark, version);
 }
 
 /** Writes this version's SDK (`sdkSources`) into `.holdfast/` of a module directory. */

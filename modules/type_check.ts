@@ -27,7 +27,7 @@ const SDK = `${PACKED}/sdk/mod.ts`;
 
 /** The packed files, by the path that the compiler asks for, and what is made for the module. */
 async function packedFiles(directory: string): Promise<Map<string, string>> {
-  const [{ files }, sdk] = await Promise.all([typeFiles(), sdkSources()]);
+  const [files, sdk] = await Promise.all([typeFiles(), sdkSources()]);
   const under = (folder: string, texts: Readonly<Record<string, string>>) =>
     Object.entries(texts).map(([path, text]) => [join(PACKED, folder, path), text] as const);
   return new Map([...under("", files), ...under("sdk", withResources(sdk, directory))]);

@@ -10,7 +10,7 @@ type Compiler = typeof import("typescript");
 /** Path to text: `lib/` are TypeScript's own libraries, `node/` and `deno/` are packages of types. */
 export type TypeFiles = Readonly<Record<string, string>>;
 
-let types: { files: TypeFiles; digest: string } | null = null;
+let types: TypeFiles | null = null;
 let compiler: Compiler | null = null;
 
 function unpacked(packed: Uint8Array<ArrayBuffer>): string {
@@ -23,12 +23,19 @@ export async function sdkSources(): Promise<Readonly<Record<string, string>>> {
   return JSON.parse(unpacked(readFileSync(file))) as Record<string, string>;
 }
 
-/** The types, and what tells one build's from another's. */
-export async function typeFiles(): Promise<{ files: TypeFiles; digest: string }> {
-  if (types) return types;
+async function packedTypes(): Promise<Uint8Array<ArrayBuffer>> {
   const { default: file } = await import("../../dist/types.json.zst", { with: { type: "file" } });
-  const packed = readFileSync(file);
-  types = { files: JSON.parse(unpacked(packed)) as TypeFiles, digest: Bun.hash(packed).toString(16) };
+  return readFileSync(file);
+}
+
+/** Tells this build's types from another's, without unpacking them. */
+export async function typesVersion(): Promise<string> {
+  return Bun.hash(await packedTypes()).toString(16);
+}
+
+/** The types. */
+export async function typeFiles(): Promise<TypeFiles> {
+  types ??= JSON.parse(unpacked(await packedTypes())) as TypeFiles;
   return types;
 }
 
