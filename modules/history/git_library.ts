@@ -2,7 +2,7 @@
  * isomorphic-git, read at the first call: most commands, and the daemon, never make one, and it takes 30 ms of processor time.
  * Only its asynchronous functions can be called so; those are all that we call.
  */
-type Library = typeof import("isomorphic-git");
+type Library = Omit<typeof import("isomorphic-git"), "Errors">;
 
 /** See the top of the file. */
 export const git = new Proxy({} as Library, {

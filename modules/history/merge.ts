@@ -67,7 +67,8 @@ export async function mergeIn(
       fastForward: false,
     });
   } catch (error) {
-    if (!(error instanceof git.Errors.MergeConflictError)) throw error;
+    const { Errors } = await import("isomorphic-git");
+    if (!(error instanceof Errors.MergeConflictError)) throw error;
     writeFileSync(join(repository.gitDirectory, "MERGE_HEAD"), `${theirs}\n`);
     writeFileSync(join(repository.gitDirectory, "MERGE_MODE"), "");
     writeFileSync(join(repository.gitDirectory, "MERGE_MSG"), `${what}\n`);

@@ -139,12 +139,10 @@ t.test("what each checker finds, and finds again once the cause is gone", { skip
     async () => (await resourcesOf(n1))["custom.orders"]!.detail === "3 orders are stuck",
   );
   await n1.exec(["sh", "-c", "printf hang > /run/holdfast-test-orders"]);
-  await until(
-    "the time limit's words",
-    async () =>
-      /^(no answer within 1s|the last look still hangs)$/.test(
-        (await resourcesOf(n1))["custom.orders"]!.detail ?? "",
-      ),
+  await until("the time limit's words", async () =>
+    /^(no answer within 1s|the last look still hangs)$/.test(
+      (await resourcesOf(n1))["custom.orders"]!.detail ?? "",
+    ),
   );
   await n1.exec(["rm", "/run/holdfast-test-orders"]);
   await comeTo(n1, ALL_UP);
