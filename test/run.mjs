@@ -4,7 +4,7 @@
  * `npm test -- WORD…` runs only files whose path contains one of the words. The last line is `N passed, N failed`.
  */
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { cleanAfter, MARK } from "./leftovers.mjs";
@@ -24,15 +24,20 @@ const ASKED_FOR = /\/(checks_everywhere|containers|kvm|witness_life)\./;
 /** They take longest, so they begin first: else the others are done, and one of these is waited for alone. */
 const FIRST =
   /\/(bad_input|examples|farm|farm_modes|kinds|life_guardian|life_isolation|life_replicator|live_replacement|postgresql|programs|replication_interrupted|replication_reintegration|revisions)\./;
-/** What may run at the same time takes no more room than this: of tests that take 3, two. */
-const ROOM = 6;
+/** What may run at the same time takes no more room than this: of tests that take 4, three. */
+const ROOM = 12;
+/** So many run at a time on any machine; another begins while the processors have nothing to do for this share of the time. */
+const ALWAYS = 2;
+const IDLE_ENOUGH = 0.25;
+/** What has just begun shows its load after so long, ms. */
+const LOOK_EVERY = 2500;
 /** Folder, which of its files, the room that one takes, and how long it may take, in seconds. */
 const SUITES = [
-  { folder: "test/unit", room: 3, limit: 120 },
-  { folder: "test/simulation", room: 3, limit: 300 },
-  { folder: "test/cluster", only: (file) => PATHS.test(file), room: 3, limit: 420 },
-  { folder: "test/cluster", only: (file) => APPLICATIONS.test(file), room: 2, limit: 420 },
-  { folder: "test/cluster", only: (file) => LIVES.test(file), room: 3, limit: 420 },
+  { folder: "test/unit", room: 4, limit: 120 },
+  { folder: "test/simulation", room: 4, limit: 300 },
+  { folder: "test/cluster", only: (file) => PATHS.test(file), room: 4, limit: 420 },
+  { folder: "test/cluster", only: (file) => APPLICATIONS.test(file), room: 3, limit: 420 },
+  { folder: "test/cluster", only: (file) => LIVES.test(file), room: 4, limit: 420 },
   {
     folder: "test/cluster",
     only: (file) => ![PATHS, APPLICATIONS, LIVES].some((group) => group.test(file)),
@@ -159,12 +164,26 @@ function filesOf({ folder, only = () => true, room, limit }) {
     .map((file) => ({ file, room, limit }));
 }
 
-/** Runs them in this order, as many at a time as there is room for: nobody waits for the slowest of a suite. */
+/** The share of the processors' time since the last call in which they had nothing to do. See proc_stat(5). */
+let before = { idle: 0, all: 0 };
+function idleShare() {
+  const [, ...ticks] = readFileSync("/proc/stat", "utf8").split("\n")[0].split(/ +/).map(Number);
+  const now = { idle: ticks[3], all: ticks.slice(0, 8).reduce((sum, one) => sum + one, 0) };
+  const share = (now.idle - before.idle) / Math.max(1, now.all - before.all);
+  before = now;
+  return share;
+}
+
+/** Runs them in this order, as many at a time as there is room and processor for: nobody waits for the slowest of a suite. */
 async function runAll(queue) {
   let free = ROOM;
   const running = new Set();
   for (const { file, room, limit } of queue) {
-    while (free < room) await Promise.race(running);
+    idleShare();
+    while (free < room || running.size >= ALWAYS) {
+      await Promise.race([...running, new Promise((resolve) => setTimeout(resolve, LOOK_EVERY))]);
+      if (free >= room && idleShare() > IDLE_ENOUGH) break;
+    }
     free -= room;
     const one = testFile(file, limit).then(() => {
       free += room;
