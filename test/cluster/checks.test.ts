@@ -95,7 +95,10 @@ function certificate(): Record<string, string> {
 }
 
 async function started(t: Test, yaml: string): Promise<Mirror> {
-  const mirror = await createMirror({ yaml, files: { ...FILES, ...certificate() }, replicate: false });
+  // A daemon that is killed here is back before the guardian fences, also on a slow machine.
+  const heartbeat = "{ interval: 200ms, timeout: 3s }";
+  const files = { ...FILES, ...certificate() };
+  const mirror = await createMirror({ yaml, files, heartbeat, replicate: false });
   t.teardown(() => mirror.bed.destroy());
   await mirror.start();
   return mirror;

@@ -75,6 +75,10 @@ export async function run(argv: string[], input = ""): Promise<string> {
   return stdout;
 }
 
+/** Who waits for longer than this, ms, looks less often: what is waited for needs the processor itself. */
+const SOON = 1000;
+const SELDOM = 100;
+
 /** Waits until `probe` returns something other than null, false or undefined; throws after `timeoutMs`. */
 export async function until<T>(
   what: string,
@@ -82,12 +86,13 @@ export async function until<T>(
   timeoutMs = 20_000,
   everyMs = 20,
 ): Promise<NonNullable<T>> {
-  const deadline = performance.now() + timeoutMs;
+  const began = performance.now();
+  const deadline = began + timeoutMs;
   for (;;) {
     const value = await probe();
     if (value !== null && value !== undefined && value !== false) return value;
     if (performance.now() > deadline) throw new Error(`waited ${timeoutMs} ms in vain: ${what}`);
-    await Bun.sleep(everyMs);
+    await Bun.sleep(performance.now() - began < SOON ? everyMs : Math.max(everyMs, SELDOM));
   }
 }
 
