@@ -45,7 +45,7 @@ const SUITES = [
     room: ROOM,
     limit: 420,
   },
-  { folder: "test/cluster", only: (file) => LIVES.test(file), room: 4, limit: 420 },
+  { folder: "test/cluster", only: (file) => LIVES.test(file), room: 6, limit: 420 },
   {
     folder: "test/cluster",
     only: (file) => APPLICATIONS.test(file),

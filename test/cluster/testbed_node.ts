@@ -79,8 +79,10 @@ export class Node extends Host {
       5000,
       5,
     );
-    // In a session of its own, as a service manager starts it.
-    const daemon = await this.spawn(["setsid", this.bed.binary, "daemon", "--var", this.varDir], {
+    // In a session of its own that goes first from its first moment, as the service manager's unit has it (Nice=, CPUWeight=).
+    const first = 'echo -15 > /proc/self/autogroup; exec "$@"';
+    const words = ["setsid", "bash", "--norc", "-c", first, "first", this.bed.binary, "daemon"];
+    const daemon = await this.spawn([...words, "--var", this.varDir], {
       log: this.daemonLog,
       env,
     });

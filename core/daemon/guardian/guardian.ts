@@ -33,6 +33,11 @@ const FIRST_END = 3;
 const MOST_REPLACED = 5;
 const REPLACED_WITHIN_MS = 2000;
 
+/** Looks at the clock: so many in a T, but not more often than this, ms, nor more seldom, even where nothing is armed. */
+const LOOKS_IN_T = 200;
+const LOOK_MS_MIN = 5;
+const IDLE_LOOK_MS = 25;
+
 /** A replication process, and what it would leave to the next one. */
 interface Replicator {
   process: ChildProcess;
@@ -66,10 +71,19 @@ class Guardian {
 
   constructor(private readonly socketPath: string) {}
 
-  /** Listens, and looks at the clock often enough for the shortest T. */
   start(): void {
     createServer((socket) => this.#welcome(socket)).listen(this.socketPath);
-    setInterval(() => this.#watch(), 5);
+    this.#watchOn();
+  }
+
+  /** Looks at the clock often enough for the shortest T, of which two looks lose a hundredth. */
+  #watchOn(): void {
+    this.#watch();
+    const shortest = Math.min(
+      IDLE_LOOK_MS * LOOKS_IN_T,
+      ...[...this.#armed.values()].map((one) => one.timeoutMs),
+    );
+    setTimeout(() => this.#watchOn(), Math.max(LOOK_MS_MIN, shortest / LOOKS_IN_T));
   }
 
   #welcome(socket: Socket): void {
