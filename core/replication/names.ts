@@ -18,6 +18,8 @@ import type { Place } from "./records.ts";
 export const LIMBO = 0;
 /** d_type of a directory. */
 export const DT_DIR = 4;
+/** d_type of a regular file. */
+export const DT_REG = 8;
 
 /** One name in a directory. `name` has one character per byte; id 0: it has no identity; `type` is d_type. */
 export interface Entry {

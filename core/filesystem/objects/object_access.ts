@@ -2,6 +2,7 @@
  * How the kernel is asked for one object of a replicated directory: by the name that it has in an open directory, by a descriptor that
  * it has already, or by its file handle. Names and handles go through one piece of memory, so each is good until the next is put there.
  */
+
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -19,6 +20,7 @@ import {
 } from "../../platform/linux/constants.ts";
 import { errnos } from "../../platform/linux/errno.ts";
 import { allocate, close, nameToHandleAt, openat, openByHandleAt, statx } from "../../platform/linux/libc.ts";
+import { nameBytes } from "../../replication/name_text.ts";
 
 const NAME_ROOM = 256;
 
@@ -40,6 +42,12 @@ export function kernelName(bytes: Uint8Array, at: number, length: number, second
   for (let index = 0; index < length; index++) scratch.bytes[start + index] = bytes[at + index]!;
   scratch.bytes[start + length] = 0;
   return second ? otherNameAt : nameAt;
+}
+
+/** As `kernelName`, for a path component as text: one character a byte. */
+export function textName(text: string, second = false): number {
+  const bytes = nameBytes(text);
+  return kernelName(bytes, 0, bytes.length, second);
 }
 
 /** The empty path, for AT_EMPTY_PATH. */

@@ -17,17 +17,15 @@ import { close, openat, statx } from "../../platform/linux/libc.ts";
 import { getU64 } from "../../platform/linux/memory.ts";
 import { cachedDescriptors } from "../../platform/linux/open_files.ts";
 import type { Marks, Place } from "../../replication/marks.ts";
-import { nameBytes } from "../../replication/name_text.ts";
-import { DT_DIR, type Entry } from "../../replication/names.ts";
+import { DT_DIR, DT_REG, type Entry } from "../../replication/names.ts";
 import type { SourceTree } from "../../replication/reintegration.ts";
 import type { NameFilter } from "./exclusion.ts";
 import type { Identities } from "./identity.ts";
 import type { KnownPlaces } from "./known_places.ts";
 import { Listing } from "./listing.ts";
-import { kernelName, modeOf, openObject } from "./object_access.ts";
+import { modeOf, openObject, textName } from "./object_access.ts";
 import { emptyString, STAT, STX_SIZE, scratch, statAddress } from "./places.ts";
 
-const DT_REG = 8;
 /** Directories kept open. */
 const MOST_KEPT = 512;
 
@@ -306,12 +304,6 @@ export class BackingTree implements SourceTree {
 
 const listingOf = (id: number, { fd, root }: OpenDirectory): Listing =>
   new Listing(fd, root.identities, root.id === id, root.filter);
-
-/** A path component (one character per byte) where the kernel can read it. */
-function textName(name: string): number {
-  const bytes = nameBytes(name);
-  return kernelName(bytes, 0, bytes.length);
-}
 
 /** Fills STAT and reads the identity of an open object. Returns -errno when the disk does not give it. */
 function identityOf(fd: number, root: TreeRoot, pathOnly: boolean): number {

@@ -5,7 +5,7 @@
  */
 import { Level } from "../../replication/marks.ts";
 import { nameText } from "../../replication/name_text.ts";
-import { KEEPS_OTHERS, REMOVES_DIRECTORY } from "../../replication/names.ts";
+import { DT_REG, KEEPS_OTHERS, REMOVES_DIRECTORY } from "../../replication/names.ts";
 import { FrameType } from "../../replication/operation.ts";
 import { ATTR_MTIME, ATTR_SIZE, type Replicator, type ResultTimes } from "../../replication/replicator.ts";
 import { MarkedStream } from "./marked_stream.ts";
@@ -15,8 +15,6 @@ import { Settlement } from "./settlement.ts";
 const QUEUE_LIMIT = 32 << 20;
 const NOTHING = new Uint8Array(0);
 const EXCHANGE = 2;
-/** d_type of what can have several names, near enough: no directory. */
-const DT_REG = 8;
 
 /** See the top of the file. */
 export class Outbound extends MarkedStream implements Replicator {
@@ -115,6 +113,7 @@ export class Outbound extends MarkedStream implements Replicator {
     const sends = this.sendsLink(id, parent) && this.knows(parent) && this.#knowsLinked(id);
     const text = nameText(name);
     this.named(id);
+    // What can have several names, near enough: no directory.
     this.places.set(id, parent, text, DT_REG);
     this.marks.moved(id, { parent, name: text });
     this.#sendAgain();

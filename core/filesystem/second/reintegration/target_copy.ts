@@ -4,6 +4,7 @@ import { errnos, SystemError } from "../../../platform/linux/errno.ts";
 import { close, linkat } from "../../../platform/linux/libc.ts";
 import {
   type Announced,
+  DT_REG,
   type Entry,
   KEEPS_OTHERS,
   LIMBO,
@@ -16,14 +17,14 @@ import { EntryReader } from "../../../replication/packed.ts";
 import { monotonic } from "../../loop/poll_loop.ts";
 import type { NameFilter } from "../../objects/exclusion.ts";
 import { readFlags, writeFlags } from "../../objects/flags.ts";
-import { kernelName, modeOf, openObject } from "../../objects/object_access.ts";
+import { kernelName, modeOf, openObject, textName } from "../../objects/object_access.ts";
 import type { Applier } from "../../replica/applier.ts";
 import type { ReplicaRoots } from "../../replica/replica_identity.ts";
 import type { ReplicaObjects } from "../../replica/replica_objects.ts";
 import type { StreamWriter } from "../../stream/stream_buffers.ts";
 import { emptyingDirectory } from "./limbo.ts";
 import { TargetContent } from "./target_content.ts";
-import { DT_REG, TargetNames, textName } from "./target_names.ts";
+import { TargetNames } from "./target_names.ts";
 import { TargetTree } from "./target_tree.ts";
 
 /** See the top of the file. */

@@ -12,26 +12,18 @@ import {
   unlinkat,
 } from "../../../platform/linux/libc.ts";
 import { nameBytes } from "../../../replication/name_text.ts";
-import { DT_DIR, LIMBO, type NameAction } from "../../../replication/names.ts";
+import { DT_DIR, DT_REG, LIMBO, type NameAction } from "../../../replication/names.ts";
 import { FrameType } from "../../../replication/operation.ts";
 import { readFlags, writeFlags } from "../../objects/flags.ts";
-import { kernelName, modeOf, openObject } from "../../objects/object_access.ts";
+import { modeOf, openObject, textName } from "../../objects/object_access.ts";
 import type { ReplicaRoots } from "../../replica/replica_identity.ts";
 import type { ReplicaObjects } from "../../replica/replica_objects.ts";
 import type { StreamWriter } from "../../stream/stream_buffers.ts";
 import { emptyDirectory } from "./limbo.ts";
 import type { TargetDirectory, TargetTree } from "./target_tree.ts";
 
-/** What readdir tells of a regular file. */
-export const DT_REG = 8;
 const DT_LNK = 10;
 const placeholder = cString("?").address;
-
-/** Puts a name where the kernel can read it; returns its address. `second` when two are needed at once. */
-export function textName(text: string, second = false): number {
-  const bytes = nameBytes(text);
-  return kernelName(bytes, 0, bytes.length, second);
-}
 
 /** See the top of the file. */
 export class TargetNames {
@@ -81,8 +73,7 @@ export class TargetNames {
       result === -errnos.EISDIR
     ) {
       // What a former reintegration left there under the same identity is of no use any more.
-      const bytes = nameBytes(to);
-      const old = openObject(limbo, kernelName(bytes, 0, bytes.length), true);
+      const old = openObject(limbo, textName(to), true);
       if (old >= 0 && modeOf(old) >>> 12 === DT_DIR)
         emptyDirectory(old, this.#roots.identities[directory.root]!);
       if (old >= 0) close(old);

@@ -7,12 +7,11 @@
 import { O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY } from "../../../platform/linux/constants.ts";
 import { errnos, isAbsent, SystemError } from "../../../platform/linux/errno.ts";
 import { close, openat } from "../../../platform/linux/libc.ts";
-import { nameBytes } from "../../../replication/name_text.ts";
 import { DT_DIR, type Entry, LIMBO, type Locations, type TreeReader } from "../../../replication/names.ts";
 import type { NameFilter } from "../../objects/exclusion.ts";
 import { PRIVATE_NAME } from "../../objects/identity.ts";
 import { Listing } from "../../objects/listing.ts";
-import { kernelName, modeOf, openObject } from "../../objects/object_access.ts";
+import { modeOf, openObject, textName } from "../../objects/object_access.ts";
 import type { ReplicaRoots } from "../../replica/replica_identity.ts";
 import { openLimbo } from "./limbo.ts";
 
@@ -106,8 +105,7 @@ export class TargetTree implements TreeReader {
 
   /** The identity behind a name in an open directory. Returns -errno. */
   #identityAt({ fd, root }: TargetDirectory, name: string): number {
-    const bytes = nameBytes(name);
-    const object = openObject(fd, kernelName(bytes, 0, bytes.length), true);
+    const object = openObject(fd, textName(name), true);
     if (object < 0) return object;
     const type = modeOf(object) >>> 12;
     const id = this.#roots.identityOf(root, object, type !== 4 && type !== 8);
@@ -149,16 +147,10 @@ export class TargetTree implements TreeReader {
     names: readonly string[],
     above: readonly string[] = [],
   ): TargetDirectory | number {
-    let fd = openat(from, kernelName(Uint8Array.of(46), 0, 1), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    let fd = openat(from, textName("."), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     for (const [depth, name] of names.entries()) {
       if (fd < 0) break;
-      const bytes = nameBytes(name);
-      const next = openat(
-        fd,
-        kernelName(bytes, 0, bytes.length),
-        O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
-        0,
-      );
+      const next = openat(fd, textName(name), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
       close(fd);
       fd = next;
       if (fd < 0 && !isAbsent(fd))
