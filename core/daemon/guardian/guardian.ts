@@ -71,6 +71,7 @@ class Guardian {
 
   constructor(private readonly socketPath: string) {}
 
+  /** Listens, and watches the daemon. */
   start(): void {
     createServer((socket) => this.#welcome(socket)).listen(this.socketPath);
     this.#watchOn();
@@ -79,10 +80,8 @@ class Guardian {
   /** Looks at the clock often enough for the shortest T, of which two looks lose a hundredth. */
   #watchOn(): void {
     this.#watch();
-    const shortest = Math.min(
-      IDLE_LOOK_MS * LOOKS_IN_T,
-      ...[...this.#armed.values()].map((one) => one.timeoutMs),
-    );
+    let shortest = IDLE_LOOK_MS * LOOKS_IN_T;
+    for (const { timeoutMs } of this.#armed.values()) shortest = Math.min(shortest, timeoutMs);
     setTimeout(() => this.#watchOn(), Math.max(LOOK_MS_MIN, shortest / LOOKS_IN_T));
   }
 
