@@ -41,7 +41,7 @@ const result = await Bun.build({
   sourcemap: "inline",
   format: "esm",
   // The current directory of an administrator must never run code in a root daemon: no .env, no bunfig.toml.
-  // Each process reads the parts that it needs, compiled at build time: a hook, and so a failover, starts 200 ms of processor time sooner.
+  // Each process reads only the parts that it needs, compiled at build time: what starts often, a hook or a command, starts in half the time.
   splitting: true,
   bytecode: true,
   compile: {

@@ -1,5 +1,5 @@
 /**
- * isomorphic-git, read at the first call: most commands, and the daemon, never make one, and it takes 30 ms of processor time.
+ * isomorphic-git, read at the first call: most commands never make one, nor does a daemon that only runs what it has; it takes 30 ms or more.
  * Only its asynchronous functions can be called so; those are all that we call.
  */
 type Library = Omit<typeof import("isomorphic-git"), "Errors">;
