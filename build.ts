@@ -1,7 +1,7 @@
 /**
  * Builds `dist/holdfast`: one self-contained binary. `--if-stale` does nothing when no source is newer than it.
  */
-import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { Glob } from "bun";
 import { makeTypeFiles } from "./modules/type_files/make.ts";
 
@@ -54,5 +54,7 @@ const result = await Bun.build({
 });
 for (const log of result.logs) console.error(log);
 if (!result.success) process.exit(1);
+// The binary has its source maps inside; beside it, they are only left over.
+for (const { path, kind } of result.outputs) if (kind === "sourcemap") rmSync(path);
 sealRuntimeVariables(outfile);
 console.log(`${outfile}: ${(statSync(outfile).size / 1e6).toFixed(0)} MB`);

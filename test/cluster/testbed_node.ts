@@ -79,12 +79,12 @@ export class Node extends Host {
       5000,
       5,
     );
-    // In a session of its own that goes first from its first moment, as the service manager's unit has it (Nice=, CPUWeight=).
+    // In a session of its own that goes first from its first moment, and with the environment, as the service manager's unit has it.
     const first = 'echo -15 > /proc/self/autogroup; exec "$@"';
     const words = ["setsid", "bash", "--norc", "-c", first, "first", this.bed.binary, "daemon"];
     const daemon = await this.spawn([...words, "--var", this.varDir], {
       log: this.daemonLog,
-      env,
+      env: { MIMALLOC_PURGE_DELAY: "-1", ...env },
     });
     let ended = false;
     void daemon.exited.then(() => (ended = true));

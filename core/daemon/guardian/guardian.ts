@@ -33,10 +33,13 @@ const FIRST_END = 3;
 const MOST_REPLACED = 5;
 const REPLACED_WITHIN_MS = 2000;
 
-/** Looks at the clock: so many in a T, but not more often than this, ms, nor more seldom, even where nothing is armed. */
-const LOOKS_IN_T = 200;
+/**
+ * Looks at the clock: when something may be late, but not more often than this, ms; and in between, so many in a T and never more seldom than this, ms,
+ * since a timer does not count the time that a machine was suspended.
+ */
 const LOOK_MS_MIN = 5;
-const IDLE_LOOK_MS = 25;
+const LOOKS_IN_T = 20;
+const IDLE_LOOK_MS = 100;
 
 /** A replication process, and what it would leave to the next one. */
 interface Replicator {
@@ -68,6 +71,7 @@ class Guardian {
   readonly #watchdog = new GuardianWatchdog((text) => console.error(`the watchdog: ${text}`));
   /** The daemon said farewell: the last to go puts out the light. */
   #ending = false;
+  #nextLook: NodeJS.Timeout | undefined;
 
   constructor(private readonly socketPath: string) {}
 
@@ -77,12 +81,19 @@ class Guardian {
     this.#watchOn();
   }
 
-  /** Looks at the clock often enough for the shortest T, of which two looks lose a hundredth. */
   #watchOn(): void {
     this.#watch();
-    let shortest = IDLE_LOOK_MS * LOOKS_IN_T;
-    for (const { timeoutMs } of this.#armed.values()) shortest = Math.min(shortest, timeoutMs);
-    setTimeout(() => this.#watchOn(), Math.max(LOOK_MS_MIN, shortest / LOOKS_IN_T));
+    this.#planLook();
+  }
+
+  /** Called anew by whatever may bring the moment forward. */
+  #planLook(): void {
+    const now = sharedClock();
+    let pause = IDLE_LOOK_MS;
+    for (const armament of this.#armed.values())
+      pause = Math.min(pause, armament.timeoutMs / LOOKS_IN_T, this.#lateAt(armament) - now);
+    clearTimeout(this.#nextLook);
+    this.#nextLook = setTimeout(() => this.#watchOn(), Math.max(LOOK_MS_MIN, pause));
   }
 
   #welcome(socket: Socket): void {
@@ -118,6 +129,7 @@ class Guardian {
       case "arm":
         this.#armed.set(request.armament.module, request.armament);
         this.#unstopped.delete(request.armament.module);
+        this.#planLook();
         return;
       case "disarm":
         this.#armed.delete(request.module);
@@ -132,6 +144,7 @@ class Guardian {
       case "right":
         if (request.until === null) this.#rights.delete(request.module);
         else this.#rights.set(request.module, request.until);
+        this.#planLook();
         return;
       case "fence":
         void this.#fence(request.module).then((detail) =>
@@ -184,9 +197,12 @@ class Guardian {
   ): void {
     const [program, ...args] = argv;
     const ends = shelves.flatMap(({ front, back }) => [front, back]);
+    // The unit's word for daemon and guardian: this one does give memory back, after a copy (process_memory.ts).
+    const { MIMALLOC_PURGE_DELAY: _, ...env } = Bun.env;
     const process = spawn(program!, [...args, "--shelves", ends.map((_, at) => FIRST_END + at).join()], {
       stdio: ["ignore", "inherit", "inherit", ...ends],
       detached: true,
+      env,
     });
     const replicator: Replicator = { process, shelves, since: performance.now(), fenced: false, before };
     this.#children.set(module, replicator);
@@ -231,9 +247,17 @@ class Guardian {
   }
 
   /** Its right to run has ended, and its daemon did not stop it. */
-  #isOverdue({ module, timeoutMs }: Armament): boolean {
-    const until = this.#rights.get(module);
-    return until !== undefined && sharedClock() >= until + timeoutMs * RIGHT_OVERDUE;
+  #isOverdue(armament: Armament): boolean {
+    return sharedClock() >= this.#overdueAt(armament);
+  }
+
+  #overdueAt({ module, timeoutMs }: Armament): number {
+    return (this.#rights.get(module) ?? Number.POSITIVE_INFINITY) + timeoutMs * RIGHT_OVERDUE;
+  }
+
+  /** When it is late, should no other word come. */
+  #lateAt(armament: Armament): number {
+    return Math.min(this.#lastSign + armament.timeoutMs * FENCE_BEGINS, this.#overdueAt(armament));
   }
 
   /** Fences what is armed and may not be silent for that long, ms. */
