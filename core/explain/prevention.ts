@@ -112,8 +112,9 @@ function ofSplit({ module }: Circumstances): string {
 }
 
 function ofRule(moment: Moment, about: Circumstances): string[] {
+  // By its whole name: a dash is a part of it, and what stands behind "remote." is another node's.
   const check = about.checks.find(({ resource }) =>
-    new RegExp(`\\b${escaped(resource)}\\b`).test(moment.decided),
+    new RegExp(`(?<![\\w.-])${escaped(resource)}(?![\\w-])`).test(moment.decided),
   );
   const again = /maxLoop/.test(moment.decided)
     ? [

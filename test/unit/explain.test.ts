@@ -203,6 +203,23 @@ t.test("which incident is meant", async (t) => {
   t.equal(tell({ n2: side("n2", []), n1: side("n1", []) }).incident, null);
 });
 
+t.test("a checker whose name has a dash is known by its whole name, and so is its rule", async (t) => {
+  const checks = ["tcp.db", "tcp.db-2"].map((resource) => ({
+    resource,
+    subject: { type: "tcp" as const, address: "127.0.0.1:5432" },
+    rhythm: { interval: 10_000, timeout: 5000, failures: 1, successes: 1, grace: 0 },
+    action: "restart" as const,
+  }));
+  const down = { type: "resource", name: "tcp.db-2", state: "down", detail: "gone" };
+  const entries: Entry[] = [
+    [0, "PRIM Transient", down, "restarted: tcp.db-2 is down: gone (rule t_db-2)", [hook(7, "stop_prim")]],
+    [50, "PRIM Ready", done(7), "", [], { what: "stop_prim", tookMs: 50 }],
+  ];
+  const { incident } = explain("db", "n1", { n1: side("n1", entries) }, { ...ABOUT, checks }, {}, null);
+  t.match(incident!.moments[0], { cause: "rule", rule: "t_db-2" });
+  t.match(incident!.prevention, [/^tcp\.db-2 did not find what it should/]);
+});
+
 t.test(
   "a hook that fails tells what it printed; a warning of the log is told where no decision says it",
   async (t) => {
