@@ -15,6 +15,7 @@ import { join } from "node:path";
 import t from "tap";
 import { diskProbe } from "../../core/checks/probes/disk.ts";
 import { httpProbe } from "../../core/checks/probes/http.ts";
+import { serviceProbe } from "../../core/checks/probes/service.ts";
 import { tcpProbe } from "../../core/checks/probes/tcp.ts";
 import { Journal } from "../../core/daemon/journal.ts";
 import { ModuleResources } from "../../core/daemon/module/resources.ts";
@@ -129,6 +130,25 @@ t.test("what a checker leaves running keeps no descriptor of the daemon open", a
   const after = open();
   process.kill(Number(readFileSync(join(directory, "pid"), "utf8")));
   t.ok(after <= before, `${after} are open, ${before} were`);
+});
+
+t.test("where systemd does not answer, a service whose main process lives is not down", async (t) => {
+  const child = Bun.spawn(["sleep", "100"]);
+  let answers = true;
+  const ask = async () => {
+    if (!answers) throw new Error("systemctl show failed with status 1: Connection reset by peer");
+    return { activeState: "active", mainPid: child.pid, controlGroup: "" };
+  };
+  const { promise: noticed, resolve: notice } = Promise.withResolvers<void>();
+  const { look, close } = serviceProbe("db", notice, ask);
+  const { signal } = new AbortController();
+  t.match(await look(signal), { state: "up", detail: `pid ${child.pid}` });
+  answers = false;
+  t.match(await look(signal), { state: "unknown", detail: /Connection reset by peer/ });
+  child.kill("SIGKILL");
+  await noticed;
+  await t.rejects(look(signal), /Connection reset by peer/, "one that has ended is down");
+  close?.();
 });
 
 t.test("what lives and cannot be watched has not ended", async (t) => {
