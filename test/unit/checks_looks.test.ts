@@ -62,6 +62,20 @@ t.test("an answer over http: by its status, and by what it says", async (t) => {
   );
 });
 
+t.test("a look over http asks the server itself, whatever proxy the daemon was started with", async (t) => {
+  using server = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("") });
+  const url = `http://127.0.0.1:${server.port}/`;
+  const probe = httpProbe({ type: "http", url, status: undefined, body: undefined, verify: true });
+  const former = process.env["http_proxy"];
+  // Nobody is there.
+  process.env["http_proxy"] = "http://127.0.0.1:9";
+  t.teardown(() => {
+    if (former === undefined) delete process.env["http_proxy"];
+    else process.env["http_proxy"] = former;
+  });
+  t.match(await probe.look(new AbortController().signal), { state: "up", detail: "200" });
+});
+
 t.test(
   "a look that writes to a disk writes to its own file, whatever a user has put in its place",
   async (t) => {
