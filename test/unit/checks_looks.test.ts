@@ -15,6 +15,7 @@ import { join } from "node:path";
 import t from "tap";
 import { diskProbe } from "../../core/checks/probes/disk.ts";
 import { httpProbe } from "../../core/checks/probes/http.ts";
+import { processProbe } from "../../core/checks/probes/process.ts";
 import { serviceProbe } from "../../core/checks/probes/service.ts";
 import { tcpProbe } from "../../core/checks/probes/tcp.ts";
 import { Journal } from "../../core/daemon/journal.ts";
@@ -164,6 +165,54 @@ t.test("where systemd does not answer, a service whose main process lives is not
   await t.rejects(look(signal), /Connection reset by peer/, "one that has ended is down");
   close?.();
 });
+
+t.test(
+  "a process that ends is looked after where it was one too few or too many, and only there",
+  async (t) => {
+    // Nobody else's are called like this.
+    const seconds = `10${process.pid}`;
+    const sleep = () => Bun.spawn(["sleep", seconds]);
+    const { signal } = new AbortController();
+    let notices = 0;
+    const probeOf = (min: number, max?: number) =>
+      processProbe(
+        {
+          type: "process",
+          regex: undefined,
+          argumentsRegex: `^sleep ${seconds}$`,
+          pidFile: undefined,
+          unit: undefined,
+          min,
+          max,
+        },
+        () => [],
+        () => notices++,
+      );
+    const end = async (child: ReturnType<typeof sleep>): Promise<void> => {
+      child.kill("SIGKILL");
+      await child.exited;
+      await Bun.sleep(200);
+    };
+    const all = [sleep(), sleep(), sleep(), sleep()];
+    t.teardown(() => {
+      for (const child of all) child.kill("SIGKILL");
+    });
+    await Bun.sleep(200);
+    const crowd = probeOf(0, 3);
+    t.match(await crowd.look(signal), { state: "down", detail: /^4 of .* at most should/ });
+    await end(all[0]!);
+    t.equal(notices, 1, "of too many one has gone");
+    crowd.close?.();
+    const pair = probeOf(2);
+    t.match(await pair.look(signal), { state: "up", detail: "3 processes" });
+    await end(all[1]!);
+    t.equal(notices, 1, "a server ends one of its processes with each connection: enough are left");
+    await end(all[2]!);
+    t.equal(notices, 2);
+    t.match(await pair.look(signal), { state: "down" });
+    pair.close?.();
+  },
+);
 
 t.test("what lives and cannot be watched has not ended", async (t) => {
   const thread = readdirSync("/proc/self/task")

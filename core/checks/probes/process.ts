@@ -22,6 +22,7 @@ export type UnitMembers = (cgroup: string) => readonly number[];
 export function processProbe(selection: Selection, unitMembers: UnitMembers, notice: () => void): Probe {
   const deaths = new Map<number, () => void>();
   const find = finder(selection, unitMembers);
+  let isDown = false;
   /** Returns those that ended between being found and being watched. */
   const watch = (pids: readonly number[]): Set<number> => {
     const gone = new Set<number>();
@@ -34,7 +35,8 @@ export function processProbe(selection: Selection, unitMembers: UnitMembers, not
       if (deaths.has(pid)) continue;
       const stop = watchDeath(pid, () => {
         deaths.delete(pid);
-        notice();
+        // A server that ends a process with each connection would have all of /proc read all the time: those that are left are enough.
+        if (isDown || deaths.size < selection.min) notice();
       });
       if (stop === null) gone.add(pid);
       else deaths.set(pid, stop);
@@ -46,10 +48,12 @@ export function processProbe(selection: Selection, unitMembers: UnitMembers, not
       const pids = await find(signal);
       if (typeof pids === "string") return unknown(pids);
       const gone = watch(pids);
-      return counted(
+      const finding = counted(
         selection,
         pids.filter((pid) => !gone.has(pid)),
       );
+      isDown = finding.state === "down";
+      return finding;
     },
     close: () => {
       for (const stop of deaths.values()) stop();
