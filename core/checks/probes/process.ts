@@ -1,6 +1,6 @@
 /**
- * Do the module's processes live, and are there as many as there should be? Whoever was found is watched: its death is noticed at once, and not at
- * the next look.
+ * Do the module's processes live, and are there as many as there should be? Whoever was found is watched: that too few are left is noticed at once, and
+ * not at the next look.
  */
 import { readFile } from "node:fs/promises";
 import { watchDeath } from "../../platform/linux/process_death.ts";
