@@ -435,6 +435,30 @@ t.test("a takeover that a silent witness kept from happening", async (t) => {
   t.match(told.incident!.prevention, [/^n1 crashed/, /^The witness did not answer n2/]);
 });
 
+t.test("a cut network with a witness: it is not said that one would have helped", async (t) => {
+  const why = "neither n2 nor the witness vouches for n1 any more: it stops before n2 may start";
+  const n1: Entry[] = [
+    [-60_000, "PRIM Ready", view("SECOND")],
+    [-280, "PRIM Transient", { type: "timer", name: "witness" }, why, [{ id: 1, do: "fence" }]],
+    [
+      -200,
+      "WAIT NotReady",
+      done(1, ""),
+      "",
+      [],
+      { what: "kill the application, unmount (fence)", tookMs: 80 },
+    ],
+    [0, "WAIT NotReady", { type: "peerLost", cause: "n2 is silent on lan" }, ""],
+  ];
+  const sources = { n1: side("n1", n1), n2: side("n2", TAKEOVER) };
+  const told = explain("db", "n2", sources, { ...ABOUT, isWitnessed: true }, {}, null);
+  t.match(told.incident!.prevention, [
+    /^Neither its peer nor the witness vouched for n1 in time.*holdfast cluster witness show/,
+    /^Both nodes ran, and did not hear each other.* The witness let one of them go on\.$/,
+  ]);
+  t.equal(told.incident!.prevention.length, 2);
+});
+
 t.test("a node of a farm falls silent: nobody decides anything, and it is told all the same", async (t) => {
   const line = (node: string, ms: number, level: string, words: string) => ({
     time: new Date(NOON + ms).toISOString(),
