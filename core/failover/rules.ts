@@ -94,6 +94,8 @@ export function staysInWait(draft: Draft): boolean {
   const reason = draft.config.kind === "light" ? null : notBetterOff(draft);
   if (reason !== null) {
     hold(draft, rule, reason);
+    // It is not obeyed any more: as soon as another node is better off, it is again.
+    draft.obeyed = draft.obeyed.filter((name) => name !== rule.name);
     return false;
   }
   draft.held = "";

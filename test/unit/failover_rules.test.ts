@@ -213,6 +213,14 @@ t.test("a farm's node waits while another serves, and never the last of them", a
   t.match(n1.told.reason, /NOT waiting, though .*: no other node serves$/);
   hears(other("UP", "up"));
   t.match([n1.told.state, n1.told.reason], ["WAIT", /^waits: ping\.gateway == down: no answer/]);
+  hears();
+  t.match([n1.told.state, n1.told.reason], ["UP", /NOT waiting, though .*: no other node serves$/]);
+  hears(other("UP", "up"));
+  t.equal(
+    n1.told.state,
+    "WAIT",
+    "and each time that another comes to serve, though the target was down all the time",
+  );
   n1.resource("ping.gateway", "up");
   t.equal(n1.told.state, "UP");
 });
