@@ -178,6 +178,15 @@ export function canRestartAlone(
   return subject.type === "process" && (subject.unit !== undefined || hooks.has("restart_process"));
 }
 
+/** By name, the rules that the checkers of a module stand for: the resource of each. */
+export function impliedRules(config: ModuleConfig): ReadonlyMap<string, string> {
+  return new Map(
+    checksOf(config).flatMap(({ resource, subject, action, path }): [string, string][] =>
+      action === "none" ? [] : [[DEFAULTS[subject.type].rule(path.at(-1)!), resource]],
+    ),
+  );
+}
+
 /**
  * What the failover core must know: the checks, the rules that they stand for, and those that are written out. `hooks` by name: what can be started
  * again alone depends on them.
