@@ -3,7 +3,7 @@
  */
 import { comparisons, RESOURCE_STATES } from "../core/checks/condition.ts";
 import { ConditionError, parseCondition } from "../core/checks/condition_text.ts";
-import { checksOf, uncheckedOf } from "../core/checks/module_checks.ts";
+import { checksOf, impliedRules, uncheckedOf } from "../core/checks/module_checks.ts";
 import { nearest } from "./nearest.ts";
 import type { ModuleConfig } from "./schema.ts";
 import { formatDuration } from "./units.ts";
@@ -211,12 +211,19 @@ function checkWatchers(config: ModuleConfig): Finding[] {
   return findings;
 }
 
-/** A rule that cannot be read, or asks about what can never be, would never act. */
+/** A rule that cannot be read, or asks about what can never be, would never act; of two with one name one would, at times, keep the other from it. */
 function checkRules(config: ModuleConfig, cluster: ClusterNames | null): Finding[] {
   const findings: Finding[] = [];
   const checked = checksOf(config).map(({ resource }) => ({ name: resource, states: RESOURCE_STATES }));
   const known = [...checked, ...uncheckedOf(config, cluster)];
+  const implied = impliedRules(config);
   for (const [name, { if: words }] of Object.entries(config.rules)) {
+    const resource = implied.get(name);
+    if (resource !== undefined)
+      findings.push({
+        path: ["rules", name],
+        message: `the checker ${resource} has a rule of that name: choose another, so that the log tells which of the two acted`,
+      });
     const refuse = (message: string) => findings.push({ path: ["rules", name, "if"], message });
     try {
       for (const { remote, name: asked, state } of comparisons(parseCondition(words))) {

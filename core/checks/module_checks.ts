@@ -140,7 +140,8 @@ export function checksOf(config: ModuleConfig): Check[] {
 function ofService(name: string): Check {
   const { when, action } = DEFAULTS.service;
   const plain = name.replace(/[^A-Za-z0-9_-]/g, "_");
-  const rhythm = { interval: SERVICE_MS, timeout: TIMEOUT_MS, failures: 1, successes: 1, grace: 0 };
+  // Longer than systemd is waited for: what its silence means is for the probe to say.
+  const rhythm = { interval: SERVICE_MS, timeout: SERVICE_MS, failures: 1, successes: 1, grace: 0 };
   const subject: Subject = { type: "service", name };
   return { resource: `service.${plain}`, subject, when, rhythm, action, path: ["services", plain] };
 }
@@ -175,6 +176,15 @@ export function canRestartAlone(
 ): boolean {
   if (subject.type === "service") return true;
   return subject.type === "process" && (subject.unit !== undefined || hooks.has("restart_process"));
+}
+
+/** By name, the rules that the checkers of a module stand for: the resource of each. */
+export function impliedRules(config: ModuleConfig): ReadonlyMap<string, string> {
+  return new Map(
+    checksOf(config).flatMap(({ resource, subject, action, path }): [string, string][] =>
+      action === "none" ? [] : [[DEFAULTS[subject.type].rule(path.at(-1)!), resource]],
+    ),
+  );
 }
 
 /**

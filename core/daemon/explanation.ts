@@ -9,6 +9,7 @@ import type { Evidence } from "../explain/snapshot.ts";
 import { explanationText, PLAIN } from "../explain/text.ts";
 import { readTold } from "../explain/told.ts";
 import { parseWhen, type When } from "../explain/when.ts";
+import { recordsAnything } from "../witness/config.ts";
 import type { CommandResult, NodeStatus } from "./engine.ts";
 import type { ModuleRuntime } from "./module/runtime.ts";
 
@@ -55,6 +56,7 @@ export async function evidenceOf(
     lans: config.heartbeat.lans ?? cluster.lans,
     timeoutMs: runtime.timeoutMs,
     onIsolation: config.kind === "mirror" ? config.onIsolation : "",
+    isWitnessed: recordsAnything(cluster.witness),
     maxLoop: config.maxLoop.count,
     checks: checksOf(config),
   };

@@ -70,7 +70,7 @@ const PRINTED_LINES = 6;
 const SAME_MS = 1000;
 /** A node without roles decides nothing when another falls silent: its log has it. */
 const SILENT = /^(?:no sign of life from (\S+)|(\S+) was not heard) for /;
-const RULE = /\(rule (\w+)\)/;
+const RULE = /\(rule ([\w-]+)\)/;
 const SPLIT = /(^|; )split brain: /;
 const CAUSES: Readonly<Record<string, Cause>> = {
   boot: "boot",

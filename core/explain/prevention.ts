@@ -16,6 +16,8 @@ export interface Circumstances {
   lans: readonly string[];
   timeoutMs: number;
   onIsolation: string;
+  /** A witness records who goes on alone. Left out: as if there were none. */
+  isWitnessed?: boolean;
   maxLoop: number;
   checks: readonly Pick<Check, "resource" | "subject" | "rhythm" | "action">[];
   /** Nodes whose side is missing. */
@@ -43,7 +45,7 @@ function ofMoment(moment: Moment, incident: Incident, about: Circumstances): str
   const failed = moment.ran.filter(({ trouble }) => trouble !== "").map((ran) => ofFailure(ran, about));
   switch (moment.cause) {
     case "lost":
-      return [...ofSilence(moment, incident, about), ...ofNoWitness(moment), ...failed];
+      return [...ofSilence(moment, incident, about), ...ofNoWitness(moment), ...ofNoRight(moment), ...failed];
     case "rule":
       return [...ofRule(moment, about), ...failed];
     case "fenced":
@@ -58,7 +60,7 @@ function ofMoment(moment: Moment, incident: Incident, about: Circumstances): str
     case "split":
       return [ofSplit(about), ...failed];
     default:
-      return failed;
+      return [...ofNoRight(moment), ...failed];
   }
 }
 
@@ -95,12 +97,22 @@ function ofNoWitness({ decided, node }: Moment): string[] {
     : [];
 }
 
-function ofCut({ lans, kind, onIsolation }: Circumstances): string[] {
+/** The word of one of the two would have been enough. */
+function ofNoRight({ decided, node }: Moment): string[] {
+  return /neither \S+ nor the witness vouches/.test(decided)
+    ? [
+        `Neither its peer nor the witness vouched for ${node} in time, so it stopped. Where the witness did not answer (holdfast cluster witness show), let it fail neither with a node nor with the network between them.`,
+      ]
+    : [];
+}
+
+function ofCut({ lans, kind, onIsolation, isWitnessed }: Circumstances): string[] {
   const way = "Both nodes ran, and did not hear each other: the network between them was cut.";
   const second =
     lans.length < 2
       ? ` A second network would have carried the heartbeats (cluster.yaml: two addresses for each node).`
       : ` All of ${lans.join(", ")} were cut at once: do they share a switch, or a cable?`;
+  if (kind === "mirror" && isWitnessed) return [`${way}${second} The witness let one of them go on.`];
   if (kind !== "mirror" || onIsolation === "wait") return [`${way}${second}`];
   return [
     `${way}${second} A recording witness, or onIsolation: wait, keeps a cut network from making both nodes primary.`,
@@ -112,8 +124,9 @@ function ofSplit({ module }: Circumstances): string {
 }
 
 function ofRule(moment: Moment, about: Circumstances): string[] {
+  // By its whole name: a dash is a part of it, and what stands behind "remote." is another node's.
   const check = about.checks.find(({ resource }) =>
-    new RegExp(`\\b${escaped(resource)}\\b`).test(moment.decided),
+    new RegExp(`(?<![\\w.-])${escaped(resource)}(?![\\w-])`).test(moment.decided),
   );
   const again = /maxLoop/.test(moment.decided)
     ? [

@@ -39,6 +39,7 @@ const evidence = v.object({
     lans: v.array(v.string()),
     timeoutMs: v.number(),
     onIsolation: v.string(),
+    isWitnessed: v.exactOptional(v.boolean()),
     maxLoop: v.number(),
     checks: v.array(check),
   }),

@@ -4,7 +4,7 @@
  * A rule acts as soon as its condition holds and the main lane is idle, once for each time that it comes to hold. A `wait` is obeyed only where
  * another node is better off: a target that is down for everybody must not stop the service everywhere.
  */
-import { comparisons, holds } from "../checks/condition.ts";
+import { comparisons, holds, matches } from "../checks/condition.ts";
 import { isRestored, peerCandidate, relation } from "./generations.ts";
 import { countLoop } from "./loops.ts";
 import { emit, type Purpose } from "./plan.ts";
@@ -74,7 +74,7 @@ export function awaited(state: State): string[] {
     .filter(({ then }) => then === "wait")
     .flatMap((rule) => comparisons(rule.if));
   return Object.entries(checks).flatMap(([name, when]) => {
-    const isAsked = asked.some((comparison) => !comparison.remote && comparison.name === name);
+    const isAsked = asked.some((comparison) => !comparison.remote && matches(comparison.name, name));
     return when === "pre" && isAsked && (state.resources[name] ?? "init") === "init" ? [name] : [];
   });
 }
@@ -94,6 +94,8 @@ export function staysInWait(draft: Draft): boolean {
   const reason = draft.config.kind === "light" ? null : notBetterOff(draft);
   if (reason !== null) {
     hold(draft, rule, reason);
+    // It is not obeyed any more: as soon as another node is better off, it is again.
+    draft.obeyed = draft.obeyed.filter((name) => name !== rule.name);
     return false;
   }
   draft.held = "";

@@ -13,12 +13,12 @@ t.setTimeout(400_000);
 const skip = systemdImpossible() ?? false;
 const DROP_IN = "50-holdfast-web.conf";
 
-/** Each says when it starts and when it has stopped. `app` has its own `Restart=`, `deaf` does not mind SIGTERM, `broken` does not start. */
+/** Each says when it starts and when it has stopped. `app` has its own `Restart=`, `deaf` does not mind SIGTERM, `broken` does not start; `helper` runs in a cgroup of its own within the unit's. */
 const UNITS: Readonly<Record<string, string>> = {
   db: "ExecStart=/bin/sleep 100001",
   app: "ExecStart=/bin/sleep 100002\nRestart=always\nRestartSec=50ms",
   deaf: `ExecStart=/bin/sh -c 'trap "" TERM; while :; do sleep 0.1; done'\nTimeoutStopSec=infinity`,
-  helper: "ExecStart=/bin/sleep 100003",
+  helper: `Delegate=yes\nExecStart=/bin/sh -c 'cd /sys/fs/cgroup/system.slice/helper.service && mkdir -p inner && echo 0 > inner/cgroup.procs && exec sleep 100003'`,
   broken: "Type=oneshot\nRemainAfterExit=yes\nExecStart=/bin/false",
 };
 

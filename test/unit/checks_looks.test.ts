@@ -15,6 +15,8 @@ import { join } from "node:path";
 import t from "tap";
 import { diskProbe } from "../../core/checks/probes/disk.ts";
 import { httpProbe } from "../../core/checks/probes/http.ts";
+import { processProbe } from "../../core/checks/probes/process.ts";
+import { serviceProbe } from "../../core/checks/probes/service.ts";
 import { tcpProbe } from "../../core/checks/probes/tcp.ts";
 import { Journal } from "../../core/daemon/journal.ts";
 import { ModuleResources } from "../../core/daemon/module/resources.ts";
@@ -59,6 +61,20 @@ t.test("an answer over http: by its status, and by what it says", async (t) => {
     { state: "down" },
     "what comes after the first MiB does not count",
   );
+});
+
+t.test("a look over http asks the server itself, whatever proxy the daemon was started with", async (t) => {
+  using server = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("") });
+  const url = `http://127.0.0.1:${server.port}/`;
+  const probe = httpProbe({ type: "http", url, status: undefined, body: undefined, verify: true });
+  const former = process.env["http_proxy"];
+  // Nobody is there.
+  process.env["http_proxy"] = "http://127.0.0.1:9";
+  t.teardown(() => {
+    if (former === undefined) delete process.env["http_proxy"];
+    else process.env["http_proxy"] = former;
+  });
+  t.match(await probe.look(new AbortController().signal), { state: "up", detail: "200" });
 });
 
 t.test(
@@ -130,6 +146,73 @@ t.test("what a checker leaves running keeps no descriptor of the daemon open", a
   process.kill(Number(readFileSync(join(directory, "pid"), "utf8")));
   t.ok(after <= before, `${after} are open, ${before} were`);
 });
+
+t.test("where systemd does not answer, a service whose main process lives is not down", async (t) => {
+  const child = Bun.spawn(["sleep", "100"]);
+  let answers = true;
+  const ask = async () => {
+    if (!answers) throw new Error("systemctl show failed with status 1: Connection reset by peer");
+    return { activeState: "active", mainPid: child.pid, controlGroup: "" };
+  };
+  const { promise: noticed, resolve: notice } = Promise.withResolvers<void>();
+  const { look, close } = serviceProbe("db", notice, ask);
+  const { signal } = new AbortController();
+  t.match(await look(signal), { state: "up", detail: `pid ${child.pid}` });
+  answers = false;
+  t.match(await look(signal), { state: "unknown", detail: /Connection reset by peer/ });
+  child.kill("SIGKILL");
+  await noticed;
+  await t.rejects(look(signal), /Connection reset by peer/, "one that has ended is down");
+  close?.();
+});
+
+t.test(
+  "a process that ends is looked after where it was one too few or too many, and only there",
+  async (t) => {
+    // Nobody else's are called like this.
+    const seconds = `10${process.pid}`;
+    const sleep = () => Bun.spawn(["sleep", seconds]);
+    const { signal } = new AbortController();
+    let notices = 0;
+    const probeOf = (min: number, max?: number) =>
+      processProbe(
+        {
+          type: "process",
+          regex: undefined,
+          argumentsRegex: `^sleep ${seconds}$`,
+          pidFile: undefined,
+          unit: undefined,
+          min,
+          max,
+        },
+        () => [],
+        () => notices++,
+      );
+    const end = async (child: ReturnType<typeof sleep>): Promise<void> => {
+      child.kill("SIGKILL");
+      await child.exited;
+      await Bun.sleep(200);
+    };
+    const all = [sleep(), sleep(), sleep(), sleep()];
+    t.teardown(() => {
+      for (const child of all) child.kill("SIGKILL");
+    });
+    await Bun.sleep(200);
+    const crowd = probeOf(0, 3);
+    t.match(await crowd.look(signal), { state: "down", detail: /^4 of .* at most should/ });
+    await end(all[0]!);
+    t.equal(notices, 1, "of too many one has gone");
+    crowd.close?.();
+    const pair = probeOf(2);
+    t.match(await pair.look(signal), { state: "up", detail: "3 processes" });
+    await end(all[1]!);
+    t.equal(notices, 1, "a server ends one of its processes with each connection: enough are left");
+    await end(all[2]!);
+    t.equal(notices, 2);
+    t.match(await pair.look(signal), { state: "down" });
+    pair.close?.();
+  },
+);
 
 t.test("what lives and cannot be watched has not ended", async (t) => {
   const thread = readdirSync("/proc/self/task")

@@ -203,6 +203,23 @@ t.test("which incident is meant", async (t) => {
   t.equal(tell({ n2: side("n2", []), n1: side("n1", []) }).incident, null);
 });
 
+t.test("a checker whose name has a dash is known by its whole name, and so is its rule", async (t) => {
+  const checks = ["tcp.db", "tcp.db-2"].map((resource) => ({
+    resource,
+    subject: { type: "tcp" as const, address: "127.0.0.1:5432" },
+    rhythm: { interval: 10_000, timeout: 5000, failures: 1, successes: 1, grace: 0 },
+    action: "restart" as const,
+  }));
+  const down = { type: "resource", name: "tcp.db-2", state: "down", detail: "gone" };
+  const entries: Entry[] = [
+    [0, "PRIM Transient", down, "restarted: tcp.db-2 is down: gone (rule t_db-2)", [hook(7, "stop_prim")]],
+    [50, "PRIM Ready", done(7), "", [], { what: "stop_prim", tookMs: 50 }],
+  ];
+  const { incident } = explain("db", "n1", { n1: side("n1", entries) }, { ...ABOUT, checks }, {}, null);
+  t.match(incident!.moments[0], { cause: "rule", rule: "t_db-2" });
+  t.match(incident!.prevention, [/^tcp\.db-2 did not find what it should/]);
+});
+
 t.test(
   "a hook that fails tells what it printed; a warning of the log is told where no decision says it",
   async (t) => {
@@ -416,6 +433,30 @@ t.test("a takeover that a silent witness kept from happening", async (t) => {
   ];
   const told = tell({ n1: { told: null, clock: null }, n2: side("n2", n2) });
   t.match(told.incident!.prevention, [/^n1 crashed/, /^The witness did not answer n2/]);
+});
+
+t.test("a cut network with a witness: it is not said that one would have helped", async (t) => {
+  const why = "neither n2 nor the witness vouches for n1 any more: it stops before n2 may start";
+  const n1: Entry[] = [
+    [-60_000, "PRIM Ready", view("SECOND")],
+    [-280, "PRIM Transient", { type: "timer", name: "witness" }, why, [{ id: 1, do: "fence" }]],
+    [
+      -200,
+      "WAIT NotReady",
+      done(1, ""),
+      "",
+      [],
+      { what: "kill the application, unmount (fence)", tookMs: 80 },
+    ],
+    [0, "WAIT NotReady", { type: "peerLost", cause: "n2 is silent on lan" }, ""],
+  ];
+  const sources = { n1: side("n1", n1), n2: side("n2", TAKEOVER) };
+  const told = explain("db", "n2", sources, { ...ABOUT, isWitnessed: true }, {}, null);
+  t.match(told.incident!.prevention, [
+    /^Neither its peer nor the witness vouched for n1 in time.*holdfast cluster witness show/,
+    /^Both nodes ran, and did not hear each other.* The witness let one of them go on\.$/,
+  ]);
+  t.equal(told.incident!.prevention.length, 2);
 });
 
 t.test("a node of a farm falls silent: nobody decides anything, and it is told all the same", async (t) => {

@@ -170,6 +170,20 @@ t.test("a module without a peer waits before its start, and is not stopped once 
   t.match([n1.told.state, n1.shouts.at(-1)], ["UP", /no other node would serve/]);
 });
 
+t.test("a wait that asks about all of a class has the first word of each waited for", async (t) => {
+  const checks: Watched["checks"] = { "ping.first": "pre", "ping.second": "pre" };
+  for (const asked of ["ping.* == down", "ping.? == down"]) {
+    const rules = [rule("no_way_out", asked, "wait")];
+    const n1 = new Driver({ kind: "light", peer: null, replicated: false, watched: { checks, rules } });
+    n1.boot(recordOf());
+    t.match(n1.told, { state: "WAIT", reason: "waits for the first word of ping.first, ping.second" }, asked);
+    n1.resource("ping.first", "down").resource("ping.second", "down");
+    t.match(n1.told, { state: "WAIT", reason: `waits: ${asked} (rule no_way_out)` });
+    n1.resource("ping.first", "up").resource("ping.second", "up");
+    t.equal(n1.told.state, "UP");
+  }
+});
+
 t.test("a farm's node waits while another serves, and never the last of them", async (t) => {
   const n1 = new Driver({ kind: "farm", peer: null, replicated: false, virtualIp: false, ...watched(WAIT) });
   const hears = (...others: OtherNode[]): void => {
@@ -199,6 +213,14 @@ t.test("a farm's node waits while another serves, and never the last of them", a
   t.match(n1.told.reason, /NOT waiting, though .*: no other node serves$/);
   hears(other("UP", "up"));
   t.match([n1.told.state, n1.told.reason], ["WAIT", /^waits: ping\.gateway == down: no answer/]);
+  hears();
+  t.match([n1.told.state, n1.told.reason], ["UP", /NOT waiting, though .*: no other node serves$/]);
+  hears(other("UP", "up"));
+  t.equal(
+    n1.told.state,
+    "WAIT",
+    "and each time that another comes to serve, though the target was down all the time",
+  );
   n1.resource("ping.gateway", "up");
   t.equal(n1.told.state, "UP");
 });

@@ -99,6 +99,12 @@ t.test(
     t.same(rule("remote.replication.insync == unknown"), [], "of a node that is silent everything is");
     t.match(rule("heartbeat.lan.n2 == down"), [/nothing sets heartbeat\.lan\.n2: .* heartbeat\.<lan>/]);
     t.match(rule("probe.port == down"), [/nothing sets probe\.port/]);
+    const named = (name: string, more = "") =>
+      errors(`${tcp(more)}rules: { ${name}: { if: "heartbeat.lan == down", then: swap } }\n`);
+    t.match(named("t_db"), [
+      /^module\.yaml:4:\d+: rules\.t_db: the checker tcp\.db has a rule of that name: choose another/,
+    ]);
+    t.same(named("t_db", "action: none"), [], "it has none");
     const processes = (settings: string) => errors(`processes: { a: { ${settings} } }\n`);
     t.same(processes("regex: x, argumentsRegex: y"), []);
     t.match(processes("min: 1"), [/processes\.a: say which processes: by regex/]);

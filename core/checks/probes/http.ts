@@ -14,9 +14,11 @@ export function httpProbe({ url, status, body, verify }: Extract<Subject, { type
         signal,
         redirect: "manual",
         keepalive: false,
+        // A proxy that the daemon's environment names may answer for a server that does not, or not know this machine's own.
+        proxy: false,
         headers: { "user-agent": "holdfast", "cache-control": "no-cache" },
         tls: { rejectUnauthorized: verify },
-      });
+      } as RequestInit);
       const isGood = status === undefined ? answer.status < 400 : status.includes(answer.status);
       if (!isGood) {
         await answer.body?.cancel();

@@ -7,7 +7,7 @@ import { httpProbe } from "./http.ts";
 import { interfaceProbe, ipProbe } from "./link.ts";
 import { moduleProbe, type StatusOf } from "./module.ts";
 import { pingProbe } from "./ping.ts";
-import { processProbe } from "./process.ts";
+import { processProbe, type UnitMembers } from "./process.ts";
 import { serviceProbe } from "./service.ts";
 import { tcpProbe } from "./tcp.ts";
 
@@ -20,6 +20,7 @@ export interface ProbeAsks {
   statusOf: StatusOf;
   /** May another node of the module tell the module's addresses with this MAC address, too? */
   isOfFarm(mac: string): boolean;
+  unitMembers: UnitMembers;
   /** How the module's own checker of this name is run for this check. */
   order(check: Check, name: string): ReturnType<CheckerOrder>;
 }
@@ -33,7 +34,7 @@ export function probeOf(check: Check, asks: ProbeAsks, notice: () => void): Prob
     case "http":
       return httpProbe(subject);
     case "process":
-      return processProbe(subject, notice);
+      return processProbe(subject, asks.unitMembers, notice);
     case "service":
       return serviceProbe(subject.name, notice);
     case "custom":

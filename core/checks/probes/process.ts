@@ -1,6 +1,6 @@
 /**
- * Do the module's processes live, and are there as many as there should be? Whoever was found is watched: its death is noticed at once, and not at
- * the next look.
+ * Do the module's processes live, and are there as many as there should be? Whoever was found is watched: that too few are left is noticed at once, and
+ * not at the next look.
  */
 import { readFile } from "node:fs/promises";
 import { watchDeath } from "../../platform/linux/process_death.ts";
@@ -15,10 +15,14 @@ type Selection = Extract<Subject, { type: "process" }>;
 /** So many are watched at most; the others are noticed at the next look. */
 const WATCHED_MAX = 256;
 
+/** The living processes of a systemd unit, below its cgroup. */
+export type UnitMembers = (cgroup: string) => readonly number[];
+
 /** See the top of the file. `notice`: look again, now. */
-export function processProbe(selection: Selection, notice: () => void): Probe {
+export function processProbe(selection: Selection, unitMembers: UnitMembers, notice: () => void): Probe {
   const deaths = new Map<number, () => void>();
-  const find = finder(selection);
+  const find = finder(selection, unitMembers);
+  let isDown = false;
   /** Returns those that ended between being found and being watched. */
   const watch = (pids: readonly number[]): Set<number> => {
     const gone = new Set<number>();
@@ -31,7 +35,8 @@ export function processProbe(selection: Selection, notice: () => void): Probe {
       if (deaths.has(pid)) continue;
       const stop = watchDeath(pid, () => {
         deaths.delete(pid);
-        notice();
+        // A server that ends a process with each connection would have all of /proc read all the time: those that are left are enough.
+        if (isDown || deaths.size < selection.min) notice();
       });
       if (stop === null) gone.add(pid);
       else deaths.set(pid, stop);
@@ -43,10 +48,12 @@ export function processProbe(selection: Selection, notice: () => void): Probe {
       const pids = await find(signal);
       if (typeof pids === "string") return unknown(pids);
       const gone = watch(pids);
-      return counted(
+      const finding = counted(
         selection,
         pids.filter((pid) => !gone.has(pid)),
       );
+      isDown = finding.state === "down";
+      return finding;
     },
     close: () => {
       for (const stop of deaths.values()) stop();
@@ -73,9 +80,9 @@ function described({ regex, argumentsRegex, pidFile, unit }: Omit<Selection, "mi
 
 type Find = (signal: AbortSignal) => Promise<number[] | string>;
 
-function finder({ regex, argumentsRegex, pidFile, unit }: Selection): Find {
+function finder({ regex, argumentsRegex, pidFile, unit }: Selection, unitMembers: UnitMembers): Find {
   if (pidFile !== undefined) return () => fromPidFile(pidFile);
-  if (unit !== undefined) return (signal) => fromUnit(unit, signal);
+  if (unit !== undefined) return (signal) => fromUnit(unit, unitMembers, signal);
   const name = regex === undefined ? null : new RegExp(regex, "u");
   const line = argumentsRegex === undefined ? null : new RegExp(argumentsRegex, "u");
   return async (signal) =>
@@ -98,17 +105,16 @@ async function fromPidFile(file: string): Promise<number[]> {
   return pid > 0 && processOf(pid) !== null ? [pid] : [];
 }
 
-/** The processes in the unit's control group. A sentence where systemd does not answer. */
-async function fromUnit(unit: string, signal: AbortSignal): Promise<number[] | string> {
+/** The processes in the unit's control group, and in those that it made in it. A sentence where systemd does not answer. */
+async function fromUnit(
+  unit: string,
+  unitMembers: UnitMembers,
+  signal: AbortSignal,
+): Promise<number[] | string> {
   const state = await stateOf(unit, signal).catch((error: Error) => error.message);
   if (state === null) return "there is no systemd here";
   if (typeof state === "string") return state;
   const { mainPid, controlGroup } = state;
-  const group = `/sys/fs/cgroup${controlGroup}/cgroup.procs`;
-  const members =
-    controlGroup === "" ? `${mainPid}` : await readFile(group, "utf8").catch(() => `${mainPid}`);
-  return members
-    .split("\n")
-    .map(Number)
-    .filter((pid) => pid > 0 && processOf(pid) !== null);
+  const members = controlGroup === "" ? [] : unitMembers(controlGroup);
+  return (members.length > 0 ? members : [mainPid]).filter((pid) => pid > 0 && processOf(pid) !== null);
 }

@@ -3,10 +3,10 @@
  */
 import { watchDeath } from "../../platform/linux/process_death.ts";
 import { stateOf } from "../../services/units.ts";
-import { down, type Probe, unknown, up } from "../probe.ts";
+import { down, type Probe, unknown, up, words } from "../probe.ts";
 
-/** See the top of the file. `notice`: look again, now. */
-export function serviceProbe(name: string, notice: () => void): Probe {
+/** See the top of the file. `notice`: look again, now. `ask`: systemd, but in tests. */
+export function serviceProbe(name: string, notice: () => void, ask = stateOf): Probe {
   let watched = 0;
   let stop: (() => void) | null = null;
   const forget = (): void => {
@@ -16,7 +16,14 @@ export function serviceProbe(name: string, notice: () => void): Probe {
   };
   return {
     look: async (signal) => {
-      const state = await stateOf(name, signal);
+      let state: Awaited<ReturnType<typeof stateOf>>;
+      try {
+        state = await ask(name, signal);
+      } catch (error) {
+        // While it is itself started anew, or its units are read again: that says nothing of a process that lives, and starting one again by it would fail.
+        if (stop !== null) return unknown(words(error));
+        throw error;
+      }
       if (state === null) return unknown("there is no systemd here");
       const { activeState, mainPid } = state;
       if (mainPid !== watched) forget();

@@ -9,7 +9,7 @@ import { CheckRunner } from "../../checks/runner.ts";
 import type { Cluster } from "../../cluster/cluster.ts";
 import type { CheckScope } from "../../failover/types.ts";
 import type { CommandResult } from "../engine.ts";
-import { adoptedList } from "../guardian/cgroup.ts";
+import { adoptedList, serviceMembers } from "../guardian/cgroup.ts";
 import type { Journal } from "../journal.ts";
 import { type ModuleFacts, writeModuleFacts } from "./facts.ts";
 import type { ModuleResources } from "./resources.ts";
@@ -50,6 +50,7 @@ export class ModuleChecks {
       node: parts.cluster.node,
       statusOf: parts.statusOf,
       isOfFarm: parts.isOfFarm,
+      unitMembers: serviceMembers,
       order: (check: Check, name: string) => this.#order(check, name),
     };
     this.#runner = new CheckRunner({
