@@ -1,0 +1,53 @@
+/** What a disk does not give, or has no room for, under a mount: the application hears of it, and no copy is changed by it unheard (trap 8). */
+import { closeSync, openSync, readFileSync, readSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import t from "tap";
+import { mountLocally } from "../fixtures/mounted.ts";
+import { LabDisk, noDisks } from "./replication_disks.ts";
+import { shell } from "./replication_lab.ts";
+
+const why = noDisks();
+if (why !== false) t.plan(0, why);
+t.setTimeout(100_000);
+const base = `/tmp/holdfast-disk-errors-${process.pid}`;
+const disk = new LabDisk(base, "disk");
+t.teardown(() => {
+  disk.remove();
+  rmSync(base, { recursive: true, force: true });
+});
+
+for (const durability of ["fsync", "write"] as const)
+  t.test(`a bad block reads as an error and not as zeros, durability: ${durability}`, async (t) => {
+    const bad = 300 * 1024;
+    // The data that is lost lies behind all else on the disk, the journal included.
+    await shell(
+      disk.data,
+      `rm -f data; fallocate -l 160M data; fallocate -c -o 0 -l 159M data; tr '\\0' x < /dev/zero | head -c 1M | dd of=data bs=1M iflag=fullblock conv=notrunc`,
+    );
+    disk.remount();
+    const mend = disk.spoilData("data", bad);
+    const mount = await mountLocally({ path: disk.data, durability });
+    const path = join(mount.path, "data");
+    const buffer = Buffer.alloc(1 << 20);
+    const fd = openSync(path, "r");
+    let count = 0;
+    let code = "";
+    try {
+      while (count < buffer.length) {
+        const read = readSync(fd, buffer, count, buffer.length - count, count);
+        if (read === 0) break;
+        count += read;
+      }
+    } catch (error) {
+      code = (error as NodeJS.ErrnoException).code ?? "";
+    }
+    closeSync(fd);
+    t.equal(code, "EIO", "the application hears of it");
+    t.ok(count <= bad, `and got ${count} bytes, not more than there are`);
+    t.equal(buffer.indexOf(0) < 0 ? buffer.length : buffer.indexOf(0), count, "all of them what was written");
+    t.equal(statSync(path).size, 1 << 20, "the file is as long as it was");
+    await mount.stop();
+    mend();
+    disk.remount();
+    t.equal(readFileSync(join(disk.data, "data")).indexOf(0), -1, "nothing of it was written over");
+  });
