@@ -1,4 +1,5 @@
 /** What a disk does not give, or has no room for, under a mount: the application hears of it, and no copy is changed by it unheard (trap 8). */
+import { spawnSync } from "node:child_process";
 import { closeSync, openSync, readFileSync, readSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
@@ -51,3 +52,14 @@ for (const durability of ["fsync", "write"] as const)
     disk.remount();
     t.equal(readFileSync(join(disk.data, "data")).indexOf(0), -1, "nothing of it was written over");
   });
+
+t.test("fallocate(2) without room for all of it leaves the file as long as it was", async (t) => {
+  const mount = await mountLocally({ path: disk.data });
+  const path = join(mount.path, "log");
+  await shell(mount.path, "echo begun > log; sync log");
+  const { stderr } = spawnSync("fallocate", ["-l", "400M", path], { encoding: "utf8" });
+  t.match(stderr, /No space left/);
+  t.equal(statSync(path).size, 6);
+  await mount.stop();
+  t.equal(statSync(join(disk.data, "log")).size, 6, "on the disk, too: the peer was told of nothing");
+});

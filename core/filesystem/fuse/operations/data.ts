@@ -186,8 +186,11 @@ export function allocateRange(s: Session): number {
   const fd = backing.descriptors.get(index);
   if (fd < 0) return fd;
   s.times.changing(index, fd);
+  const size = libc.lseek(fd, 0, 2);
   const result = libc.fallocate(fd, mode, offset, length);
   if (result < 0) {
+    // A disk that became full on the way leaves the file longer, of which neither the kernel nor the peer hears.
+    if (libc.lseek(fd, 0, 2) > size) libc.ftruncate(fd, size);
     s.times.settle(index);
     return result;
   }
