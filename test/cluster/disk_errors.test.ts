@@ -5,7 +5,7 @@ import { join } from "node:path";
 import t from "tap";
 import { mountLocally } from "../fixtures/mounted.ts";
 import { LabDisk, noDisks } from "./replication_disks.ts";
-import { shell } from "./replication_lab.ts";
+import { generation, makeLab, shell } from "./replication_lab.ts";
 
 const why = noDisks();
 if (why !== false) t.plan(0, why);
@@ -63,3 +63,28 @@ t.test("fallocate(2) without room for all of it leaves the file as long as it wa
   await mount.stop();
   t.equal(statSync(join(disk.data, "log")).size, 6, "on the disk, too: the peer was told of nothing");
 });
+
+t.test(
+  "what the disk of a primary does not give its application is reported: this copy is suspect",
+  async (t) => {
+    await shell(
+      disk.data,
+      "rm -f data log; fallocate -l 160M data; fallocate -c -o 0 -l 159M data; head -c 1M /dev/urandom | dd of=data bs=1M iflag=fullblock conv=notrunc",
+    );
+    disk.remount();
+    const mend = disk.spoilData("data", 300 * 1024);
+    const lab = makeLab(`${base}-lab`, 21000 + (process.pid % 20000), {}, (name) =>
+      name === "n1" ? disk.data : join(`${base}-lab`, name, "data"),
+    );
+    t.teardown(async () => {
+      await lab.close();
+      mend();
+    });
+    const { n1 } = lab;
+    await n1.start();
+    await n1.must({ op: "serve", alone: true, generations: generation("g1") });
+    const { stderr } = spawnSync("cat", [join(n1.directory, "data")], { encoding: "utf8" });
+    t.match(stderr, /Input\/output error/);
+    t.match(await n1.reported("diskFailed"), { detail: `read failed in ${n1.directory}: EIO` });
+  },
+);
