@@ -112,6 +112,11 @@ export class Descriptors {
     return slot;
   }
 
+  /** The node whose descriptor this slot holds; 0: it was forgotten meanwhile, or there is no such slot. */
+  nodeAt(slot: number): number {
+    return slot < 0 ? 0 : this.nodes[slot]!;
+  }
+
   release(slot: number): void {
     if (slot >= 0 && --this.holds[slot]! === 0 && this.nodes[slot] === 0) this.closeSlot(slot);
   }

@@ -119,6 +119,7 @@ export class DurablePoints {
     this.#copiesAll = this.#tellsAll = this.#pointTellsAll = false;
     this.#outbound.settleTimes();
     this.#store.marks.beginPoint();
+    this.#outbound.touchSuspect();
     const connection = this.#connection;
     const ticket = ++this.#ticket;
     const told = (errno: number): void => {
@@ -165,6 +166,7 @@ export class DurablePoints {
     this.#bytes = counters.bytesSent;
     this.#outbound.settleTimes();
     if (!marks.beginPoint()) return this.#at;
+    this.#outbound.touchSuspect();
     const idle = marks.pointObjects().next().done === true && !marks.wantsPoint;
     if (idle && this.#peerSettled && inSync) {
       marks.confirmPoint();

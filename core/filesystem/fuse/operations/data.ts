@@ -84,7 +84,7 @@ export function write(s: Session): number {
   let written = writeAll(fd, request.address + WRITE_DATA, size, offset);
   if (written === -errnos.EBADF) written = append(s, index, fd, size, offset);
   const kept = written < 0 ? lastKept : written;
-  if (written < 0) s.reportDisk(written, "write");
+  if (written < 0) s.reportDisk(written, "write", index);
   s.syncs.wrote(index, kept);
   // Nothing else says that its time changed.
   if (kept === 0) s.times.settle(index);
