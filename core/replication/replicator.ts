@@ -85,6 +85,11 @@ export interface Replicator {
   removeXattr(id: number, name: Uint8Array): number;
   /** FS_IOC_SETFLAGS bits. */
   setFlags(id: number, flags: number): number;
+  /**
+   * This disk failed to keep what was written to this object, and told it once: what syncs it next hears nothing of that. So no durable point
+   * vouches for it, and it is copied when the peer has taken over.
+   */
+  diskFailed(id: number): void;
   /** No node id refers to this object any more: the peer may drop its handle of an unlinked file. */
   forget(id: number): void;
 

@@ -5,6 +5,7 @@
  * (a user namespace), and for objects without a name, an O_PATH descriptor is kept for as long as the record lives.
  */
 import {
+  O_APPEND,
   O_CLOEXEC,
   O_DIRECTORY,
   O_NOFOLLOW,
@@ -12,6 +13,7 @@ import {
   O_PATH,
   O_RDONLY,
   O_RDWR,
+  O_WRONLY,
 } from "../../platform/linux/constants.ts";
 import { errnos } from "../../platform/linux/errno.ts";
 import * as libc from "../../platform/linux/libc.ts";
@@ -110,6 +112,11 @@ export class Descriptors {
     return slot;
   }
 
+  /** The node whose descriptor this slot holds; 0: it was forgotten meanwhile, or there is no such slot. */
+  nodeAt(slot: number): number {
+    return slot < 0 ? 0 : this.nodes[slot]!;
+  }
+
   release(slot: number): void {
     if (slot >= 0 && --this.holds[slot]! === 0 && this.nodes[slot] === 0) this.closeSlot(slot);
   }
@@ -143,6 +150,20 @@ export class Descriptors {
     const keptFd = this.kept(index);
     this.keptOf.set(index, 0);
     if (keptFd >= 0) this.forgotten.push(keptFd);
+  }
+
+  /** The next use opens the node anew: its flags allow less than before, or more. */
+  reopen(index: number): void {
+    const slot = this.slotOf.get(index) - 1;
+    if (slot < 0) return;
+    this.slotOf.set(index, 0);
+    this.nodes[slot] = 0;
+    if (this.holds[slot] === 0) this.closeSlot(slot);
+  }
+
+  /** Opens an append-only file, which no other descriptor may change. The caller closes it. Returns -errno. */
+  openToAppend(index: number): number {
+    return this.openAs(index, O_WRONLY | O_APPEND | O_NONBLOCK, this.kept(index));
   }
 
   /** Closes one descriptor of a node that is forgotten. False: there was none. */

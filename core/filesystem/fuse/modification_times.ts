@@ -68,13 +68,21 @@ export class ModificationTimes {
   }
 
   private add(index: number, flags: number, seconds: number, nanos: number): void {
-    if (this.count === FILES) this.settleAll();
+    if (this.count === FILES) this.makeRoom(index);
     const slot = this.count++;
     this.nodes[slot] = index;
     this.seconds[slot] = seconds;
     this.nanos[slot] = nanos;
     this.since[slot] = this.ticks;
     this.session.backing.table.setFlags(index, flags | TIMES_PENDING);
+  }
+
+  /** Settles all others. Each is opened for that, and who asked holds a descriptor of this node: its number must not become another file's. */
+  private makeRoom(index: number): void {
+    const { descriptors } = this.session.backing;
+    const held = descriptors.hold(index);
+    this.settleAll();
+    descriptors.release(held);
   }
 
   /** The kernel told this modification time, which its own operation applies and replicates. */

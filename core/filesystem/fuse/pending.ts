@@ -101,11 +101,12 @@ export class PendingReplies implements Completion {
 
   /** This disk's half of a sync is done. */
   synced(line: number, result: number): void {
-    this.session.backing.descriptors.release(this.held[line]!);
+    const { descriptors } = this.session.backing;
+    if (result < 0) this.session.reportDisk(result, "fsync", descriptors.nodeAt(this.held[line]!));
+    descriptors.release(this.held[line]!);
     this.held[line] = -1;
     this.waits[line]! &= ~LOCAL;
     this.results[line] = result;
-    if (result < 0) this.session.reportDisk(result, "fsync");
     if (this.waits[line] === 0) this.reply(line, result);
     else if (result < 0) {
       // This disk failed: the peer's word cannot mend it.

@@ -161,6 +161,11 @@ export class Service {
   #serve(path: string, backing: Backing, mount: FuseMount, replicator: Replicator): void {
     const { durability, close } = this.#host.config;
     const session = new Session(mount.fd, backing, replicator, this.#host.pool, { durability, close });
+    session.onDiskFailure = (errno, call): void => {
+      // The copy is suspect from the first one on: the others say nothing new.
+      session.onDiskFailure = null;
+      this.#host.report({ kind: "diskFailed", detail: `${call} failed in ${path}: ${errnoName(errno)}` });
+    };
     const served = new Served(path, backing, mount, session);
     this.#served.push(served);
     this.#host.loop.add(served);

@@ -202,10 +202,13 @@ export class Session {
       );
   }
 
-  /** Tells that the disk failed, when the error says so: not when it is full or a file is out of reach. */
-  reportDisk(error: number, call: string): void {
+  /** Tells that the disk failed, when the error says so: not when it is full or a file is out of reach. `index`: the node that it did not keep, or 0. */
+  reportDisk(error: number, call: string, index = 0): void {
     const failed = error === -errnos.EIO || error === -errnos.EROFS || error === -errnos.EUCLEAN;
-    if (failed) this.onDiskFailure?.(-error, call);
+    if (!failed) return;
+    this.onDiskFailure?.(-error, call);
+    if (index > 0 && !this.backing.isExcluded(index))
+      this.replicator.diskFailed(this.backing.table.identity(index));
   }
 
   /** True when reading should stop. */

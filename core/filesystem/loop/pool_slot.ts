@@ -26,7 +26,7 @@ export const Job = {
   FSYNC: 1,
   /** fdatasync(fd) */
   FDATASYNC: 2,
-  /** pread(fd, the thread's buffer or `address`, length, offset) */
+  /** pread(fd, the thread's buffer or `address`, length, offset), again where it was short of the end of the file */
   READ: 3,
   /** pwrite(fd, `address`, length, offset) */
   WRITE: 4,

@@ -39,7 +39,7 @@ function perform(words: Int32Array, doubles: Float64Array, buffer: number): numb
     case Job.FDATASYNC:
       return libc.fdatasync(fd);
     case Job.READ:
-      return libc.pread(fd, address === 0 ? buffer : address, length, doubles[OFFSET]!);
+      return readAll(fd, address === 0 ? buffer : address, length, doubles[OFFSET]!);
     case Job.WRITE:
       return libc.pwrite(fd, address, length, doubles[OFFSET]!);
     case Job.SYNCFS:
@@ -57,6 +57,18 @@ function perform(words: Int32Array, doubles: Float64Array, buffer: number): numb
     default:
       return -22;
   }
+}
+
+/** Fewer bytes than asked for mean the end of the file: a bad block only shortens the call that comes to it, and whoever asked would take that for the end. */
+function readAll(fd: number, address: number, length: number, offset: number): number {
+  let done = 0;
+  while (done < length) {
+    const count = libc.pread(fd, address + done, length - done, offset + done);
+    if (count < 0) return count;
+    if (count === 0) break;
+    done += count;
+  }
+  return done;
 }
 
 /** Writes out what is dirty in a mount, which is held open no longer than that takes. */

@@ -12,8 +12,10 @@ import {
 import { allocate, ioctl } from "../../platform/linux/libc.ts";
 import { modeOf } from "./object_access.ts";
 
+/** It can be appended to, and not be changed otherwise. */
+export const APPEND_ONLY = 0x20;
 /** Immutable, append only, no dump, no atime. The others say how a disk stores it. */
-const SHARED_FLAGS = 0x10 | 0x20 | 0x40 | 0x80;
+const SHARED_FLAGS = 0x10 | APPEND_ONLY | 0x40 | 0x80;
 const room = allocate(8);
 
 /** All flags of an open object, or -errno. */

@@ -119,6 +119,7 @@ export class DurablePoints {
     this.#copiesAll = this.#tellsAll = this.#pointTellsAll = false;
     this.#outbound.settleTimes();
     this.#store.marks.beginPoint();
+    this.#outbound.touchSuspect();
     const connection = this.#connection;
     const ticket = ++this.#ticket;
     const told = (errno: number): void => {
@@ -153,16 +154,19 @@ export class DurablePoints {
     });
   }
 
-  /** Begins a durable point when one is due, in sync or while a copy is under way. Returns when the next is. */
+  /** Begins a durable point when one is due, in sync or while a copy is under way. Returns when the next is; Infinity: after this one. */
   schedule(now: number, inSync: boolean): number {
     const { counters } = this.#host;
     const { marks } = this.#store;
     const due = now >= this.#at || counters.bytesSent - this.#bytes > POINT_BYTES || marks.wantsPoint;
-    if (!due || this.#waits > 0) return this.#at;
+    // What it waits for wakes the loop by itself.
+    if (this.#waits > 0) return Number.POSITIVE_INFINITY;
+    if (!due) return this.#at;
     this.#at = now + POINT_INTERVAL;
     this.#bytes = counters.bytesSent;
     this.#outbound.settleTimes();
     if (!marks.beginPoint()) return this.#at;
+    this.#outbound.touchSuspect();
     const idle = marks.pointObjects().next().done === true && !marks.wantsPoint;
     if (idle && this.#peerSettled && inSync) {
       marks.confirmPoint();

@@ -27,6 +27,7 @@ export class Outbound extends MarkedStream implements Replicator {
   /** Tells the modification times that wait, before a durable point may call their files clean. */
   settleTimes: () => void = () => {};
   readonly settlement = new Settlement();
+  readonly #suspect = new Set<number>();
 
   beforeData(id: number, offset: number, length: number): boolean {
     if (!this.#admits()) return false;
@@ -251,8 +252,19 @@ export class Outbound extends MarkedStream implements Replicator {
     return this.tell(FrameType.SETFLAGS);
   }
 
+  diskFailed(id: number): void {
+    this.#suspect.add(id);
+    this.touchSuspect();
+  }
+
+  /** A durable point begins: what this disk failed to keep stays touched whatever comes of it. */
+  touchSuspect(): void {
+    if (this.streaming) for (const id of this.#suspect) this.marks.touchTail(id, 0, Level.TOUCHED);
+  }
+
   forget(id: number): void {
     const known = this.unbind(id);
+    this.#suspect.delete(id);
     this.places.forget(id);
     this.marks.lapsed(id);
     this.reintegration?.forget(id);

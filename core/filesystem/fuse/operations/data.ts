@@ -81,9 +81,10 @@ export function write(s: Session): number {
   const fd = backing.descriptors.get(index);
   if (fd < 0) return fd;
   s.times.changing(index, fd);
-  const written = writeAll(fd, request.address + WRITE_DATA, size, offset);
+  let written = writeAll(fd, request.address + WRITE_DATA, size, offset);
+  if (written === -errnos.EBADF) written = append(s, index, fd, size, offset);
   const kept = written < 0 ? lastKept : written;
-  if (written < 0) s.reportDisk(written, "write");
+  if (written < 0) s.reportDisk(written, "write", index);
   s.syncs.wrote(index, kept);
   // Nothing else says that its time changed.
   if (kept === 0) s.times.settle(index);
@@ -119,12 +120,31 @@ function writeAll(fd: number, from: number, size: number, offset: number): numbe
   lastKept = 0;
   while (lastKept < size) {
     const written = libc.pwrite(fd, from + lastKept, size - lastKept, offset + lastKept);
-    if (written === -errnos.EBADF) return -errnos.EPERM;
     if (written < 0) return written;
     if (written === 0) return -errnos.EIO;
     lastKept += written;
   }
   return size;
+}
+
+/**
+ * The descriptor cannot write: the file is immutable, or append-only. What is appended to that comes in whole pages, with what is there already: that
+ * must be the same, only the rest is written. Returns as `writeAll`.
+ */
+function append(s: Session, index: number, fd: number, size: number, offset: number): number {
+  const from = s.request.address + WRITE_DATA;
+  const there = libc.lseek(fd, 0, 2) - offset;
+  const known = Math.min(there, size);
+  if (known < 0 || libc.pread(fd, s.reply.address, known, offset) !== known) return -errnos.EPERM;
+  const old = s.reply.bytes.subarray(0, known);
+  if (Buffer.compare(old, s.request.bytes.subarray(WRITE_DATA, WRITE_DATA + known)) !== 0)
+    return -errnos.EPERM;
+  const to = s.backing.descriptors.openToAppend(index);
+  if (to < 0) return to;
+  const written = writeAll(to, from + known, size - known, offset + known);
+  libc.close(to);
+  lastKept += known;
+  return written < 0 ? written : size;
 }
 
 /** A write by someone without CAP_FSETID takes the set-user-id and set-group-id bits away. */
@@ -186,8 +206,11 @@ export function allocateRange(s: Session): number {
   const fd = backing.descriptors.get(index);
   if (fd < 0) return fd;
   s.times.changing(index, fd);
+  const size = libc.lseek(fd, 0, 2);
   const result = libc.fallocate(fd, mode, offset, length);
   if (result < 0) {
+    // A disk that became full on the way leaves the file longer, of which neither the kernel nor the peer hears.
+    if (libc.lseek(fd, 0, 2) > size) libc.ftruncate(fd, size);
     s.times.settle(index);
     return result;
   }

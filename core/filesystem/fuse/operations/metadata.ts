@@ -5,6 +5,7 @@ import {
   FS_IOC_FSSETXATTR,
   FS_IOC_GETFLAGS,
   FS_IOC_SETFLAGS,
+  S_IFREG,
   UTIME_NOW,
   UTIME_OMIT,
 } from "../../../platform/linux/constants.ts";
@@ -12,6 +13,7 @@ import { errnos } from "../../../platform/linux/errno.ts";
 import * as libc from "../../../platform/linux/libc.ts";
 import { getI64, getU64 } from "../../../platform/linux/memory.ts";
 import { ATTR_MODE } from "../../../replication/replicator.ts";
+import { APPEND_ONLY, readFlags } from "../../objects/flags.ts";
 import {
   descriptorPath,
   emptyString,
@@ -101,9 +103,14 @@ export function setAttributes(s: Session): number {
   const kept = isIdle && isKernels ? backing.descriptors.kept(index) : -1;
   const fd = kept >= 0 ? kept : backing.descriptors.get(index);
   if (fd < 0) return fd;
-  const failed = kept >= 0 ? 0 : change(s, index, fd, valid, size);
-  if (tellsTime && failed >= 0) s.times.told(index, getI64(input, 80), input.getUint32(100, true));
-  const stat = isKernels && failed >= 0 ? statButTimes(s, fd) : backing.statDescriptor(fd);
+  let failed = kept >= 0 ? 0 : change(s, index, fd, valid, size);
+  // Nobody may set the times of an append-only file, nor may who appended hear of that: it has those that it got.
+  const isLeft = isKernels && failed === -errnos.EPERM && (readFlags(fd, S_IFREG) & APPEND_ONLY) !== 0;
+  if (isLeft) {
+    failed = 0;
+    s.times.settle(index);
+  } else if (tellsTime && failed >= 0) s.times.told(index, getI64(input, 80), input.getUint32(100, true));
+  const stat = isKernels && failed >= 0 && !isLeft ? statButTimes(s, fd) : backing.statDescriptor(fd);
   if (stat < 0) return failed < 0 ? failed : stat;
   s.answer(failed < 0 ? failed : attributesReply(s, index));
   // What was changed before a failure is told too: the copies must not differ.
@@ -224,5 +231,6 @@ export function ioctl(s: Session): number {
   if (result < 0) return result;
   if (replicated && libc.ioctl(fd, FS_IOC_GETFLAGS, statAddress) >= 0)
     replicator.setFlags(identity, view.getUint32(STAT, true));
+  if (writes) backing.descriptors.reopen(index);
   return writes ? IOCTL_HEADER : IOCTL_HEADER + size;
 }
