@@ -50,8 +50,8 @@ function balancingOf(config: ModuleConfig): NonNullable<FarmConfig["loadBalancin
 /** See the top of the file. */
 export class ModuleFarm {
   #addresses: FarmAddresses | null = null;
-  /** It was open when the daemon before this one died, and no checker has looked since. */
-  #isAdopted = false;
+  /** How it was when the daemon before this one died, while not all checkers have looked since; null: they have. */
+  #adopted: Standing | null = null;
   readonly #memory: FarmMemory;
   /** Where the clients are; undefined where that is no lan of the cluster. */
   #lan: string | undefined;
@@ -90,7 +90,9 @@ export class ModuleFarm {
       absent: () => this.#absent(views(lan)),
       publish: () => node.publish(),
       adopted: () => {
-        this.#isAdopted = true;
+        const wasOpen = this.#memory.isOpen;
+        this.#adopted = wasOpen ? "well" : "unwell";
+        return { wasOpen };
       },
       goesOn: () => void this.#drainOn(),
       begins: () => this.#memory.begin(),
@@ -179,13 +181,13 @@ export class ModuleFarm {
     );
   }
 
-  /** Well: everything that looks at the application has found it so. For one that a new daemon found open, nothing has found otherwise. */
+  /** Well: everything that looks at the application has found it so. One that a new daemon goes on with is as it was until then. */
   get #standing(): Standing {
     if (!this.parts.serves()) return "away";
     const found = this.#found.map(([, state]) => state);
-    if (!found.includes("init")) this.#isAdopted = false;
+    if (!found.includes("init")) this.#adopted = null;
     if (found.includes("down")) return "unwell";
-    return this.#isAdopted || !found.includes("init") ? "well" : "away";
+    return found.includes("init") ? (this.#adopted ?? "away") : "well";
   }
 
   /** A farm that checkers would close on every node at once stays open, and that is said aloud. */

@@ -49,8 +49,8 @@ export interface FarmParts {
   absent(): ReadonlyMap<string, string>;
   /** This node's word has changed. */
   publish(): void;
-  /** A new daemon goes on with what the one before had open; and has it now. */
-  adopted(): void;
+  /** A new daemon goes on with what the one before had, and took clients for, or not; and has it now. */
+  adopted(): { wasOpen: boolean };
   goesOn(): void;
   /** The addresses are taken anew. */
   begins(): void;
@@ -133,12 +133,15 @@ export class FarmAddresses extends VirtualAddresses {
     this.#isHere = true;
   }
 
-  /** The others hear no other word than that of the daemon before, or they would take this node's flows for nobody's. */
+  /**
+   * The others hear no other word than that of the daemon before, or they would take this node's flows for nobody's. Why it took no clients, if it did
+   * not, is not known yet: it goes on taking none while another does.
+   */
   override async adopt(): Promise<void> {
-    this.parts.adopted();
+    const { wasOpen } = this.parts.adopted();
     try {
       const link = this.network.linkOf(this.addresses[0]!);
-      this.#word = { stage: "open", mac: macText(link.mac), number: "" };
+      this.#word = { stage: wasOpen ? "open" : "unwell", mac: macText(link.mac), number: "" };
     } catch (error) {
       this.warn(`virtual IP: ${(error as Error).message}`);
     }

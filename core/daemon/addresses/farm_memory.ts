@@ -30,6 +30,11 @@ export class FarmMemory {
     }
   }
 
+  /** Does it take clients, or did it when it was heard of last? */
+  get isOpen(): boolean {
+    return this.#farm.isOpen;
+  }
+
   /** It takes clients from now on, or no more. */
   set isOpen(isOpen: boolean) {
     if (isOpen !== this.#farm.isOpen) void this.#change({ isOpen });

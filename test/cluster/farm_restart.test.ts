@@ -1,0 +1,59 @@
+/**
+ * What a farm's node knows is kept over a restart of its daemon: that its application was found down.
+ */
+import t from "tap";
+import { createFarm, type FarmLab } from "./farm_lab.ts";
+import { type Node, testbedImpossible, until } from "./testbed.ts";
+
+t.setTimeout(200_000);
+
+const ALL = ["n1", "n2", "n3"];
+/** What looks at a server that hangs has no answer for longer than a daemon needs to come back. */
+const CHECKED = `checkers:
+  http: { site: { url: "http://127.0.0.1:8080/", when: both, interval: 500ms, timeout: 2s, action: none } }
+`;
+
+async function restartDaemon(node: Node): Promise<void> {
+  node.kill9(node.processes().find(({ command }) => command.includes(" daemon --var"))!.pid);
+  await node.startDaemon();
+}
+
+/** What a node hears of another, each time that it is something else. */
+function listenTo(lab: FarmLab, teller: Node, name: string): { end(): Promise<string[]> } {
+  const stages: string[] = [];
+  let isOver = false;
+  const listening = (async () => {
+    while (!isOver) {
+      const stage = (await lab.report(teller))?.nodes[name]?.stage ?? "silent";
+      if (stages.at(-1) !== stage) stages.push(stage);
+      await Bun.sleep(20);
+    }
+  })();
+  return {
+    end: async () => {
+      isOver = true;
+      await listening;
+      return stages;
+    },
+  };
+}
+
+t.test("a farm's daemons start anew", { skip: testbedImpossible() ?? false }, async (t) => {
+  const lab = await createFarm({ heartbeat: "{ interval: 200ms, timeout: 2s }", yaml: CHECKED });
+  await using _bed = lab.bed;
+  const [n1, n2] = lab.nodes as [Node, Node];
+  await n1.holdfast(["start", "web", "--all"]);
+  await lab.shared(ALL);
+
+  await t.test("one whose application was found down takes no clients before it is found well", async (t) => {
+    await n2.exec(["bash", "-c", "kill -STOP $(pgrep nginx)"]);
+    await lab.shared(["n1", "n3"]);
+    const ear = listenTo(lab, n1, "n2");
+    await restartDaemon(n2);
+    const found = async () => (await lab.status(n2))["n2"]?.resources["http.site"]?.state === "down";
+    await until("it is found down again", found);
+    t.same(await ear.end(), ["unwell"]);
+    await n2.exec(["bash", "-c", "kill -CONT $(pgrep nginx)"]);
+    await lab.shared(ALL);
+  });
+});
