@@ -1,5 +1,5 @@
 /**
- * What a farm's node knows is kept over a restart of its daemon: that its application was found down.
+ * What a farm's node knows is kept over a restart of its daemon: that its application was found down; and what a person takes back.
  */
 import t from "tap";
 import { createFarm, type FarmLab } from "./farm_lab.ts";
@@ -55,5 +55,22 @@ t.test("a farm's daemons start anew", { skip: testbedImpossible() ?? false }, as
     t.same(await ear.end(), ["unwell"]);
     await n2.exec(["bash", "-c", "kill -CONT $(pgrep nginx)"]);
     await lab.shared(ALL);
+  });
+
+  await t.test("a drain is over when a person starts the node", async (t) => {
+    const stays = await lab.stay(30);
+    const drain = n2.holdfast(["drain", "web", "--timeout", "60s"], { mayFail: true });
+    await lab.shared(["n1", "n3"], [n1]);
+    const started = await n2.holdfast(["start", "web"]);
+    t.match(started.stdout, /n2 is UP already; it takes new clients again/);
+    const { status, stdout, stderr } = await drain;
+    t.same(status, 1);
+    t.match(stdout + stderr, /web is drained no longer on n2: it was started/);
+    await lab.shared(ALL);
+    t.match((await lab.status(n2))["n2"], { state: "UP", readiness: "Ready" });
+    t.same(
+      (await stays.end()).filter(({ end }) => end !== ""),
+      [],
+    );
   });
 });

@@ -124,9 +124,15 @@ export class ModuleFarm {
     this.#shout();
   }
 
-  /** A person acts: what was remembered against this node is forgotten. */
+  /** A person acts: what was remembered against this node is forgotten, and a drain is over. */
   async forgive(): Promise<void> {
+    this.#addresses?.undrain();
     if (this.#addresses !== null) await this.#memory.forget();
+  }
+
+  /** It takes no new clients for a reason that ends when a person starts it. */
+  get isKeptBack(): boolean {
+    return this.isDrained || this.#memory.heldUntil !== null;
   }
 
   /** A person has it drained, so that nothing starts it again by itself. */
@@ -259,6 +265,8 @@ export class ModuleFarm {
       };
     await this.#memory.drain(timeoutMs);
     const left = await this.#addresses!.drain(timeoutMs, () => this.#standing);
+    if (left === null)
+      return { status: 1, message: `${module} is drained no longer on ${node.cluster.node}: it was started` };
     const message =
       left === 0
         ? "every connection has ended"
@@ -273,7 +281,7 @@ export class ModuleFarm {
     const { journal, stop } = this.parts;
     try {
       journal.line("event", `The drain goes on, for ${Math.ceil(left / 1000)} s at most`);
-      await this.#addresses!.drain(left, () => this.#standing);
+      if ((await this.#addresses!.drain(left, () => this.#standing)) === null) return;
       await stop("the drain has ended");
       await this.forgive();
     } catch (error) {

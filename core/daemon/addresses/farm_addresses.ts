@@ -347,8 +347,11 @@ export class FarmAddresses extends VirtualAddresses {
     return this.#changing === null && areSettled(words, this.#word?.number);
   }
 
-  /** From now on no new clients, until the addresses are taken anew. Resolves with the number of connections that are left after `timeoutMs`, or 0. */
-  async drain(timeoutMs: number, standing: () => Standing): Promise<number> {
+  /**
+   * From now on no new clients, until the addresses are taken anew. Resolves with the number of connections that are left after `timeoutMs`, or 0; with null
+   * when it was taken back.
+   */
+  async drain(timeoutMs: number, standing: () => Standing): Promise<number | null> {
     const end = performance.now() + timeoutMs;
     this.#isDraining = true;
     for (;;) {
@@ -356,7 +359,13 @@ export class FarmAddresses extends VirtualAddresses {
       const left = this.connections;
       if ((left === 0 && this.#isHandedOver) || performance.now() > end || !this.#isHere) return left;
       await Bun.sleep(Math.min(100, timeoutMs));
+      if (!this.#isDraining) return null;
     }
+  }
+
+  /** New clients again. */
+  undrain(): void {
+    this.#isDraining = false;
   }
 
   /** TCP connections with clients that this node has now. */
