@@ -1,8 +1,9 @@
 /**
- * What a farm's node knows is kept over a restart of its daemon: that its application was found down; and what a person takes back.
+ * What a farm's node knows is kept over a restart of its daemon: that its application was found down, and which clients it has from
+ * another; and what a person takes back.
  */
 import t from "tap";
-import { createFarm, type FarmLab } from "./farm_lab.ts";
+import { createFarm, FARM_IP, type FarmLab, UDP_PORT } from "./farm_lab.ts";
 import { type Node, testbedImpossible, until } from "./testbed.ts";
 
 t.setTimeout(200_000);
@@ -16,6 +17,22 @@ const CHECKED = `checkers:
 async function restartDaemon(node: Node): Promise<void> {
   node.kill9(node.processes().find(({ command }) => command.includes(" daemon --var"))!.pid);
   await node.startDaemon();
+}
+
+/** By client, the node that answers a datagram of an exchange that goes on: each time from the same port. */
+async function exchange(lab: FarmLab): Promise<Record<string, string>> {
+  const script = `const one = async (n) => {
+  const { promise, resolve } = Promise.withResolvers();
+  const client = "10.90.40." + n;
+  const socket = await Bun.udpSocket({ hostname: client, port: 20000, socket: { data: (_socket, bytes) => resolve(String(bytes)) } });
+  socket.send("who", ${UDP_PORT}, "${FARM_IP}");
+  const node = await Promise.race([promise, Bun.sleep(3000).then(() => "nobody")]);
+  socket.close();
+  return [client, node];
+};
+console.log(JSON.stringify(Object.fromEntries(await Promise.all(Array.from({ length: 40 }, (_, n) => one(n + 1))))));`;
+  const { stdout } = await lab.host.exec([process.execPath, "-e", script]);
+  return JSON.parse(stdout) as Record<string, string>;
 }
 
 /** What a node hears of another, each time that it is something else. */
@@ -41,7 +58,7 @@ function listenTo(lab: FarmLab, teller: Node, name: string): { end(): Promise<st
 t.test("a farm's daemons start anew", { skip: testbedImpossible() ?? false }, async (t) => {
   const lab = await createFarm({ heartbeat: "{ interval: 200ms, timeout: 2s }", yaml: CHECKED });
   await using _bed = lab.bed;
-  const [n1, n2] = lab.nodes as [Node, Node];
+  const [n1, n2, n3] = lab.nodes as [Node, Node, Node];
   await n1.holdfast(["start", "web", "--all"]);
   await lab.shared(ALL);
 
@@ -73,4 +90,24 @@ t.test("a farm's daemons start anew", { skip: testbedImpossible() ?? false }, as
       [],
     );
   });
+
+  await t.test(
+    "an exchange by UDP stays with a node that lives, though another has its bucket",
+    async (t) => {
+      await n1.holdfast(["stop", "web"]);
+      await lab.shared(["n2", "n3"]);
+      for (const node of [n2, n3]) await lab.answerByUdp(node, FARM_IP);
+      const before = await exchange(lab);
+      t.same(new Set(Object.values(before)), new Set(["n2", "n3"]));
+      await n1.holdfast(["start", "web"]);
+      await lab.shared(ALL);
+      await lab.answerByUdp(n1, FARM_IP);
+      t.same(await exchange(lab), before, "n1 came");
+      await restartDaemon(n1);
+      await lab.shared(ALL);
+      t.same(await exchange(lab), before, "its daemon started anew");
+      const { answers } = await lab.visit(100, { by: "udp", port: UDP_PORT, first: 6000 });
+      t.ok(answers["n1"]! > 0, "what begins is n1's");
+    },
+  );
 });

@@ -96,6 +96,7 @@ export class ModuleFarm {
       },
       goesOn: () => void this.#drainOn(),
       begins: () => this.#memory.begin(),
+      memory: this.#memory,
       isDrained: () => this.#memory.drainedFor !== null,
       opened: (isOpen) => {
         this.#memory.isOpen = isOpen;

@@ -3,7 +3,7 @@
  * that it belongs to (core/farm). This keeps the filter in step with what the nodes say of themselves.
  */
 import { BUCKETS, inOrder, type Shares } from "../../farm/assignment.ts";
-import { GainedBuckets } from "../../farm/gained.ts";
+import { type Gained, GainedBuckets } from "../../farm/gained.ts";
 import { type FilterRule, rulesetOf, withoutRuleset } from "../../farm/ruleset.ts";
 import { virtualMacOf } from "../../farm/virtual_mac.ts";
 import { type FarmPlan, type FarmWord, planOf, type Stage } from "../../farm/word.ts";
@@ -54,6 +54,8 @@ export interface FarmParts {
   goesOn(): void;
   /** The addresses are taken anew. */
   begins(): void;
+  /** Which buckets came to this node, kept over a restart of its daemon; times are those of `performance.now()`. */
+  memory: { gained: Gained };
   /** A person has this node drained. */
   isDrained(): boolean;
   /** New clients come from now on, or no more; and they went without a person's word: why. */
@@ -85,7 +87,7 @@ export class FarmAddresses extends VirtualAddresses {
   /** The last text that the kernel took. */
   #text = "";
   #answers: string[] = [];
-  readonly #gained = new GainedBuckets();
+  readonly #gained: GainedBuckets;
   #changing: Promise<void> | null = null;
   /** All that the last text was made of, and when that was last looked at, ms. */
   #known = "";
@@ -98,6 +100,7 @@ export class FarmAddresses extends VirtualAddresses {
   constructor(private readonly parts: FarmParts) {
     super(parts.module, parts.addresses, parts.network, parts.timeoutMs, parts.warn);
     this.#table = `${tableOf(parts.module)}_farm`;
+    this.#gained = new GainedBuckets((gained) => (parts.memory.gained = gained));
     this.virtualMac = parts.mode === "invisible" ? this.#sharedMac : undefined;
     this.#silentRival =
       this.virtualMac === undefined ? null : new SilentRival(parts.addresses[0]!, parts.network);
@@ -125,7 +128,11 @@ export class FarmAddresses extends VirtualAddresses {
     if (!mayTake()) throw new Error("the virtual IP was given up while it was being taken");
     await this.#changing;
     this.#isAdopted = this.#word !== null;
-    if (!this.#isAdopted) this.parts.begins();
+    if (this.#isAdopted) this.#gained.restore(this.parts.memory.gained, performance.now());
+    else {
+      this.#gained.clear();
+      this.parts.begins();
+    }
     this.#isDraining = this.parts.isDrained();
     // What the kernel has from a daemon that died works on until the peers are known.
     if (!this.#isAdopted) await this.#apply("closed", new Map(), true);
