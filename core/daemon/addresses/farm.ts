@@ -228,7 +228,8 @@ export class ModuleFarm {
     const buckets = this.#addresses?.bucketsOf(node) ?? null;
     if (buckets === null) return {};
     const isOwn = node === this.parts.node.cluster.node;
-    const why = (isOwn ? this.#addresses?.word : this.parts.views(this.#lan)?.get(node)?.farm)?.why;
+    // Whose interface is down tells it on another lan.
+    const why = (isOwn ? this.#addresses?.word : this.parts.views(undefined)?.get(node)?.farm)?.why;
     return why === undefined ? { buckets } : { buckets, held: why };
   }
 
