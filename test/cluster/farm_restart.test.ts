@@ -85,10 +85,13 @@ t.test("a farm's daemons start anew", { skip: testbedImpossible() ?? false }, as
     t.match(stdout + stderr, /web is drained no longer on n2: it was started/);
     await lab.shared(ALL);
     t.match((await lab.status(n2))["n2"], { state: "UP", readiness: "Ready" });
-    t.same(
-      (await stays.end()).filter(({ end }) => end !== ""),
-      [],
-    );
+    const late = await n2.holdfast(["drain", "web", "--timeout", "2s"]);
+    t.match(late.stdout, /\d+ connections were still there after 2s; stopped on n2/, "a deadline passes");
+    await n2.holdfast(["wait", "web", "STOP"]);
+    const ended = (await stays.end()).filter(({ end }) => end !== "");
+    t.same(new Set(ended.map(({ nodes }) => nodes[0])), new Set(["n2"]), "no other's connection ended");
+    await n2.holdfast(["start", "web"]);
+    await lab.shared(ALL);
   });
 
   await t.test(
