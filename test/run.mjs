@@ -18,7 +18,7 @@ const APPLICATIONS =
   /\/(bad_input|checks|checks_actions|checks_others|containers|daemon_start|demo|examples|explain|farm_filter|farm_mixed|kinds|kvm|maintenance|mariadb|model|network|postgresql|programs|redis|revisions|safekit|secrets|services|sqlite|systemd|testbed|web_farm|witness_etcd|witness_node)\./;
 /** Lives of a mirror, or a farm, that end and begin: no count of theirs is as close as those of failover. */
 const LIVES =
-  /\/(cluster_apply|farm|farm_modes|fence|guardian|life_boot|life_commands|life_damaged|life_data|life_guardian|life_isolation|life_replicator|life_restored|live_replacement|probe|replication_traps|witness)\./;
+  /\/(cluster_apply|farm|farm_modes|farm_restart|fence|guardian|life_boot|life_commands|life_damaged|life_data|life_guardian|life_isolation|life_replicator|life_restored|live_replacement|probe|replication_traps|witness)\./;
 /** Long, and said already by others in short, or of programs that this run does not install: run by their names. */
 const ASKED_FOR = /\/(checks_everywhere|containers|kvm|witness_life)\./;
 /** They take longest, so they begin first: else the others are done, and one of these is waited for alone. */

@@ -55,6 +55,7 @@ export class ModuleCommands implements Pick<Engine, "command" | "shutdown" | "wa
     if (force) words.push("--force");
     if (full) words.push("--full");
     runtime.journal.line("event", `Action ${command} called by ${by}`);
+    const isKeptBack = command === "start" && runtime.farm.isKeptBack;
     const result = await runtime.command(
       coreCommand(command, { force, full, part }),
       `${by}: holdfast ${words.join(" ")}`,
@@ -62,8 +63,8 @@ export class ModuleCommands implements Pick<Engine, "command" | "shutdown" | "wa
     if (result.status === 0 && wasThere(command, before) && runtime.status().state === state)
       return {
         status: 0,
-        message: `${node} is ${state} already; nothing was done`,
-        data: { changed: false },
+        message: `${node} is ${state} already; ${isKeptBack ? "it takes new clients again" : "nothing was done"}`,
+        data: { changed: isKeptBack },
       };
     const stops = command === "stop" || command === "forcestop";
     if (options.everywhere && stops && result.status === 0)

@@ -168,6 +168,9 @@ t.test(
         await lab.shared(["n1", "n2"], [n1, n2]);
         t.same((await lab.visit(300)).failures, {}, "its interface is down");
         t.match((await lab.status(n3))["n3"], { buckets: 0, held: /interface lan (is down|has no carrier)/ });
+        const told = async () =>
+          /interface lan (is down|has no carrier)/.test((await lab.status(n1))["n3"]?.held ?? "");
+        await until("n1 tells why n3 serves nobody", told);
         await n3.exec(["ip", "link", "set", "lan", "up"]);
         await n3.exec(["ip", "addr", "add", "fd77::3/64", "dev", "lan", "nodad"]);
         await lab.prepare(n3);

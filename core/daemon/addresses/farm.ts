@@ -50,8 +50,8 @@ function balancingOf(config: ModuleConfig): NonNullable<FarmConfig["loadBalancin
 /** See the top of the file. */
 export class ModuleFarm {
   #addresses: FarmAddresses | null = null;
-  /** It was open when the daemon before this one died, and no checker has looked since. */
-  #isAdopted = false;
+  /** How it was when the daemon before this one died, while not all checkers have looked since; null: they have. */
+  #adopted: Standing | null = null;
   readonly #memory: FarmMemory;
   /** Where the clients are; undefined where that is no lan of the cluster. */
   #lan: string | undefined;
@@ -90,10 +90,13 @@ export class ModuleFarm {
       absent: () => this.#absent(views(lan)),
       publish: () => node.publish(),
       adopted: () => {
-        this.#isAdopted = true;
+        const wasOpen = this.#memory.isOpen;
+        this.#adopted = wasOpen ? "well" : "unwell";
+        return { wasOpen };
       },
       goesOn: () => void this.#drainOn(),
       begins: () => this.#memory.begin(),
+      memory: this.#memory,
       isDrained: () => this.#memory.drainedFor !== null,
       opened: (isOpen) => {
         this.#memory.isOpen = isOpen;
@@ -122,9 +125,15 @@ export class ModuleFarm {
     this.#shout();
   }
 
-  /** A person acts: what was remembered against this node is forgotten. */
+  /** A person acts: what was remembered against this node is forgotten, and a drain is over. */
   async forgive(): Promise<void> {
+    this.#addresses?.undrain();
     if (this.#addresses !== null) await this.#memory.forget();
+  }
+
+  /** It takes no new clients for a reason that ends when a person starts it. */
+  get isKeptBack(): boolean {
+    return this.isDrained || this.#memory.heldUntil !== null;
   }
 
   /** A person has it drained, so that nothing starts it again by itself. */
@@ -179,13 +188,13 @@ export class ModuleFarm {
     );
   }
 
-  /** Well: everything that looks at the application has found it so. For one that a new daemon found open, nothing has found otherwise. */
+  /** Well: everything that looks at the application has found it so. One that a new daemon goes on with is as it was until then. */
   get #standing(): Standing {
     if (!this.parts.serves()) return "away";
     const found = this.#found.map(([, state]) => state);
-    if (!found.includes("init")) this.#isAdopted = false;
+    if (!found.includes("init")) this.#adopted = null;
     if (found.includes("down")) return "unwell";
-    return this.#isAdopted || !found.includes("init") ? "well" : "away";
+    return found.includes("init") ? (this.#adopted ?? "away") : "well";
   }
 
   /** A farm that checkers would close on every node at once stays open, and that is said aloud. */
@@ -219,7 +228,8 @@ export class ModuleFarm {
     const buckets = this.#addresses?.bucketsOf(node) ?? null;
     if (buckets === null) return {};
     const isOwn = node === this.parts.node.cluster.node;
-    const why = (isOwn ? this.#addresses?.word : this.parts.views(this.#lan)?.get(node)?.farm)?.why;
+    // Whose interface is down tells it on another lan.
+    const why = (isOwn ? this.#addresses?.word : this.parts.views(undefined)?.get(node)?.farm)?.why;
     return why === undefined ? { buckets } : { buckets, held: why };
   }
 
@@ -257,6 +267,8 @@ export class ModuleFarm {
       };
     await this.#memory.drain(timeoutMs);
     const left = await this.#addresses!.drain(timeoutMs, () => this.#standing);
+    if (left === null)
+      return { status: 1, message: `${module} is drained no longer on ${node.cluster.node}: it was started` };
     const message =
       left === 0
         ? "every connection has ended"
@@ -271,7 +283,7 @@ export class ModuleFarm {
     const { journal, stop } = this.parts;
     try {
       journal.line("event", `The drain goes on, for ${Math.ceil(left / 1000)} s at most`);
-      await this.#addresses!.drain(left, () => this.#standing);
+      if ((await this.#addresses!.drain(left, () => this.#standing)) === null) return;
       await stop("the drain has ended");
       await this.forgive();
     } catch (error) {

@@ -3,7 +3,7 @@
  * that it belongs to (core/farm). This keeps the filter in step with what the nodes say of themselves.
  */
 import { BUCKETS, inOrder, type Shares } from "../../farm/assignment.ts";
-import { GainedBuckets } from "../../farm/gained.ts";
+import { type Gained, GainedBuckets } from "../../farm/gained.ts";
 import { type FilterRule, rulesetOf, withoutRuleset } from "../../farm/ruleset.ts";
 import { virtualMacOf } from "../../farm/virtual_mac.ts";
 import { type FarmPlan, type FarmWord, planOf, type Stage } from "../../farm/word.ts";
@@ -49,11 +49,13 @@ export interface FarmParts {
   absent(): ReadonlyMap<string, string>;
   /** This node's word has changed. */
   publish(): void;
-  /** A new daemon goes on with what the one before had open; and has it now. */
-  adopted(): void;
+  /** A new daemon goes on with what the one before had, and took clients for, or not; and has it now. */
+  adopted(): { wasOpen: boolean };
   goesOn(): void;
   /** The addresses are taken anew. */
   begins(): void;
+  /** Which buckets came to this node, kept over a restart of its daemon; times are those of `performance.now()`. */
+  memory: { gained: Gained };
   /** A person has this node drained. */
   isDrained(): boolean;
   /** New clients come from now on, or no more; and they went without a person's word: why. */
@@ -85,7 +87,7 @@ export class FarmAddresses extends VirtualAddresses {
   /** The last text that the kernel took. */
   #text = "";
   #answers: string[] = [];
-  readonly #gained = new GainedBuckets();
+  readonly #gained: GainedBuckets;
   #changing: Promise<void> | null = null;
   /** All that the last text was made of, and when that was last looked at, ms. */
   #known = "";
@@ -98,6 +100,7 @@ export class FarmAddresses extends VirtualAddresses {
   constructor(private readonly parts: FarmParts) {
     super(parts.module, parts.addresses, parts.network, parts.timeoutMs, parts.warn);
     this.#table = `${tableOf(parts.module)}_farm`;
+    this.#gained = new GainedBuckets((gained) => (parts.memory.gained = gained));
     this.virtualMac = parts.mode === "invisible" ? this.#sharedMac : undefined;
     this.#silentRival =
       this.virtualMac === undefined ? null : new SilentRival(parts.addresses[0]!, parts.network);
@@ -125,7 +128,11 @@ export class FarmAddresses extends VirtualAddresses {
     if (!mayTake()) throw new Error("the virtual IP was given up while it was being taken");
     await this.#changing;
     this.#isAdopted = this.#word !== null;
-    if (!this.#isAdopted) this.parts.begins();
+    if (this.#isAdopted) this.#gained.restore(this.parts.memory.gained, performance.now());
+    else {
+      this.#gained.clear();
+      this.parts.begins();
+    }
     this.#isDraining = this.parts.isDrained();
     // What the kernel has from a daemon that died works on until the peers are known.
     if (!this.#isAdopted) await this.#apply("closed", new Map(), true);
@@ -133,12 +140,15 @@ export class FarmAddresses extends VirtualAddresses {
     this.#isHere = true;
   }
 
-  /** The others hear no other word than that of the daemon before, or they would take this node's flows for nobody's. */
+  /**
+   * The others hear no other word than that of the daemon before, or they would take this node's flows for nobody's. Why it took no clients, if it did
+   * not, is not known yet: it goes on taking none while another does.
+   */
   override async adopt(): Promise<void> {
-    this.parts.adopted();
+    const { wasOpen } = this.parts.adopted();
     try {
       const link = this.network.linkOf(this.addresses[0]!);
-      this.#word = { stage: "open", mac: macText(link.mac), number: "" };
+      this.#word = { stage: wasOpen ? "open" : "unwell", mac: macText(link.mac), number: "" };
     } catch (error) {
       this.warn(`virtual IP: ${(error as Error).message}`);
     }
@@ -344,8 +354,11 @@ export class FarmAddresses extends VirtualAddresses {
     return this.#changing === null && areSettled(words, this.#word?.number);
   }
 
-  /** From now on no new clients, until the addresses are taken anew. Resolves with the number of connections that are left after `timeoutMs`, or 0. */
-  async drain(timeoutMs: number, standing: () => Standing): Promise<number> {
+  /**
+   * From now on no new clients, until the addresses are taken anew. Resolves with the number of connections that are left after `timeoutMs`, or 0; with null
+   * when it was taken back.
+   */
+  async drain(timeoutMs: number, standing: () => Standing): Promise<number | null> {
     const end = performance.now() + timeoutMs;
     this.#isDraining = true;
     for (;;) {
@@ -353,7 +366,13 @@ export class FarmAddresses extends VirtualAddresses {
       const left = this.connections;
       if ((left === 0 && this.#isHandedOver) || performance.now() > end || !this.#isHere) return left;
       await Bun.sleep(Math.min(100, timeoutMs));
+      if (!this.#isDraining) return null;
     }
+  }
+
+  /** New clients again. */
+  undrain(): void {
+    this.#isDraining = false;
   }
 
   /** TCP connections with clients that this node has now. */

@@ -1,6 +1,8 @@
 /**
- * What a farm's node remembers over a restart of its daemon, and of the machine: how often it left, that it is being drained, and where the others are.
+ * What a farm's node remembers over a restart of its daemon, and of the machine: how often it left, that it is being drained, where the others are, and
+ * which buckets it has from them.
  */
+import type { Gained } from "../../farm/gained.ts";
 import { afterLeaving, heldFor, NEVER_LEFT } from "../../farm/patience.ts";
 import type { Journal } from "../journal.ts";
 import { type ModuleFacts, writeModuleFacts } from "../module/facts.ts";
@@ -28,6 +30,11 @@ export class FarmMemory {
     } catch (error) {
       this.journal.line("error", `what the farm's node remembers is not kept: ${(error as Error).message}`);
     }
+  }
+
+  /** Does it take clients, or did it when it was heard of last? */
+  get isOpen(): boolean {
+    return this.#farm.isOpen;
   }
 
   /** It takes clients from now on, or no more. */
@@ -85,4 +92,19 @@ export class FarmMemory {
   set macs(macs: Record<string, string>) {
     if (!Bun.deepEquals(macs, this.macs)) void this.#change({ macs });
   }
+
+  /** Which buckets came to this node; times are those of `performance.now()` here, and the wall clock's on disk. */
+  get gained(): Gained {
+    return later(this.#farm.gained ?? [], -performance.timeOrigin);
+  }
+
+  set gained(gained: Gained) {
+    if (gained.length > 0 || this.gained.length > 0)
+      void this.#change({ gained: later(gained, performance.timeOrigin) });
+  }
+}
+
+/** The same by a clock that is ahead by so much, ms. */
+function later(gained: Gained, by: number): Gained {
+  return gained.map(([bucket, former, at]) => [bucket, former, at + by]);
 }

@@ -14,7 +14,7 @@ export interface FarmReport {
   held: string | null;
   /** Of `mode: invisible`: the MAC address of the virtual addresses. */
   virtualMac: string | null;
-  /** By node that takes part: its buckets, whether its filter goes by the same assignment, and the packets that this node handed to it. */
+  /** By node that takes part: its buckets, whether its filter goes by the same assignment, and the packets that this node handed to it, or asked it about. */
   nodes: Record<string, { stage: Stage; buckets: number; agrees: boolean; packets: number }>;
   /** By virtual address, the node that answers for it. */
   answers: Record<string, string | null>;
@@ -77,8 +77,12 @@ export function reportText(module: string, here: string, report: FarmReport): st
   const { nodes, answers, rules, connections, rounds, refused, virtualMac, held } = report;
   const lines = Object.entries(nodes).map(([node, { stage, buckets, agrees, packets }]) => {
     const share = `${buckets}/${BUCKETS} (${Math.round((100 * buckets) / BUCKETS)} %)`;
-    const counted =
-      node === here ? `${packets} packets taken here` : `${packets} packets handed to it by ${here}`;
+    // In `mode: invisible` it has each packet already.
+    const moved =
+      virtualMac === null
+        ? `${packets} packets handed to it by ${here}`
+        : `asked about ${packets} packets by ${here}`;
+    const counted = node === here ? `${packets} packets taken here` : moved;
     return `  ${node}  ${stage}  ${share}  ${counted}${agrees ? "" : "  (goes by another assignment at the moment)"}`;
   });
   return [

@@ -35,6 +35,8 @@ const factsSchema = v.object({
       drained: v.nullable(v.number()),
       /** By other node, the MAC address that it had when it was heard last, as long as it took part then. */
       macs: v.exactOptional(v.record(v.string(), v.pipe(v.string(), v.regex(MAC_TEXT)))),
+      /** Of each bucket that came to this node while it was open, the node that had it, and when. */
+      gained: v.exactOptional(v.array(v.tuple([v.pipe(v.number(), v.integer()), v.string(), v.number()]))),
     }),
   ),
   /** Heartbeat timeouts, ms, that the peer may still go by, since it was not heard with the revision that works here. */
