@@ -16,22 +16,53 @@ const MISSING =
   "the program nft is not installed: a farm's own virtual IP needs it (Debian: apt-get install nftables)";
 const LONGEST_REASON = 400;
 
-function program(): string {
+/** How long after a change the next program is started, ms: what depends on the change goes first. */
+const SPARE_AFTER_MS = 500;
+
+function start() {
   const found = Bun.which("nft", { PATH: NFT_PATHS });
   if (found === null) throw new Error(MISSING);
-  return found;
-}
-
-/** Has the kernel carry out `text`, all of it or nothing. Throws with what nft said, or when there is no nft. */
-export async function changeRules(text: string): Promise<void> {
-  const child = Bun.spawn([program(), "-f", "-"], {
-    stdin: new TextEncoder().encode(text),
+  return Bun.spawn([found, "-f", "-"], {
+    stdin: "pipe",
     stdout: "ignore",
     stderr: "pipe",
     env: { LC_ALL: "C" },
   });
-  const [said, status] = await Promise.all([new Response(child.stderr).text(), child.exited]);
-  if (status !== 0) throw new Error(`nft refused the farm's rules: ${said.slice(0, LONGEST_REASON).trim()}`);
+}
+
+/**
+ * Started, and waiting for its text: on a busy machine its start takes as long as all the rest, and clients of a node that died wait for it. It ends by
+ * itself when this process does.
+ */
+let spare: ReturnType<typeof start> | null = null;
+
+function keepSpare(): void {
+  setTimeout(() => {
+    try {
+      spare ??= start();
+      spare.unref();
+    } catch {
+      // The next change says that there is no nft any more.
+    }
+  }, SPARE_AFTER_MS).unref();
+}
+
+/** Has the kernel carry out `text`, all of it or nothing. Throws with what nft said, or when there is no nft. */
+export async function changeRules(text: string): Promise<void> {
+  const child = spare?.exitCode === null && spare.signalCode === null ? spare : start();
+  spare = null;
+  try {
+    child.stdin.write(text);
+    const [said, status] = await Promise.all([
+      new Response(child.stderr).text(),
+      child.exited,
+      child.stdin.end(),
+    ]);
+    if (status !== 0)
+      throw new Error(`nft refused the farm's rules: ${said.slice(0, LONGEST_REASON).trim()}`);
+  } finally {
+    keepSpare();
+  }
 }
 
 /** As `changeRules`, before it returns. Without the program there are no rules of ours: nothing to do. */

@@ -130,4 +130,28 @@ console.log(JSON.stringify(await Promise.all(Array.from({ length: 100 }, one))))
     for (const node of nodes) t.ok((await counted(node, "own")) > 0);
     for (const [at, { pid }] of servers.entries()) nodes[at]!.kill9(pid);
   });
+
+  await t.test("nft waits for its text, and another is started where it was killed", async (t) => {
+    const host = bed.hosts[3]!;
+    const script = `import { changeRules } from "${import.meta.dir}/../../core/network/nft.ts";
+const waiting = () => Bun.spawnSync(["pgrep", "-P", String(process.pid), "-x", "nft"]).stdout.toString().trim();
+const seen = [];
+for (const table of ["one", "two", "three"]) {
+  await changeRules(\`add table netdev \${table}\n\`);
+  while (waiting() === "") await Bun.sleep(20);
+  seen.push(waiting());
+  if (table === "two") process.kill(Number(waiting()), "SIGKILL");
+  if (table === "two") while (waiting() !== "") await Bun.sleep(20);
+}
+const refused = await changeRules("nonsense").catch(({ message }) => message);
+console.log(JSON.stringify({ seen, refused }));`;
+    const { stdout } = await host.exec([process.execPath, "-e", script]);
+    const { seen, refused } = JSON.parse(stdout) as { seen: string[]; refused: string };
+    t.equal(new Set(seen).size, 3, "each text has a program of its own");
+    t.match(refused, /nft refused the farm's rules: .*nonsense/s);
+    const { stdout: tables } = await host.exec(["nft", "list", "tables"]);
+    for (const table of ["one", "two", "three"])
+      t.match(tables, `table netdev ${table}`, `${table} is carried out`);
+    t.equal((await host.exec(["pgrep", "-x", "nft"], { mayFail: true })).stdout, "", "none is left");
+  });
 });

@@ -179,7 +179,9 @@ export class FarmAddresses extends VirtualAddresses {
       this.network.ignore(this.#sharedMac);
       changeRulesNow(withoutRuleset(this.#table));
       // What was on its way to the kernel arrives after that.
-      void this.#changing?.then(() => this.#isHere || changeRulesNow(withoutRuleset(this.#table)));
+      void this.#changing
+        ?.then(() => this.#isHere || changeRulesNow(withoutRuleset(this.#table)))
+        .catch((error: unknown) => this.warn(`the farm's filter stays: ${(error as Error).message}`));
       return outcome;
     } catch (error) {
       return { ok: false, detail: [outcome.detail, (error as Error).message].filter(Boolean).join("; ") };
