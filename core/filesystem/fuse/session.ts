@@ -7,7 +7,7 @@
  */
 
 import { availableParallelism } from "node:os";
-import { errnoName, errnos } from "../../platform/linux/errno.ts";
+import { errnoName, errnos, isDiskFault } from "../../platform/linux/errno.ts";
 import * as libc from "../../platform/linux/libc.ts";
 import type { Memory } from "../../platform/linux/memory.ts";
 import type { Replicator } from "../../replication/replicator.ts";
@@ -204,8 +204,8 @@ export class Session {
 
   /** Tells that the disk failed, when the error says so: not when it is full or a file is out of reach. `index`: the node that it did not keep, or 0. */
   reportDisk(error: number, call: string, index = 0): void {
-    const failed = error === -errnos.EIO || error === -errnos.EROFS || error === -errnos.EUCLEAN;
-    if (!failed) return;
+    const { ENOSPC, EDQUOT } = errnos;
+    if (!isDiskFault(error) || error === -ENOSPC || error === -EDQUOT) return;
     this.onDiskFailure?.(-error, call);
     if (index > 0 && !this.backing.isExcluded(index))
       this.replicator.diskFailed(this.backing.table.identity(index));

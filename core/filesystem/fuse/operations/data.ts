@@ -212,6 +212,7 @@ export function allocateRange(s: Session): number {
     // A disk that became full on the way leaves the file longer, of which neither the kernel nor the peer hears.
     if (libc.lseek(fd, 0, 2) > size) libc.ftruncate(fd, size);
     s.times.settle(index);
+    s.reportDisk(result, "fallocate", index);
     return result;
   }
   if (replicated) replicator.allocate(identity, mode, offset, length);

@@ -104,6 +104,7 @@ export function setAttributes(s: Session): number {
   const fd = kept >= 0 ? kept : backing.descriptors.get(index);
   if (fd < 0) return fd;
   let failed = kept >= 0 ? 0 : change(s, index, fd, valid, size);
+  if (failed < 0) s.reportDisk(failed, "setattr", index);
   // Nobody may set the times of an append-only file, nor may who appended hear of that: it has those that it got.
   const isLeft = isKernels && failed === -errnos.EPERM && (readFlags(fd, S_IFREG) & APPEND_ONLY) !== 0;
   if (isLeft) {
