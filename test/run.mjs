@@ -12,7 +12,7 @@ import { cleanAfter, MARK } from "./leftovers.mjs";
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const bin = join(root, "node_modules/.bin");
 /** Two processes without daemons: they wait for disks and for each other, and no heartbeat runs out. But one writes all the time, against a copy. */
-const PATHS = /\/replication_(?!traps)/;
+const PATHS = /\/(disk_errors|replication_(?!traps))/;
 /** Applications, and bad input, on nodes whose heartbeats have a patient timeout, or whose tests do not count it. */
 const APPLICATIONS =
   /\/(bad_input|checks|checks_actions|checks_others|containers|daemon_start|demo|examples|explain|farm_filter|farm_mixed|kinds|kvm|maintenance|mariadb|model|network|postgresql|programs|redis|revisions|safekit|secrets|services|sqlite|systemd|testbed|web_farm|witness_etcd|witness_node)\./;
