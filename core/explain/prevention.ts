@@ -119,8 +119,11 @@ function ofCut({ lans, kind, onIsolation, isWitnessed }: Circumstances): string[
   ];
 }
 
-function ofSplit({ module }: Circumstances): string {
-  return `Both nodes had run alone, each on its own copy, since they did not hear each other. A recording witness, or onIsolation: wait, keeps that from happening. What the node that gave way had written is there in VAR/saved/${module}, with report.json.`;
+function ofSplit({ module, isWitnessed }: Circumstances): string {
+  const way = isWitnessed
+    ? "The witness lets one of two go on: the other was started by a person (prim --force)."
+    : "A recording witness, or onIsolation: wait, keeps that from happening.";
+  return `Both nodes had run alone, each on its own copy, since they did not hear each other. ${way} What the node that gave way had written is there in VAR/saved/${module}, with report.json.`;
 }
 
 function ofRule(moment: Moment, about: Circumstances): string[] {

@@ -11,9 +11,8 @@ const LONGEST_MS = 600_000;
 /** Name to description, sorted by name. Inode numbers are told as the first name of the same inode. */
 export async function treeOf(node: Node, directory: string): Promise<Map<string, string>> {
   const list = async (command: string): Promise<string> =>
-    (
-      await node.exec(["bash", "-o", "pipefail", "-c", command], { cwd: directory, timeoutMs: LONGEST_MS })
-    ).stdout;
+    (await node.exec(["bash", "-o", "pipefail", "-c", command], { cwd: directory, timeoutMs: LONGEST_MS }))
+      .stdout;
   const [stats, sums, attributes] = await Promise.all([
     list(
       `find . ${OURS} -printf '%P\\t%y %m %U:%G %T@ %n -> %l\\t%i\\t' \\( -type d -printf '\\0' -o -printf '%s\\0' \\)`,

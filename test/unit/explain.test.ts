@@ -344,6 +344,9 @@ t.test("both nodes had run alone: what gave way, and where its writes are", asyn
   t.match(told.incident!.title, /^n1: split brain: both nodes ran alone/);
   t.match(told.incident!.moments[0], { cause: "split", decided: /keeps its own writes aside/ });
   t.match(told.incident!.prevention, [/recording witness, or onIsolation: wait.*VAR\/saved\/db/]);
+  const sources = { n1: side("n1", loser), n2: side("n2", []) };
+  const witnessed = explain("db", "n1", sources, { ...ABOUT, isWitnessed: true }, {}, null);
+  t.match(witnessed.incident!.prevention, [/started by a person \(prim --force\).*VAR\/saved\/db/]);
 });
 
 /** A hook of n1 that hangs, and is called again by force. */

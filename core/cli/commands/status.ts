@@ -113,7 +113,12 @@ function shareText({ buckets }: NodeStatus): string {
 function remarksOn(module: string, node: string, status: NodeStatus, output: Output): string[] {
   const lines: string[] = [];
   if (status.reason) lines.push(`${module} on ${node}: ${status.reason}`);
-  if (status.held) lines.push(`  ${output.paint("yellow", `takes no new clients: ${status.held}`)}`);
+  if (status.held) {
+    const what = status.buckets
+      ? "takes new clients since no other node does, though"
+      : "takes no new clients:";
+    lines.push(`  ${output.paint("yellow", `${what} ${status.held}`)}`);
+  }
   const reintegration = reintegrationText(status);
   if (reintegration) lines.push(`  ${reintegration}`);
   for (const [name, resource] of Object.entries(status.resources))
