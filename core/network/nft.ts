@@ -1,13 +1,14 @@
 /**
  * The program nft(8), for rules that are too rich for our own netlink: one transaction a call.
  */
-import type { Netlink } from "../platform/linux/netlink.ts";
+import { type Netlink, number32 } from "../platform/linux/netlink.ts";
 import {
   type Counter,
   countersIn,
   FAMILY_NETDEV,
   hasChain,
   openNftables,
+  Transaction,
 } from "../platform/linux/nftables.ts";
 
 /** Where the program is looked for, whatever the environment says. */
@@ -79,6 +80,25 @@ export function changeRulesNow(text: string): void {
 }
 
 let netlink: Netlink | null = null;
+
+/** Elements of a set of marks, or of a map of marks to chains, that go and come. */
+export interface MarkChange {
+  set: string;
+  gone: readonly number[];
+  come: readonly { mark: number; chain?: string }[];
+}
+
+/** Changes sets of marks, all of them or none, in the time of a system call. Throws when the kernel has not what it was given. */
+export function changeMarks(table: string, changes: readonly MarkChange[]): void {
+  netlink ??= openNftables();
+  const transaction = new Transaction(netlink);
+  for (const { set, gone, come } of changes) {
+    const keyed = come.map(({ mark, ...goTo }) => ({ key: number32(mark), ...goTo }));
+    if (gone.length > 0) transaction.deleteElements(FAMILY_NETDEV, table, set, gone.map(number32));
+    if (come.length > 0) transaction.lastingElements(FAMILY_NETDEV, table, set, keyed);
+  }
+  transaction.commit(`cannot change the sets of ${table}`);
+}
 
 /** Is a chain of ours at an interface's ingress still there? A firewall that is loaded anew, or an interface that is made anew, takes it along. Throws. */
 export function hasIngressChain(table: string, chain: string): boolean {

@@ -4,6 +4,7 @@
  */
 import t from "tap";
 import { assign, inOrder } from "../../core/farm/assignment.ts";
+import { movesBetween } from "../../core/farm/moves.ts";
 import { type Filter, rulesetOf } from "../../core/farm/ruleset.ts";
 import { createTestbed, type Host, testbedImpossible, until } from "./testbed.ts";
 
@@ -22,42 +23,42 @@ const OWNERS = assign({ nodes: NAMES, weights: WEIGHTS, priority: [] }, NAMES).m
   NAMES.indexOf(name),
 );
 
-type Settings = Partial<Pick<Filter, "virtualMac" | "settled" | "owners" | "rules">>;
+type Settings = Partial<Pick<Filter, "virtualMac" | "settled" | "owners" | "rules" | "peers" | "absent">>;
+
+function filterOf(nodes: readonly Host[], me: number, settings: Settings): Filter {
+  const node = nodes[me]!;
+  const own = { 4: node.addresses["lan"]!, 6: node.addresses6["lan"]! } as const;
+  const peers = nodes.flatMap((peer, number) => (number === me ? [] : [{ number, mac: peer.mac("lan") }]));
+  return {
+    table: TABLE,
+    device: "lan",
+    mac: node.mac("lan"),
+    doubtMs: 500,
+    addresses: (
+      [
+        [IP, 4],
+        [IP6, 6],
+      ] as const
+    ).map(([host, version]) => ({ host, version, own: own[version], answers: me === 0 })),
+    rules: [
+      { protocol: "udp", ports: [5353], affinity: "client-ip" },
+      { protocol: "tcp", ports: [8080], affinity: "connection" },
+    ],
+    seed: 77,
+    me,
+    nodes: nodes.length,
+    serves: true,
+    peers,
+    owners: OWNERS,
+    absent: [],
+    former: new Map(),
+    ...settings,
+  };
+}
 
 async function load(nodes: readonly Host[], settings: (me: number) => Settings): Promise<void> {
-  for (const [me, node] of nodes.entries()) {
-    const own = { 4: node.addresses["lan"]!, 6: node.addresses6["lan"]! } as const;
-    const peers = nodes.flatMap((peer, number) => (number === me ? [] : [{ number, mac: peer.mac("lan") }]));
-    const text = rulesetOf(
-      {
-        table: TABLE,
-        device: "lan",
-        mac: node.mac("lan"),
-        doubtMs: 500,
-        addresses: (
-          [
-            [IP, 4],
-            [IP6, 6],
-          ] as const
-        ).map(([host, version]) => ({ host, version, own: own[version], answers: me === 0 })),
-        rules: [
-          { protocol: "udp", ports: [5353], affinity: "client-ip" },
-          { protocol: "tcp", ports: [8080], affinity: "connection" },
-        ],
-        seed: 77,
-        me,
-        nodes: nodes.length,
-        serves: true,
-        peers,
-        owners: OWNERS,
-        absent: [],
-        former: new Map(),
-        ...settings(me),
-      },
-      true,
-    );
-    await node.exec(["nft", "-f", "-"], { input: text });
-  }
+  for (const [me, node] of nodes.entries())
+    await node.exec(["nft", "-f", "-"], { input: rulesetOf(filterOf(nodes, me, settings(me)), true) });
 }
 
 async function counted(node: Host, counter: string): Promise<number> {
@@ -129,6 +130,47 @@ console.log(JSON.stringify(await Promise.all(Array.from({ length: 100 }, one))))
     );
     for (const node of nodes) t.ok((await counted(node, "own")) > 0);
     for (const [at, { pid }] of servers.entries()) nodes[at]!.kill9(pid);
+  });
+
+  await t.test("the buckets of a node that is gone are taken over before the rest", async (t) => {
+    const buckets = async (node: Host): Promise<string[][]> =>
+      Promise.all(
+        ["map owner", "set mine"].map(async (what) => {
+          const listed = await node.exec([
+            "nft",
+            "list",
+            ...what.split(" ").toSpliced(1, 0, "netdev", TABLE),
+          ]);
+          return inOrder(listed.stdout.replace(/.*elements = \{|[\s}]*$/gs, "").split(/,\s+/));
+        }),
+      );
+    await load(nodes, () => ({}));
+    const gone = 2;
+    const owners = assign({ nodes: NAMES, weights: WEIGHTS, priority: [] }, ["h1", "h2"]).map((name) =>
+      NAMES.indexOf(name),
+    );
+    for (const me of [0, 1]) {
+      const before = filterOf(nodes, me, {});
+      const isGone = ({ number }: { number: number }) => number === gone;
+      const after = {
+        ...before,
+        owners,
+        peers: before.peers.filter((peer) => !isGone(peer)),
+        absent: before.peers.filter(isGone),
+      };
+      const moves = movesBetween(before, after)!;
+      t.equal(movesBetween(after, before), null, "a node that comes is told of with the whole");
+      t.equal(movesBetween(before, { ...after, virtualMac: VIRTUAL_MAC }), null, "and one that all hear");
+      t.equal(movesBetween(before, { ...after, owners: before.owners }), null, "nothing moves");
+      const script = `import { changeMarks } from "${import.meta.dir}/../../core/network/nft.ts"; changeMarks(${JSON.stringify(TABLE)}, ${JSON.stringify(moves)});`;
+      await nodes[me]!.exec([process.execPath, "-e", script]);
+      const moved = await buckets(nodes[me]!);
+      const { stderr } = await nodes[me]!.exec([process.execPath, "-e", script], { mayFail: true });
+      t.match(stderr, /cannot change the sets of holdfast_test_farm.*ENOENT/, "not a second time");
+      t.same(await buckets(nodes[me]!), moved, "all or nothing");
+      await nodes[me]!.exec(["nft", "-f", "-"], { input: rulesetOf(after, true) });
+      t.same(moved, await buckets(nodes[me]!), `${NAMES[me]} has what the ruleset says`);
+    }
   });
 
   await t.test("nft waits for its text, and another is started where it was killed", async (t) => {

@@ -3,14 +3,16 @@
  * that it belongs to (core/farm). This keeps the filter in step with what the nodes say of themselves.
  */
 import { BUCKETS, inOrder, type Shares } from "../../farm/assignment.ts";
+import type { Filter } from "../../farm/filter.ts";
 import { type Gained, GainedBuckets } from "../../farm/gained.ts";
+import { movesBetween } from "../../farm/moves.ts";
 import { type FilterRule, rulesetOf, withoutRuleset } from "../../farm/ruleset.ts";
 import { virtualMacOf } from "../../farm/virtual_mac.ts";
 import { type FarmPlan, type FarmWord, planOf, type Stage } from "../../farm/word.ts";
 import { macText, parseCidr } from "../../network/address.ts";
 import { countConnections } from "../../network/connections.ts";
 import { tableOf } from "../../network/deadline.ts";
-import { changeRules, changeRulesNow, hasIngressChain } from "../../network/nft.ts";
+import { changeMarks, changeRules, changeRulesNow, hasIngressChain } from "../../network/nft.ts";
 import type { VirtualAddress, VirtualIp } from "../../network/virtual_ip.ts";
 import { filterOf } from "./farm_filter.ts";
 import { type FarmReport, reportOf } from "./farm_report.ts";
@@ -84,8 +86,9 @@ export class FarmAddresses extends VirtualAddresses {
   #rival: string | null = null;
   #word: FarmWord | null = null;
   #plan: FarmPlan = planOf({ nodes: [], weights: {}, priority: [] }, new Map());
-  /** The last text that the kernel took. */
+  /** The last text that the kernel took, and what it was made from. */
   #text = "";
+  #filter: Filter | null = null;
   #answers: string[] = [];
   readonly #gained: GainedBuckets;
   #changing: Promise<void> | null = null;
@@ -165,6 +168,7 @@ export class FarmAddresses extends VirtualAddresses {
     this.#isHere = false;
     this.#wanted = "closed";
     this.#known = "";
+    this.#filter = null;
     this.#gained.clear();
     this.#answers = [];
     for (const address of this.addresses) this.network.hush(address);
@@ -282,14 +286,31 @@ export class FarmAddresses extends VirtualAddresses {
       this.#tell({ ...word, number: this.#word.number });
       if (this.#rival === null) await this.#takenOver(plan.number);
     }
+    const former = this.#plan;
+    if (!anew) this.#moveAtOnce(filter, plan, others);
     if (text !== this.#text || anew) await changeRules(anew ? rulesetOf(filter, true) : text);
     this.#text = text;
-    if (plan.number !== this.#plan.number) this.#noteShares(plan);
+    this.#filter = filter;
+    if (plan.number !== former.number) this.#noteShares(plan);
     this.#plan = plan;
     // The addresses may have been given up meanwhile, and the MAC address with them.
     if (!this.#isHere) return;
     if (this.virtualMac !== undefined) this.network.hear(this.addresses[0]!, this.virtualMac);
     this.#tell(word);
+    this.#proclaim(others);
+  }
+
+  /** The clients of a node that is gone do not wait for the whole ruleset. */
+  #moveAtOnce(filter: Filter, plan: FarmPlan, others: ReadonlyMap<string, FarmWord>): void {
+    const moves = this.#filter === null ? null : movesBetween(this.#filter, filter);
+    if (moves === null) return;
+    try {
+      changeMarks(this.#table, moves);
+    } catch {
+      // The kernel has something else than it was given: it is given all of it now.
+      return;
+    }
+    this.#plan = plan;
     this.#proclaim(others);
   }
 

@@ -42,6 +42,7 @@ const REGISTER_1 = 1;
 const REGISTER_VERDICT = 0;
 const LOOKUP_INVERTED = 1;
 const NF_DROP = 0;
+const NFT_GOTO = -4;
 
 /** Where in a packet a value lies. */
 export type PacketBase = "network" | "transport";
@@ -149,6 +150,19 @@ export class Transaction {
   elements(family: number, table: string, set: string, keys: readonly Uint8Array[], timeoutMs: number): this {
     const timeout = attribute(4, number64(timeoutMs));
     const list = keys.map((key) => nested(LIST_ELEMENT, value(1, key), timeout));
+    return this.#add(NEWSETELEM, NLM_F_CREATE, family, text(1, table), text(2, set), nested(3, ...list));
+  }
+  /** Adds elements that stay: to a set, or, with a chain to go to, to a map of verdicts. */
+  lastingElements(
+    family: number,
+    table: string,
+    set: string,
+    elements: readonly { key: Uint8Array; chain?: string }[],
+  ): this {
+    const goTo = (chain: string) => nested(2, nested(2, attribute(1, bigEndian32(NFT_GOTO)), text(2, chain)));
+    const list = elements.map(({ key, chain }) =>
+      nested(LIST_ELEMENT, value(1, key), ...(chain === undefined ? [] : [goTo(chain)])),
+    );
     return this.#add(NEWSETELEM, NLM_F_CREATE, family, text(1, table), text(2, set), nested(3, ...list));
   }
   /** Deletes elements, all of which must be there. */
