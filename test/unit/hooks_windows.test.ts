@@ -91,9 +91,9 @@ t.test("a Windows service is started, stopped, and killed where it does not stop
   await shop.stop();
   t.equal(await shop.status(), "inactive");
   t.same(asked().match(/^(start|stop) .*$/gm), ["start shop", "stop shop", "start shop", "stop shop"]);
-  const deaf = service("deaf", { timeout: "300ms" });
+  const deaf = service("deaf", { timeout: "1500ms" });
   await deaf.start();
-  await t.rejects(deaf.stop(), { message: /waited 300ms for deaf to be inactive/ });
+  await t.rejects(deaf.stop(), { message: /waited 1500ms for deaf to be inactive/ });
   await deaf.stop({ force: true });
   t.equal(await deaf.status(), "inactive");
   t.equal(await service("none").status(), "unknown");
