@@ -181,11 +181,14 @@ export function canRestartAlone(
 /** By name, the rules that the checkers of a module stand for: the resource of each. */
 export function impliedRules(config: ModuleConfig): ReadonlyMap<string, string> {
   return new Map(
-    checksOf(config).flatMap(({ resource, subject, action, path }): [string, string][] =>
-      action === "none" ? [] : [[DEFAULTS[subject.type].rule(path.at(-1)!), resource]],
+    checksOf(config).flatMap((check): [string, string][] =>
+      check.action === "none" ? [] : [[ruleNameOf(check), check.resource]],
     ),
   );
 }
+
+/** The rule that a check stands for; the log shows it. */
+const ruleNameOf = ({ subject, path }: Check): string => DEFAULTS[subject.type].rule(path.at(-1)!);
 
 /**
  * What the failover core must know: the checks, the rules that they stand for, and those that are written out. `hooks` by name: what can be started
@@ -199,10 +202,10 @@ export function watchedOf(config: ModuleConfig, hooks: ReadonlyMap<string, unkno
       ...Object.entries(config.rules).map(([name, { if: words, then: action }]) =>
         ruleOf(name, words, words, action),
       ),
-      ...checks.flatMap(({ resource, subject, action, path }) => {
+      ...checks.flatMap((check) => {
+        const { resource, subject, action } = check;
         if (action === "none") return [];
-        const name = DEFAULTS[subject.type].rule(path.at(-1)!);
-        const rule = ruleOf(name, `${resource} is down`, `${resource} == down`, action);
+        const rule = ruleOf(ruleNameOf(check), `${resource} is down`, `${resource} == down`, action);
         const isAlone = action === "restart" && canRestartAlone({ subject }, hooks);
         return [isAlone ? { ...rule, part: resource } : rule];
       }),

@@ -42,7 +42,7 @@ Nice=-15
 # The application is not in ours. The disks not to the last: a copy of everything passes through here too.
 CPUWeight=10000
 IOWeight=1000
-# The memory is locked and cannot be given back: the allocator need not try, a hundred times a second.
+# The memory is locked and cannot be given back: the allocator need not try, hundreds of times a second.
 Environment=MIMALLOC_PURGE_DELAY=-1
 
 [Install]
