@@ -17,7 +17,10 @@ export type Condition =
   /** `name` may end in `*` (every one of its class) or `?` (any of them). */
   | { op: "is"; remote: boolean; name: string; equal: boolean; state: ResourceState };
 
-/** Does the condition hold? A resource that nobody has set is `unknown`; a wildcard that meets no resource is never true. */
+/**
+ * Does the condition hold? A resource that nobody has set is `unknown`; a wildcard that meets no resource is never true. Nor is `!=` of a resource
+ * that is not known yet: `tcp.db != up` would act at each start.
+ */
 export function holds(condition: Condition, local: Resources, remote: Resources): boolean {
   switch (condition.op) {
     case "not":
@@ -34,7 +37,7 @@ export function holds(condition: Condition, local: Resources, remote: Resources)
 type Comparison = Extract<Condition, { op: "is" }>;
 
 function compares({ name, equal, state }: Comparison, resources: Resources): boolean {
-  const fits = (value: string): boolean => (value === state) === equal;
+  const fits = (value: string): boolean => (equal ? value === state : value !== state && value !== "init");
   const wildcard = name.at(-1);
   if (wildcard !== "*" && wildcard !== "?") return fits(resources[name] ?? "unknown");
   const values = Object.entries(resources).flatMap(([at, value]) => (matches(name, at) ? [value] : []));

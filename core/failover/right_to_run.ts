@@ -4,7 +4,7 @@
  * What is known of the peer decides whether this copy may be promoted at all; then the witness is asked, where there is one, before "continue" is guessed.
  */
 import { relation } from "./generations.ts";
-import { type Draft, peerName, type State } from "./state.ts";
+import { byRule, type Draft, peerName, type State } from "./state.ts";
 import { askLease, isAway, isLeased, isSole, isSuperseded, recorder } from "./witness.ts";
 
 /** May this node serve without its peer, and why. */
@@ -29,6 +29,11 @@ export function rightToTakeOver(state: State, clean: boolean): Right {
 
 /** Why this copy may not be promoted, or null when it may. */
 export function promotable(state: State): string | null {
+  const why = unfit(state);
+  return why === null ? null : byRule(why, "notuptodate_server");
+}
+
+function unfit(state: State): string | null {
   const { durable } = state;
   if (durable.consistency !== "uptodate")
     return durable.consistency === "inconsistent"
@@ -47,7 +52,7 @@ export function promotable(state: State): string | null {
 export function rightToStartCold(state: State): Right {
   const { record } = state;
   if (record.role !== "ALONE" || record.consistency !== "uptodate")
-    return { granted: false, why: `${peerName(state)} may have gone further` };
+    return { granted: false, why: byRule(`${peerName(state)} may have gone further`, "notuptodate_server") };
   if (state.config.onIsolation === "wait" && record.peerOutdatedIn !== record.generations.current)
     return {
       granted: false,
@@ -66,7 +71,10 @@ const granted: Verdict = { is: "granted", why: "" };
 
 /** Why a copy is out of date of which the witness says so. */
 export function supersededBy(state: State): string {
-  return `the witness has recorded that ${peerName(state)} goes on without this copy`;
+  return byRule(
+    `the witness has recorded that ${peerName(state)} goes on without this copy`,
+    "notuptodate_server",
+  );
 }
 
 /**
@@ -77,7 +85,7 @@ export function askWitness(draft: Draft, generation: string, begins: boolean): V
   const { witness, kind } = draft.config;
   if (!witness || kind !== "mirror") return granted;
   const { refusal, denied } = draft.witness;
-  const why = `the witness does not answer${refusal && ` (${refusal})`}`;
+  const why = byRule(`the witness does not answer${refusal && ` (${refusal})`}`, "splitbrain_failure");
   if (!witness.records) {
     if (isLeased(draft)) return granted;
     askLease(draft);
@@ -86,6 +94,12 @@ export function askWitness(draft: Draft, generation: string, begins: boolean): V
   if (isSole(draft, generation, begins)) return granted;
   if (isSuperseded(draft)) return { is: "refused", why: supersededBy(draft) };
   if (denied !== null)
-    return { is: "refused", why: "the record at the witness is not the one that this copy is good for" };
+    return {
+      is: "refused",
+      why: byRule(
+        "the record at the witness is not the one that this copy is good for",
+        "splitbrain_failure",
+      ),
+    };
   return { is: isAway(draft) ? "refused" : "asked", why };
 }

@@ -8,7 +8,17 @@ import { comparisons, holds, matches } from "../checks/condition.ts";
 import { isRestored, peerCandidate, relation } from "./generations.ts";
 import { countLoop } from "./loops.ts";
 import { emit, type Purpose } from "./plan.ts";
-import { candidate, type Draft, heardPeer, isBusy, isServing, peerName, type State, say } from "./state.ts";
+import {
+  byRule,
+  candidate,
+  type Draft,
+  heardPeer,
+  isBusy,
+  isServing,
+  peerName,
+  type State,
+  say,
+} from "./state.ts";
 import { giveUp, restart, restartPart, stopModule, toWait } from "./stop.ts";
 import { canSwapOut, newSwapId, swapOut } from "./swap.ts";
 import type { CheckScope, CheckWhen, Event, OtherNode, PeerView, Rule, RuleAction } from "./types.ts";
@@ -89,16 +99,23 @@ export function staysInWait(draft: Draft): boolean {
     return true;
   }
   const rule = waitRule(draft);
-  if (rule === undefined) return false;
+  if (rule === undefined) {
+    if (draft.keptBy !== "")
+      draft.why.push(byRule(`${draft.keptBy} asks no more to wait`, "implicit_wakeup"));
+    draft.keptBy = "";
+    return false;
+  }
   // Where no other node can serve, waiting is what the rule is for: nothing is taken down by it.
   const reason = draft.config.kind === "light" ? null : notBetterOff(draft);
   if (reason !== null) {
-    hold(draft, rule, reason);
+    shout(draft, refusal(draft, rule, reason));
     // It is not obeyed any more: as soon as another node is better off, it is again.
     draft.obeyed = draft.obeyed.filter((name) => name !== rule.name);
+    draft.keptBy = "";
     return false;
   }
   draft.held = "";
+  draft.keptBy = rule.name;
   draft.outdating = null;
   say(draft, `waits: ${causeOf(draft, rule)}`);
   return true;
@@ -119,21 +136,31 @@ export function obey(draft: Draft): boolean {
     shout(draft, `maintenance is on: NO ${first.then}, though ${causeOf(draft, first)}`);
     return false;
   }
-  for (const action of STRENGTH)
-    for (const rule of due) if (rule.then === action && act(draft, rule)) return true;
-  if (waitRule(draft) === undefined) draft.held = "";
+  let said = "";
+  for (const rule of STRENGTH.flatMap((action) => due.filter(({ then }) => then === action))) {
+    const reason = hindrance(draft, rule);
+    if (reason === null) {
+      act(draft, rule);
+      return true;
+    }
+    // One at a time: two that take turns would be said aloud at every step.
+    if (said === "" && reason !== "") said = refusal(draft, rule, reason);
+  }
+  shout(draft, said);
   return false;
 }
 
-function act(draft: Draft, rule: Rule): boolean {
-  if (rule.then === "swap" && !canSwapOut(draft)) return false;
-  if (rule.then === "wait") {
-    const reason = notBetterOff(draft);
-    if (reason !== null) {
-      hold(draft, rule, reason);
-      return false;
-    }
-  }
+/** Why a rule that is due is not obeyed, "" where that goes without saying, or null when it is. */
+function hindrance(draft: Draft, { then: action }: Rule): string | null {
+  if (action === "wait") return notBetterOff(draft);
+  if (action !== "swap" || canSwapOut(draft)) return null;
+  const peer = heardPeer(draft);
+  const name = peerName(draft);
+  if (!isServing(draft.state)) return "";
+  return peer === null ? `${name} is silent` : `${name} is ${peer.state} and cannot take over yet`;
+}
+
+function act(draft: Draft, rule: Rule): void {
   const cause = causeOf(draft, rule);
   draft.obeyed = [...draft.obeyed, rule.name];
   // What it does is said again, though the same was said the last time.
@@ -143,10 +170,9 @@ function act(draft: Draft, rule: Rule): boolean {
   const isFree = rule.then === "stop" || (rule.then === "wait" && draft.state === "SECOND");
   if (!isFree && !countLoop(draft)) {
     giveUp(draft, `stopped by maxLoop: ${cause} asked for ${rule.then} once more than allowed`);
-    return true;
+    return;
   }
   begin(draft, rule, cause);
-  return true;
 }
 
 function begin(draft: Draft, { then: action, part }: Rule, cause: string): void {
@@ -216,15 +242,15 @@ function couldStart(draft: Draft, peer: PeerView): boolean {
   return related === "equal" && !isRestored(peerCandidate(peer), candidate(draft));
 }
 
-/** A `wait` that would leave no node serving is not obeyed, and said aloud. */
-function hold(draft: Draft, rule: Rule, why: string): void {
-  shout(draft, `NOT waiting, though ${causeOf(draft, rule)}: ${why}`);
+function refusal(draft: Draft, rule: Rule, why: string): string {
+  return `NOT ${rule.then === "swap" ? "swapping" : "waiting"}, though ${causeOf(draft, rule)}: ${why}`;
 }
 
-/** Says aloud what is not done, once. */
+/** Says aloud what is not done, once; "" for nothing. */
 function shout(draft: Draft, text: string): void {
   if (draft.held === text) return;
   draft.held = text;
+  if (text === "") return;
   draft.why.push(text);
   emit(draft, { do: "shout", text });
 }

@@ -8,6 +8,7 @@ import { askWitness, promotable, rightToStartCold, supersededBy, type Verdict } 
 import { isPeerWaiting } from "./rules.ts";
 import { hasOwnWrites } from "./split_brain.ts";
 import {
+  byRule,
   candidate,
   command,
   type Draft,
@@ -25,6 +26,7 @@ import { isSuperseded, outdatedByWitness, recorder, soleVersion } from "./witnes
 /** STOP to WAIT: prestart cleans up. */
 export function startUp(draft: Draft): void {
   draft.leaving = false;
+  draft.keptBy = "";
   plan(draft, "start", [
     persist({ running: true }),
     change({ state: "WAIT" }),
@@ -140,7 +142,12 @@ function withIdlePeer(draft: Draft, peer: PeerView): void {
   draft.outdating = null;
   if (election.winner === "peer") {
     if (peer.state === "WAIT") say(draft, `${name} starts first: ${election.why}`);
-    else say(draft, `${election.why}, but is stopped`, `${command(draft, "start")} --node ${name}`);
+    else
+      say(
+        draft,
+        byRule(`${election.why}, but is stopped`, "notuptodate_server"),
+        `${command(draft, "start")} --node ${name}`,
+      );
     return;
   }
   sayWho(draft, election.why);
@@ -208,7 +215,11 @@ function withoutPeer(draft: Draft): void {
   draft.outdating = null;
   if (consistency === "uptodate")
     say(draft, `${peerName(draft)} is silent: ${right.why}`, command(draft, "prim"));
-  else sayWho(draft, `${peerName(draft)} is silent, and this copy is ${consistency}`);
+  else
+    sayWho(
+      draft,
+      byRule(`${peerName(draft)} is silent, and this copy is ${consistency}`, "notuptodate_server"),
+    );
 }
 
 /** Does the witness decide, where the peer is silent? Not for a copy that it never heard of, unless that copy is the only one that can count, or a person says so. */

@@ -150,8 +150,10 @@ export interface State {
   scope: CheckScope;
   /** Rules that have acted on a condition that holds still: they act again once it has not held. */
   obeyed: readonly string[];
-  /** A `wait` that is not obeyed, since it would leave no node serving; "" for none. */
+  /** What a rule asks for and is not done: a `wait` that would leave no node serving, a `swap` that the peer cannot follow; "" for none. */
   held: string;
+  /** The rule that keeps this node in WAIT; "" for none. */
+  keptBy: string;
   /** What this copy says of itself while it is at rest. */
   copy: CopyWord | null;
   witness: WitnessState;
@@ -239,6 +241,7 @@ export function initialState(config: FailoverConfig): State {
     scope: "none",
     obeyed: [],
     held: "",
+    keptBy: "",
     copy: null,
     witness: { ...nobodyAsked, does: witnessKind(config) },
     power: "unknown",
@@ -287,6 +290,12 @@ export function heardPeer(state: State): PeerView | null {
 export function isConfirmed(state: State, generation: string): boolean {
   return heardPeer(state)?.outdatedIn === generation;
 }
+
+/** What every mirror does of itself, under the names that SafeKit's administrators know it by. */
+export type OwnRule = "notuptodate_server" | "splitbrain_failure" | "implicit_wakeup";
+
+/** Ends a sentence with the rule that decided, as those of checkers and of `rules` do. */
+export const byRule = (words: string, rule: OwnRule): string => `${words} (rule ${rule})`;
 
 /** The peer's name, for sentences. */
 export function peerName(state: State): string {

@@ -8,6 +8,7 @@
  */
 import { change, emit, persist, queueData, type Step } from "./plan.ts";
 import {
+  byRule,
   type Draft,
   heardPeer,
   isBusy,
@@ -263,7 +264,10 @@ export function keepRight(draft: Draft): void {
   const { node } = draft.config;
   fence(
     draft,
-    `neither ${peerName(draft)} nor the witness vouches for ${node} any more: it stops before ${peerName(draft)} may start`,
+    byRule(
+      `neither ${peerName(draft)} nor the witness vouches for ${node} any more: it stops before ${peerName(draft)} may start`,
+      "splitbrain_failure",
+    ),
   );
 }
 
@@ -284,7 +288,13 @@ function ownRecord(draft: Draft, word: WitnessWord): void {
   const hasConsent = record.peerOutdatedIn === record.generations.current;
   const isPeers = word.sole === draft.config.peer && draft.witness.isNews;
   if (isPeers && !hasConsent && record.witness !== null) {
-    fence(draft, `the witness has recorded that ${peerName(draft)} goes on: this node stops at once`);
+    fence(
+      draft,
+      byRule(
+        `the witness has recorded that ${peerName(draft)} goes on: this node stops at once`,
+        "splitbrain_failure",
+      ),
+    );
     return;
   }
   askSole(draft, draft.config.node, record.generations.current, word.version);

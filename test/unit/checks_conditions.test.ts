@@ -50,7 +50,10 @@ function reference(text: string, local: Resources, remote: Resources): boolean {
       const asked = /[*?]/.test(name)
         ? every.map((known) => resources[known])
         : [resources[name] ?? "unknown"];
-      const answers = asked.map((value) => (operator === "==" ? value === state : value !== state));
+      const others = RESOURCE_STATES.filter((other) => other !== state && other !== "init");
+      const answers = asked.map((value) =>
+        (operator === "==" ? [state] : others).some((one) => one === value),
+      );
       const isTrue = name.endsWith("?")
         ? answers.includes(true)
         : answers.length > 0 && !answers.includes(false);

@@ -110,6 +110,56 @@ t.test("swap exchanges the roles as soon as the peer can take over", async (t) =
   t.equal(n1.state.swap?.phase, "drained");
 });
 
+t.test(
+  "what a rule asks for and cannot be done is said aloud once, and done as soon as it can be",
+  async (t) => {
+    const swap = rule("no_gateway", "ping.gateway == down", "swap");
+    const other = rule("p_other", "ping.gateway == down", "wait");
+    const n1 = primary(watched(swap, WAIT, other));
+    n1.peer(
+      secondView({ readiness: "Transient", record: recordOf({ role: "SECOND", consistency: "outdated" }) }),
+    );
+    n1.resource("ping.gateway", "down").timer("anything").timer("anything");
+    t.match(n1.shouts, [/^NOT waiting, though ping\.gateway == down \(rule p_gateway\): n2 is SECOND/]);
+    t.equal(n1.shouts.length, 1, "two that are held do not take turns");
+
+    const n2 = primary(watched(swap));
+    n2.lost().resource("ping.gateway", "down").timer("anything");
+    t.same(n2.shouts, ["NOT swapping, though ping.gateway == down (rule no_gateway): n2 is silent"]);
+    t.match(n2.told.reason, /NOT swapping/);
+    n2.resource("ping.gateway", "up");
+    t.notMatch(n2.told.reason, /NOT swapping/);
+
+    const n3 = secondary(watched(swap));
+    n3.resource("ping.gateway", "down");
+    t.same(n3.shouts, [], "a secondary has no role to give");
+  },
+);
+
+t.test("a rule does not act on what is not known yet", async (t) => {
+  const n1 = primary(watched(rule("db", "tcp.db != up", "restart")));
+  n1.since();
+  n1.resource("tcp.db", "init");
+  t.equal(restarts(n1), 0);
+  n1.resource("tcp.db", "up").resource("tcp.db", "unknown");
+  t.equal(restarts(n1), 1);
+});
+
+t.test("what ends a wait, and what keeps a node from starting, has a name as other rules have", async (t) => {
+  const n1 = new Driver({ kind: "light", peer: null, replicated: false, ...watched(WAIT) });
+  n1.boot(recordOf()).resource("ping.gateway", "down");
+  n1.why = "";
+  n1.resource("ping.gateway", "up");
+  t.match(n1.why, "p_gateway asks no more to wait (rule implicit_wakeup)");
+
+  const n2 = new Driver();
+  n2.boot(recordOf({ role: "SECOND", consistency: "outdated" })).lost();
+  t.match(n2.told, {
+    state: "WAIT",
+    reason: "n2 is silent, and this copy is outdated (rule notuptodate_server)",
+  });
+});
+
 t.test("a wait is obeyed where the peer is better off, and only there", async (t) => {
   const well = { resources: { "ping.gateway": "up" } };
   const n1 = primary(watched(WAIT));
