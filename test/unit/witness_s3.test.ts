@@ -24,7 +24,7 @@ function lab(t: { teardown(fn: () => void): void }, secrets: Record<string, stri
       },
       {
         secret: (key) => ({ access_key: ACCESS_KEY, secret_key: SECRET_KEY, ...secrets })[key] ?? null,
-        deadlineMs: 300,
+        deadlineMs: 2000,
         clock: () => time.now,
       },
     ) as RecordingWitness;
