@@ -73,7 +73,7 @@ export function onAnswer(draft: Draft, { effect, answer }: Extract<Event, { type
 
 function onLease(draft: Draft, answer: WitnessAnswer): void {
   const { leaseMs } = draft.config.witness ?? { leaseMs: 0 };
-  const granted = answer.kind === "granted";
+  const granted = answer.kind === "granted" && !isPeersTurn(draft);
   // What no answer came to has taken its time already: a promise has none to lose.
   const pause = granted ? RENEW : answer.kind === "unknown" ? 0 : AGAIN;
   const { next } = draft.witness;
@@ -84,6 +84,15 @@ function onLease(draft: Draft, answer: WitnessAnswer): void {
     next: { ...next, lease: Math.max(next.lease, draft.now + pause * leaseMs) },
     refusal: "why" in answer ? answer.why : "",
   };
+}
+
+/**
+ * The peer is on record as the one that goes on, and this copy is not good for that version: a lease says only that the peer asks for none, since it has
+ * what it needs, and is about to start.
+ */
+function isPeersTurn({ witness, record, config }: Draft): boolean {
+  const { isNews, word } = witness;
+  return isNews && word !== null && word.sole === config.peer && word.version !== record.witness;
 }
 
 function onRecord(draft: Draft, answer: WitnessAnswer): void {

@@ -95,6 +95,23 @@ t.test("a lease runs from when its request was sent", async (t) => {
   t.equal(rightUntil(n1.state), 1.22 * T);
 });
 
+t.test(
+  "a lease is no right to run for who is recorded as the one that the other goes on without",
+  async (t) => {
+    for (const [said, until] of [
+      [word("v8", "n2"), 0.72 * T],
+      [word("v8", "n1"), 1.22 * T],
+      [word(AGREED, "n2"), 1.22 * T],
+    ] as const) {
+      const n1 = promised();
+      n1.now = 0.5 * T;
+      n1.timer("witness");
+      n1.witness({ kind: "granted", sentAt: 0.5 * T, word: said });
+      t.equal(rightUntil(n1.state), until, JSON.stringify(said));
+    }
+  },
+);
+
 t.test("a compare-and-swap without a clear answer is read back before anybody goes alone", async (t) => {
   for (const went of [true, false]) {
     const n1 = promised();
