@@ -49,3 +49,7 @@ export function planOf(shares: Shares, words: ReadonlyMap<string, Pick<FarmWord,
     answers: (address) => elected(address.split("/")[0]!, serving),
   };
 }
+
+/** Do all the others go by the assignment of this number? */
+export const areSettled = (others: ReadonlyMap<string, FarmWord> | null, by: string | undefined): boolean =>
+  [...(others?.values() ?? [])].every(({ number }) => number === by);

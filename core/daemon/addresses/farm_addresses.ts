@@ -7,8 +7,7 @@ import type { Filter } from "../../farm/filter.ts";
 import { type Gained, GainedBuckets } from "../../farm/gained.ts";
 import { movesBetween } from "../../farm/moves.ts";
 import { type FilterRule, rulesetOf, withoutRuleset } from "../../farm/ruleset.ts";
-import { virtualMacOf } from "../../farm/virtual_mac.ts";
-import { type FarmPlan, type FarmWord, planOf, type Stage } from "../../farm/word.ts";
+import { areSettled, type FarmPlan, type FarmWord, planOf, type Stage } from "../../farm/word.ts";
 import { macText, parseCidr } from "../../network/address.ts";
 import { countConnections } from "../../network/connections.ts";
 import { tableOf } from "../../network/deadline.ts";
@@ -16,6 +15,7 @@ import { changeMarks, changeRules, changeRulesNow, hasIngressChain } from "../..
 import type { VirtualAddress, VirtualIp } from "../../network/virtual_ip.ts";
 import { filterOf } from "./farm_filter.ts";
 import { type FarmReport, reportOf } from "./farm_report.ts";
+import { FarmVoice } from "./farm_voice.ts";
 import { SilentRival } from "./silent_rival.ts";
 import { refuseStrangers } from "./strangers.ts";
 import { VirtualAddresses } from "./virtual_addresses.ts";
@@ -65,15 +65,10 @@ export interface FarmParts {
   left(why: string): void;
 }
 
-/** Do all the others go by the assignment of this number? */
-const areSettled = (others: ReadonlyMap<string, FarmWord> | null, by: string | undefined): boolean =>
-  [...(others?.values() ?? [])].every(({ number }) => number === by);
-
 /** See the top of the file. */
 export class FarmAddresses extends VirtualAddresses {
   readonly #table: string;
-  /** Of the addresses, in `mode: invisible` only. */
-  readonly virtualMac: string | undefined;
+  readonly #voice: FarmVoice;
   /** The addresses are here and the filter with them. */
   #isHere = false;
   #wanted: Stage = "closed";
@@ -89,7 +84,6 @@ export class FarmAddresses extends VirtualAddresses {
   /** The last text that the kernel took, and what it was made from. */
   #text = "";
   #filter: Filter | null = null;
-  #answers: string[] = [];
   readonly #gained: GainedBuckets;
   #changing: Promise<void> | null = null;
   /** All that the last text was made of, and when that was last looked at, ms. */
@@ -104,13 +98,14 @@ export class FarmAddresses extends VirtualAddresses {
     super(parts.module, parts.addresses, parts.network, parts.timeoutMs, parts.warn);
     this.#table = `${tableOf(parts.module)}_farm`;
     this.#gained = new GainedBuckets((gained) => (parts.memory.gained = gained));
-    this.virtualMac = parts.mode === "invisible" ? this.#sharedMac : undefined;
+    this.#voice = new FarmVoice({ ...parts, maySpeak: this.maySpeak });
     this.#silentRival =
       this.virtualMac === undefined ? null : new SilentRival(parts.addresses[0]!, parts.network);
   }
 
-  get #sharedMac(): string {
-    return virtualMacOf(this.parts.cluster, this.list);
+  /** Of the addresses, in `mode: invisible` only. */
+  get virtualMac(): string | undefined {
+    return this.#voice.virtualMac;
   }
 
   /** What the peers are told; null: this node takes no part. */
@@ -170,8 +165,7 @@ export class FarmAddresses extends VirtualAddresses {
     this.#known = "";
     this.#filter = null;
     this.#gained.clear();
-    this.#answers = [];
-    for (const address of this.addresses) this.network.hush(address);
+    this.#voice.hush();
     const outcome = super.down();
     if (this.#word !== null) {
       this.parts.opened(false);
@@ -179,8 +173,7 @@ export class FarmAddresses extends VirtualAddresses {
       this.parts.publish();
     }
     try {
-      // The mode may have been another one when this machine crashed.
-      this.network.ignore(this.#sharedMac);
+      this.#voice.ignore();
       changeRulesNow(withoutRuleset(this.#table));
       // What was on its way to the kernel arrives after that.
       void this.#changing
@@ -295,9 +288,9 @@ export class FarmAddresses extends VirtualAddresses {
     this.#plan = plan;
     // The addresses may have been given up meanwhile, and the MAC address with them.
     if (!this.#isHere) return;
-    if (this.virtualMac !== undefined) this.network.hear(this.addresses[0]!, this.virtualMac);
+    this.#voice.hear();
     this.#tell(word);
-    this.#proclaim(others);
+    this.#voice.proclaim(plan, others);
   }
 
   /** The clients of a node that is gone do not wait for the whole ruleset. */
@@ -311,7 +304,7 @@ export class FarmAddresses extends VirtualAddresses {
       return;
     }
     this.#plan = plan;
-    this.#proclaim(others);
+    this.#voice.proclaim(plan, others);
   }
 
   /** In `mode: invisible` nobody hands on what comes for this node when it no longer takes it, and others do not yet: it goes on until they do. */
@@ -339,25 +332,6 @@ export class FarmAddresses extends VirtualAddresses {
     const share = (node: string): number => assignment.filter((owner) => owner === node).length;
     const shares = serving.map((node) => `${node} ${share(node)}/${BUCKETS}`).join(", ");
     this.parts.note(`Farm load: ${shares || "no node serves"}`);
-  }
-
-  /** The one that answers says so when it becomes it, again whenever others came, and once all go by the same: they may have said it meanwhile. */
-  #proclaim(others: ReadonlyMap<string, FarmWord>): void {
-    const own = this.addresses.filter(({ address }) => this.#plan.answers(address) === this.parts.node);
-    const said = own.map(
-      ({ address }) =>
-        `${address} ${inOrder([...others.keys()]).join()} ${areSettled(others, this.#plan.number)}`,
-    );
-    for (const address of this.addresses) if (!own.includes(address)) this.network.hush(address);
-    for (const [at, address] of own.entries()) {
-      if (this.#answers.includes(said[at]!)) continue;
-      try {
-        this.network.proclaim(address, this.maySpeak, this.virtualMac);
-      } catch (error) {
-        this.warn(`${address.address} could not be announced: ${(error as Error).message}`);
-      }
-    }
-    this.#answers = said;
   }
 
   override async close(): Promise<void> {
