@@ -7,7 +7,7 @@ import type { Filter } from "../../farm/filter.ts";
 import { type Gained, GainedBuckets } from "../../farm/gained.ts";
 import { movesBetween } from "../../farm/moves.ts";
 import { type FilterRule, rulesetOf, withoutRuleset } from "../../farm/ruleset.ts";
-import { areSettled, type FarmPlan, type FarmWord, planOf, type Stage } from "../../farm/word.ts";
+import { areSettled, type FarmPlan, type FarmWord, planOf, type Standing, stageOf } from "../../farm/word.ts";
 import { macText, parseCidr } from "../../network/address.ts";
 import { countConnections } from "../../network/connections.ts";
 import { tableOf } from "../../network/deadline.ts";
@@ -28,8 +28,10 @@ const LOOK_AGAIN_MS = 1000;
 
 export type { FarmReport } from "./farm_report.ts";
 
-/** How a node's application is: found well, up although a checker says that it is not, or not up. */
-export type Standing = "well" | "unwell" | "away";
+/** What this node would say of itself. */
+type Wish = Pick<FarmWord, "stage" | "why">;
+
+const CLOSED: Wish = { stage: "closed" };
 
 /** What the farm is made of. */
 export interface FarmParts {
@@ -71,11 +73,9 @@ export class FarmAddresses extends VirtualAddresses {
   readonly #voice: FarmVoice;
   /** The addresses are here and the filter with them. */
   #isHere = false;
-  #wanted: Stage = "closed";
+  #wanted = CLOSED;
   #isDraining = false;
   #isAdopted = false;
-  /** Why it is held, or null. */
-  #held: string | null = null;
   /** Of `mode: invisible`; and the node that it found, or null. */
   readonly #silentRival: SilentRival | null;
   #rival: string | null = null;
@@ -133,7 +133,7 @@ export class FarmAddresses extends VirtualAddresses {
     }
     this.#isDraining = this.parts.isDrained();
     // What the kernel has from a daemon that died works on until the peers are known.
-    if (!this.#isAdopted) await this.#apply("closed", new Map(), true);
+    if (!this.#isAdopted) await this.#apply(CLOSED, new Map(), true);
     for (const address of this.addresses) this.network.place(address);
     this.#isHere = true;
   }
@@ -161,7 +161,7 @@ export class FarmAddresses extends VirtualAddresses {
 
   override down(): ReturnType<VirtualAddresses["down"]> {
     this.#isHere = false;
-    this.#wanted = "closed";
+    this.#wanted = CLOSED;
     this.#known = "";
     this.#filter = null;
     this.#gained.clear();
@@ -190,12 +190,8 @@ export class FarmAddresses extends VirtualAddresses {
     if (!this.#isHere) return;
     const { absent } = this.parts;
     this.#rival = this.#silentRival?.look(absent(), this.#plan.serving, this.timeoutMs) ?? null;
-    this.#held =
-      this.#rival === null
-        ? held
-        : `${this.#rival} serves on this network, though no heartbeat of it comes: look for a firewall that keeps them back`;
-    const well = this.#isDraining ? "draining" : this.#held === null ? "open" : "held";
-    this.#wanted = standing === "away" ? "closed" : standing === "unwell" ? "unwell" : well;
+    const silent = `${this.#rival} serves on this network, though no heartbeat of it comes: look for a firewall that keeps them back`;
+    this.#wanted = stageOf(standing, this.#isDraining, this.#rival === null ? held : silent);
     this.#step();
   }
 
@@ -211,7 +207,7 @@ export class FarmAddresses extends VirtualAddresses {
     const words = this.parts.words();
     if (words === null || !this.#isHere) return;
     const { absent, settings } = this.parts;
-    const known = JSON.stringify([this.#wanted, this.#held, [...words], [...absent()], settings()]);
+    const known = JSON.stringify([this.#wanted, [...words], [...absent()], settings()]);
     const isDue = now - this.#lookedAt > LOOK_AGAIN_MS;
     if (known === this.#known && !isDue) return;
     this.#lookedAt = now;
@@ -241,9 +237,10 @@ export class FarmAddresses extends VirtualAddresses {
     return false;
   }
 
-  async #apply(stage: Stage, others: ReadonlyMap<string, FarmWord>, anew: boolean): Promise<void> {
+  async #apply(wanted: Wish, others: ReadonlyMap<string, FarmWord>, anew: boolean): Promise<void> {
     const { node, settings } = this.parts;
     const { shares } = settings();
+    const { stage } = wanted;
     const words = new Map<string, Pick<FarmWord, "stage">>([...others, [node, { stage }]]);
     if (this.#rival !== null) words.set(this.#rival, { stage: "open" });
     const plan = planOf(shares, words);
@@ -253,8 +250,7 @@ export class FarmAddresses extends VirtualAddresses {
     if (this.#isHere && stage !== "closed") for (const address of this.addresses) this.network.place(address);
     const mac = macText(link.mac);
     const open = [...others].flatMap(([name, said]) => (said.stage === "open" ? [name] : []));
-    const why = stage === "held" && this.#held !== null ? { why: this.#held } : {};
-    const word: FarmWord = { stage, mac, number: plan.number, hears: inOrder(open), ...why };
+    const word: FarmWord = { ...wanted, mac, number: plan.number, hears: inOrder(open) };
     const isFirst = this.#plan.serving.length === 0 && !this.#isAdopted;
     const before = isFirst ? planOf(shares, others) : this.#plan;
     this.#gained.note(node, before.assignment, plan.assignment, performance.now());
@@ -336,7 +332,7 @@ export class FarmAddresses extends VirtualAddresses {
 
   override async close(): Promise<void> {
     if (this.#word === null || this.#word.stage === "closed") return;
-    this.#wanted = "closed";
+    this.#wanted = CLOSED;
     const end = performance.now() + HANDOVER_MS;
     do {
       this.#step();
@@ -347,7 +343,7 @@ export class FarmAddresses extends VirtualAddresses {
   /** All others go by the assignment that this node goes by. */
   get #isHandedOver(): boolean {
     const words = this.parts.words();
-    if (words === null || this.#word?.stage !== this.#wanted) return false;
+    if (words === null || this.#word?.stage !== this.#wanted.stage) return false;
     return this.#changing === null && areSettled(words, this.#word?.number);
   }
 
