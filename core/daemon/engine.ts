@@ -28,7 +28,7 @@ export interface NodeStatus {
   revision?: string;
   /** Of a farm with a virtual IP of its own: how many of the 256 parts of all clients are that node's; absent where it is not known. */
   buckets?: number;
-  /** Of such a farm: why that node, though it is well, takes no new clients. */
+  /** Of such a farm: why that node, though it is well, should take no new clients: it does where it has `buckets`. */
   held?: string;
 }
 

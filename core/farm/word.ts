@@ -19,7 +19,7 @@ export interface FarmWord {
   number: string;
   /** The nodes that it hears where the clients are, and that are open. */
   hears?: readonly string[];
-  /** Why it takes no new clients, for people. */
+  /** Why it should take no new clients, for people: it gets them all the same where no other node does. */
   why?: string;
 }
 
@@ -48,4 +48,30 @@ export function planOf(shares: Shares, words: ReadonlyMap<string, Pick<FarmWord,
     number: hashOf(assignment.join()).toString(16),
     answers: (address) => elected(address.split("/")[0]!, serving),
   };
+}
+
+/** Do all the others go by the assignment of this number? */
+export const areSettled = (others: ReadonlyMap<string, FarmWord> | null, by: string | undefined): boolean =>
+  [...(others?.values() ?? [])].every(({ number }) => number === by);
+
+/** How a node's application is: found well, up although a checker says that it is not, or not up. */
+export type Standing = "well" | "unwell" | "away";
+
+/** What a node says of itself. `held`: why it takes no new clients though it is well; null: nothing speaks against it. */
+export function stageOf(
+  standing: Standing,
+  isDrained: boolean,
+  held: string | null,
+): Pick<FarmWord, "stage" | "why"> {
+  if (standing === "away") return { stage: "closed" };
+  if (standing === "unwell") return { stage: "unwell" };
+  if (isDrained) return { stage: "draining", why: "it is being drained" };
+  return held === null ? { stage: "open" } : { stage: "held", why: held };
+}
+
+/** What people are told of a node that should take no new clients. `buckets`: those that it has all the same. */
+export function heldText(why: string, buckets: number | undefined): string {
+  return buckets
+    ? `takes new clients since no other node does, though ${why}`
+    : `takes no new clients: ${why}`;
 }

@@ -94,6 +94,24 @@ t.test("a farm's daemons start anew", { skip: testbedImpossible() ?? false }, as
     await lab.shared(ALL);
   });
 
+  await t.test("a node that is drained has the clients where no other serves, and says so", async (t) => {
+    for (const node of [n1, n3]) await node.holdfast(["stop", "web"]);
+    await lab.shared(["n2"]);
+    const stays = await lab.stay(1);
+    const drain = n2.holdfast(["drain", "web", "--timeout", "60s"], { mayFail: true });
+    await until("n2 drains", async () => (await lab.report(n2))?.stage === "draining");
+    t.match((await lab.status(n2))["n2"], { buckets: 256, held: "it is being drained" });
+    const aloud = /takes new clients since no other node does, though it is being drained/;
+    for (const words of ["status", "farm"]) t.match((await n2.holdfast([words, "web"])).stdout, aloud);
+    t.same((await lab.visit(100)).failures, {});
+    await n2.holdfast(["start", "web"]);
+    await drain;
+    t.same((await lab.status(n2))["n2"]?.held, undefined);
+    await stays.end();
+    for (const node of [n1, n3]) await node.holdfast(["start", "web"]);
+    await lab.shared(ALL);
+  });
+
   await t.test(
     "an exchange by UDP stays with a node that lives, though another has its bucket",
     async (t) => {

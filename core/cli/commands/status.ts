@@ -5,6 +5,7 @@ import { durationText, formatSize } from "../../../modules/units.ts";
 import { DaemonUnreachable } from "../../api/api.ts";
 import type { LogLine, NodeStatus, StatusDocument } from "../../daemon/engine.ts";
 import { BUCKETS } from "../../farm/assignment.ts";
+import { heldText } from "../../farm/word.ts";
 import { type Command, CommandError, EXIT, type ExitStatus, type Invocation } from "../command.ts";
 import { fetchLog, fetchStatus } from "../node.ts";
 import { type Colour, columns, type Output, progressBar } from "../output.ts";
@@ -113,12 +114,7 @@ function shareText({ buckets }: NodeStatus): string {
 function remarksOn(module: string, node: string, status: NodeStatus, output: Output): string[] {
   const lines: string[] = [];
   if (status.reason) lines.push(`${module} on ${node}: ${status.reason}`);
-  if (status.held) {
-    const what = status.buckets
-      ? "takes new clients since no other node does, though"
-      : "takes no new clients:";
-    lines.push(`  ${output.paint("yellow", `${what} ${status.held}`)}`);
-  }
+  if (status.held) lines.push(`  ${output.paint("yellow", heldText(status.held, status.buckets))}`);
   const reintegration = reintegrationText(status);
   if (reintegration) lines.push(`  ${reintegration}`);
   for (const [name, resource] of Object.entries(status.resources))

@@ -9,13 +9,13 @@ import { checksOf } from "../../checks/module_checks.ts";
 import type { Cluster, ModuleView } from "../../cluster/cluster.ts";
 import { inOrder, type Shares } from "../../farm/assignment.ts";
 import { type HeardNode, rivalOf } from "../../farm/rivals.ts";
-import type { FarmWord } from "../../farm/word.ts";
+import type { FarmWord, Standing } from "../../farm/word.ts";
 import { parseCidr, sameNetwork } from "../../network/address.ts";
 import type { CommandResult } from "../engine.ts";
 import type { Journal } from "../journal.ts";
 import type { ModuleFacts } from "../module/facts.ts";
 import type { NodeParts } from "../node_parts.ts";
-import { FarmAddresses, type Standing } from "./farm_addresses.ts";
+import { FarmAddresses } from "./farm_addresses.ts";
 import { FarmMemory } from "./farm_memory.ts";
 import { type FarmReport, reportText } from "./farm_report.ts";
 

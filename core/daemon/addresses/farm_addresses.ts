@@ -7,8 +7,7 @@ import type { Filter } from "../../farm/filter.ts";
 import { type Gained, GainedBuckets } from "../../farm/gained.ts";
 import { movesBetween } from "../../farm/moves.ts";
 import { type FilterRule, rulesetOf, withoutRuleset } from "../../farm/ruleset.ts";
-import { virtualMacOf } from "../../farm/virtual_mac.ts";
-import { type FarmPlan, type FarmWord, planOf, type Stage } from "../../farm/word.ts";
+import { areSettled, type FarmPlan, type FarmWord, planOf, type Standing, stageOf } from "../../farm/word.ts";
 import { macText, parseCidr } from "../../network/address.ts";
 import { countConnections } from "../../network/connections.ts";
 import { tableOf } from "../../network/deadline.ts";
@@ -16,6 +15,7 @@ import { changeMarks, changeRules, changeRulesNow, hasIngressChain } from "../..
 import type { VirtualAddress, VirtualIp } from "../../network/virtual_ip.ts";
 import { filterOf } from "./farm_filter.ts";
 import { type FarmReport, reportOf } from "./farm_report.ts";
+import { FarmVoice } from "./farm_voice.ts";
 import { SilentRival } from "./silent_rival.ts";
 import { refuseStrangers } from "./strangers.ts";
 import { VirtualAddresses } from "./virtual_addresses.ts";
@@ -28,8 +28,10 @@ const LOOK_AGAIN_MS = 1000;
 
 export type { FarmReport } from "./farm_report.ts";
 
-/** How a node's application is: found well, up although a checker says that it is not, or not up. */
-export type Standing = "well" | "unwell" | "away";
+/** What this node would say of itself. */
+type Wish = Pick<FarmWord, "stage" | "why">;
+
+const CLOSED: Wish = { stage: "closed" };
 
 /** What the farm is made of. */
 export interface FarmParts {
@@ -65,22 +67,15 @@ export interface FarmParts {
   left(why: string): void;
 }
 
-/** Do all the others go by the assignment of this number? */
-const areSettled = (others: ReadonlyMap<string, FarmWord> | null, by: string | undefined): boolean =>
-  [...(others?.values() ?? [])].every(({ number }) => number === by);
-
 /** See the top of the file. */
 export class FarmAddresses extends VirtualAddresses {
   readonly #table: string;
-  /** Of the addresses, in `mode: invisible` only. */
-  readonly virtualMac: string | undefined;
+  readonly #voice: FarmVoice;
   /** The addresses are here and the filter with them. */
   #isHere = false;
-  #wanted: Stage = "closed";
+  #wanted = CLOSED;
   #isDraining = false;
   #isAdopted = false;
-  /** Why it is held, or null. */
-  #held: string | null = null;
   /** Of `mode: invisible`; and the node that it found, or null. */
   readonly #silentRival: SilentRival | null;
   #rival: string | null = null;
@@ -89,7 +84,6 @@ export class FarmAddresses extends VirtualAddresses {
   /** The last text that the kernel took, and what it was made from. */
   #text = "";
   #filter: Filter | null = null;
-  #answers: string[] = [];
   readonly #gained: GainedBuckets;
   #changing: Promise<void> | null = null;
   /** All that the last text was made of, and when that was last looked at, ms. */
@@ -104,13 +98,14 @@ export class FarmAddresses extends VirtualAddresses {
     super(parts.module, parts.addresses, parts.network, parts.timeoutMs, parts.warn);
     this.#table = `${tableOf(parts.module)}_farm`;
     this.#gained = new GainedBuckets((gained) => (parts.memory.gained = gained));
-    this.virtualMac = parts.mode === "invisible" ? this.#sharedMac : undefined;
+    this.#voice = new FarmVoice({ ...parts, maySpeak: this.maySpeak });
     this.#silentRival =
       this.virtualMac === undefined ? null : new SilentRival(parts.addresses[0]!, parts.network);
   }
 
-  get #sharedMac(): string {
-    return virtualMacOf(this.parts.cluster, this.list);
+  /** Of the addresses, in `mode: invisible` only. */
+  get virtualMac(): string | undefined {
+    return this.#voice.virtualMac;
   }
 
   /** What the peers are told; null: this node takes no part. */
@@ -138,7 +133,7 @@ export class FarmAddresses extends VirtualAddresses {
     }
     this.#isDraining = this.parts.isDrained();
     // What the kernel has from a daemon that died works on until the peers are known.
-    if (!this.#isAdopted) await this.#apply("closed", new Map(), true);
+    if (!this.#isAdopted) await this.#apply(CLOSED, new Map(), true);
     for (const address of this.addresses) this.network.place(address);
     this.#isHere = true;
   }
@@ -166,12 +161,11 @@ export class FarmAddresses extends VirtualAddresses {
 
   override down(): ReturnType<VirtualAddresses["down"]> {
     this.#isHere = false;
-    this.#wanted = "closed";
+    this.#wanted = CLOSED;
     this.#known = "";
     this.#filter = null;
     this.#gained.clear();
-    this.#answers = [];
-    for (const address of this.addresses) this.network.hush(address);
+    this.#voice.hush();
     const outcome = super.down();
     if (this.#word !== null) {
       this.parts.opened(false);
@@ -179,8 +173,7 @@ export class FarmAddresses extends VirtualAddresses {
       this.parts.publish();
     }
     try {
-      // The mode may have been another one when this machine crashed.
-      this.network.ignore(this.#sharedMac);
+      this.#voice.ignore();
       changeRulesNow(withoutRuleset(this.#table));
       // What was on its way to the kernel arrives after that.
       void this.#changing
@@ -197,12 +190,8 @@ export class FarmAddresses extends VirtualAddresses {
     if (!this.#isHere) return;
     const { absent } = this.parts;
     this.#rival = this.#silentRival?.look(absent(), this.#plan.serving, this.timeoutMs) ?? null;
-    this.#held =
-      this.#rival === null
-        ? held
-        : `${this.#rival} serves on this network, though no heartbeat of it comes: look for a firewall that keeps them back`;
-    const well = this.#isDraining ? "draining" : this.#held === null ? "open" : "held";
-    this.#wanted = standing === "away" ? "closed" : standing === "unwell" ? "unwell" : well;
+    const silent = `${this.#rival} serves on this network, though no heartbeat of it comes: look for a firewall that keeps them back`;
+    this.#wanted = stageOf(standing, this.#isDraining, this.#rival === null ? held : silent);
     this.#step();
   }
 
@@ -218,7 +207,7 @@ export class FarmAddresses extends VirtualAddresses {
     const words = this.parts.words();
     if (words === null || !this.#isHere) return;
     const { absent, settings } = this.parts;
-    const known = JSON.stringify([this.#wanted, this.#held, [...words], [...absent()], settings()]);
+    const known = JSON.stringify([this.#wanted, [...words], [...absent()], settings()]);
     const isDue = now - this.#lookedAt > LOOK_AGAIN_MS;
     if (known === this.#known && !isDue) return;
     this.#lookedAt = now;
@@ -248,9 +237,10 @@ export class FarmAddresses extends VirtualAddresses {
     return false;
   }
 
-  async #apply(stage: Stage, others: ReadonlyMap<string, FarmWord>, anew: boolean): Promise<void> {
+  async #apply(wanted: Wish, others: ReadonlyMap<string, FarmWord>, anew: boolean): Promise<void> {
     const { node, settings } = this.parts;
     const { shares } = settings();
+    const { stage } = wanted;
     const words = new Map<string, Pick<FarmWord, "stage">>([...others, [node, { stage }]]);
     if (this.#rival !== null) words.set(this.#rival, { stage: "open" });
     const plan = planOf(shares, words);
@@ -260,8 +250,7 @@ export class FarmAddresses extends VirtualAddresses {
     if (this.#isHere && stage !== "closed") for (const address of this.addresses) this.network.place(address);
     const mac = macText(link.mac);
     const open = [...others].flatMap(([name, said]) => (said.stage === "open" ? [name] : []));
-    const why = stage === "held" && this.#held !== null ? { why: this.#held } : {};
-    const word: FarmWord = { stage, mac, number: plan.number, hears: inOrder(open), ...why };
+    const word: FarmWord = { ...wanted, mac, number: plan.number, hears: inOrder(open) };
     const isFirst = this.#plan.serving.length === 0 && !this.#isAdopted;
     const before = isFirst ? planOf(shares, others) : this.#plan;
     this.#gained.note(node, before.assignment, plan.assignment, performance.now());
@@ -295,9 +284,9 @@ export class FarmAddresses extends VirtualAddresses {
     this.#plan = plan;
     // The addresses may have been given up meanwhile, and the MAC address with them.
     if (!this.#isHere) return;
-    if (this.virtualMac !== undefined) this.network.hear(this.addresses[0]!, this.virtualMac);
+    this.#voice.hear();
     this.#tell(word);
-    this.#proclaim(others);
+    this.#voice.proclaim(plan, others);
   }
 
   /** The clients of a node that is gone do not wait for the whole ruleset. */
@@ -311,7 +300,7 @@ export class FarmAddresses extends VirtualAddresses {
       return;
     }
     this.#plan = plan;
-    this.#proclaim(others);
+    this.#voice.proclaim(plan, others);
   }
 
   /** In `mode: invisible` nobody hands on what comes for this node when it no longer takes it, and others do not yet: it goes on until they do. */
@@ -341,28 +330,9 @@ export class FarmAddresses extends VirtualAddresses {
     this.parts.note(`Farm load: ${shares || "no node serves"}`);
   }
 
-  /** The one that answers says so when it becomes it, again whenever others came, and once all go by the same: they may have said it meanwhile. */
-  #proclaim(others: ReadonlyMap<string, FarmWord>): void {
-    const own = this.addresses.filter(({ address }) => this.#plan.answers(address) === this.parts.node);
-    const said = own.map(
-      ({ address }) =>
-        `${address} ${inOrder([...others.keys()]).join()} ${areSettled(others, this.#plan.number)}`,
-    );
-    for (const address of this.addresses) if (!own.includes(address)) this.network.hush(address);
-    for (const [at, address] of own.entries()) {
-      if (this.#answers.includes(said[at]!)) continue;
-      try {
-        this.network.proclaim(address, this.maySpeak, this.virtualMac);
-      } catch (error) {
-        this.warn(`${address.address} could not be announced: ${(error as Error).message}`);
-      }
-    }
-    this.#answers = said;
-  }
-
   override async close(): Promise<void> {
     if (this.#word === null || this.#word.stage === "closed") return;
-    this.#wanted = "closed";
+    this.#wanted = CLOSED;
     const end = performance.now() + HANDOVER_MS;
     do {
       this.#step();
@@ -373,7 +343,7 @@ export class FarmAddresses extends VirtualAddresses {
   /** All others go by the assignment that this node goes by. */
   get #isHandedOver(): boolean {
     const words = this.parts.words();
-    if (words === null || this.#word?.stage !== this.#wanted) return false;
+    if (words === null || this.#word?.stage !== this.#wanted.stage) return false;
     return this.#changing === null && areSettled(words, this.#word?.number);
   }
 

@@ -3,14 +3,14 @@
  */
 import { BUCKETS, inOrder, type Shares } from "../../farm/assignment.ts";
 import type { FilterRule } from "../../farm/ruleset.ts";
-import type { FarmPlan, FarmWord, Stage } from "../../farm/word.ts";
+import { type FarmPlan, type FarmWord, heldText, type Stage } from "../../farm/word.ts";
 import { countersOf } from "../../network/nft.ts";
 
 /** What `holdfast farm` shows of this node. */
 export interface FarmReport {
   device: string;
   stage: Stage;
-  /** Why it is held; null: it is not. */
+  /** Why it should take no new clients; null: it should. */
   held: string | null;
   /** Of `mode: invisible`: the MAC address of the virtual addresses. */
   virtualMac: string | null;
@@ -88,7 +88,7 @@ export function reportText(module: string, here: string, report: FarmReport): st
   return [
     `${module} on ${here}: ${connections} TCP connections`,
     ...lines,
-    ...(held === null ? [] : [`  ${here} takes no new clients: ${held}`]),
+    ...(held === null ? [] : [`  ${here} ${heldText(held, nodes[here]?.buckets)}`]),
     ...Object.entries(answers).map(
       ([address, node]) =>
         `  ${address} is answered by ${node ?? "no node"}${virtualMac === null ? "" : `, as at ${virtualMac}`}`,
