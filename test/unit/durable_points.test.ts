@@ -84,6 +84,23 @@ t.test("trap 8: no durable point vouches for what this disk failed to sync once"
   t.equal(marks.isRangeDirty(lost, 0, 1 << 20), true, "all of it");
 });
 
+t.test("what failed halfway is copied from who takes over, and to who comes back", async (t) => {
+  const { points, outbound, marks } = pointsOf({ submit: () => true });
+  const [alone, together] = [100, 200];
+  outbound.failedHalfway(alone, 4096, 4096);
+  t.equal(marks.isRangeDirty(alone, 4096, 4096), true);
+  t.equal(marks.isRangeDirty(alone, 8192, 4096), false);
+  marks.clear();
+  marks.peerBack();
+  outbound.streaming = true;
+  outbound.failedHalfway(together, 4096, 4096);
+  points.begin(0);
+  points.schedule(5000, true);
+  points.reached();
+  marks.peerGone();
+  t.equal(marks.isRangeDirty(together, 4096, 4096), true);
+});
+
 t.test("a durable point that failed on this disk comes again, later each time", async (t) => {
   const disk = new SlowDisk();
   const { points, outbound, marks, reports, writer } = pointsOf(disk, [disk.root]);

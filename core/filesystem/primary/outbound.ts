@@ -257,6 +257,11 @@ export class Outbound extends MarkedStream implements Replicator {
     if (this.streaming) this.marks.doubt(id);
   }
 
+  failedHalfway(id: number, offset: number, length: number): void {
+    if (this.streaming) this.diskFailed(id);
+    else this.marks.touchData(id, offset, length, Level.DIRTY);
+  }
+
   /** A durable point begins: what this disk failed to keep stays touched whatever comes of it. */
   touchSuspect(): void {
     if (this.streaming) for (const id of this.#suspect) this.marks.doubt(id);
