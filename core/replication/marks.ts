@@ -171,6 +171,15 @@ export class Marks extends Debt {
     else this.touched.add(this.whole.set(id, Level.TOUCHED));
   }
 
+  /** This disk did not keep all of an object: it is touched, and dirty after a crash of this node too, whatever durable point comes. */
+  doubt(id: number): void {
+    this.touchWhole(id);
+    const object = this.objects.get(id);
+    if (object?.names) this.touchNames(id, Level.TOUCHED);
+    for (const mark of [object?.names, object?.attributes, object?.tail])
+      if (mark) writeMark(this.log.records, mark, true);
+  }
+
   /** Is whatever is touched of this object's data and attributes said already? */
   coversTouch(id: number): boolean {
     return this.whole.isTouchedNow(id);
@@ -229,6 +238,11 @@ export class Marks extends Debt {
     }
     this.#advanceNew(this.#pointIdentity);
     this.made.confirmPoint();
+    this.#pointIdentity = null;
+  }
+
+  /** It failed: the next one is about what this one was about, too. */
+  failPoint(): void {
     this.#pointIdentity = null;
   }
 

@@ -90,6 +90,11 @@ export interface Replicator {
    * vouches for it, and it is copied when the peer has taken over.
    */
   diskFailed(id: number): void;
+  /**
+   * A change of these bytes failed and may have done half of it, which cannot be told: the copies differ there until one is made from the
+   * other, so no durable point vouches for the object.
+   */
+  failedHalfway(id: number, offset: number, length: number): void;
   /** No node id refers to this object any more: the peer may drop its handle of an unlinked file. */
   forget(id: number): void;
 

@@ -1,8 +1,14 @@
 /** What a disk does not give, or has no room for, under a mount: the application hears of it, and no copy is changed by it unheard (trap 8). */
 import { spawnSync } from "node:child_process";
-import { closeSync, openSync, readFileSync, readSync, rmSync, statSync } from "node:fs";
+import { closeSync, openSync, readFileSync, readSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
+import { allocateRange } from "../../core/filesystem/fuse/operations/data.ts";
+import type { Session } from "../../core/filesystem/fuse/session.ts";
+import { FALLOC_FL_ZERO_RANGE } from "../../core/platform/linux/constants.ts";
+import { errnos } from "../../core/platform/linux/errno.ts";
+import { allocate } from "../../core/platform/linux/libc.ts";
+import { LocalReplicator } from "../fixtures/local_replicator.ts";
 import { mountLocally } from "../fixtures/mounted.ts";
 import { LabDisk, noDisks } from "./replication_disks.ts";
 import { generation, makeLab, shell } from "./replication_lab.ts";
@@ -86,5 +92,41 @@ t.test(
     const { stderr } = spawnSync("cat", [join(n1.directory, "data")], { encoding: "utf8" });
     t.match(stderr, /Input\/output error/);
     t.match(await n1.reported("diskFailed"), { detail: `read failed in ${n1.directory}: EIO` });
+  },
+);
+
+t.test(
+  "fallocate(2) that may have erased half before it failed is told: the copies may differ there",
+  async (t) => {
+    const path = join(disk.data, "half");
+    writeFileSync(path, "x".repeat(8192));
+    const fd = openSync(path, "r+");
+    const told: number[][] = [];
+    const replicator = new LocalReplicator(1);
+    replicator.failedHalfway = (...what) => told.push(what);
+    const request = allocate(128);
+    request.view.setUint32(48, 4096, true);
+    const session = {
+      request,
+      replicator,
+      node: () => 5,
+      backing: { isExcluded: () => false, table: { identity: () => 77 }, descriptors: { get: () => fd } },
+      times: { changing: () => {}, settle: () => {} },
+      reportDisk: () => {},
+    } as unknown as Session;
+    const length = 400 << 20;
+    const fails = (mode: number, bytes: number): number => {
+      request.view.setUint32(56, bytes, true);
+      request.view.setUint32(64, mode, true);
+      return allocateRange(session);
+    };
+    t.equal(fails(0, length), -errnos.ENOSPC);
+    t.equal(fails(FALLOC_FL_ZERO_RANGE, 0), -errnos.EINVAL);
+    t.same(told, [], "neither has erased anything");
+    t.equal(fails(FALLOC_FL_ZERO_RANGE, length), -errnos.ENOSPC);
+    t.same(told, [[77, 4096, length]]);
+    closeSync(fd);
+    t.equal(statSync(path).size, 8192);
+  rmSync(path);
   },
 );

@@ -43,7 +43,9 @@ function points(): {
   const syncs = new PointSyncs(reach, pool as unknown as Pool, [7]);
   const ended: string[] = [];
   const ask = (name: string, ids: number[] | "everything"): void =>
-    syncs.sync(ids, (errno) => ended.push(`${name} ${errno}`));
+    syncs.sync(ids, (errno, failed) =>
+      ended.push(errno === 0 ? `${name} 0` : `${name} ${errno}: ${failed ?? "anything"}`),
+    );
   return { pool, syncs, ended, ask };
 }
 
@@ -88,18 +90,21 @@ t.test("an error reaches who asked, and a full pool only delays", async (t) => {
   ask("failed", [1, 2, 3]);
   pool.finish(-5);
   while (pool.jobs.length > 0) pool.finish();
-  t.same(ended, ["failed 5"]);
+  t.same(ended, ["failed 5: 1"]);
+  ask("unknown", "everything");
+  pool.finish(-5);
+  t.equal(ended.pop(), "unknown 5: anything");
   pool.full = true;
   ask("late", "everything");
   pool.full = false;
   t.equal(pool.jobs.length, 0);
   syncs.retry();
   pool.finish();
-  t.same(ended, ["failed 5", "late 0"]);
+  t.same(ended, ["failed 5: 1", "late 0"]);
   ask("unheard", [1, 2, 3, 4]);
   ask("unheard too", "everything");
   syncs.clear();
   while (pool.jobs.length > 0) pool.finish();
   t.ok(syncs.idle);
-  t.same(ended, ["failed 5", "late 0"]);
+  t.same(ended, ["failed 5: 1", "late 0"]);
 });

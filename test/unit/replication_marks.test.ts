@@ -358,3 +358,20 @@ t.test(
     }
   },
 );
+
+t.test("trap 8: what is in doubt is dirty after a crash, whatever durable points came", async (t) => {
+  const { marks, disk } = fresh();
+  for (const id of [7, 8]) marks.admitData(id, 0, 10);
+  marks.admitNames(9);
+  disk.flush(marks);
+  for (const id of [7, 8]) marks.touchData(id, 0, 10, Level.TOUCHED);
+  marks.touchNames(9, Level.TOUCHED);
+  for (const id of [7, 9]) marks.doubt(id);
+  marks.beginPoint();
+  for (const id of [7, 9]) marks.doubt(id);
+  marks.confirmPoint();
+  disk.flush(marks);
+  const { marks: after } = recovered(disk);
+  t.ok(after.isRangeDirty(7, 5 * MIB, 10), "all of it");
+  t.ok(after.areNamesDirty(9));
+});

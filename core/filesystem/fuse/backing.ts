@@ -19,6 +19,7 @@ import {
 import { check, errnos } from "../../platform/linux/errno.ts";
 import * as libc from "../../platform/linux/libc.ts";
 import type { Memory } from "../../platform/linux/memory.ts";
+import { highInodes } from "../mounts/high_inodes.ts";
 import { Identities, PRIVATE_NAME } from "../objects/identity.ts";
 import {
   emptyString,
@@ -91,10 +92,9 @@ export class Backing {
     const low = view.getUint32(STAT + STX_INO, true);
     const high = view.getUint32(STAT + STX_INO + 4, true);
     this.readHandle(this.rootFd, emptyString, AT_EMPTY_PATH);
-    const identity = check(
-      this.identities.ofDescriptor(this.rootFd, false, low, high),
-      "cannot read the identity of the replicated directory",
-    );
+    const found = this.identities.ofDescriptor(this.rootFd, false, low, high);
+    if (found === -errnos.EOVERFLOW) throw new Error(highInodes(this.rootFd));
+    const identity = check(found, "cannot read the identity of the replicated directory");
     const index = this.table.add(identity, low, high, this.type(), scratch, HANDLE);
     if (index !== ROOT) throw new Error("the node table handed to the mount is not one of ours");
     this.table.remember(ROOT);

@@ -11,6 +11,7 @@ import { nameText } from "../../replication/name_text.ts";
 import type { Replicator } from "../../replication/replicator.ts";
 import type { Host, Shelves } from "../host.ts";
 import type { PollSource } from "../loop/poll_loop.ts";
+import { highInodes } from "../mounts/high_inodes.ts";
 import { FuseMount } from "../mounts/mount.ts";
 import { type NameFilter, nameFilter } from "../objects/exclusion.ts";
 import type { TreeRoot } from "../objects/source_tree.ts";
@@ -105,6 +106,8 @@ export class Service {
         host.config.paths.length,
       );
       backing.onSeen = seen;
+      // What cannot be met is refused (EOVERFLOW); all else is served.
+      backing.identities.onTooHigh = (): void => host.log("error", highInodes(root));
       this.#backings.push({ path, backing, table, filter });
     }
     const backings = this.#backings.map(({ backing }) => backing);

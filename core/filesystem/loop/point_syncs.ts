@@ -28,8 +28,12 @@ interface Point {
   next: number;
   running: number;
   errno: number;
-  done: (errno: number) => void;
+  failed: number[];
+  done: PointDone;
 }
+
+/** Hears 0 or the first errno, and which objects the disk failed to sync; null: whole file systems were synced, it is not known which. */
+export type PointDone = (errno: number, failed: readonly number[] | null) => void;
 
 /** See the top of the file. */
 export class PointSyncs implements Completion {
@@ -46,7 +50,7 @@ export class PointSyncs implements Completion {
     this.#reach = reach;
     this.#pool = pool;
     this.#roots = roots;
-    this.#syncs = new SyncQueue(pool, (_, errno) => this.#finished(errno));
+    this.#syncs = new SyncQueue(pool, (id, errno) => this.#finished(errno, id));
   }
 
   /** True when no durable point is under way. */
@@ -54,8 +58,8 @@ export class PointSyncs implements Completion {
     return this.#points.length === 0;
   }
 
-  /** Syncs these objects, or everything that is on their disks. `done` hears 0 or the first errno. */
-  sync(touched: Iterable<number> | "everything", done: (errno: number) => void): void {
+  /** Syncs these objects, or everything that is on their disks. */
+  sync(touched: Iterable<number> | "everything", done: PointDone): void {
     const ids = new Set<number>();
     let everything = touched === "everything";
     if (touched !== "everything") {
@@ -67,7 +71,8 @@ export class PointSyncs implements Completion {
         }
       }
     }
-    this.#points.push({ everything, ids: everything ? [] : [...ids], next: 0, running: 0, errno: 0, done });
+    const todo = everything ? [] : [...ids];
+    this.#points.push({ everything, ids: todo, next: 0, running: 0, errno: 0, failed: [], done });
     if (this.#points.length === 1) this.#begin();
   }
 
@@ -88,7 +93,7 @@ export class PointSyncs implements Completion {
   }
 
   completed(_: number, result: number): void {
-    this.#finished(result < 0 ? -result : 0);
+    this.#finished(result < 0 ? -result : 0, 0);
   }
 
   #begin(): void {
@@ -98,6 +103,7 @@ export class PointSyncs implements Completion {
   }
 
   #syncEverything(point: Point): void {
+    point.everything = true;
     point.next = point.ids.length;
     point.running += this.#roots.length;
     for (const fd of this.#roots) this.#syncFileSystem(fd);
@@ -115,7 +121,7 @@ export class PointSyncs implements Completion {
       return;
     }
     point.running++;
-    this.#syncs.sync(id, fd, false, 0);
+    this.#syncs.sync(id, fd, false, id);
     this.#reach.release(fd);
   }
 
@@ -126,16 +132,17 @@ export class PointSyncs implements Completion {
     if (point.running > 0 || this.#points[0] !== point) return;
     this.#points.shift();
     this.#reach.end();
-    point.done(point.errno);
+    point.done(point.errno, point.everything ? null : point.failed);
     // Unless `done` began one: that one runs already.
     if (this.#points.length > 0 && this.#points[0]!.running === 0) this.#begin();
   }
 
-  #finished(errno: number): void {
+  #finished(errno: number, id: number): void {
     const point = this.#points[0];
     if (point === undefined) return;
     point.running--;
     if (point.errno === 0) point.errno = errno;
+    if (errno !== 0) point.failed.push(id);
     this.#feed(point);
   }
 }

@@ -50,6 +50,8 @@ export function openPrivate(rootFd: number, where = "the replicated directory"):
 export class Identities {
   private readonly attribute: number;
   private readonly base: number;
+  /** Told once that an object's inode number leaves no room for an identity. */
+  onTooHigh: (() => void) | null = null;
 
   /** `rootFd` is the top of the directory. Finds out which attribute may be used: `trusted.*` needs CAP_SYS_ADMIN. */
   constructor(
@@ -68,16 +70,20 @@ export class Identities {
     this.attribute = probe < 0 ? user : trusted;
   }
 
-  /** The identity of an object of this node that carries none. `inoHigh` is the upper half of the backing inode number. */
+  /** The identity of an object of this node that carries none. `inoHigh` is the upper half of the backing inode number. Returns -EOVERFLOW when that is too high. */
   local(inoLow: number, inoHigh: number): number {
-    if (inoHigh >= MAX_INO_HIGH)
-      throw new Error(
-        `inode number ${inoHigh * TWO_32 + inoLow} is above 2^40: this file system cannot be replicated`,
-      );
-    return this.base + inoHigh * TWO_32 + inoLow;
+    if (inoHigh < MAX_INO_HIGH) return this.base + inoHigh * TWO_32 + inoLow;
+    this.onTooHigh?.();
+    this.onTooHigh = null;
+    return -errnos.EOVERFLOW;
   }
 
-  /** The identity of the open object `fd` (`pathOnly`: opened with O_PATH). Returns -errno when the disk does not tell it. */
+  /** Is `id` what an object of this node has that carries none? */
+  isLocal(id: number, inoLow: number, inoHigh: number): boolean {
+    return inoHigh < MAX_INO_HIGH && this.local(inoLow, inoHigh) === id;
+  }
+
+  /** The identity of the open object `fd` (`pathOnly`: opened with O_PATH). Returns -errno when the disk does not tell it, as `local` when it has none. */
   ofDescriptor(fd: number, pathOnly: boolean, inoLow: number, inoHigh: number): number {
     const length = pathOnly
       ? libc.getxattr(descriptorPath(fd), this.attribute, identityAddress, VALUE_LENGTH)

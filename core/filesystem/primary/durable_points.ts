@@ -2,9 +2,9 @@
  * PRIM: the moments at which both disks hold everything, numbered and recorded on both copies (trap 3).
  *
  * The stream tells SECOND where a point is; both sync what was touched before it; when both have, PRIM records it, and what was
- * touched is clean. A connection that ends takes the point under way with it.
+ * touched is clean. A connection that ends takes the point under way with it. One that failed on this disk comes again after a pause, but the
+ * disk told only once what it did not keep: no later point vouches for that.
  */
-import type { Marks } from "../../replication/marks.ts";
 import { FrameType } from "../../replication/operation.ts";
 import type { CopyRecord } from "../copy/copy_record.ts";
 import type { MarksStore } from "../copy/marks_store.ts";
@@ -22,6 +22,9 @@ const POINT_INTERVAL = 5000;
 const POINT_BYTES = 1 << 30;
 /** What a durable point waits for: this disk, the peer's, and the record that both are there. */
 const WITNESSES = 3;
+/** The pause after a point that failed, ms: twice as long after each, since an application may be held until one does not. */
+const FIRST_PAUSE = 2000;
+const LONGEST_PAUSE = 30_000;
 
 /** See the top of the file. */
 export class DurablePoints {
@@ -38,6 +41,13 @@ export class DurablePoints {
   #bytes = 0;
   #ticket = 0;
   #waits = 0;
+  /** The point under way did not reach this disk. */
+  #isFailed = false;
+  /** Points that failed one after the other, and until when none is made; Infinity: the pause has still to begin. */
+  #failures = 0;
+  #restsUntil = 0;
+  /** A whole disk failed to sync something: until it has synced everything, nothing that is copied is vouched for. */
+  #doubtsAll = false;
   /** The peer hears with the next point that the last one is on both disks: after the last change it needs one more. */
   #peerSettled = false;
   /** The peer's copy is worth nothing until all is copied, in this connection or since an earlier one. */
@@ -99,7 +109,7 @@ export class DurablePoints {
 
   /** The connection is over. */
   end(): void {
-    this.#waits = 0;
+    this.#waits = this.#failures = this.#restsUntil = 0;
     this.#connection++;
   }
 
@@ -113,44 +123,37 @@ export class DurablePoints {
     this.#syncs.retry();
   }
 
-  /** Makes all that this node has durable, and records it; `done` hears the point's number. Not called when that fails, or is of no use any more. */
-  catchUp(done: (ticket: number) => void): void {
-    this.#waits = 0;
+  /** Makes all that this node has durable, and records it; `done` hears the point's number, `failed` what went wrong. Neither when it is of no use any more. */
+  catchUp(done: (ticket: number) => void, failed: (detail: string) => void): void {
+    this.#waits = this.#failures = this.#restsUntil = 0;
     this.#copiesAll = this.#tellsAll = this.#pointTellsAll = false;
     this.#outbound.settleTimes();
     this.#store.marks.beginPoint();
-    this.#outbound.touchSuspect();
+    this.#keepDoubts();
     const connection = this.#connection;
     const ticket = ++this.#ticket;
     const told = (errno: number): void => {
       if (this.#connection !== connection) return;
       if (errno === 0) done(ticket);
-      else
-        this.#host.report({
-          kind: "diskFailed",
-          detail: `syncing the replicated directory failed (errno ${errno})`,
-        });
+      else failed(`syncing the replicated directory failed (errno ${errno})`);
     };
     // Marks tell what this node changed since the last point, not what it had before it had a peer.
     this.#syncs.sync("everything", (errno) => {
+      this.#doubtsAll = errno !== 0;
       if (errno === 0) this.#record.write(ticket, this.#record.word.peer, told);
       else told(errno);
     });
   }
 
-  /** Records the point under way as reached by both copies. Not called back when the peer goes meanwhile. */
-  record(done: () => void): void {
+  /** Records the point under way as reached by both copies. Neither is called when the peer goes meanwhile. */
+  record(done: () => void, failed: (detail: string) => void): void {
     const connection = this.#connection;
     const counter = this.#ticket;
     const peer = { id: this.#peerId, counter };
     this.#record.write(counter, this.#pointTellsAll ? { ...peer, began: true } : peer, (errno) => {
       if (this.#connection !== connection) return;
       if (errno === 0) done();
-      else
-        this.#host.report({
-          kind: "diskFailed",
-          detail: `a durable point cannot be recorded (errno ${errno})`,
-        });
+      else failed(`a durable point cannot be recorded (errno ${errno})`);
     });
   }
 
@@ -158,15 +161,18 @@ export class DurablePoints {
   schedule(now: number, inSync: boolean): number {
     const { counters } = this.#host;
     const { marks } = this.#store;
-    const due = now >= this.#at || counters.bytesSent - this.#bytes > POINT_BYTES || marks.wantsPoint;
     // What it waits for wakes the loop by itself.
     if (this.#waits > 0) return Number.POSITIVE_INFINITY;
+    if (this.#restsUntil === Number.POSITIVE_INFINITY)
+      this.#restsUntil = now + Math.min(FIRST_PAUSE * 2 ** (this.#failures - 1), LONGEST_PAUSE);
+    if (now < this.#restsUntil) return this.#restsUntil;
+    const due = now >= this.#at || counters.bytesSent - this.#bytes > POINT_BYTES || marks.wantsPoint;
     if (!due) return this.#at;
     this.#at = now + POINT_INTERVAL;
     this.#bytes = counters.bytesSent;
     this.#outbound.settleTimes();
     if (!marks.beginPoint()) return this.#at;
-    this.#outbound.touchSuspect();
+    this.#keepDoubts();
     const idle = marks.pointObjects().next().done === true && !marks.wantsPoint;
     if (idle && this.#peerSettled && inSync) {
       marks.confirmPoint();
@@ -174,40 +180,84 @@ export class DurablePoints {
       return this.#at;
     }
     this.#peerSettled = idle;
-    this.#waits = WITNESSES;
-    this.#pointTellsAll = this.#tellsAll;
-    this.#writer.frame.flags = this.#tellsAll ? 1 : 0;
-    this.#writer.frame.ticket = ++this.#ticket;
-    this.#outbound.send(FrameType.DURABLE_POINT);
-    const connection = this.#connection;
-    // What is copied may lie in this node's cache since before it had a peer.
-    this.#syncs.sync(inSync ? touchedIn(marks) : "everything", (errno) => {
-      if (errno !== 0)
-        this.#host.report({
-          kind: "diskFailed",
-          detail: `a durable point failed on this copy (errno ${errno})`,
-        });
-      else if (this.#connection === connection) this.reached();
-    });
+    this.#make(inSync);
     return this.#at;
   }
 
-  /** One of the two disks holds the point under way. */
-  reached(): void {
-    if (this.#waits < WITNESSES - 1 || --this.#waits > WITNESSES - 2) return;
-    const counter = this.#ticket;
-    this.record(() => {
-      this.#waits = 0;
-      this.#store.marks.confirmPoint();
-      this.#host.counters.durablePoints++;
-      // At once: what the peer believes unsettled is copied again after an interruption.
-      this.#writer.frame.ticket = counter;
-      this.#outbound.send(FrameType.SETTLED);
+  #make(inSync: boolean): void {
+    this.#waits = WITNESSES;
+    this.#isFailed = false;
+    this.#pointTellsAll = this.#tellsAll;
+    this.#writer.frame.flags = this.#tellsAll ? 1 : 0;
+    // The peer takes the next number to mean that the last point is on this disk.
+    if (this.#failures === 0) this.#ticket++;
+    this.#writer.frame.ticket = this.#ticket;
+    this.#outbound.send(FrameType.DURABLE_POINT);
+    const connection = this.#connection;
+    // What is copied may lie in this node's cache since before it had a peer.
+    this.#syncs.sync(inSync ? this.#touched() : "everything", (errno, failed) => {
+      const isHeard = this.#connection === connection;
+      if (errno !== 0) {
+        this.#report(`a durable point failed on this copy (errno ${errno})`);
+        this.#isFailed = true;
+        this.#doubtsAll ||= failed === null && !(inSync && isHeard);
+        this.#doubt(failed ?? this.#touched());
+      }
+      if (isHeard) this.reached();
     });
   }
-}
 
-/** The objects that the durable point under way is about. */
-function* touchedIn(marks: Marks): Generator<number> {
-  for (const { id } of marks.pointObjects()) yield id;
+  /** One of the two disks is done with the point under way. */
+  reached(): void {
+    if (this.#waits < WITNESSES - 1 || --this.#waits > WITNESSES - 2) return;
+    // Not before the peer has answered: its word would count for the next point.
+    if (this.#isFailed) {
+      this.#again();
+      return;
+    }
+    const counter = this.#ticket;
+    this.record(
+      () => {
+        this.#waits = this.#failures = 0;
+        this.#store.marks.confirmPoint();
+        this.#host.counters.durablePoints++;
+        // At once: what the peer believes unsettled is copied again after an interruption.
+        this.#writer.frame.ticket = counter;
+        this.#outbound.send(FrameType.SETTLED);
+      },
+      (detail) => {
+        this.#report(detail);
+        this.#again();
+      },
+    );
+  }
+
+  /** The point under way is given up; what it was about waits for the next. */
+  #again(): void {
+    this.#waits = 0;
+    this.#failures++;
+    this.#restsUntil = Number.POSITIVE_INFINITY;
+    this.#peerSettled = false;
+    this.#store.marks.failPoint();
+  }
+
+  /** A point has begun: what this disk failed to keep stays touched whatever comes of it. */
+  #keepDoubts(): void {
+    if (this.#doubtsAll) this.#doubt(this.#touched());
+    this.#outbound.touchSuspect();
+  }
+
+  #doubt(ids: Iterable<number>): void {
+    const { objects } = this.#store.marks;
+    for (const id of [...ids]) if (objects.get(id)?.isGone !== true) this.#outbound.diskFailed(id);
+  }
+
+  /** The objects that the durable point under way is about. */
+  *#touched(): Generator<number> {
+    for (const { id } of this.#store.marks.pointObjects()) yield id;
+  }
+
+  #report(detail: string): void {
+    this.#host.report({ kind: "diskFailed", detail });
+  }
 }

@@ -319,9 +319,13 @@ export class Follower {
 
   /** The peer cannot have what this disk does not give: what is dirty stays so, and the peer is not up to date. */
   #cannotRead(what: string): void {
+    this.#giveUp(what, `this copy cannot be read: ${what}`);
+  }
+
+  #giveUp(what: string, why = what): void {
     this.lacksSource = true;
     this.#host.report({ kind: "diskFailed", detail: what });
-    this.link.close(`this copy cannot be read: ${what}`);
+    this.link.close(why);
   }
 
   #begin(tree: BackingTree): void {
@@ -361,9 +365,12 @@ export class Follower {
     this.#outbound.alone = false;
     this.#outbound.reintegration = null;
     this.#caughtUpTo = { ticket: this.#outbound.settlement.tickets, sequence: this.#outbound.sequence };
-    this.#points.catchUp((ticket) => {
-      if (this.phase === "catchingUp") this.#tellCaughtUp(ticket);
-    });
+    this.#points.catchUp(
+      (ticket) => {
+        if (this.phase === "catchingUp") this.#tellCaughtUp(ticket);
+      },
+      (detail) => this.#giveUp(detail),
+    );
   }
 
   #tellCaughtUp(ticket: number): void {
@@ -384,8 +391,9 @@ export class Follower {
   /** The peer's disk and record hold everything: this node remembers that before anything else is built upon it. */
   #caughtUp(): void {
     this.phase = "confirming";
-    this.#points.record(() =>
-      this.#host.report({ kind: "caughtUp", side: "source", generations: this.#generations }),
+    this.#points.record(
+      () => this.#host.report({ kind: "caughtUp", side: "source", generations: this.#generations }),
+      (detail) => this.#giveUp(detail),
     );
   }
 }

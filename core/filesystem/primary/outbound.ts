@@ -254,12 +254,17 @@ export class Outbound extends MarkedStream implements Replicator {
 
   diskFailed(id: number): void {
     this.#suspect.add(id);
-    this.touchSuspect();
+    if (this.streaming) this.marks.doubt(id);
+  }
+
+  failedHalfway(id: number, offset: number, length: number): void {
+    if (this.streaming) this.diskFailed(id);
+    else this.marks.touchData(id, offset, length, Level.DIRTY);
   }
 
   /** A durable point begins: what this disk failed to keep stays touched whatever comes of it. */
   touchSuspect(): void {
-    if (this.streaming) for (const id of this.#suspect) this.marks.touchTail(id, 0, Level.TOUCHED);
+    if (this.streaming) for (const id of this.#suspect) this.marks.doubt(id);
   }
 
   forget(id: number): void {

@@ -49,7 +49,7 @@ export class ReplicaRoots {
     const low = scratch.view.getUint32(STAT + STX_INO, true);
     const high = scratch.view.getUint32(STAT + STX_INO + 4, true);
     const identities = this.identities[root]!;
-    if (identities.local(low, high) === id) return 0;
+    if (identities.isLocal(id, low, high)) return 0;
     return identities.writeDescriptor(fd, pathOnly, id, low, high);
   }
 

@@ -17,6 +17,8 @@ export class SecondPoints {
   #connection = 0;
   /** The source's copy, and its last durable point: it begins the next one only when the last is on its disk. */
   #source: KnownCopy = { id: "", counter: 0 };
+  /** The point that it asked for last. */
+  #asked = 0;
 
   /** `failed` ends the connection: a point did not reach this disk. */
   constructor(host: Host, touched: TouchedObjects, record: CopyRecord, failed: () => void) {
@@ -29,17 +31,21 @@ export class SecondPoints {
   /** A source said which copy it has. */
   greeted(id: string, counter: number): void {
     this.#source = { id, counter };
+    this.#asked = counter;
   }
 
   /** Point `number`: `done` is called when all that was applied so far is on this disk. */
   make(number: number, done: (number: number) => void): void {
+    // The same number again: it did not reach the source's disk.
+    if (number > this.#asked) this.#source = { ...this.#source, counter: this.#asked };
+    this.#asked = number;
     this.#begin(number, false, done);
-    this.#source = { ...this.#source, counter: number };
   }
 
   /** The same for the point at which the copies are equal: it is on the source's disk, and whatever else is on these disks counts too. */
   makeEqual(number: number, done: (number: number) => void): void {
     this.#source = { ...this.#source, counter: number };
+    this.#asked = number;
     this.#begin(number, true, done);
   }
 

@@ -173,15 +173,15 @@ function finishCreation(
   const low = view.getUint32(STAT + STX_INO, true);
   const high = view.getUint32(STAT + STX_INO + 4, true);
   const { identities } = backing;
-  let identity = identities.local(low, high);
-  if (fresh > 0) {
-    const written =
+  let written = -errnos.EOPNOTSUPP;
+  if (fresh > 0)
+    written =
       fd > 0
         ? identities.writeDescriptor(fd, false, fresh, low, high)
         : identities.writeName(dir, request.bytes, nameOffset, fresh, low, high);
-    if (written === 0) identity = fresh;
-    else if (written !== -errnos.EPERM && written !== -errnos.EOPNOTSUPP) return written;
-  }
+  if (written !== 0 && written !== -errnos.EPERM && written !== -errnos.EOPNOTSUPP) return written;
+  const identity = written === 0 ? fresh : identities.local(low, high);
+  if (identity < 0) return identity;
   failed = libc.statx(at, path, how, STATX_BASIC_STATS, statAddress);
   if (failed < 0) return failed;
   backing.readHandle(at, path, fd > 0 ? AT_EMPTY_PATH : 0);
@@ -279,6 +279,7 @@ function adoptUnnamed(s: Session, parent: number, dir: number, fd: number, fresh
   }
   backing.readHandle(fd, emptyString, 0x1000);
   const identity = fresh > 0 ? fresh : backing.identities.local(low, high);
+  if (identity < 0) return identity;
   const index = backing.table.add(identity, low, high, backing.type(), scratch, 512);
   if (index === 0) return -errnos.ENFILE;
   // Without a name, only a descriptor keeps the file.

@@ -7,7 +7,7 @@ import {
   S_ISGID,
   S_ISUID,
 } from "../../../platform/linux/constants.ts";
-import { errnos } from "../../../platform/linux/errno.ts";
+import { errnos, isDiskFault } from "../../../platform/linux/errno.ts";
 import * as libc from "../../../platform/linux/libc.ts";
 import { ATTR_MODE } from "../../../replication/replicator.ts";
 import { Job } from "../../loop/pool.ts";
@@ -213,6 +213,9 @@ export function allocateRange(s: Session): number {
     if (libc.lseek(fd, 0, 2) > size) libc.ftruncate(fd, size);
     s.times.settle(index);
     s.reportDisk(result, "fallocate", index);
+    const erases = (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) !== 0;
+    if (replicated && erases && (isDiskFault(result) || result === -errnos.EINTR))
+      replicator.failedHalfway(identity, offset, length);
     return result;
   }
   if (replicated) replicator.allocate(identity, mode, offset, length);
