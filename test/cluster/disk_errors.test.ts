@@ -127,6 +127,6 @@ t.test(
     t.same(told, [[77, 4096, length]]);
     closeSync(fd);
     t.equal(statSync(path).size, 8192);
-  rmSync(path);
+    rmSync(path);
   },
 );

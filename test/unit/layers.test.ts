@@ -72,7 +72,13 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   "core/filesystem/fuse": ["service.ts"],
   "core/filesystem/fuse/operations": ["operations.ts"],
   "core/filesystem/loop": ["point_syncs.ts", "poll_loop.ts", "pool.ts", "prompt_syncs.ts", "sync_queue.ts"],
-  "core/filesystem/mounts": ["dead_mounts.ts", "guards.ts", "mount.ts", "read_only_view.ts"],
+  "core/filesystem/mounts": [
+    "dead_mounts.ts",
+    "guards.ts",
+    "high_inodes.ts",
+    "mount.ts",
+    "read_only_view.ts",
+  ],
   "core/filesystem/primary": ["primary.ts"],
   "core/filesystem/primary/reintegration": ["dirty_search.ts", "source_copy.ts"],
   "core/filesystem/replica": [
