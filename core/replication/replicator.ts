@@ -90,6 +90,8 @@ export interface Replicator {
    * vouches for it, and it is copied when the peer has taken over.
    */
   diskFailed(id: number): void;
+  /** This disk does not give this object's data. It is copied when the peer has taken over; until then the peer's, which is whole, is not to be copied from it. */
+  unreadable(id: number): void;
   /**
    * A change of these bytes failed and may have done half of it, which cannot be told: the copies differ there until one is made from the
    * other, so no durable point vouches for the object.

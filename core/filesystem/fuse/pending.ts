@@ -90,7 +90,7 @@ export class PendingReplies implements Completion {
   completed(line: number, result: number, data: Memory): void {
     if (this.session.ended) return;
     if (this.waits[line] === READ) {
-      if (result < 0) this.session.reportDisk(result, "read");
+      if (result < 0) this.session.reportDisk(result, "read", this.#nodeOf(line));
       if (result > 0)
         Buffer.prototype.copy.call(data.bytes, this.session.reply.bytes, REPLY_HEADER, 0, result);
       this.reply(line, result);
@@ -99,10 +99,14 @@ export class PendingReplies implements Completion {
     this.synced(line, result);
   }
 
+  #nodeOf(line: number): number {
+    return this.session.backing.descriptors.nodeAt(this.held[line]!);
+  }
+
   /** This disk's half of a sync is done. */
   synced(line: number, result: number): void {
     const { descriptors } = this.session.backing;
-    if (result < 0) this.session.reportDisk(result, "fsync", descriptors.nodeAt(this.held[line]!));
+    if (result < 0) this.session.reportDisk(result, "fsync", this.#nodeOf(line));
     descriptors.release(this.held[line]!);
     this.held[line] = -1;
     this.waits[line]! &= ~LOCAL;

@@ -202,13 +202,15 @@ export class Session {
       );
   }
 
-  /** Tells that the disk failed, when the error says so: not when it is full or a file is out of reach. `index`: the node that it did not keep, or 0. */
+  /** Tells that the disk failed, when the error says so: not when it is full or a file is out of reach. `index`: the node that it was about, or 0. */
   reportDisk(error: number, call: string, index = 0): void {
     const { ENOSPC, EDQUOT } = errnos;
     if (!isDiskFault(error) || error === -ENOSPC || error === -EDQUOT) return;
     this.onDiskFailure?.(-error, call);
-    if (index > 0 && !this.backing.isExcluded(index))
-      this.replicator.diskFailed(this.backing.table.identity(index));
+    if (index === 0 || this.backing.isExcluded(index)) return;
+    const id = this.backing.table.identity(index);
+    if (call === "read") this.replicator.unreadable(id);
+    else this.replicator.diskFailed(id);
   }
 
   /** True when reading should stop. */

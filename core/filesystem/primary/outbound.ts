@@ -28,6 +28,8 @@ export class Outbound extends MarkedStream implements Replicator {
   settleTimes: () => void = () => {};
   readonly settlement = new Settlement();
   readonly #suspect = new Set<number>();
+  /** Objects that this disk did not give, since this node serves. */
+  readonly #unreadable = new Set<number>();
 
   beforeData(id: number, offset: number, length: number): boolean {
     if (!this.#admits()) return false;
@@ -257,6 +259,15 @@ export class Outbound extends MarkedStream implements Replicator {
     if (this.streaming) this.marks.doubt(id);
   }
 
+  unreadable(id: number): void {
+    this.#unreadable.add(id);
+  }
+
+  /** This node stops to serve: what its disk did not give is to be had from whoever serves next. */
+  doubtUnreadable(): void {
+    if (!this.alone) for (const id of this.#unreadable) this.marks.doubt(id);
+  }
+
   failedHalfway(id: number, offset: number, length: number): void {
     if (this.streaming) this.diskFailed(id);
     else this.marks.touchData(id, offset, length, Level.DIRTY);
@@ -270,6 +281,7 @@ export class Outbound extends MarkedStream implements Replicator {
   forget(id: number): void {
     const known = this.unbind(id);
     this.#suspect.delete(id);
+    this.#unreadable.delete(id);
     this.places.forget(id);
     this.marks.lapsed(id);
     this.reintegration?.forget(id);

@@ -194,6 +194,7 @@ export class Primary implements LinkOwner {
     this.#listener.close();
     this.#points.close();
     for (const { fd } of this.#roots) close(fd);
+    this.outbound.doubtUnreadable();
     this.#store.flush();
     // The map on disk may still call dirty what was copied since.
     this.#store.rewrite();
