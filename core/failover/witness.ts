@@ -88,11 +88,12 @@ function onLease(draft: Draft, answer: WitnessAnswer): void {
 
 /**
  * The peer is on record as the one that goes on, and this copy is not good for that version: a lease says only that the peer asks for none, since it has
- * what it needs, and is about to start.
+ * what it needs, and is about to start. Who does not run may have it: the record refuses it what it wants.
  */
-function isPeersTurn({ witness, record, config }: Draft): boolean {
-  const { isNews, word } = witness;
-  return isNews && word !== null && word.sole === config.peer && word.version !== record.witness;
+function isPeersTurn(draft: Draft): boolean {
+  const { isNews, word } = draft.witness;
+  const isPeers = isNews && word !== null && word.sole === draft.config.peer;
+  return isPeers && word.version !== draft.record.witness && isServingTogether(draft);
 }
 
 function onRecord(draft: Draft, answer: WitnessAnswer): void {

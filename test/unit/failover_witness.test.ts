@@ -112,6 +112,14 @@ t.test(
   },
 );
 
+t.test("a secondary is told at once that its primary goes on by the record, and waits", async (t) => {
+  const n1 = bereft();
+  n1.witness({ kind: "granted", sentAt: 2 * T, word: word("v8", "n2") });
+  t.same(n1.since(), ["askLease", "recordSole"]);
+  n1.witness({ kind: "changed", word: word("v8", "n2") });
+  t.equal(n1.short, "WAIT NotReady");
+});
+
 t.test("a compare-and-swap without a clear answer is read back before anybody goes alone", async (t) => {
   for (const went of [true, false]) {
     const n1 = promised();
