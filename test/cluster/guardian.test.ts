@@ -74,6 +74,31 @@ t.test(
 );
 
 t.test(
+  "an address that fell silent while the guardian kept its daemon waiting speaks again",
+  { skip: impossible ?? false },
+  async (t) => {
+    const mirror = await createMirror({ replicate: false });
+    t.teardown(() => mirror.bed.destroy());
+    const { n1, n2 } = mirror;
+    await mirror.start();
+    await n2.holdfast(["stop", "db"]);
+    await n1.holdfast(["wait", "db", "ALONE"]);
+    const [daemon, guardian] = [pidOf(n1, "daemon"), pidOf(n1, "__guardian")];
+    n1.signal(guardian, "SIGSTOP");
+    n1.signal(daemon, "SIGSTOP");
+    await Bun.sleep(150);
+    n1.signal(daemon, "SIGCONT");
+    await Bun.sleep(1300);
+    n1.signal(guardian, "SIGCONT");
+    await mirror.answeredBy(n1);
+    await n1.holdfast(["wait", "db", "ALONE"]);
+    const { stdout } = await n1.holdfast(["log", "db"]);
+    t.match(stdout, /this node's daemon did not renew its right in time: the module is stopped at once/);
+    t.ok(isApplicationAlive(n1));
+  },
+);
+
+t.test(
   "trap 15: a daemon that is stopped loses its role before the peer takes it",
   { skip: impossible ?? false },
   async (t) => {

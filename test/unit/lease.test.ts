@@ -2,6 +2,7 @@
 import t from "tap";
 import { Lease } from "../../core/daemon/module/lease.ts";
 import { ModuleRight } from "../../core/daemon/module/right.ts";
+import type { Supervisor } from "../../core/daemon/module/supervisor.ts";
 
 t.test("it is held as long as it is renewed, and not again after it has ended", async (t) => {
   let now = 5000;
@@ -32,6 +33,30 @@ t.test("it is held as long as it is renewed, and not again after it has ended", 
   timeoutMs = 1000;
   lease.follow(false);
   t.notOk(lease.isHeld, "given up");
+});
+
+t.test("a right that lapsed is told of once, whoever slept, and not where there is none", async (t) => {
+  const told = { state: "WAIT", readiness: "Ready", upToDate: true, reason: "", since: "" };
+  const supervisor = { status: () => told as ReturnType<Supervisor["status"]>, rightUntil: null };
+  let timeoutMs = 10_000;
+  const right = new ModuleRight("db", supervisor, { settled: () => {}, disarm: () => {} }, () => timeoutMs);
+  right.follow();
+  t.equal(right.lapses(), false, "nothing is served");
+  told.state = "PRIM";
+  right.follow();
+  t.equal(right.lapses(), false);
+  timeoutMs = 0;
+  await Bun.sleep(5);
+  t.same([right.lapses(), right.lapses()], [true, false]);
+  timeoutMs = 10_000;
+  told.state = "WAIT";
+  right.follow();
+  told.state = "ALONE";
+  right.follow();
+  t.equal(right.lapses(), false, "taken anew");
+  timeoutMs = 0;
+  await Bun.sleep(5);
+  t.equal(right.lapses(), true);
 });
 
 t.test("a right that has ended is over at once, before anything has come of that", async (t) => {

@@ -13,6 +13,8 @@ const SERVING: ReadonlySet<ModuleState> = new Set(["PRIM", "ALONE", "UP"]);
 /** See the top of the file. */
 export class ModuleRight {
   readonly #lease: Lease;
+  /** It lapsed while this node served, and that was told. */
+  #isTold = false;
 
   /** `timeoutMs` is the heartbeat timeout that this node promises by, as it is now. */
   constructor(
@@ -28,14 +30,20 @@ export class ModuleRight {
   follow(): void {
     const { state, readiness } = this.supervisor.status();
     this.#lease.follow(SERVING.has(state));
+    if (!SERVING.has(state)) this.#isTold = false;
     this.guardian.settled(this.module, readiness === "Ready" ? state : null);
     // At rest there is nothing that a late daemon could endanger.
     if (readiness === "NotReady" && (state === "STOP" || state === "WAIT")) this.guardian.disarm(this.module);
   }
 
-  /** Once a beat: for a while longer, if it still holds. */
-  renew(): void {
-    this.#lease.renew();
+  /**
+   * Once a beat: for a while longer, if it still holds. True, once, when it has lapsed while this node serves: the guardian may not have been late
+   * enough to fence, and whoever decides must hear of it, or this node would be silent for ever.
+   */
+  lapses(): boolean {
+    if (this.#lease.renew() || this.#isTold || !SERVING.has(this.supervisor.status().state)) return false;
+    this.#isTold = true;
+    return true;
   }
 
   /** May clients be sent here, this instant? A daemon that slept past its lease says no until the core has decided anew. */

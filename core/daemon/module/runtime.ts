@@ -232,7 +232,12 @@ export class ModuleRuntime {
 
   /** The guardian fenced the module while this daemon was late. */
   fenced(): void {
-    const cause = `this node's daemon did not run for ${Math.round(FENCE_BEGINS * this.timeoutMs)} ms: its guardian stopped the module at once`;
+    this.#late(
+      `this node's daemon did not run for ${Math.round(FENCE_BEGINS * this.timeoutMs)} ms: its guardian stopped the module at once`,
+    );
+  }
+
+  #late(cause: string): void {
     this.journal.line("error", cause);
     this.#parts.supervisor.tell({ type: "fenced", cause });
   }
@@ -259,7 +264,8 @@ export class ModuleRuntime {
 
   /** Once a beat: this node may be heard for a while longer, if it still may; the kernel's deadline for the virtual addresses moves on. */
   renew(): void {
-    this.#parts.right.renew();
+    if (this.#parts.right.lapses())
+      this.#late("this node's daemon did not renew its right in time: the module is stopped at once");
     this.#parts.addresses.hold();
   }
 
